@@ -1,0 +1,1 @@
+"""Export: the graph, ONNX, bundles. Knows nothing of training or runtime."""

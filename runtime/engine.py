@@ -1,0 +1,46 @@
+"""What every engine does: one pair of frames in, one estimate out.
+
+Knows no library. Invariant: an engine answers for any frame shape that its bundle allows, opened lazily per
+shape, and gives back arrays that it never writes to again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What the graph says of one pair, on the grid of the reference frame."""
+
+    displacement: NDArray[np.float32]
+    """(2, N, M): axial in samples, lateral in lines; current(r + d(r)) ≈ reference(r)."""
+    strain: NDArray[np.float32]
+    """(N, M): axial strain as a fraction, compression positive."""
+    quality: NDArray[np.float32]
+    """(N, M): local correlation of the reference with the warped current frame, 0 (none) to 1."""
+
+
+class Engine(Protocol):
+    """A bundle opened by one library. One thread at a time may call it."""
+
+    @property
+    def name(self) -> str:
+        """Library and device that really run, such as `onnxruntime CPUExecutionProvider`."""
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        """Load what frames of `shape` (N, M) need, and run it once."""
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+        """Estimate the motion from `reference` to `current`, both (N, M) int16 or float32.
+
+        Errors: `FrameError` for shapes that differ, or samples that are not finite or are constant; `EngineError` when the
+        library fails.
+        """
+
+    def close(self) -> None:
+        """Give back what the engine holds; idempotent."""

@@ -1,0 +1,1 @@
+"""Engines that run a bundle, one library a module."""

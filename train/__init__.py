@@ -1,0 +1,1 @@
+"""Training: generated pairs, losses, pre-training. Knows nothing of export or runtime."""

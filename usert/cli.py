@@ -1,0 +1,47 @@
+"""The `usert` command: one table of sub-commands, and the one place where an error becomes a line.
+
+Each sub-command is a function in `usert/commands/`, which parses, imports its stage inside, calls and prints.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from . import __version__
+from .errors import UsertError
+
+app = typer.Typer(
+    name="usert",
+    help="Real-time strain images from live ultrasound RF frames.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"usert {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Options that come before a sub-command."""
+
+
+def main() -> None:
+    """Run the command line; a `UsertError` becomes one line on stderr and exit code 1."""
+    try:
+        app()
+    except UsertError as error:
+        print(f"usert: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""The sub-commands of `usert`, one file each."""

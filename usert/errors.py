@@ -1,0 +1,76 @@
+"""Every error a user can cause, as one tree.
+
+    UsertError                 one line on stderr, exit code 1
+    ├── FrameError             samples or geometry that cannot be a frame, or a pair
+    ├── RecordingError         a recording that is missing, broken or not ours
+    ├── FormatError            a foreign file that is not what it was said to be
+    ├── BundleError            a bundle that is missing, damaged or of an unknown format
+    ├── WeightsError           network weights that do not fit
+    ├── RecipeError            a recipe with an unknown key or an impossible value
+    ├── WireError              a message that breaks the protocol
+    ├── EngineError            an engine that cannot be opened or does not answer
+    ├── OptionError            a command-line value that makes no sense
+    └── MissingExtraError      an optional package that is not installed
+
+A message says what, got, expected and remedy, in one line. Mistakes of a programmer raise `ValueError`
+instead; `assert` is never used for input.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class UsertError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class FrameError(UsertError):
+    """Samples or geometry that cannot be a frame, or two frames that cannot be a pair."""
+
+
+class RecordingError(UsertError):
+    """A recording that is missing, broken or not ours."""
+
+
+class FormatError(UsertError):
+    """A foreign file that is not what it was said to be."""
+
+
+class BundleError(UsertError):
+    """A bundle that is missing, damaged or of an unknown format."""
+
+
+class WeightsError(UsertError):
+    """Network weights that do not fit the network."""
+
+
+class RecipeError(UsertError):
+    """A recipe with an unknown key or an impossible value."""
+
+
+class WireError(UsertError):
+    """A message that breaks the protocol."""
+
+
+class EngineError(UsertError):
+    """An engine that cannot be opened or does not answer."""
+
+
+class OptionError(UsertError):
+    """A command-line value that makes no sense."""
+
+
+class MissingExtraError(UsertError):
+    """An optional package that is not installed."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional `module`, or name the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == module.split(".")[0]:
+            raise MissingExtraError(f"{module} is not installed: pip install 'usert[{extra}]'") from error
+        raise

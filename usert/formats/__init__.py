@@ -1,0 +1,1 @@
+"""Vendor and research formats into recordings, one module a format."""

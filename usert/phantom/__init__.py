@@ -1,0 +1,1 @@
+"""A simulated scanner whose displacement is exactly known."""
