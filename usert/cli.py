@@ -10,6 +10,10 @@ import sys
 import typer
 
 from . import __version__
+from .commands.replay import replay
+from .commands.run import run
+from .commands.serve import serve
+from .commands.watch import watch
 from .errors import UsertError
 
 app = typer.Typer(
@@ -34,6 +38,12 @@ def _options(
     ),
 ) -> None:
     """Options that come before a sub-command."""
+
+
+app.command("run")(run)
+app.command("serve")(serve)
+app.command("watch")(watch)
+app.command("replay")(replay)
 
 
 def main() -> None:

@@ -1,0 +1,24 @@
+"""Numbers into colours that the eye reads in their order, also colour-blind and in print.
+
+Knows arrays of unit range only. Invariant: lightness rises with the number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+VIRIDIS = "440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6dcd59 b4de2c fde725"
+"""Ten equidistant anchors of the map by S. van der Walt and N. Smith (CC0); between them, straight lines."""
+GREY = "000000 ffffff"
+
+
+def colours(unit: NDArray[Any], anchors: str) -> NDArray[np.uint8]:
+    """(…) numbers, clipped to 0…1, as (…, 3) RGB bytes; NaN gets the first colour."""
+    table = np.array([list(bytes.fromhex(anchor)) for anchor in anchors.split()], dtype=np.float64)
+    position = np.nan_to_num(np.clip(unit, 0, 1)) * (len(table) - 1)
+    channels = [np.interp(position, np.arange(len(table)), table[:, channel]) for channel in range(3)]
+    rgb: NDArray[np.uint8] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return rgb

@@ -1,0 +1,115 @@
+"""Which frame the newest one is compared with.
+
+Pure logic: no threads, no sockets, no samples read. Invariant: both frames of a pair belong to one session,
+the reference is the older, and the distance between them is within the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from usert.errors import OptionError
+
+from .wire import RFMessage
+
+MAX_LAG = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairingRule:
+    """How far apart the two frames of a pair are."""
+
+    lag: int = 1
+    """Frames from the reference to the current one, counted by sequence number."""
+    max_gap_frames: int = 4
+    """Where the frame at `lag` is not there, the nearest one at most this many frames off may stand in."""
+    max_interval_ms: float = 1000.0
+    """Longest time between the two frames: tissue does not keep its speckle for long."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lag <= MAX_LAG:
+            raise OptionError(f"lag: got {self.lag}, expected 1 to {MAX_LAG} frames")
+        if not 0 <= self.max_gap_frames <= MAX_LAG:
+            raise OptionError(f"max gap: got {self.max_gap_frames}, expected 0 to {MAX_LAG} frames")
+        if not self.max_interval_ms > 0:
+            raise OptionError(f"max interval: got {self.max_interval_ms:g} ms, expected more than 0")
+
+    @property
+    def kept(self) -> int:
+        """How many frames before the newest one must be kept for this rule."""
+        return self.lag + self.max_gap_frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReceivedFrame:
+    """An RF frame as the server holds it."""
+
+    message: RFMessage
+    received_ns: int
+    """The server's monotonic clock."""
+    session: int
+
+
+class Sessions:
+    """Numbers the sessions of a stream of messages, each message seen once and in order of arrival.
+
+    A new session starts when the stream's name, its clock, or the frames' shape, type or geometry change, and
+    when the sequence does not grow or time goes backwards, as they do when a source starts again.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The session of the last message; 0 before the first."""
+        self.lost = 0
+        """Frames missing in the sequence numbers inside sessions: lost on the way, or never sent."""
+        self._last: RFMessage | None = None
+
+    def admit(self, message: RFMessage) -> int:
+        """The session that `message` belongs to."""
+        last, self._last = self._last, message
+        if last is None or not _continues(last, message):
+            self.number += 1
+        else:
+            self.lost += message.frame.sequence - last.frame.sequence - 1
+        return self.number
+
+
+def _continues(last: RFMessage, message: RFMessage) -> bool:
+    old, new = last.frame, message.frame
+    return (
+        (last.stream, last.clock) == (message.stream, message.clock)
+        and (old.shape, old.samples.dtype, old.scan) == (new.shape, new.samples.dtype, new.scan)
+        and new.sequence > old.sequence
+        and new.time_ns >= old.time_ns
+    )
+
+
+def choose_reference(
+    current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule
+) -> ReceivedFrame | None:
+    """The frame of `kept` that comes closest to `rule.lag` before `current`, or None when none is allowed.
+
+    Of two that are equally close the older is chosen: more motion is easier to see than less.
+    """
+
+    def distance(frame: ReceivedFrame) -> int:
+        return current.message.frame.sequence - frame.message.frame.sequence
+
+    allowed = [
+        frame
+        for frame in kept
+        if frame.session == current.session
+        and distance(frame) >= 1
+        and abs(distance(frame) - rule.lag) <= rule.max_gap_frames
+        and _interval_ms(frame, current) <= rule.max_interval_ms
+    ]
+    return min(allowed, key=lambda frame: (abs(distance(frame) - rule.lag), -distance(frame)), default=None)
+
+
+def _interval_ms(reference: ReceivedFrame, current: ReceivedFrame) -> float:
+    """By the source's clock, or by arrival when the source stamps no times."""
+    start_ns, end_ns = reference.message.frame.time_ns, current.message.frame.time_ns
+    if start_ns == 0:
+        start_ns, end_ns = reference.received_ns, current.received_ns
+    return (end_ns - start_ns) / 1e6

@@ -1,0 +1,121 @@
+"""A thread that owns one receiving socket, and hands on every well-formed message at once.
+
+Knows nothing of what a message means or what becomes of it. Invariant: the socket is made, used and closed by
+this thread alone, and no message, however broken, ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, Literal, TypeVar
+
+import zmq
+
+from .clock import now_ns
+from .endpoint import attach
+from .header import MAX_PARTS, Buffer, MalformedError
+from .service import POLL_MS
+from .tally import Tally
+
+M = TypeVar("M")
+ReceiverType = Literal["sub", "pull"]
+_TYPES: dict[ReceiverType, int] = {"sub": zmq.SUB, "pull": zmq.PULL}
+_QUEUE_MESSAGES = 4
+"""Small: what waits in a queue is old, and the thread empties it as fast as it fills."""
+
+log = logging.getLogger(__name__)
+
+
+class Receiver(Generic[M]):
+    """Give `accept` each message with its time of arrival (`now_ns`), in the receiving thread."""
+
+    def __init__(
+        self,
+        *,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        socket_type: ReceiverType,
+        bind: bool,
+        max_bytes: int,
+        decode: Callable[[Sequence[Buffer]], M],
+        accept: Callable[[M, int], None],
+    ) -> None:
+        self._context = context
+        self._wanted = endpoint
+        self._socket_type = socket_type
+        self._bind = bind
+        self._max_bytes = max_bytes
+        self._decode = decode
+        self._accept = accept
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self._attached: Future[str] = Future()
+        self._thread = threading.Thread(target=self._main, name=f"receive {endpoint}", daemon=True)
+        self.malformed = Tally(log, "malformed message")
+
+    def open(self) -> None:
+        """Start the thread and wait until its socket is there. Errors: `OptionError`."""
+        self._thread.start()
+        try:
+            self._attached.result()
+        except BaseException:
+            self._thread.join()
+            raise
+
+    def close(self) -> None:
+        """End the thread and its socket; idempotent."""
+        self._stopping = True
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise what ended the thread, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def endpoint(self) -> str:
+        """Where the socket really is."""
+        return self._attached.result()
+
+    def _main(self) -> None:
+        with self._context.socket(_TYPES[self._socket_type]) as socket:
+            socket.linger = 0
+            socket.rcvhwm = _QUEUE_MESSAGES
+            socket.maxmsgsize = self._max_bytes
+            try:
+                if self._socket_type == "sub":
+                    socket.subscribe(b"")
+                endpoint = attach(socket, self._wanted, bind=self._bind)
+            except BaseException as error:
+                self._attached.set_exception(error)
+                return
+            self._attached.set_result(endpoint)
+            try:
+                while not self._stopping:
+                    if socket.poll(POLL_MS):
+                        self._take(_receive_parts(socket))
+            except BaseException as error:  # told to whoever asks by `check`
+                self._failure = error
+
+    def _take(self, parts: list[Buffer]) -> None:
+        arrived_ns = now_ns()
+        try:
+            message = self._decode(parts)
+        except MalformedError as error:
+            self.malformed.add(error.fault, str(error))
+            return
+        self._accept(message, arrived_ns)
+
+
+def _receive_parts(socket: zmq.Socket[bytes]) -> list[Buffer]:
+    """All parts of the next message, those beyond one more than `MAX_PARTS` let go unread."""
+    parts: list[Buffer] = []
+    while True:
+        part = socket.recv(copy=False)
+        if len(parts) <= MAX_PARTS:
+            parts.append(part.buffer)
+        if not part.more:
+            return parts

@@ -1,0 +1,215 @@
+"""The live server: RF frames in, the newest pair through the engine, strain images out.
+
+Knows the engine only by its protocol. Invariant: no message, no frame and nothing that the engine raises ends
+the server; only `stop()` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import zmq
+
+from usert.errors import EngineError, OptionError
+
+from .clock import age_at_server, clock_id, now_ns
+from .endpoint import attach, check_endpoint
+from .engine import Engine, Estimate
+from .meter import Meter
+from .pairing import PairingRule, ReceivedFrame, Sessions, choose_reference
+from .receiver import Receiver, ReceiverType
+from .service import POLL_MS, Service
+from .slot import Slot
+from .stats import ServerStats
+from .tally import Tally
+from .wire import MAX_RF_BYTES, Counters, FrameStamp, RFMessage, StrainMessage
+
+_QUEUE_IMAGES = 2
+"""A client that reads slower than this loses images; the server never waits for it."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Where frames come from, where images go, which frames are paired."""
+
+    rf: str
+    """Endpoint of the RF stream."""
+    publish: str
+    """Endpoint that clients connect to."""
+    rf_type: ReceiverType = "sub"
+    rf_bind: bool = False
+    """Bind the RF endpoint instead of connecting to it."""
+    insecure: bool = False
+    """Allow endpoints beyond this machine."""
+    pairing: PairingRule = field(default_factory=PairingRule)
+
+    def __post_init__(self) -> None:
+        if self.rf_type not in ("sub", "pull"):
+            raise OptionError(f"rf type: got {self.rf_type!r}, expected 'sub' or 'pull'")
+        check_endpoint(self.rf, insecure=self.insecure)
+        check_endpoint(self.publish, insecure=self.insecure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """An estimate and its means, which are finite."""
+
+    estimate: Estimate
+    mean_strain: float
+    mean_quality: float
+    started_ns: int
+
+    @classmethod
+    def of(cls, estimate: Estimate, started_ns: int) -> _Image:
+        mean_strain, mean_quality = float(estimate.strain.mean()), float(estimate.quality.mean())
+        if not (math.isfinite(mean_strain) and math.isfinite(mean_quality)):
+            raise EngineError("estimate: got strain or quality that is not finite")
+        return cls(
+            estimate=estimate, mean_strain=mean_strain, mean_quality=mean_quality, started_ns=started_ns
+        )
+
+
+class StrainServer(Service):
+    """`with StrainServer(...) as server: server.run()`; the engine stays its maker's to close."""
+
+    def __init__(self, *, engine: Engine, config: ServerConfig, weights_hash: str = "") -> None:
+        super().__init__()
+        self._engine = engine
+        self._config = config
+        self._weights_hash = weights_hash
+        self._sessions = Sessions()
+        self._slot: Slot[ReceivedFrame] = Slot(kept=config.pairing.kept)
+        self._meter = Meter()
+        self._failed = Tally(log, "no image")
+        self._cold = Tally(log, "engine does not warm up")
+        self._unpaired = self._published = self._session = 0
+        self._warm_shape = (0, 0)
+
+    def _open(self, stack: ExitStack) -> None:
+        context = stack.enter_context(zmq.Context())
+        self._output = stack.enter_context(context.socket(zmq.PUB))
+        self._output.linger = 0
+        self._output.sndhwm = _QUEUE_IMAGES
+        self.publish_endpoint = attach(self._output, self._config.publish, bind=True)
+        self._receiver: Receiver[RFMessage] = Receiver(
+            context=context,
+            endpoint=self._config.rf,
+            socket_type=self._config.rf_type,
+            bind=self._config.rf_bind,
+            max_bytes=MAX_RF_BYTES,
+            decode=RFMessage.from_parts,
+            accept=self._accept,
+        )
+        self._receiver.open()
+        stack.callback(self._receiver.close)
+        self.rf_endpoint = self._receiver.endpoint
+
+    def run(self) -> None:
+        """Serve until `stop()`."""
+        with self._loop():
+            while not self.stopping:
+                self._receiver.check()
+                taken = self._slot.take(POLL_MS / 1e3)
+                if taken is not None:
+                    self._serve(*taken)
+
+    @property
+    def stats(self) -> ServerStats:
+        """The counts at this moment; for any thread."""
+        counts = self._slot.counts
+        return ServerStats(
+            received=counts.received,
+            dropped=counts.dropped,
+            lost=self._sessions.lost,
+            malformed=self._receiver.malformed.counts,
+            sessions=self._sessions.number,
+            unpaired=self._unpaired,
+            failed=self._failed.counts,
+            published=self._published,
+            output=self._meter.read(now_ns()),
+        )
+
+    def _accept(self, message: RFMessage, arrived_ns: int) -> None:
+        """In the receiving thread: it sees every frame, so that a drop hides no change of session."""
+        session = self._sessions.admit(message)
+        self._slot.put(ReceivedFrame(message=message, received_ns=arrived_ns, session=session))
+
+    def _serve(self, current: ReceivedFrame, kept: tuple[ReceivedFrame, ...]) -> None:
+        if current.session != self._session:
+            self._session = current.session
+            self._start_session(current)
+        reference = choose_reference(current, kept, self._config.pairing)
+        if reference is None:
+            self._unpaired += 1
+            return
+        matched_ns = now_ns()
+        image = self._estimate(reference, current)
+        if image is not None:
+            self._publish(reference, current, image, matched_ns)
+
+    def _start_session(self, first: ReceivedFrame) -> None:
+        frame, stream = first.message.frame, first.message.stream
+        log.info("session %d: %r, %d x %d %s", first.session, stream, *frame.shape, frame.samples.dtype)
+        if frame.shape == self._warm_shape:
+            return
+        try:
+            self._engine.warm_up(frame.shape)
+            self._warm_shape = frame.shape
+        except Exception as error:  # as in `_estimate`; the pairs to come will fail alike, and be counted
+            self._cold.add(type(error).__name__, str(error))
+
+    def _estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> _Image | None:
+        started_ns = now_ns()
+        try:
+            estimate = self._engine.run(reference.message.frame.samples, current.message.frame.samples)
+            return _Image.of(estimate, started_ns)
+        except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
+            self._failed.add(type(error).__name__, str(error))
+            return None
+
+    def _publish(
+        self, reference: ReceivedFrame, current: ReceivedFrame, image: _Image, matched_ns: int
+    ) -> None:
+        frame, clock = current.message.frame, current.message.clock
+        published_ns = now_ns()
+        age = age_at_server(
+            time_ns=frame.time_ns,
+            received_ns=current.received_ns,
+            now_ns=published_ns,
+            same_clock=clock == clock_id(),
+        )
+        self._meter.add(published_ns, age)
+        self._published += 1  # all is counted before it is sent, or a client could know of it first
+        counts = self._slot.counts
+        message = StrainMessage(
+            stream=current.message.stream,
+            session=current.session,
+            reference=FrameStamp.of(reference.message.frame),
+            current=FrameStamp.of(frame),
+            source_clock=clock,
+            server_clock=clock_id(),
+            received_ns=current.received_ns,
+            matched_ns=matched_ns,
+            started_ns=image.started_ns,
+            published_ns=published_ns,
+            state="live",
+            scan=frame.scan,
+            counters=Counters(
+                received=counts.received,
+                dropped=counts.dropped,
+                malformed=self._receiver.malformed.total,
+                published=self._published,
+            ),
+            weights_hash=self._weights_hash,
+            mean_strain=image.mean_strain,
+            mean_quality=image.mean_quality,
+            displacement=image.estimate.displacement,
+            strain=image.estimate.strain,
+            quality=image.estimate.quality,
+        )
+        self._output.send_multipart(message.to_parts(), copy=False)

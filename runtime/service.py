@@ -1,0 +1,67 @@
+"""The life of everything here that holds sockets or threads: NEW → OPEN → CLOSED, once.
+
+Knows nothing of what is held. Invariant: whatever was taken while opening is given back, in reverse order, on
+every way out, and never while `run()` still uses it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Literal, Self
+
+POLL_MS = 50
+"""How long a loop sleeps before it looks whether it should stop."""
+
+
+class Service:
+    """Base of servers and clients; a subclass takes its resources in `_open`."""
+
+    def __init__(self) -> None:
+        self.state: Literal["new", "open", "closed"] = "new"
+        self._stack = ExitStack()
+        self._stopping = False
+        self._running = threading.Lock()
+
+    def _open(self, stack: ExitStack) -> None:
+        """Take resources, each with its way back on `stack`."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        if self.state != "new":
+            raise ValueError(f"{type(self).__name__} is {self.state}: it opens once, make another")
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        self.state = "open"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        with self._running:
+            self.state = "closed"
+            self._stack.close()
+
+    def stop(self) -> None:
+        """Make the loop end soon. For any thread and for signal handlers; idempotent."""
+        self._stopping = True  # a plain flag: a signal handler must take no lock
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop()` was called."""
+        return self._stopping
+
+    @contextmanager
+    def _loop(self) -> Iterator[None]:
+        """Held by a loop while it uses the resources."""
+        with self._running:
+            if self.state != "open":
+                raise ValueError(f"{type(self).__name__} is {self.state}: use it inside its with block")
+            yield

@@ -1,0 +1,47 @@
+"""What a live server has done so far, at one moment.
+
+Knows no sockets. Invariant: received = dropped + used + waiting, and used = unpaired + failed + published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .meter import Readings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStats:
+    """Counts since the server opened."""
+
+    received: int
+    """Well-formed frames."""
+    dropped: int
+    """Replaced by a newer frame before the engine was free."""
+    lost: int
+    """Missing in the sequence numbers: they never arrived."""
+    malformed: dict[str, int]
+    """Messages that broke the protocol, by fault."""
+    sessions: int
+    unpaired: int
+    """Frames without an allowed reference, such as the first of a session."""
+    failed: dict[str, int]
+    """Pairs that the engine refused or failed at, by error."""
+    published: int
+    output: Readings
+    """Rate, and age at publication."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.received} frames received, {self.output}, dropped {self.dropped}, lost {self.lost}, "
+            f"unpaired {self.unpaired}, failed {by_kind(self.failed)}, malformed {by_kind(self.malformed)}, "
+            f"sessions {self.sessions}"
+        )
+
+
+def by_kind(counts: dict[str, int]) -> str:
+    """Such as `3 (size 2, version 1)`."""
+    if not counts:
+        return "0"
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+    return f"{sum(counts.values())} ({kinds})"

@@ -1,0 +1,39 @@
+"""Counts of things that went wrong, by kind, each kind logged once.
+
+Knows nothing of what went wrong. Invariant: neither the counts nor the log grow with the number of events,
+only with the number of kinds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+
+class Tally:
+    """Counts by kind; thread-safe."""
+
+    def __init__(self, log: logging.Logger, what: str) -> None:
+        self._log = log
+        self._what = what
+        self._counts: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, kind: str, detail: str) -> None:
+        """Count one of `kind`, and log it if it is the first."""
+        with self._lock:
+            first = kind not in self._counts
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+        if first:
+            self._log.warning("%s (%s): %s; more of this kind are only counted", self._what, kind, detail)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """A copy of the counts by kind."""
+        with self._lock:
+            return dict(self._counts)
+
+    @property
+    def total(self) -> int:
+        """The sum over all kinds."""
+        return sum(self.counts.values())

@@ -1,0 +1,244 @@
+"""Bundles: what is written is read, and what is not understood is refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import usert.bundle as bundle_module
+from usert.bundle import Bundle, default_bundle_path, sha256_of, write_bundle
+from usert.errors import BundleError
+from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
+
+CONTENT = {"weights.safetensors": b"w" * 64, "strain.onnx": b"any", "strain_8x4.onnx": b"8x4"}
+DIGEST = {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
+
+
+def manifest(**changes: Any) -> Manifest:
+    whole = Manifest(
+        usert_version="0.1.0",
+        created="2026-11-22T12:00:00+00:00",
+        network=Network(name="liteflownet", levels=(6, 2), normalise_features=True, parameters=5_379_857),
+        weights=Weights(
+            file="weights.safetensors", sha256=DIGEST["weights.safetensors"], recipe="pretrain, seed 1"
+        ),
+        input=Input(trained_for=TrainedFor(centre_cycles_per_sample=(0.11, 0.25), strain_percent=(0.03, 3))),
+        strain_window_samples=65,
+        quality_window=(65, 5),
+        opset=20,
+        precision="float32",
+        graphs=(
+            Graph(file="strain.onnx", shape=None, sha256=DIGEST["strain.onnx"], bytes=3),
+            Graph(file="strain_8x4.onnx", shape=(8, 4), sha256=DIGEST["strain_8x4.onnx"], bytes=3),
+        ),
+        accuracy={"reference": "torch", "max_abs_displacement_samples": 2.5e-4, "max_abs_strain": 1e-6},
+    )
+    return replace(whole, **changes)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    for name, data in CONTENT.items():
+        (folder / name).write_bytes(data)
+    return [folder / name for name in CONTENT]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, sources: list[Path]) -> Path:
+    return write_bundle(tmp_path / "bundle", manifest(), sources).folder
+
+
+def edited(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    tree = json.loads((folder / "manifest.json").read_text())
+    edit(tree)
+    (folder / "manifest.json").write_text(json.dumps(tree))
+    return folder
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    bundle = Bundle.load(folder)
+    assert bundle.manifest == manifest()
+    assert bundle.sha256 == sha256_of(folder / "manifest.json")
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*CONTENT, "manifest.json"])
+
+
+def test_json_keeps_every_value() -> None:
+    assert Manifest.from_json(manifest().to_json()) == manifest()
+    tree = json.loads(manifest().to_json())
+    assert tree["format"] == 1
+    assert tree["graphs"][0]["shape"] is None
+    assert tree["conventions"]["strain"] == "fraction, compression positive"
+
+
+def test_graph_for_prefers_the_exact_shape(folder: Path) -> None:
+    bundle = Bundle.load(folder)
+    assert bundle.graph_for((8, 4)).file == "strain_8x4.onnx"
+    assert bundle.graph_for((4, 8)).file == "strain.onnx"
+    static = replace(bundle, manifest=manifest(graphs=manifest().graphs[1:]))
+    with pytest.raises(BundleError, match="got frames of 4x8, expected 8x4"):
+        static.graph_for((4, 8))
+
+
+def test_card_says_what_a_person_asks(folder: Path) -> None:
+    card = Bundle.load(folder).card()
+    for text in ("liteflownet", "5,379,857", "strain_8x4.onnx, 8 x 4", "any shape", "0.00025", "65 samples"):
+        assert text in card
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.update(format=2), "format: got 2, expected 1; another version of usert"),
+        (lambda t: t.pop("format"), "format: got None, expected 1"),
+        (lambda t: t.update(format=True), "format: got True, expected 1"),
+        (lambda t: t.update(engine="x"), "unknown key engine, expected format, "),
+        (lambda t: t["network"].update(depth=3), "unknown key network.depth, expected name, "),
+        (lambda t: t["graphs"][1].update(lines=3), r"unknown key graphs\[1\].lines"),
+        (lambda t: t["weights"].pop("sha256"), "key weights.sha256 is missing"),
+        (lambda t: t.update(opset="20"), "opset: got '20', expected int"),
+        (lambda t: t.update(network=3), "network: got int, expected an object"),
+        (lambda t: t.update(quality_window=[65]), r"quality_window: got \[65\], expected tuple"),
+        (lambda t: t["network"].update(normalise_features=1), "normalise_features: got 1, expected bool"),
+        (lambda t: t["input"].update(dtype="float32"), "input.dtype: got 'float32', expected int16"),
+        (lambda t: t["conventions"].update(strain="tension positive"), "conventions.strain: got 'tension"),
+        (lambda t: t["weights"].update(file="../w"), r"weights.file: got '../w', expected a plain file name"),
+        (
+            lambda t: t["graphs"][0].update(file="/etc/passwd"),
+            "graphs.file: got '/etc/passwd', expected a pl",
+        ),
+        (lambda t: t["weights"].update(model_card="a/b"), "weights.model_card: got 'a/b', expected a plain"),
+        (
+            lambda t: t["graphs"][0].update(shape=[8, 4]),
+            "graphs: got 'two of one shape', expected one a shape",
+        ),
+        (lambda t: t.update(graphs=[]), "graphs: got 'none', expected at least one"),
+        (lambda t: t["accuracy"].pop("reference"), "accuracy.reference"),
+        (lambda t: t["accuracy"].update(more=[1]), r"accuracy.more: got \[1\], expected float"),
+        (lambda t: t["graphs"][0].update(sha256="abc"), "sha256: got 'abc', expected 64 hexadecimal"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(folder: Path, edit: Any, message: str) -> None:
+    with pytest.raises(BundleError, match=message) as caught:
+        Bundle.load(edited(folder, edit))
+    assert str(caught.value).startswith(f"bundle {folder}: manifest.json: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff\xfe", b"NaN", b"[" * 100_000])
+def test_manifest_that_is_no_json_is_one_line(folder: Path, text: bytes) -> None:
+    (folder / "manifest.json").write_bytes(text)
+    with pytest.raises(BundleError, match=r"manifest.json: (not valid|got JSON)"):
+        Bundle.load(folder)
+
+
+def test_missing_things_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="nowhere: no such folder; make one with `usert export`"):
+        Bundle.load(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match=r"no manifest\.json in it, so it is not a bundle"):
+        Bundle.load(tmp_path)
+    (folder / "strain.onnx").unlink()
+    with pytest.raises(BundleError, match=r"strain\.onnx is missing"):
+        Bundle.load(folder, verify=False)
+
+
+@pytest.mark.parametrize("name", list(CONTENT))
+def test_damaged_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(CONTENT[name][:-1] + b"!")
+    with pytest.raises(BundleError, match=f"{name} is damaged"):
+        Bundle.load(folder)
+    Bundle.load(folder, verify=False)
+
+
+def test_model_card_travels_along(tmp_path: Path, sources: list[Path]) -> None:
+    card = tmp_path / "model_card.md"
+    card.write_text("what it is")
+    weights = replace(manifest().weights, model_card=card.name)
+    bundle = write_bundle(tmp_path / "bundle", manifest(weights=weights), [*sources, card])
+    assert (bundle.folder / card.name).read_text() == "what it is"
+
+
+def test_new_bundle_replaces_the_old_as_a_whole(folder: Path, sources: list[Path], tmp_path: Path) -> None:
+    newer = manifest(graphs=manifest().graphs[:1], opset=21)
+    write_bundle(folder, newer, sources[:2])
+    assert Bundle.load(folder).manifest == newer
+    assert not (folder / "strain_8x4.onnx").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "scratch"]
+
+
+def test_link_to_a_bundle_stays_a_link(folder: Path, sources: list[Path], tmp_path: Path) -> None:
+    link = tmp_path / "latest"
+    link.symlink_to(folder)
+    write_bundle(link, manifest(opset=21), sources)
+    assert link.is_symlink()
+    assert Bundle.load(folder).manifest.opset == 21
+
+
+@pytest.mark.parametrize("failure", ["hash", "missing source", "rename"])
+def test_old_bundle_stays_if_anything_fails(
+    folder: Path, sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    if failure == "hash":
+        sources[1].write_bytes(b"other")
+    elif failure == "missing source":
+        sources[1].unlink()
+    else:
+        rename = Path.rename
+
+        def refuse(self: Path, target: Path) -> Path:
+            if self.suffix == ".part":
+                raise PermissionError(13, "Permission denied")
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(BundleError):
+        write_bundle(folder, manifest(opset=21), sources)
+    monkeypatch.undo()
+    assert Bundle.load(folder).manifest == manifest()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "scratch"]
+
+
+def test_folder_of_other_things_is_not_replaced(tmp_path: Path, sources: list[Path]) -> None:
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.txt").write_text("one")
+    with pytest.raises(BundleError, match="holds something that is not a bundle"):
+        write_bundle(precious, manifest(), sources)
+    assert (precious / "chapter.txt").read_text() == "one"
+    (precious / "chapter.txt").unlink()
+    assert write_bundle(precious, manifest(), sources).manifest == manifest()
+
+
+def test_files_must_be_those_of_the_manifest(tmp_path: Path, sources: list[Path]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        write_bundle(tmp_path / "bundle", manifest(), sources[:2])
+
+
+def test_default_bundle_that_is_missing_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(bundle_module, "__file__", str(tmp_path / "usert" / "bundle.py"))
+    with pytest.raises(
+        BundleError, match="default bundle is missing: reinstall usert, or name one by --bund"
+    ):
+        default_bundle_path()
+    (tmp_path / "usert" / "bundles").mkdir(parents=True)
+    shutil.copytree(folder, tmp_path / "usert" / "bundles" / "default")
+    assert default_bundle_path() == tmp_path / "usert" / "bundles" / "default"
+
+
+def test_importing_the_contract_loads_no_library() -> None:
+    code = (
+        "import sys, usert.bundle; sys.exit(any(m in sys.modules for m in ('torch', 'onnx', 'onnxruntime')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,103 @@
+"""`usert import` and `usert info` as a person calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from usert.commands.import_ import import_frames
+from usert.commands.info import info
+from usert.errors import FormatError, OptionError, RecordingError
+from usert.frame import RFFrame
+from usert.recording import Recording, write_recording
+
+app = typer.Typer()
+app.command("import")(import_frames)
+app.command("info")(info)
+
+GEOMETRY = ["--fs-mhz", "40", "--f0-mhz", "6.25", "--line-pitch-mm", "0.108"]
+
+
+def call(*arguments: str | Path) -> Result:
+    """Run a command; an error of usert is raised as `main` would see it."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def raw_file(path: Path, value: int) -> Path:
+    np.full((6, 4), value, "<i2").tofile(path)
+    return path
+
+
+def test_files_become_frames_in_their_order(tmp_path: Path) -> None:
+    files = [raw_file(tmp_path / name, value) for name, value in (("b", 1), ("a", 2), ("c", 3))]
+    out = tmp_path / "rec.h5"
+    arguments: list[str | Path] = [*files, "--format", "raw", "--out", out, *GEOMETRY]
+    result = call("import", *arguments, "--shape", "6,4", "--sample-type", "int16", "--rows", "1:5")
+    assert result.exit_code == 0
+    assert "3 frames of 4 x 4 int16" in result.output
+    with Recording(out) as recording:
+        assert [int(frame.samples[0, 0]) for frame in recording] == [1, 2, 3]
+        assert recording.scan.fs_hz == 40e6
+        assert recording.scan.sound_speed_m_s == 1540
+
+
+def test_an_error_writes_nothing_and_spares_what_is_there(
+    tmp_path: Path, make_frame: Callable[..., RFFrame]
+) -> None:
+    good, short = raw_file(tmp_path / "a", 1), tmp_path / "b"
+    short.write_bytes(b"123")
+    out = tmp_path / "rec.h5"
+    write_recording(out, [make_frame()])
+    before = out.read_bytes()
+    base = ["--format", "raw", *GEOMETRY, "--sample-type", "int16"]
+    with pytest.raises(FormatError, match="3 bytes, expected a multiple of 48"):
+        call("import", good, short, "--out", out, *base, "--shape", "6,4")
+    with pytest.raises(OptionError, match="shape: got '6x4', expected samples,lines"):
+        call("import", good, "--out", out, *base, "--shape", "6x4")
+    with pytest.raises(OptionError, match="which is also read"):
+        call("import", good, "--out", good, *base, "--shape", "6,4")
+    with pytest.raises(RecordingError, match="cannot be written"):
+        call("import", good, "--out", tmp_path / "absent" / "rec.h5", *base, "--shape", "6,4")
+    assert out.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "rec.h5"]
+
+
+def test_geometry_is_never_guessed(tmp_path: Path) -> None:
+    file = raw_file(tmp_path / "a", 1)
+    for option in ("--fs-mhz", "--f0-mhz", "--line-pitch-mm"):
+        at = GEOMETRY.index(option)
+        partial = GEOMETRY[:at] + GEOMETRY[at + 2 :]
+        result = call("import", file, "--format", "raw", "--out", tmp_path / "rec.h5", *partial)
+        assert result.exit_code == 2
+        assert not (tmp_path / "rec.h5").exists()
+
+
+def test_info_of_a_recording(tmp_path: Path, make_frame: Callable[..., RFFrame]) -> None:
+    path = tmp_path / "rec.h5"
+    truths = [np.zeros((2, 128, 16), np.float32)] * 5
+    write_recording(path, [make_frame(k) for k in range(6)], truths)
+    card = call("info", path).output
+    assert "6 of 128 samples x 16 lines, int16" in card
+    assert "2.5 mm deep, 1.7 mm wide" in card
+    assert "0.2 s from 2001-09-09 01:46:40 UTC, 25 frames a second" in card
+    assert "5 pairs" in card
+    with pytest.raises(RecordingError, match="no such file"):
+        call("info", tmp_path / "absent.h5")
+
+
+def test_alpinion_frames_make_a_recording(rf_folder: Path, tmp_path: Path) -> None:
+    files = sorted((rf_folder / "alpinion_phantom").glob("*.mat"))
+    out = tmp_path / "phantom.h5"
+    assert call("import", *files, "--format", "alpinion", "--out", out, *GEOMETRY).exit_code == 0
+    card = call("info", out).output
+    assert "4 of 2195 samples x 384 lines, float32" in card
+    assert "42.3 mm deep, 41.5 mm wide" in card
+    assert "unknown" in card

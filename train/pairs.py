@@ -1,0 +1,208 @@
+"""Generated pairs with known truth: random tissue, random motion, random scanner.
+
+Every pair is drawn anew: what the simulated scanner (`usert.phantom`) images before and after a random displacement
+field, with the faults of real frames added. Made by torch on the device that trains. Knows nothing of the network.
+
+Invariant: `truth` is the field itself on the grid of the first frame, not an estimate of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from usert.frame import Scan
+from usert.phantom.beam import Beam, rf_image
+from usert.phantom.field import Field, Rigid, Sum, Uniform, Waves, grid_mm
+from usert.phantom.inclusion import Inclusion
+from usert.phantom.scatterers import Scatterers, random_scatterers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRanges:
+    """From what ranges a pair is drawn; each is (low, high), uniform unless it says otherwise."""
+
+    cycles_per_sample: tuple[float, float] = (0.11, 0.25)
+    """Centre frequency over sampling frequency."""
+    fractional_bandwidth: tuple[float, float] = (0.35, 0.8)
+    lateral_sigma_lines: tuple[float, float] = (0.6, 2.6)
+    pitch_ratio: tuple[float, float] = (3.0, 12.0)
+    """Line pitch over axial pitch; logarithmic."""
+    strain: tuple[float, float] = (3e-4, 3e-2)
+    """Far axial strain; logarithmic, and negative (release) in one pair of four."""
+    offset_samples: float = 30.0
+    """Largest axial shift of the probe."""
+    offset_lines: float = 1.5
+    """Largest lateral shift of the probe."""
+    inclusions: tuple[int, int] = (0, 3)
+    modulus_ratio: tuple[float, float] = (0.1, 10.0)
+    """Stiffness of an inclusion over its surroundings; logarithmic."""
+    decorrelation: tuple[float, float] = (0.01, 0.25)
+    """Share of the echo's power that is new in the second frame; logarithmic."""
+    noise: tuple[float, float] = (0.002, 0.08)
+    """Electronic noise over the rms echo; logarithmic."""
+    gain: float = 0.25
+    """Largest relative change of gain between the frames."""
+    decay: tuple[float, float] = (-3.0, 3.0)
+    """Exponent of the echo level from top to bottom."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A batch of generated pairs."""
+
+    first: Tensor
+    """(B, N, M) float32."""
+    second: Tensor
+    """(B, N, M) float32."""
+    truth: Tensor
+    """(B, 2, N, M) float32: axial in samples, lateral in lines."""
+
+
+def random_pairs(
+    rng: np.random.Generator,
+    ranges: PairRanges,
+    *,
+    batch: int,
+    shape: tuple[int, int],
+    diverse: float,
+    device: torch.device | str = "cpu",
+) -> Pair:
+    """Draw `batch` pairs of (N, M) frames; a share `diverse` of them moves in waves of many sizes besides."""
+    drawn = [_random_pair(rng, ranges, shape, diverse, torch.device(device)) for _ in range(batch)]
+    first, second, truth = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+    return Pair(first=first, second=second, truth=truth)
+
+
+def _random_pair(
+    rng: np.random.Generator, ranges: PairRanges, shape: tuple[int, int], diverse: float, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    scan = _random_scan(rng, ranges)
+    field = random_field(rng, ranges, scan, shape, diverse)
+    beam = Beam(
+        fractional_bandwidth=rng.uniform(*ranges.fractional_bandwidth),
+        lateral_sigma_lines=rng.uniform(*ranges.lateral_sigma_lines),
+    )
+    tissue = _random_tissue(rng, scan, shape, beam, device)
+    moved = tissue.moved(field)
+    fresh = _log_uniform(rng, ranges.decorrelation)
+    renewed = torch.from_numpy(rng.standard_normal(tissue.amplitude.shape[0], dtype=np.float32)).to(device)
+    renewed = renewed * tissue.amplitude.abs() * math.sqrt(math.pi / 2)
+    moved = Scatterers(
+        z_mm=moved.z_mm,
+        x_mm=moved.x_mm,
+        amplitude=math.sqrt(1 - fresh) * moved.amplitude + math.sqrt(fresh) * renewed,
+    )
+    first, second = rf_image(tissue, scan, shape, beam), rf_image(moved, scan, shape, beam)
+    depth = torch.linspace(0, 1, shape[0], device=device)[:, None]
+    level = torch.exp(rng.uniform(*ranges.decay) * (depth - 0.5)) / (first.std() + 1e-12)
+    first, second = first * level, second * level * (1 + rng.uniform(-ranges.gain, ranges.gain))
+    noise = _log_uniform(rng, ranges.noise)
+    first, second = first + _noise(rng, first, noise), second + _noise(rng, second, noise)
+
+    z, x = (
+        torch.from_numpy(axis).float().to(device)
+        for axis in grid_mm(shape, scan.axial_pitch_mm, scan.line_pitch_mm)
+    )
+    dz, dx = field(z, x)
+    truth = torch.stack((dz / scan.axial_pitch_mm, dx / scan.line_pitch_mm)).float()
+    return first.float(), second.float(), truth
+
+
+def _random_scan(rng: np.random.Generator, ranges: PairRanges) -> Scan:
+    fs_hz, speed = 40e6, 1540.0
+    axial_pitch_mm = 1e3 * speed / (2 * fs_hz)
+    return Scan(
+        fs_hz=fs_hz,
+        f0_hz=fs_hz * rng.uniform(*ranges.cycles_per_sample),
+        sound_speed_m_s=speed,
+        line_pitch_mm=axial_pitch_mm * _log_uniform(rng, ranges.pitch_ratio),
+    )
+
+
+def random_field(
+    rng: np.random.Generator, ranges: PairRanges, scan: Scan, shape: tuple[int, int], diverse: float
+) -> Field:
+    """A random motion of the tissue under the probe: compression, inclusions, shift, and now and then waves."""
+    height, width = shape[0] * scan.axial_pitch_mm, shape[1] * scan.line_pitch_mm
+    strain = _log_uniform(rng, ranges.strain) * (-1.0 if rng.random() < 0.25 else 1.0)
+    # the crop may lie anywhere below the probe: the shift stands for the compression above it
+    fields: list[Field] = [
+        Uniform(
+            strain=strain,
+            lateral_ratio=rng.uniform(0.2, 1.0),
+            centre_x_mm=rng.uniform(-0.2, 1.2) * width,
+        ),
+        Rigid(
+            dz_mm=rng.uniform(-1, 1) * ranges.offset_samples * scan.axial_pitch_mm * rng.random()
+            + strain * rng.uniform(0, 1) * height,
+            dx_mm=rng.uniform(-1, 1) * ranges.offset_lines * scan.line_pitch_mm,
+        ),
+    ]
+    for _ in range(int(rng.integers(ranges.inclusions[0], ranges.inclusions[1] + 1))):
+        inclusion = Inclusion(
+            strain=strain,
+            centre_z_mm=rng.uniform(0, 1) * height,
+            centre_x_mm=rng.uniform(0, 1) * width,
+            radius_mm=min(height, width) * rng.uniform(0.08, 0.45) * (1 if rng.random() < 0.7 else 2),
+            modulus_ratio=_log_uniform(rng, ranges.modulus_ratio),
+        )
+        alone = Uniform(strain=-strain, lateral_ratio=_far_ratio(inclusion))
+        fields += [inclusion, alone]  # what the disc adds to uniform compression
+    if rng.random() < diverse:
+        fields.append(_random_waves(rng, scan, shape))
+    return Sum(fields=tuple(fields))
+
+
+def _far_ratio(inclusion: Inclusion) -> float:
+    kappa = 3 - 4 * inclusion.poisson
+    return (3 - kappa) / (kappa + 1)
+
+
+def _random_waves(rng: np.random.Generator, scan: Scan, shape: tuple[int, int]) -> Waves:
+    """One to six waves, of 40 samples to three frames long, none steeper than some percent."""
+    rows = []
+    for _ in range(int(rng.integers(1, 7))):
+        long_samples = _log_uniform(rng, (80.0, 3.0 * shape[0]))
+        wide_lines = _log_uniform(rng, (24.0, 6.0 * shape[1]))
+        slope = _log_uniform(rng, (2e-3, 6e-2))
+        axial = min(slope * long_samples / (2 * math.pi), 12.0) * scan.axial_pitch_mm
+        lateral = rng.uniform(0, 0.5) * scan.line_pitch_mm
+        kz = rng.choice((-1.0, 1.0)) * 2 * math.pi / (long_samples * scan.axial_pitch_mm)
+        kx = 2 * math.pi / (wide_lines * scan.line_pitch_mm)
+        rows.append((axial, lateral, kz, kx, rng.uniform(0, 2 * math.pi)))
+    return Waves(rows=tuple(rows))
+
+
+def _random_tissue(
+    rng: np.random.Generator, scan: Scan, shape: tuple[int, int], beam: Beam, device: torch.device
+) -> Scatterers:
+    """Speckle with patches of other brightness; reaches past the frame by what may move in."""
+    above, aside = 90 * scan.axial_pitch_mm, (4 * beam.lateral_sigma_lines + 5) * scan.line_pitch_mm
+    height, width = shape[0] * scan.axial_pitch_mm, shape[1] * scan.line_pitch_mm
+    cloud = random_scatterers(
+        rng,
+        z_mm=(-above, height + above),
+        x_mm=(-aside, width + aside),
+        per_mm2=0.25 / (scan.axial_pitch_mm * scan.line_pitch_mm),
+    )
+    z, x, amplitude = (
+        torch.from_numpy(part).float().to(device) for part in (cloud.z_mm, cloud.x_mm, cloud.amplitude)
+    )
+    coarse = torch.from_numpy(rng.standard_normal((1, 1, 8, 5), dtype=np.float32)).to(device)
+    grid = torch.stack((2 * x / width - 1, 2 * z / height - 1), dim=-1)[None, None]
+    patches = functional.grid_sample(coarse, grid, padding_mode="border", align_corners=False)[0, 0, 0]
+    return Scatterers(z_mm=z, x_mm=x, amplitude=amplitude * torch.exp(rng.uniform(0, 0.8) * patches))
+
+
+def _noise(rng: np.random.Generator, like: Tensor, level: float) -> Tensor:
+    return level * torch.from_numpy(rng.standard_normal(like.shape, dtype=np.float32)).to(like.device)
+
+
+def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+    return float(math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1]))))

@@ -1,0 +1,69 @@
+"""The supervised loss of pre-training: every level of the network against the true displacement.
+
+Notation: e is the error of the displacement in samples (lateral: lines). Terms, one function each:
+
+    endpoint      Φ(e)                      every level, after M, S and R
+    difference    Φ(e(r + h) - e(r))        along depth, over h = 8 and 48 samples: what strain is made of
+
+Φ is |e| while the network learns to match, later (|e| + .01)^½, which also rewards the last hundredths of a sample
+(robust penalty in the manner of D. Sun et al., CVPR 2018, Eq. 2, with q ½). Coarse truth is the mean over a pixel of
+that level. Knows nothing of data or optimisers.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as functional
+from torch import Tensor
+
+from usert.network.liteflownet import FLOW_SCALE
+
+LATERAL_WEIGHT = 0.25
+"""Weight of the lateral error; lines are five to ten times wider than samples and strain is axial."""
+STAGE_WEIGHTS = (0.25, 0.25, 0.5)
+"""Weights of the flow after M, S and R."""
+LEVEL_WEIGHTS = {2: 1.0, 3: 0.6, 4: 0.4, 5: 0.3, 6: 0.3}
+SPANS = (8, 48)
+"""Samples over which differences of the axial error are taken."""
+
+
+def penalty(error: Tensor, *, robust: bool) -> Tensor:
+    """Φ of the module docstring, elementwise."""
+    return (error.abs() + 0.01).sqrt() if robust else error.abs()
+
+
+def endpoint(error: Tensor, *, robust: bool) -> Tensor:
+    """Mean penalty of a displacement error (B, 2, H, W), lateral first, in samples and lines."""
+    lateral, axial = error[:, 0], error[:, 1]
+    return penalty(axial, robust=robust).mean() + LATERAL_WEIGHT * penalty(lateral, robust=robust).mean()
+
+
+def difference(error: Tensor, scale: int, *, robust: bool) -> Tensor:
+    """Mean penalty of axial differences of an error (B, 2, H, W) on a grid `scale` times coarser than the samples."""
+    axial = error[:, 1]
+    total = axial.new_zeros(())
+    for span in SPANS:
+        rows = max(1, span // scale)
+        if rows < axial.shape[1]:
+            total = total + penalty(axial[:, rows:] - axial[:, :-rows], robust=robust).mean()
+    return total
+
+
+def supervised_loss(
+    levels: list[tuple[int, tuple[Tensor, Tensor, Tensor]]], truth: Tensor, *, robust: bool
+) -> Tensor:
+    """Weighted sum over levels and stages.
+
+    Shapes: `levels` as (level, flows after M, S, R), network units; `truth` (B, 2, N, M), axial first, in samples.
+    """
+    flow = truth.flip(1)
+    total = truth.new_zeros(())
+    for level, stages in levels:
+        scale = 2 ** (level - 1)
+        target = functional.avg_pool2d(flow, scale)
+        for weight, output in zip(STAGE_WEIGHTS, stages, strict=True):
+            error = output.float() * FLOW_SCALE - target
+            term = endpoint(error, robust=robust)
+            if robust:
+                term = term + difference(error, scale, robust=True)
+            total = total + LEVEL_WEIGHTS[level] * weight * term
+    return total

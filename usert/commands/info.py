@@ -1,0 +1,59 @@
+"""`usert info`: what a recording or a bundle is, on one card.
+
+Knows how to print only. Invariant: reads no samples, so it answers at once for any size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from usert.recording import Recording
+
+
+def info(path: Path = typer.Argument(..., help="A recording, or the folder of a bundle.")) -> None:
+    """Say what a recording or a bundle is."""
+    if path.is_dir():
+        from usert.bundle import Bundle
+
+        typer.echo(Bundle.load(path).card())
+        return
+    from usert.recording import Recording
+
+    with Recording(path) as recording:
+        typer.echo(recording_card(recording))
+
+
+def recording_card(recording: Recording) -> str:
+    """A few lines for a person: frames, size, time, geometry, truth."""
+    (rows, lines), scan = recording.shape, recording.scan
+    truth = "none"
+    if recording.has_truth:
+        truth = f"displacement between neighbouring frames, {max(len(recording) - 1, 0)} pairs"
+    lines_of_card = {
+        "recording": str(recording.path),
+        "frames": f"{len(recording)} of {rows} samples x {lines} lines, {recording.dtype}",
+        "size": f"{rows * scan.axial_pitch_mm:.1f} mm deep, {lines * scan.line_pitch_mm:.1f} mm wide",
+        "time": _time(recording),
+        "sampling": f"{scan.fs_hz / 1e6:g} MHz, {scan.axial_pitch_mm:.5f} mm a sample",
+        "pulse": f"{scan.f0_hz / 1e6:g} MHz at {scan.sound_speed_m_s:g} m/s",
+        "line pitch": f"{scan.line_pitch_mm:g} mm",
+        "truth": truth,
+    }
+    return "\n".join(f"{name:<12}{text}" for name, text in lines_of_card.items())
+
+
+def _time(recording: Recording) -> str:
+    from datetime import UTC, datetime
+
+    times = recording.acquired_ns
+    if not len(times) or not times.any():
+        return "unknown"
+    start = datetime.fromtimestamp(int(times[0]) / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    seconds = int(times[-1] - times[0]) / 1e9
+    if seconds <= 0:
+        return f"from {start}"
+    return f"{seconds:.3g} s from {start}, {(len(times) - 1) / seconds:.3g} frames a second"

@@ -1,0 +1,83 @@
+"""`usert replay`: a recording or the simulated scanner as a live stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def replay(
+    recording: Path | None = typer.Argument(None, metavar="[REC.h5]", help="Recording of RF frames."),
+    simulate: bool = typer.Option(False, "--simulate", help="The simulated scanner instead of a recording."),
+    size: str = typer.Option(
+        "small", metavar="NAME", help="Frame size of the simulated scanner: small, medium, large."
+    ),
+    seed: int = typer.Option(0, metavar="K", min=0, help="Seed of the simulated scanner."),
+    publish: str | None = typer.Option(None, metavar="ENDPOINT", help="Bind here; port 0 is any free one."),
+    to: str | None = typer.Option(
+        None, metavar="ENDPOINT", help="Connect to a server that waits with --rf-bind."
+    ),
+    socket: str | None = typer.Option(
+        None, metavar="pub|push", help="Socket type; PUB with --publish and PUSH with --to unless given."
+    ),
+    rate: float = typer.Option(30.0, metavar="HZ", help="Frames a second."),
+    count: int | None = typer.Option(None, metavar="N", help="End after N frames."),
+    loop: bool = typer.Option(False, "--loop", help="Start the recording again at its end."),
+    stream: str | None = typer.Option(
+        None, metavar="NAME", help="Name of the stream; the recording's unless given."
+    ),
+    insecure: bool = typer.Option(
+        False,
+        "--insecure",
+        help="Allow endpoints that other machines can reach, unencrypted, without a password.",
+    ),
+) -> None:
+    """Send RF frames at a steady rate, stamped as they leave; begins when the first receiver is there.
+
+    Ends with Ctrl-C, SIGTERM, the last frame, or --count; and a summary.
+    """
+    from contextlib import ExitStack
+    from typing import cast
+
+    from usert.errors import OptionError
+    from usert.runtime.replay import Frames, Replay, ReplayConfig, SenderType
+    from usert.runtime.signals import stop_on_signals
+
+    if (publish is None) == (to is None):
+        raise OptionError("replay: expected either --publish, to bind, or --to, to connect to a server")
+    if (recording is None) != simulate:
+        raise OptionError("replay: expected either a recording or --simulate")
+    config = ReplayConfig(
+        endpoint=publish or to or "",
+        socket_type=cast(SenderType, socket or ("pub" if publish else "push")),
+        bind=publish is not None,
+        rate_hz=rate,
+        count=count,
+        loop=loop,
+        stream=stream or ("simulated" if recording is None else recording.stem[:80]),
+        insecure=insecure,
+    )
+    with ExitStack() as stack:
+        frames: Frames
+        if recording is not None:
+            from usert.recording import Recording
+
+            opened = stack.enter_context(Recording(recording))
+            what = f"{len(opened)} frames of {opened.shape[0]} x {opened.shape[1]} from {recording.name}"
+            frames = opened.__iter__
+        else:
+            from usert.runtime.simulated import Cycle
+
+            cycle = Cycle(size=size, seed=seed)
+            what = f"simulated frames of {cycle.shape[0]} x {cycle.shape[1]}"
+            frames = cycle.frames
+        sender = Replay(frames, config)
+        stack.enter_context(stop_on_signals(sender.stop))
+        stack.enter_context(sender)
+        typer.echo(
+            f"replay: rf on {sender.endpoint} ({config.socket_type}), {what} at {rate:g} Hz; Ctrl-C ends"
+        )
+        sender.run()
+        summary = f"{sender.sent} frames sent ({sender.mean_rate_hz:.1f} a second), late {sender.late}"
+    typer.echo(f"replay: {summary}")

@@ -1,0 +1,108 @@
+"""`usert run`: strain of a recording's pairs, into a file and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def run(
+    recording: Path = typer.Argument(..., metavar="REC.h5", help="Recording of RF frames."),
+    out: Path = typer.Option(..., metavar="OUT.h5", help="File to write; replaced when all pairs are done."),
+    pairs: str = typer.Option(
+        "consecutive", metavar="consecutive|I:J,…", help="Pairs of frames, reference first, counted from 0."
+    ),
+    bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
+    figure: Path | None = typer.Option(
+        None,
+        metavar="PNG",
+        help="Picture of the first pair; each further pair that --pairs lists gets its own, NAME-I-J.png.",
+    ),
+    strain_window_mm: float | None = typer.Option(
+        None, metavar="X", help="Length of the strain's least-squares window, instead of the bundle's own."
+    ),
+    threads: int | None = typer.Option(
+        None, metavar="N", help="Threads of the engine; all cores by default."
+    ),
+) -> None:
+    """Estimate displacement, strain and quality of a recording's pairs.
+
+    Writes /pairs, /displacement, /strain and /quality; ends with a line a pair: mean strain, median quality,
+    milliseconds of the engine. Ctrl-C stops after the pair in work and writes nothing.
+    """
+    from contextlib import closing
+    from threading import Event
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from usert.bundle import Bundle, default_bundle_path
+    from usert.frame import RFFrame
+    from usert.recording import Recording
+    from usert.runtime.engine import Estimate
+    from usert.runtime.engines import open_engine
+    from usert.runtime.figure import save_figure
+    from usert.runtime.offline import PairReport, check_output, estimate_pairs, extrapolation, figure_path
+    from usert.runtime.pairs import CONSECUTIVE, parse_pairs
+    from usert.runtime.signals import stop_on_signals
+
+    done, stop = 0, Event()
+    with Recording(recording) as source:
+        check_output(out, recording, option="--out")
+        if figure is not None:
+            check_output(figure, recording, option="--figure", suffix=".png")
+        chosen = parse_pairs(pairs, len(source))
+        drawn = chosen[:1] if pairs.strip() == CONSECUTIVE else chosen
+        loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
+        if warning := extrapolation(loaded, source.scan):
+            typer.echo(f"usert: {warning}", err=True)
+
+        terminal = Console(stderr=True)
+        progress = Progress(
+            TextColumn("strain"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=terminal,
+            transient=True,
+            disable=not terminal.is_terminal,
+        )
+
+        def observe(report: PairReport, reference: RFFrame, estimate: Estimate) -> None:
+            if figure is not None and report.pair in drawn:
+                save_figure(
+                    figure_path(figure, report.pair, chosen[0]),
+                    samples=reference.samples,
+                    scan=reference.scan,
+                    strain=estimate.strain,
+                    quality=estimate.quality,
+                    title=f"Frames {report.pair[0]} to {report.pair[1]}: {report.figures}",
+                )
+            nonlocal done
+            done += 1
+            progress.update(task, completed=done)
+
+        try:
+            with (
+                stop_on_signals(stop.set),
+                closing(open_engine(loaded, threads=threads)) as engine,
+                progress,
+            ):
+                task = progress.add_task("strain", total=len(chosen))
+                reports = estimate_pairs(
+                    source,
+                    engine,
+                    loaded,
+                    out,
+                    pairs=chosen,
+                    observe=observe,
+                    strain_window_mm=strain_window_mm,
+                    stopped=stop.is_set,
+                )
+        except KeyboardInterrupt:
+            typer.echo(f"usert: stopped after {done} of {len(chosen)} pairs, {out} not written", err=True)
+            raise typer.Exit(130) from None
+    for report in reports:
+        typer.echo(f"{report.pair[0]}:{report.pair[1]}  {report.figures}, {report.elapsed_ms:.0f} ms")
+    typer.echo(f"{len(reports)} pair{'s' if len(reports) > 1 else ''} in {out}")

@@ -1,0 +1,66 @@
+"""`usert serve`: the live server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def serve(
+    rf: str = typer.Option(
+        ..., metavar="ENDPOINT", help="Where RF frames come from, tcp://HOST:PORT or ipc://PATH."
+    ),
+    publish: str = typer.Option(
+        ..., metavar="ENDPOINT", help="Where clients find strain images; port 0 is any free one."
+    ),
+    rf_type: str = typer.Option("sub", metavar="sub|pull", help="Socket towards the source: SUB or PULL."),
+    rf_bind: bool = typer.Option(
+        False, "--rf-bind", help="Wait for the source at --rf instead of connecting to it."
+    ),
+    bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
+    lag: int = typer.Option(1, metavar="L", help="Frames between the two of a pair."),
+    threads: int | None = typer.Option(
+        None, metavar="N", help="Threads of the engine; all cores by default."
+    ),
+    insecure: bool = typer.Option(
+        False,
+        "--insecure",
+        help="Allow endpoints that other machines can reach, unencrypted, without a password.",
+    ),
+) -> None:
+    """Turn a stream of RF frames into a stream of strain images, the newest frame first.
+
+    Ends with Ctrl-C or SIGTERM, and a summary.
+    """
+    import logging
+    from contextlib import closing
+    from typing import cast
+
+    from usert.bundle import Bundle, default_bundle_path
+    from usert.runtime.engines import open_engine
+    from usert.runtime.pairing import PairingRule
+    from usert.runtime.receiver import ReceiverType
+    from usert.runtime.server import ServerConfig, StrainServer
+    from usert.runtime.signals import stop_on_signals
+
+    logging.basicConfig(format="usert: %(message)s", level=logging.INFO)
+    config = ServerConfig(
+        rf=rf,
+        publish=publish,
+        rf_type=cast(ReceiverType, rf_type),
+        rf_bind=rf_bind,
+        insecure=insecure,
+        pairing=PairingRule(lag=lag),
+    )
+    loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
+    with closing(open_engine(loaded, threads=threads)) as engine:
+        server = StrainServer(engine=engine, config=config, weights_hash=loaded.manifest.weights.sha256)
+        with stop_on_signals(server.stop), server:
+            attached = "bound" if rf_bind else "connected"
+            typer.echo(f"serve: rf on {server.rf_endpoint} ({rf_type}, {attached})")
+            typer.echo(f"serve: strain on {server.publish_endpoint}")
+            typer.echo(f"serve: {engine.name}, lag {lag}; Ctrl-C ends")
+            server.run()
+            summary = server.stats
+    typer.echo(f"serve: {summary}")

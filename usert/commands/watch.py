@@ -1,0 +1,31 @@
+"""`usert watch`: a strain stream in the terminal."""
+
+from __future__ import annotations
+
+import typer
+
+
+def watch(
+    strain: str = typer.Option(..., metavar="ENDPOINT", help="Where `usert serve` publishes."),
+    count: int | None = typer.Option(None, metavar="N", min=1, help="End after N images."),
+    seconds: float | None = typer.Option(None, metavar="S", min=0.0, help="End after S seconds."),
+    stale_ms: float = typer.Option(
+        500.0, metavar="MS", min=0.0, help="An image older than this is called stale."
+    ),
+    insecure: bool = typer.Option(
+        False, "--insecure", help="Allow an endpoint on another machine, unencrypted."
+    ),
+) -> None:
+    """Show rate, age, mean strain, quality and drops of a live stream; Ctrl-C ends with a summary."""
+    from rich.console import Console
+
+    from usert.runtime.client import StrainClient
+    from usert.runtime.signals import stop_on_signals
+    from usert.runtime.watch import StatusLine
+    from usert.runtime.watch import watch as watch_stream
+
+    client = StrainClient(strain, stale_ms=stale_ms, insecure=insecure)
+    with stop_on_signals(client.stop), client, StatusLine(Console()) as line:
+        readings = watch_stream(client, line.show, count=count, seconds=seconds)
+        skipped = client.skipped
+    typer.echo(f"watch: {readings}, skipped {skipped}")

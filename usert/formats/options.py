@@ -1,0 +1,57 @@
+"""What a caller must say about foreign files, because the files do not say it themselves.
+
+Knows no format. Invariant: nothing here is guessed; what a format needs and is not given is an error there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from ..errors import OptionError
+from ..frame import Scan
+
+SAMPLE_TYPES = {"int16": "<i2", "float32": "<f4"}
+"""Names of the little-endian samples a raw file may hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """A half-open range of axial samples to keep."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise OptionError(f"rows: got {self.start}:{self.stop}, expected a:b with 0 <= a < b")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        start, colon, stop = text.partition(":")
+        if not (colon and start.strip().isdecimal() and stop.strip().isdecimal()):
+            raise OptionError(f"rows: got {text!r}, expected a:b, such as 259:1299")
+        return cls(start=int(start), stop=int(stop))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """Geometry for all formats, and what single formats need beside it."""
+
+    scan: Scan
+    rows: Rows | None = None
+    """Axial samples to keep, counted after the format's own cut."""
+    variable: str | None = None
+    """Name of the MATLAB variable (`mat`), where a file holds more than one array."""
+    shape: tuple[int, int] | None = None
+    """(N, M) of one frame (`raw`)."""
+    sample_type: str = "float32"
+    """A key of `SAMPLE_TYPES` (`raw`)."""
+    transpose: bool = False
+    """The file holds (M, N): scan lines first."""
+
+    def __post_init__(self) -> None:
+        if self.shape is not None and min(self.shape) < 1:
+            raise OptionError(f"shape: got {self.shape}, expected two numbers above 0: samples, lines")
+        if self.sample_type not in SAMPLE_TYPES:
+            raise OptionError(f"sample type: got {self.sample_type!r}, expected {' or '.join(SAMPLE_TYPES)}")

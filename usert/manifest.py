@@ -1,0 +1,246 @@
+"""The manifest of a bundle: what the files are, what goes in, what comes out, how exact it is.
+
+Knows JSON; does not know whether the files it names exist. Invariant: a `Manifest` that exists is one that
+this version of usert understands whole; anything else was refused by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .errors import BundleError
+
+FORMAT = 1
+"""Number of the manifest's format; another number is refused, not guessed at."""
+DISPLACEMENT_CONVENTION = "(2, N, M): axial samples, lateral lines; current(r + d(r)) = reference(r)"
+STRAIN_CONVENTION = "fraction, compression positive"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Which network the graphs hold."""
+
+    name: str
+    levels: tuple[int, int]
+    """Coarsest and finest pyramid level; level L works at 1 / 2^(L-1) of the resolution."""
+    normalise_features: bool
+    parameters: int
+
+    def __post_init__(self) -> None:
+        coarsest, finest = self.levels
+        _check(coarsest >= finest >= 1, "network.levels", list(self.levels), "coarsest >= finest >= 1")
+        _check(self.parameters > 0, "network.parameters", self.parameters, "a count above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The one file of weights, which every graph refers to."""
+
+    file: str
+    sha256: str
+    recipe: str
+    """What the weights were trained by, in a line."""
+    model_card: str | None = None
+    """Name of the model card's file in the bundle."""
+
+    def __post_init__(self) -> None:
+        _check_file("weights.file", self.file)
+        _check_sha256("weights.sha256", self.sha256)
+        if self.model_card is not None:
+            _check_file("weights.model_card", self.model_card)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedFor:
+    """Ranges that the training data covered; outside them the answer is an extrapolation."""
+
+    centre_cycles_per_sample: tuple[float, float]
+    """f0 / fs of the pulse."""
+    strain_percent: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for name in ("centre_cycles_per_sample", "strain_percent"):
+            low, high = getattr(self, name)
+            _check(low < high, f"input.trained_for.{name}", [low, high], "[low, high]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What a graph takes: two frames, named reference and current."""
+
+    trained_for: TrainedFor
+    dtype: str = "int16"
+    shape: str = "(N, M)"
+
+    def __post_init__(self) -> None:
+        _check(self.dtype == "int16", "input.dtype", self.dtype, "int16")
+        _check(self.shape == "(N, M)", "input.shape", self.shape, "(N, M)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conventions:
+    """Units and signs of what a graph gives; the runtime passes them on and never changes them."""
+
+    displacement: str = DISPLACEMENT_CONVENTION
+    strain: str = STRAIN_CONVENTION
+
+    def __post_init__(self) -> None:
+        for name, known in (("displacement", DISPLACEMENT_CONVENTION), ("strain", STRAIN_CONVENTION)):
+            _check(getattr(self, name) == known, f"conventions.{name}", getattr(self, name), repr(known))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """One ONNX file."""
+
+    file: str
+    shape: tuple[int, int] | None
+    """(N, M) that it is built for; None takes any shape."""
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        _check_file("graphs.file", self.file)
+        _check_sha256(f"graphs {self.file} sha256", self.sha256)
+        _check(self.bytes > 0, f"graphs {self.file} bytes", self.bytes, "a count above 0")
+        if self.shape is not None:
+            _check(min(self.shape) > 0, f"graphs {self.file} shape", list(self.shape), "[N, M] above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The contract that export hands to runtime."""
+
+    format: int = FORMAT
+    usert_version: str
+    created: str
+    """ISO 8601 time with its zone."""
+    network: Network
+    weights: Weights
+    input: Input
+    conventions: Conventions = field(default_factory=Conventions)
+    strain_window_samples: int
+    """Length of the least-squares window of the strain in the graph."""
+    quality_window: tuple[int, int]
+    """Rows and lines of the window of the correlation in the graph."""
+    opset: int
+    precision: str
+    """Of weights and activations, such as float32; displacement and strain are always float32."""
+    graphs: tuple[Graph, ...]
+    accuracy: dict[str, float | str]
+    """`reference` (what the graphs were compared with), `max_abs_displacement_samples`, and more figures."""
+
+    def __post_init__(self) -> None:
+        _check_format(self.format)
+        _check(self.strain_window_samples > 1, "strain_window_samples", self.strain_window_samples, "above 1")
+        _check(min(self.quality_window) > 0, "quality_window", list(self.quality_window), "[rows, lines]")
+        _check(len(self.graphs) > 0, "graphs", "none", "at least one")
+        shapes = [graph.shape for graph in self.graphs]
+        _check(len(set(shapes)) == len(shapes), "graphs", "two of one shape", "one a shape")
+        _check(
+            len(set(self.files)) == len(self.files), "files", "one name twice", "a name of its own for each"
+        )
+        _check(isinstance(self.accuracy.get("reference"), str), "accuracy.reference", "none", "a name")
+        worst = self.accuracy.get("max_abs_displacement_samples")
+        _check(
+            isinstance(worst, float | int),
+            "accuracy.max_abs_displacement_samples",
+            worst,
+            "a number of samples",
+        )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files that a complete bundle holds beside its manifest."""
+        card = () if self.weights.model_card is None else (self.weights.model_card,)
+        return (self.weights.file, *card, *(graph.file for graph in self.graphs))
+
+    def to_json(self) -> str:
+        """Text of `manifest.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Errors: `BundleError` for text that is no JSON, another format, unknown keys, or values amiss."""
+        try:
+            tree = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"not valid JSON: {error}") from error
+        if not isinstance(tree, dict):
+            raise BundleError(f"got JSON {type(tree).__name__}, expected an object")
+        _check_format(tree.get("format"))
+        return _build(cls, tree, "")
+
+
+def _check(holds: bool, what: str, got: object, expected: str) -> None:
+    if not holds:
+        raise BundleError(f"{what}: got {got!r}, expected {expected}")
+
+
+def _check_format(number: object) -> None:
+    if type(number) is not int or number != FORMAT:
+        raise BundleError(
+            f"format: got {number!r}, expected {FORMAT}; another version of usert made it: "
+            "upgrade, or export again"
+        )
+
+
+def _check_file(what: str, name: str) -> None:
+    """A bundle is flat: a file is named, never reached by a path that could leave the folder."""
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", name) is not None and name != "manifest.json"
+    _check(plain, what, name, "a plain file name inside the bundle's folder")
+
+
+def _check_sha256(what: str, digest: str) -> None:
+    _check(re.fullmatch(r"[0-9a-f]{64}", digest) is not None, what, digest, "64 hexadecimal digits")
+
+
+def _build(cls: type[_T], tree: object, where: str) -> _T:
+    """A dataclass from a JSON object: every key known, none missing, every value of its type."""
+    if not isinstance(tree, dict):
+        raise BundleError(f"{where}: got {type(tree).__name__}, expected an object")
+    kinds = typing.get_type_hints(cls)
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    prefix = f"{where}." if where else ""
+    if unknown := sorted(set(tree) - set(kinds)):
+        raise BundleError(f"unknown key {prefix}{unknown[0]}, expected {', '.join(kinds)}")
+    without_default = dataclasses.MISSING
+    needed = [f.name for f in fields if f.default is without_default and f.default_factory is without_default]
+    if missing := [name for name in needed if name not in tree]:
+        raise BundleError(f"key {prefix}{missing[0]} is missing")
+    return cls(**{name: _value(kinds[name], value, f"{prefix}{name}") for name, value in tree.items()})
+
+
+def _value(kind: Any, value: object, where: str) -> Any:
+    """A JSON value as the annotated `kind`: a dataclass, a scalar, or tuples, unions and dicts of them."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _build(kind, value, where)
+    if origin is types.UnionType:
+        if value is None and type(None) in parts:
+            return None
+        some = [part for part in parts if part is not type(None)]
+        exact = [part for part in some if type(value) is part]
+        return _value((exact or some)[0], value, where)
+    if origin is tuple and isinstance(value, list):
+        of = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+        if len(value) == len(of):
+            return tuple(
+                _value(part, v, f"{where}[{i}]") for i, (part, v) in enumerate(zip(of, value, strict=True))
+            )
+    elif origin is dict and isinstance(value, dict):
+        return {key: _value(parts[1], item, f"{where}.{key}") for key, item in value.items()}
+    elif kind is float and type(value) in (int, float) and math.isfinite(typing.cast(float, value)):
+        return float(typing.cast(float, value))
+    elif type(value) is kind:
+        return value
+    raise BundleError(f"{where}: got {value!r}, expected {getattr(kind, '__name__', kind)}")

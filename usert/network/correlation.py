@@ -1,0 +1,48 @@
+"""Correlation of two feature maps over a small square of displacements, as banded matrix products.
+
+One product per row offset: the lines are cut into tiles of T, and each tile of the first map is multiplied with the
+T + 2R lines of the second that it can reach. The wanted values are the diagonals of those products; padding each
+product by one row and reading it with rows one longer turns the diagonals into columns. No slices, loops or gathers
+in the exported graph, any frame width, and matrix units do the work.
+
+Invariant: equals the mean over channels of the products at each displacement, zero outside the frame
+(`tests/network/test_correlation.py` holds it against brute force).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+RADIUS = 3
+"""Largest displacement in feature samples; (2·3 + 1)² = 49 channels (Hui et al. 2018, supplementary)."""
+
+
+def correlation(first: Tensor, second: Tensor, *, tile: int) -> Tensor:
+    """Cost volume of `first` against `second`.
+
+    Shapes: two (B, C, H, W), W a multiple of `tile` → (B, 49, H, W); channel 7·(dy + 3) + (dx + 3) holds
+    mean_c first[c, y, x] · second[c, y + dy, x + dx].
+    """
+    if first.shape != second.shape or first.shape[3] % tile:
+        raise ValueError(
+            f"got {tuple(first.shape)} and {tuple(second.shape)}, expected one shape with W a multiple of {tile}"
+        )
+    batch, channels, height, width = first.shape
+    span, reach = 2 * RADIUS + 1, tile + 2 * RADIUS
+    tiles = width // tile
+    extra = -(-reach // tile)  # tiles, its own included, that a tile touches in the second map
+    # (B, H, tiles, T, C)
+    left = first.permute(0, 2, 3, 1).reshape(batch, height, tiles, tile, channels) * (1.0 / channels)
+    padded = functional.pad(second, (RADIUS, extra * tile - tile - RADIUS, RADIUS, RADIUS))
+    padded = padded.permute(0, 2, 1, 3)  # (B, H + 2R, C, W + (extra-1)·T)
+    blocks = padded.reshape(batch, height + 2 * RADIUS, channels, tiles + extra - 1, tile).transpose(2, 3)
+    right = torch.cat([blocks[:, :, k : k + tiles] for k in range(extra)], dim=4)[..., :reach]
+    rows = []
+    for dy in range(span):
+        product = torch.matmul(left, right[:, dy : dy + height])  # (B, H, tiles, T, T + 2R)
+        flat = functional.pad(product.reshape(batch, height, tiles, tile * reach), (0, tile))
+        band = flat.reshape(batch, height, tiles, tile, reach + 1)[..., :span]
+        rows.append(band.reshape(batch, height, width, span))
+    return torch.cat(rows, dim=3).permute(0, 3, 1, 2)

@@ -1,0 +1,32 @@
+"""Sampling a feature map where the flow points to.
+
+Invariant: zero flow gives the map back; what lies outside is zero. Coordinates stay in float32 whatever the maps
+are, since half precision moves a sample by .06 beyond column 64.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+
+def warp(image: Tensor, flow: Tensor, *, step: int = 1) -> Tensor:
+    """`image` at r + flow(r), bilinear, at every `step`-th pixel of both axes.
+
+    Shapes: (B, C, H, W), flow (B, 2, H, W) with channel 0 across lines and 1 along depth, in pixels
+    → (B, C, H / step, W / step).
+    """
+    if image.shape[0] != flow.shape[0] or image.shape[2:] != flow.shape[2:] or flow.shape[1] != 2:
+        raise ValueError(
+            f"got {tuple(image.shape)} and {tuple(flow.shape)}, expected (B, C, H, W) and (B, 2, H, W)"
+        )
+    height, width = image.shape[2], image.shape[3]
+    flow = flow[:, :, ::step, ::step].float()
+    # arange, not linspace: linspace breaks graphs with dynamic shapes
+    x = torch.arange(0, width, step, device=flow.device, dtype=torch.float32)
+    y = torch.arange(0, height, step, device=flow.device, dtype=torch.float32)
+    column = (x[None, None, :] + flow[:, 0] + 0.5) * (2.0 / width) - 1.0
+    row = (y[None, :, None] + flow[:, 1] + 0.5) * (2.0 / height) - 1.0
+    grid = torch.stack((column, row), dim=3)
+    return functional.grid_sample(image.float(), grid, align_corners=False).to(image.dtype)

@@ -1,0 +1,166 @@
+"""Weights of the network: our own file, and the published ones from a user's file.
+
+Ours is one safetensors file in half precision, of which an exported graph reads the same bytes. Its metadata say what
+network they fit and where they come from. The published weights of LiteFlowNet are for research use only; they are
+read from a file the user names, by an explicit map from the names that the well-known PyTorch port gives them.
+
+Knows nothing of training. Invariant: every key of a file is placed, or the error names those that were not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import WeightsError
+from .liteflownet import LiteFlowNet
+
+FORMAT = "1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsInfo:
+    """What stands in the metadata of a weights file."""
+
+    finest: int
+    normalise_features: bool
+    recipe: str
+    """How they were made, in a line or as TOML."""
+
+
+def save_weights(network: LiteFlowNet, path: Path, *, recipe: str) -> None:
+    """Write float16 weights beside `path`, then rename. The parameters in memory stay as they are."""
+    tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in network.named_parameters()}
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{path}: not written: {name} holds values that float16 cannot")
+    metadata = {
+        "usert_weights": FORMAT,
+        "finest": str(network.finest),
+        "normalise_features": str(int(network.normalise_features)),
+        "recipe": recipe,
+    }
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, part, metadata=metadata)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot write: {error.strerror or error}") from error
+
+
+def read_info(path: Path) -> WeightsInfo:
+    """The metadata of a weights file. Errors: `WeightsError` when it is missing or not ours."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a safetensors file: {error}") from error
+    if metadata.get("usert_weights") != FORMAT:
+        raise WeightsError(
+            f"{path}: got weights format {metadata.get('usert_weights')!r}, expected {FORMAT!r} (as `usert pretrain` writes)"
+        )
+    return WeightsInfo(
+        finest=int(metadata["finest"]),
+        normalise_features=metadata["normalise_features"] == "1",
+        recipe=metadata["recipe"],
+    )
+
+
+def load_weights(path: Path, *, finest: int | None = None) -> LiteFlowNet:
+    """The network with the weights of our own file, down to level `finest` (default: all the file has)."""
+    info = read_info(path)
+    finest = info.finest if finest is None else finest
+    if finest < info.finest:
+        raise WeightsError(f"{path}: got finest level {finest}, the file goes down to {info.finest} only")
+    network = LiteFlowNet(finest=finest, normalise_features=info.normalise_features)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    skipped = tuple(f"levels.{level}." for level in range(info.finest, finest))
+    _place(network, {name: value for name, value in tensors.items() if not name.startswith(skipped)}, path)
+    return network.eval()
+
+
+def load_published(path: Path) -> LiteFlowNet:
+    """The network with published weights in the naming of the well-known PyTorch port (research use only)."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{path}: not a PyTorch state_dict: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path}: got {type(state).__name__}, expected a state_dict of tensors")
+    placed: dict[str, Tensor] = {}
+    lost, clashing = [], []
+    for key, value in state.items():
+        name = published_name(key)
+        if name is None:
+            lost.append(key)
+        elif name in placed and not torch.equal(placed[name], value):
+            clashing.append(key)
+        else:
+            placed[name] = value
+    if lost or clashing:
+        raise WeightsError(
+            f"{path}: keys without a place: {', '.join(lost) or 'none'}; "
+            f"keys that contradict a shared one: {', '.join(clashing) or 'none'}"
+        )
+    network = LiteFlowNet(normalise_features=False)
+    _place(network, placed, path)
+    return network.eval()
+
+
+def published_name(key: str) -> str | None:
+    """Our name of a parameter of the port, or None. Older files write `module` where newer ones write `net`."""
+    key = key.replace("module", "net")
+    if match := re.fullmatch(r"netFeatures\.net(One|Two|Thr|Fou|Fiv|Six)\.(\d+)\.(weight|bias)", key):
+        level = ("One", "Two", "Thr", "Fou", "Fiv", "Six").index(match[1])
+        return f"features.levels.{level}.{match[2]}.{match[3]}"
+    match = re.fullmatch(r"net(Matching|Subpixel|Regularization)\.([0-4])\.net([A-Za-z]+)\.(.+)", key)
+    if not match:
+        return None
+    level, part, rest = int(match[2]) + 2, match[3], match[4]
+    prefix = f"levels.{level}"
+    if match[1] == "Regularization":
+        places = {
+            "Feat": f"{prefix}.regularization.reduce.{rest}",
+            "Main": f"{prefix}.regularization.body.{rest}",
+            # the coarse levels have one convolution where the fine ones have two
+            "Dist": f"{prefix}.regularization.distance.{rest.removeprefix('0.') if level >= 5 else rest}",
+            "ScaleX": f"{prefix}.regularization.scale_x.{rest}",
+            "ScaleY": f"{prefix}.regularization.scale_y.{rest}",
+        }
+    else:
+        unit = f"{prefix}.{match[1].lower()}"
+        places = {"Feat": f"{prefix}.reduce.{rest}", "Main": f"{unit}.head.{rest}"}
+        if match[1] == "Matching":
+            places |= {"Upflow": f"{unit}.upsample_flow.{rest}", "Upcorr": f"{unit}.upsample_cost.{rest}"}
+    return places.get(part)
+
+
+def _place(network: LiteFlowNet, tensors: dict[str, Tensor], path: Path) -> None:
+    wanted = dict(network.named_parameters())
+    missing = sorted(set(wanted) - set(tensors))
+    unknown = sorted(set(tensors) - set(wanted))
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in sorted(set(wanted) & set(tensors))
+        if wanted[name].shape != tensors[name].shape
+    ]
+    if missing or unknown or shapes:
+        raise WeightsError(
+            f"{path}: does not fit LiteFlowNet: missing {', '.join(missing) or 'none'}; "
+            f"unknown {', '.join(unknown) or 'none'}; wrong shape {', '.join(shapes) or 'none'}"
+        )
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])

@@ -1,0 +1,298 @@
+"""The recording: RF frames of one geometry in an HDF5 file, read lazily and appended one by one.
+
+The layout is that of `usert.recording_layout`. Knows nothing of strain, foreign formats or sockets.
+Invariant: every frame that is counted is complete. The writer works in HDF5's single-writer-multiple-reader
+mode (SWMR) and flushes the samples, then the truth, then the time; a frame counts once its time is on file.
+So another process can read the file while it grows, and a writer that is killed loses at most the frame that
+it was writing. A power cut is beyond this promise.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FrameError, RecordingError
+from .frame import RFFrame, Scan
+from .recording_layout import HDF5_ERRORS, Layout, create_file, left_open, one_line, open_file
+
+if sys.platform != "win32":  # where HDF5's own share modes keep a second writer out
+    import fcntl
+
+
+class Recording:
+    """A recording opened for reading; a frame is read when it is asked for.
+
+    Open from construction until `close` or the end of its `with` block. The length is that at opening, also
+    where a writer is still appending. Raises `RecordingError` for every way in which a file may be bad.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file = open_file(self.path)
+        try:
+            self._layout = Layout.read(self._file, self.path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def scan(self) -> Scan:
+        return self._layout.scan
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, M): axial samples, scan lines."""
+        return self._layout.rf.shape[1], self._layout.rf.shape[2]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._layout.dtype
+
+    @property
+    def acquired_ns(self) -> NDArray[np.int64]:
+        """(F,): wall clock of each frame, 0 when unknown."""
+        return self._layout.acquired_ns
+
+    @property
+    def has_truth(self) -> bool:
+        return self._layout.truth is not None
+
+    @property
+    def appendable(self) -> bool:
+        """Whether usert made it, so that it can grow in place."""
+        return self._layout.appendable
+
+    def __len__(self) -> int:
+        return len(self._layout.acquired_ns)
+
+    def frame(self, k: int) -> RFFrame:
+        """Frame `k` from 0; its `sequence` is k, its `time_ns` the wall clock of acquisition."""
+        self._check_index(k, len(self), "frame")
+        samples = self._read(self._layout.rf, k, f"frame {k}").astype(self.dtype, copy=False)
+        time_ns = int(self.acquired_ns[k])
+        return RFFrame(samples=samples, scan=self.scan, sequence=k, time_ns=time_ns, acquired_ns=time_ns)
+
+    def truth(self, k: int) -> NDArray[np.float32]:
+        """(2, N, M): true motion from frame k to k + 1 on the grid of frame k."""
+        if self._layout.truth is None:
+            raise RecordingError(f"{self.path}: no truth/displacement, expected a simulated recording")
+        self._check_index(k, len(self) - 1, "truth")
+        return self._read(self._layout.truth, k, f"truth {k}").astype(np.float32, copy=False)
+
+    def __iter__(self) -> Iterator[RFFrame]:
+        return (self.frame(k) for k in range(len(self)))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_index(self, k: int, count: int, what: str) -> None:
+        if not 0 <= k < count:
+            expected = f"0 to {count - 1}" if count > 0 else "nothing, for there is none"
+            raise RecordingError(f"{self.path}: {what} {k} is out of range, expected {expected}")
+
+    def _read(self, dataset: Any, k: int, what: str) -> NDArray[Any]:
+        try:
+            values: NDArray[Any] = dataset[k]
+        except HDF5_ERRORS as error:
+            raise RecordingError(
+                f"{self.path}: {what} cannot be read, the file is damaged or truncated ({one_line(error)})"
+            ) from error
+        return values
+
+
+class RecordingWriter:
+    """Appends frames to a recording; the file appears with the first one. NEW → OPEN → CLOSED.
+
+    While it is open a lock keeps every other writer out, readers not.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, resume: bool = False, with_truth: bool = False
+    ) -> None:
+        """Write a new file at `path`, or with `resume` go on with the one that is there, if any.
+
+        `with_truth`: each frame but the first comes with the motion that led to it; a file that is resumed
+        keeps what it has. A file left open by a writer that died, or one not made by usert, is first replaced
+        by a sound copy of its complete frames.
+        """
+        self.path = Path(path)
+        self._with_truth = with_truth
+        self._file: Any = None
+        self._lock: int | None = None
+        self._closed = False
+        self._count = 0
+        self._scan: Scan | None = None
+        if not self.path.exists():
+            return
+        if not resume:
+            raise RecordingError(f"{self.path}: already exists, expected a new name: remove it or resume it")
+        if left_open(self.path):
+            _unlock(_lock(self.path, exclusive=True))  # raises where its writer lives
+        with Recording(self.path) as recording:
+            self._count, self._scan = len(recording), recording.scan
+            self._with_truth = recording.has_truth
+            if left_open(self.path) or not recording.appendable:
+                _rewrite(recording)
+        if self.path.exists():
+            self._open()
+
+    def __len__(self) -> int:
+        """Complete frames on file."""
+        return self._count
+
+    def append(self, frame: RFFrame, truth: NDArray[Any] | None = None) -> None:
+        """Add `frame`; `truth` (2, N, M) is the motion from the frame before to this one.
+
+        Raises `FrameError` where shape, dtype or scan differ from those on file, `RecordingError` where the
+        disk refuses.
+        """
+        if self._closed:
+            raise ValueError(f"{self.path}: append after close")
+        if (truth is not None) != (self._with_truth and self._count > 0):
+            raise ValueError(f"{self.path}: frame {self._count}: truth goes with every frame but the first")
+        if truth is not None and truth.shape != (2, *frame.shape):
+            raise FrameError(f"truth: got shape {truth.shape}, expected {(2, *frame.shape)}")
+        try:
+            if self._file is None:
+                create_file(self.path, frame, with_truth=self._with_truth)
+                self._scan = frame.scan
+                self._open()
+            self._check(frame)
+            _put(self._file["rf"], self._count, frame.samples)
+            if truth is not None:
+                _put(self._file["truth/displacement"], self._count - 1, truth)
+            _put(self._file["acquired_ns"], self._count, frame.acquired_ns)
+        except (OSError, RuntimeError) as error:
+            raise RecordingError(f"{self.path}: cannot be written ({one_line(error)})") from error
+        self._count += 1
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        self._closed = True
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        _unlock(self._lock)
+        self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, frame: RFFrame) -> None:
+        rf = self._file["rf"]
+        got, expected = (frame.samples.dtype, frame.shape), (rf.dtype, rf.shape[1:])
+        if got != expected:
+            raise FrameError(
+                f"{self.path}: frame {self._count} is {got[0]} {got[1]}, expected {expected[0]} {expected[1]}"
+                f" as before: begin a new recording"
+            )
+        if frame.scan != self._scan:
+            raise FrameError(
+                f"{self.path}: frame {self._count} has {frame.scan}, expected {self._scan} as before:"
+                f" begin a new recording"
+            )
+
+    def _open(self) -> None:
+        try:
+            self._file = h5py.File(self.path, "r+", libver="latest")
+            # What a failed append left past the last complete frame is cut off.
+            for name, count in (("rf", self._count), ("truth/displacement", max(self._count - 1, 0))):
+                if name in self._file:
+                    self._file[name].resize(count, axis=0)
+            self._file.swmr_mode = True
+        except HDF5_ERRORS as error:
+            self.close()
+            raise RecordingError(
+                f"{self.path}: cannot be appended to ({one_line(error)}): is another program using it?"
+            ) from error
+        self._lock = _lock(self.path, exclusive=False)
+
+
+def write_recording(
+    path: str | os.PathLike[str],
+    frames: Iterable[RFFrame],
+    truths: Iterable[NDArray[Any]] | None = None,
+) -> int:
+    """Write all `frames` beside `path` (`.part`), then rename, replacing what was there; returns how many.
+
+    `truths` gives the motion from each frame to the next, one fewer than frames. On any error nothing is
+    left behind and an older file at `path` is untouched.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    motions = None if truths is None else iter(truths)
+    try:
+        part.unlink(missing_ok=True)
+        with RecordingWriter(part, with_truth=motions is not None) as writer:
+            for frame in frames:
+                writer.append(frame, next(motions, None) if motions is not None and len(writer) else None)
+            if not len(writer):
+                raise RecordingError(f"{path}: no frames to write, expected at least one")
+        part.replace(path)
+        return len(writer)
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be written ({one_line(error)})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _rewrite(recording: Recording) -> None:
+    """Replace a file that cannot grow by one that can, or remove it where it has no complete frame."""
+    if len(recording):
+        truths = (recording.truth(k) for k in range(len(recording) - 1)) if recording.has_truth else None
+        write_recording(recording.path, recording, truths)
+    else:
+        recording.path.unlink()
+
+
+def _lock(path: Path, *, exclusive: bool) -> int | None:
+    """A lock that dies with its process, None where there are no locks. Raises where another is in its way.
+
+    HDF5 drops its own lock in SWMR mode. A writer holds a shared one instead: HDF5 asks for an exclusive one
+    to open for writing, which is refused, and for a shared one to read, which is granted.
+    """
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise RecordingError(f"{path}: another process has it open, expected to be alone to write") from error
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _unlock(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _put(dataset: Any, k: int, values: Any) -> None:
+    dataset.resize(k + 1, axis=0)
+    dataset[k] = values
+    dataset.flush()
