@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from usert.errors import EngineError, OptionError
 from usert.frame import RFFrame
-from usert.quality import strain_ratio
 
 from .child import Child
 from .client import StrainClient
@@ -30,7 +29,7 @@ from .figure import save_figure
 from .meter import Meter, Readings
 from .receiver import Receiver
 from .service import Service
-from .simulated import SIZES, Scene
+from .simulated import SIZES, LesionRatio, simulated_scanner
 from .watch import watch
 from .wire import MAX_RF_BYTES, RFMessage, StrainMessage
 
@@ -49,7 +48,9 @@ class DemoConfig:
     seconds: float = 12.0
     """From the first image on."""
     size: str = "small"
-    rate_hz: float = 30.0
+    rate_hz: float = 20.0
+    lag: int = 4
+    """Frames between the two of a pair: at the simulated hand's pace about 1 % of strain at most."""
     bundle: Path | None = None
     """None: the default bundle."""
 
@@ -75,7 +76,7 @@ class DemoReport:
     """Those that it dropped for newer ones."""
     mean_quality: float = math.nan
     strain_ratio: float = math.nan
-    """Mean strain inside the inclusion over that beside it, in the best image."""
+    """Mean strain inside the lesion over that beside it, in the best image."""
     true_ratio: float = math.nan
     """The same of the simulated motion."""
 
@@ -128,7 +129,7 @@ class Demo:
         return [*command, "--publish", _LOOPBACK]
 
     def _server_command(self, rf: str) -> list[str]:
-        command = ["serve", "--rf", rf, "--publish", _LOOPBACK]
+        command = ["serve", "--rf", rf, "--publish", _LOOPBACK, "--lag", str(self._config.lag)]
         return command if self._config.bundle is None else [*command, "--bundle", str(self._config.bundle)]
 
     def _watch(self, rf: str, strain: str, source: Child, server: Child) -> Readings:
@@ -151,8 +152,9 @@ class Demo:
             def observe(message: StrainMessage) -> None:
                 self._observe(message, frames)
 
-            watch(client, show, count=1, observe=observe)
-            return watch(client, show, seconds=self._config.seconds, observe=observe)
+            meter = Meter()
+            watch(client, show, count=1, observe=observe, meter=meter)
+            return watch(client, show, seconds=self._config.seconds, observe=observe, meter=meter)
 
     def _observe(self, message: StrainMessage, frames: FrameTail) -> None:
         self._last = message
@@ -166,16 +168,17 @@ class Demo:
         best, samples, last = self._best, self._best_samples, self._last
         if readings is None or best is None or samples is None or last is None:
             return DemoReport(readings=readings or Meter().read(now_ns()))
-        scene = Scene.of(self._config.size)
-        ratio = strain_ratio(best.strain, scene.target, scene.background)
+        lesion = LesionRatio(simulated_scanner(self._config.size))
+        ratio = lesion.of(best.strain)
+        true_ratio = lesion.true(best.reference.sequence, best.current.sequence)
         save_figure(
             self._config.out,
             samples=samples,
             scan=best.scan,
             strain=best.strain,
             quality=best.quality,
-            title=f"Simulated inclusion, frames {best.reference.sequence} to {best.current.sequence}: "
-            f"strain inside/outside {ratio:.2f} (true {scene.true_ratio:.2f})",
+            title=f"Simulated lesion, frames {best.reference.sequence} to {best.current.sequence}: "
+            f"strain inside/outside {ratio:.2f} (true {true_ratio:.2f})",
         )
         return DemoReport(
             readings=readings,
@@ -184,7 +187,7 @@ class Demo:
             dropped=last.counters.dropped,
             mean_quality=float(np.mean(self._qualities)),
             strain_ratio=ratio,
-            true_ratio=scene.true_ratio,
+            true_ratio=true_ratio,
         )
 
 

@@ -81,24 +81,22 @@ class Receiver(Generic[M]):
         return self._attached.result()
 
     def _main(self) -> None:
-        with self._context.socket(_TYPES[self._socket_type]) as socket:
-            socket.linger = 0
-            socket.rcvhwm = _QUEUE_MESSAGES
-            socket.maxmsgsize = self._max_bytes
-            try:
+        try:
+            with self._context.socket(_TYPES[self._socket_type]) as socket:
+                socket.linger = 0
+                socket.rcvhwm = _QUEUE_MESSAGES
+                socket.maxmsgsize = self._max_bytes
                 if self._socket_type == "sub":
                     socket.subscribe(b"")
-                endpoint = attach(socket, self._wanted, bind=self._bind)
-            except BaseException as error:
-                self._attached.set_exception(error)
-                return
-            self._attached.set_result(endpoint)
-            try:
+                self._attached.set_result(attach(socket, self._wanted, bind=self._bind))
                 while not self._stopping:
                     if socket.poll(POLL_MS):
                         self._take(_receive_parts(socket))
-            except BaseException as error:  # told to whoever asks by `check`
+        except BaseException as error:  # told to whoever opens or checks
+            if self._attached.done():
                 self._failure = error
+            else:
+                self._attached.set_exception(error)
 
     def _take(self, parts: list[Buffer]) -> None:
         arrived_ns = now_ns()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.status import Status
+from rich.live import Live
+from rich.text import Text
 
 from .client import StrainClient
 from .clock import now_ns
@@ -29,13 +29,14 @@ class StatusLine:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._stack = ExitStack()
-        self._status: Status | None = None
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        )
         self._next_s = 0.0
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._status = self._stack.enter_context(self._console.status("starting"))
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(
@@ -44,15 +45,19 @@ class StatusLine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        if self._live is not None:
+            self._live.stop()
 
     def show(self, text: str) -> None:
-        """Show `text` instead of what was shown."""
-        if self._status is not None:
-            self._status.update(text)
-        elif time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + _PLAIN_LINE_S
+        """Show `text` instead of what was shown, unless that was only just now."""
+        if time.monotonic() < self._next_s:
+            return
+        if self._live is not None:
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._next_s = time.monotonic() + _REFRESH_S
+        else:
             self._console.out(text, highlight=False)
+            self._next_s = time.monotonic() + _PLAIN_LINE_S
 
 
 def watch(
@@ -62,9 +67,13 @@ def watch(
     count: int | None = None,
     seconds: float | None = None,
     observe: Callable[[StrainMessage], None] | None = None,
+    meter: Meter | None = None,
 ) -> Readings:
-    """Show the stream until `count` images, `seconds`, or `client.stop()`; returns what was seen of it."""
-    meter = Meter()
+    """Show the stream until `count` images, `seconds`, or `client.stop()`; returns what was seen of it.
+
+    A `meter` that has seen images before goes on counting.
+    """
+    meter = meter or Meter()
     message: StrainMessage | None = None
     end_s = time.monotonic() + (float("inf") if seconds is None else seconds)
     while not client.stopping and (left_s := end_s - time.monotonic()) > 0:

@@ -1,13 +1,15 @@
 """Generated pairs with known truth: random tissue, random motion, random scanner.
 
-Every pair is drawn anew: what the simulated scanner (`usert.phantom`) images before and after a random displacement
-field, with the faults of real frames added. Made by torch on the device that trains. Knows nothing of the network.
+Every pair is drawn anew: what the simulated scanner (`usert.phantom`) images before and after a random
+displacement field, with the faults of real frames added. Made by torch on the device that trains.
 
-Invariant: `truth` is the field itself on the grid of the first frame, not an estimate of it.
+Knows nothing of the network. Invariant: `truth` is the field itself on the grid of the first frame, not an
+estimate of it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -16,11 +18,24 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from usert.errors import RecipeError
 from usert.frame import Scan
 from usert.phantom.beam import Beam, rf_image
 from usert.phantom.field import Field, Rigid, Sum, Uniform, Waves, grid_mm
 from usert.phantom.inclusion import Inclusion
 from usert.phantom.scatterers import Scatterers, random_scatterers
+
+POSITIVE = (
+    "cycles_per_sample",
+    "fractional_bandwidth",
+    "lateral_sigma_lines",
+    "pitch_ratio",
+    "strain",
+    "modulus_ratio",
+    "decorrelation",
+    "noise",
+)
+"""Ranges of what is drawn by its logarithm or divided by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +65,19 @@ class PairRanges:
     """Largest relative change of gain between the frames."""
     decay: tuple[float, float] = (-3.0, 3.0)
     """Exponent of the echo level from top to bottom."""
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in dataclasses.fields(self)):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and not value[0] <= value[1]:
+                raise RecipeError(f"ranges.{name}: got {list(value)}, expected [low, high]")
+            if name in POSITIVE and not value[0] > 0:
+                raise RecipeError(f"ranges.{name}: got {list(value)}, expected numbers above 0")
+        if self.inclusions[0] < 0 or self.decorrelation[1] > 1 or not 0 <= self.gain < 1:
+            raise RecipeError(
+                f"ranges: got inclusions {list(self.inclusions)}, decorrelation {list(self.decorrelation)}, "
+                f"gain {self.gain}, expected inclusions from 0, decorrelation up to 1, gain from 0 to below 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +156,7 @@ def _random_scan(rng: np.random.Generator, ranges: PairRanges) -> Scan:
 def random_field(
     rng: np.random.Generator, ranges: PairRanges, scan: Scan, shape: tuple[int, int], diverse: float
 ) -> Field:
-    """A random motion of the tissue under the probe: compression, inclusions, shift, and now and then waves."""
+    """A random motion of the tissue: compression, inclusions, shift, and now and then waves."""
     height, width = shape[0] * scan.axial_pitch_mm, shape[1] * scan.line_pitch_mm
     strain = _log_uniform(rng, ranges.strain) * (-1.0 if rng.random() < 0.25 else 1.0)
     # the crop may lie anywhere below the probe: the shift stands for the compression above it

@@ -1,7 +1,9 @@
 """Supervised pre-training from random weights: generate a pair, step, repeat until the time is spent.
 
-Knows the recipe, the generator and the loss; writes a resumable state and a log. Invariant: the state on disk is
-always whole (written beside, then renamed) and a resumed run continues its schedule where it stopped.
+Knows the recipe, the generator and the loss; writes a resumable state, a log and the weights. Does not know
+who watches or stops it. Invariant: the state on disk is always whole (written beside, then renamed), and a
+resumed run continues as the unbroken one would have (to the bit on a CPU, as far as the clock tells the
+same).
 """
 
 from __future__ import annotations
@@ -13,23 +15,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from usert.errors import RecipeError, UsertError, WeightsError
+from usert.errors import OptionError, UsertError, WeightsError
 from usert.network.channels import Channels
 from usert.network.grow import grow
 from usert.network.liteflownet import FLOW_SCALE, LiteFlowNet
+from usert.network.weights import save_weights
 
 from .pairs import Pair, random_pairs
+from .provenance import provenance
 from .recipe import PretrainRecipe, Stage
+from .state import one_line, read_state, write_state
 from .supervised import supervised_loss
 
-STATE_FORMAT = 1
 SAVE_EVERY_S = 240.0
+REPORT_EVERY = 50
+"""Steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +51,38 @@ class Progress:
 
 
 class Pretraining:
-    """One run: network, optimiser, schedule, and the folder where its state lives."""
+    """One run: network, optimiser, schedule, and the folder where its state lives.
 
-    def __init__(self, recipe: PretrainRecipe, folder: Path, *, device: str = "cpu") -> None:
+    `device` is any that torch knows and this machine has; `clock` gives seconds and decides how fast the
+    schedule goes.
+    """
+
+    def __init__(
+        self,
+        recipe: PretrainRecipe,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.recipe = recipe
         self.folder = folder
         self.device = torch.device(device)
+        self.clock = clock
         self.step = 0
         self.elapsed_s = 0.0
         self.stage = 0
         self.warm_from = 0
-        torch.manual_seed(recipe.seed)
+        self.resumed = False
         self.rng = np.random.default_rng(recipe.seed)
         self.channels = Channels().to(self.device)
         self.network = self._place(
-            LiteFlowNet(finest=recipe.stages[0].finest, normalise_features=recipe.normalise_features)
+            _seeded(
+                recipe.seed,
+                lambda: LiteFlowNet(
+                    finest=recipe.stages[0].finest, normalise_features=recipe.normalise_features
+                ),
+            )
         )
         self.optimizer = self._optimizer()
 
@@ -68,22 +90,55 @@ class Pretraining:
     def state_path(self) -> Path:
         return self.folder / "state.pt"
 
-    def run(self, report: Callable[[Progress], None]) -> LiteFlowNet:
-        """Train until the recipe's minutes are spent, and give the network back."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    @property
+    def weights_path(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the recipe's minutes are spent."""
+        return self.elapsed_s >= 60 * self.recipe.minutes
+
+    def run(
+        self, report: Callable[[Progress], None], *, stopped: Callable[[], bool] = lambda: False
+    ) -> LiteFlowNet:
+        """Train until the recipe's minutes are spent or `stopped()`, save the state, and give the network
+        back.
+
+        A run that came to its end writes its weights too. Errors: `OptionError` for a folder with a state
+        that is not resumed; `UsertError` for a disk that takes no more, or a gradient that is not finite.
+        """
+        if not self.resumed and self.state_path.exists():
+            raise OptionError(
+                f"{self.state_path} is there already: --resume continues it, or use another folder"
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsertError(f"{self.folder}: cannot make the folder: {error.strerror}") from error
+        self.save()  # a place that cannot be written shows now, not when hours are spent
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            self._loop(report, stopped)  # TF32 would round the flow to hundredths of a sample
+        self.save()
+        if self.finished:
+            made = provenance(self.recipe, steps=self.step, elapsed_s=self.elapsed_s, device=self.device)
+            save_weights(self.network, self.weights_path, recipe=made)
+        return self.network
+
+    def _loop(self, report: Callable[[Progress], None], stopped: Callable[[], bool]) -> None:
         saved_s = self.elapsed_s
         losses: list[float] = []
         errors: list[float] = []
-        begin = time.monotonic() - self.elapsed_s
-        while self.elapsed_s < 60 * self.recipe.minutes:
+        begin = self.clock() - self.elapsed_s
+        while not (self.finished or stopped()):
             self._enter_stage()
             rate = self._set_rate()
             loss, error = self._train_step(self.recipe.stages[self.stage])
             losses.append(loss)
             errors.append(error)
             self.step += 1
-            self.elapsed_s = time.monotonic() - begin
-            if self.step % 50 == 0:
+            self.elapsed_s = self.clock() - begin
+            if self.step % REPORT_EVERY == 0 or self.finished:
                 progress = Progress(
                     step=self.step,
                     elapsed_s=round(self.elapsed_s, 1),
@@ -98,8 +153,6 @@ class Pretraining:
             if self.elapsed_s - saved_s > SAVE_EVERY_S:
                 self.save()
                 saved_s = self.elapsed_s
-        self.save()
-        return self.network
 
     def _enter_stage(self) -> None:
         share = self.elapsed_s / (60 * self.recipe.minutes)
@@ -107,13 +160,16 @@ class Pretraining:
         stage = min(int(np.searchsorted(bounds, share, side="right")), len(bounds) - 1)
         finest = self.recipe.stages[stage].finest
         if finest < self.network.finest:
-            self.network = self._place(grow(self.network, finest))
+            # a seed of its own, so that a run resumed before this point grows the same level
+            grown = _seeded(self.recipe.seed + finest, lambda: grow(self.network, finest))
+            self.network = self._place(grown)
             self.optimizer = self._optimizer()
             self.warm_from = self.step
         self.stage = stage
 
     def _place(self, network: LiteFlowNet) -> LiteFlowNet:
-        return network.to(self.device, memory_format=torch.channels_last).train()
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.train()
 
     def _optimizer(self) -> torch.optim.AdamW:
         return torch.optim.AdamW(
@@ -121,6 +177,7 @@ class Pretraining:
         )
 
     def _set_rate(self) -> float:
+        """Cosine over the whole run, with a linear rise at the start and after each new level."""
         recipe = self.recipe
         share = min(1.0, self.elapsed_s / (60 * recipe.minutes))
         low, high = recipe.last_learning_rate, recipe.learning_rate
@@ -167,14 +224,16 @@ class Pretraining:
         return loss, float(error.square().mean().sqrt())
 
     def _log(self, progress: Progress) -> None:
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(dataclasses.asdict(progress)) + "\n")
+        path = self.folder / "log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(dataclasses.asdict(progress)) + "\n")
+        except OSError as error:
+            raise UsertError(f"{path}: cannot write the log: {error.strerror}") from error
 
     def save(self) -> None:
         """Write the whole state; an older one is replaced only by a complete new one."""
         state = {
-            "format": STATE_FORMAT,
-            "recipe": dataclasses.asdict(self.recipe),
             "step": self.step,
             "warm_from": self.warm_from,
             "elapsed_s": self.elapsed_s,
@@ -183,34 +242,27 @@ class Pretraining:
             "optimizer": self.optimizer.state_dict(),
             "rng": self.rng.bit_generator.state,
         }
-        part = self.state_path.with_suffix(".part")
-        try:
-            torch.save(state, part)
-            part.replace(self.state_path)
-        except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
-            raise UsertError(f"{self.state_path}: cannot save the state: {error}") from error
+        write_state(self.state_path, self.recipe, state)
 
     def resume(self) -> None:
         """Continue the run whose state lies in the folder. Errors: `WeightsError`, `RecipeError`."""
+        state = read_state(self.state_path, self.recipe)
         try:
-            state: dict[str, Any] = torch.load(self.state_path, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise WeightsError(f"{self.state_path}: not a training state: {error}") from error
-        if state.get("format") != STATE_FORMAT:
-            raise WeightsError(
-                f"{self.state_path}: got state format {state.get('format')}, expected {STATE_FORMAT}"
-            )
-        if state["recipe"] != dataclasses.asdict(self.recipe):
-            raise RecipeError(
-                f"{self.state_path}: was made by another recipe; resume with the same one or use another folder"
-            )
-        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
-        self.warm_from = state["warm_from"]
-        self.network = self._place(
-            LiteFlowNet(finest=state["finest"], normalise_features=self.recipe.normalise_features)
-        )
-        self.network.load_state_dict(state["network"])
-        self.optimizer = self._optimizer()
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.rng.bit_generator.state = state["rng"]
+            network = LiteFlowNet(finest=state["finest"], normalise_features=self.recipe.normalise_features)
+            network.load_state_dict(state["network"])
+            self.network = self._place(network)
+            self.optimizer = self._optimizer()
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.rng.bit_generator.state = state["rng"]
+            self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+            self.warm_from = int(state["warm_from"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise WeightsError(f"{self.state_path}: a damaged training state: {one_line(error)}") from error
+        self.resumed = True
+
+
+def _seeded(seed: int, make: Callable[[], LiteFlowNet]) -> LiteFlowNet:
+    """What `make` draws depends on `seed` alone, and torch's own generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()

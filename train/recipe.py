@@ -1,21 +1,24 @@
 """Recipes: what a training run is made of, as frozen dataclasses that a TOML file only fills.
 
-Invariant: a key that no field bears is refused by name, so that a typing error never trains for hours.
+Knows nothing of the training itself. Invariant: a key that no field bears is refused by name, so that a
+typing error never trains for hours.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import tomllib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
 
 from usert.errors import RecipeError
+from usert.schema import build
 
 from .pairs import PairRanges
 
-T = TypeVar("T")
+LEVELS = range(2, 7)
+"""Pyramid levels that the network has, finest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class Stage:
     share: float
     """Share of the run's time."""
     finest: int
-    """Finest level of the network that is trained."""
+    """Finest level of the network that is trained; never coarser than in the stage before."""
     shape: tuple[int, int]
     """(N, M) of the generated crops, multiples of 32."""
     batch: int
@@ -33,6 +36,14 @@ class Stage:
     """Penalty (|e| + .01)^½ with axial differences, instead of |e|."""
     diverse: float
     """Share of pairs that slide and turn besides being compressed."""
+
+    def __post_init__(self) -> None:
+        _check(self.share > 0, "stages share", self.share, "above 0")
+        _check(self.finest in LEVELS, "stages finest", self.finest, "a level from 2 to 6")
+        fits = all(side >= 64 and side % 32 == 0 for side in self.shape)
+        _check(fits, "stages shape", list(self.shape), "multiples of 32, 64 or more")
+        _check(self.batch > 0, "stages batch", self.batch, "1 or more")
+        _check(0 <= self.diverse <= 1, "stages diverse", self.diverse, "0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +56,7 @@ class PretrainRecipe:
     learning_rate: float = 4e-4
     last_learning_rate: float = 1e-6
     warm_up_steps: int = 100
+    """Steps over which the rate rises, at the start and whenever a level is added."""
     weight_decay: float = 1e-4
     clip: float = 1.0
     """Largest gradient norm."""
@@ -53,47 +65,36 @@ class PretrainRecipe:
     stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.stages or abs(sum(stage.share for stage in self.stages) - 1) > 1e-6:
-            shares = [stage.share for stage in self.stages]
-            raise RecipeError(f"stages: got shares {shares}, expected one or more that add up to 1")
-        for stage in self.stages:
-            if any(side % 32 or side < 64 for side in stage.shape):
-                raise RecipeError(
-                    f"stage shape: got {list(stage.shape)}, expected multiples of 32, 64 or more"
-                )
+        _check(0 < self.minutes < math.inf, "minutes", self.minutes, "a number above 0")
+        _check(self.seed >= 0, "seed", self.seed, "0 or more")
+        rates = (self.last_learning_rate, self.learning_rate)
+        _check(0 < rates[0] <= rates[1], "learning rates, last and first", list(rates), "0 < last <= first")
+        _check(self.warm_up_steps >= 0, "warm_up_steps", self.warm_up_steps, "0 or more")
+        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _check(self.clip > 0, "clip", self.clip, "above 0")
+        shares = [stage.share for stage in self.stages]
+        _check(abs(sum(shares) - 1) < 1e-6, "stages", f"shares {shares}", "one or more that add up to 1")
+        levels = [stage.finest for stage in self.stages]
+        _check(all(a >= b for a, b in pairwise(levels)), "stages finest", levels, "never a coarser one later")
 
 
 def load_recipe(path: Path) -> PretrainRecipe:
-    """Read a TOML recipe. Errors: `RecipeError` for a missing file, bad TOML, unknown or ill-typed keys."""
+    """Read a TOML recipe.
+
+    Errors: `RecipeError` for a missing file, bad TOML, unknown or ill-typed keys and impossible values.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
-    try:
-        return _fill(PretrainRecipe, tomllib.loads(text), str(path))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
         raise RecipeError(f"{path}: not valid TOML: {error}") from error
-
-
-def _fill(kind: type[T], table: dict[str, Any], where: str) -> T:
-    hints = get_type_hints(kind)
-    unknown = sorted(set(table) - set(hints))
-    if unknown:
-        raise RecipeError(f"{where}: unknown key {', '.join(unknown)}; known: {', '.join(sorted(hints))}")
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        place, hint = f"{where}: {key}", hints[key]
-        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-            values[key] = _fill(hint, value, place)  # type: ignore[arg-type]
-        elif hint == tuple[Stage, ...] and isinstance(value, list):
-            values[key] = tuple(_fill(Stage, item, place) for item in value)
-        elif isinstance(value, list):
-            values[key] = tuple(value)
-        elif (hint is float and type(value) in (int, float)) or type(value) is hint:
-            values[key] = hint(value)
-        else:
-            raise RecipeError(f"{place}: got {value!r}, expected {getattr(hint, '__name__', hint)}")
     try:
-        return kind(**values)
-    except TypeError as error:
-        raise RecipeError(f"{where}: {error}") from error
+        return build(PretrainRecipe, tree, "", error=RecipeError)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+
+
+def _check(holds: bool, what: str, got: object, expected: str) -> None:
+    if not holds:
+        raise RecipeError(f"{what}: got {got}, expected {expected}")

@@ -5,9 +5,11 @@ Notation: e is the error of the displacement in samples (lateral: lines). Terms,
     endpoint      Φ(e)                      every level, after M, S and R
     difference    Φ(e(r + h) - e(r))        along depth, over h = 8 and 48 samples: what strain is made of
 
-Φ is |e| while the network learns to match, later (|e| + .01)^½, which also rewards the last hundredths of a sample
-(robust penalty in the manner of D. Sun et al., CVPR 2018, Eq. 2, with q ½). Coarse truth is the mean over a pixel of
-that level. Knows nothing of data or optimisers.
+Φ is |e| while the network learns to match, later (|e| + .01)^½, which also rewards the last hundredths of a
+sample (robust penalty in the manner of D. Sun et al., CVPR 2018, Eq. 2, with q ½). Coarse truth is the mean
+over a pixel of that level.
+
+Knows nothing of data or optimisers. Invariant: no flow costs less than the truth itself.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def endpoint(error: Tensor, *, robust: bool) -> Tensor:
 
 
 def difference(error: Tensor, scale: int, *, robust: bool) -> Tensor:
-    """Mean penalty of axial differences of an error (B, 2, H, W) on a grid `scale` times coarser than the samples."""
+    """Mean penalty of axial differences of an error (B, 2, H, W) on a grid of one row in `scale` samples."""
     axial = error[:, 1]
     total = axial.new_zeros(())
     for span in SPANS:
@@ -53,7 +55,8 @@ def supervised_loss(
 ) -> Tensor:
     """Weighted sum over levels and stages.
 
-    Shapes: `levels` as (level, flows after M, S, R), network units; `truth` (B, 2, N, M), axial first, in samples.
+    Shapes: `levels` as (level, flows after M, S, R), network units; `truth` (B, 2, N, M), axial first, in
+    samples and lines.
     """
     flow = truth.flip(1)
     total = truth.new_zeros(())

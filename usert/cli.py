@@ -10,6 +10,11 @@ import sys
 import typer
 
 from . import __version__
+from .commands.demo import demo
+from .commands.export import export
+from .commands.import_ import import_frames
+from .commands.info import info
+from .commands.pretrain import pretrain
 from .commands.replay import replay
 from .commands.run import run
 from .commands.serve import serve
@@ -40,10 +45,15 @@ def _options(
     """Options that come before a sub-command."""
 
 
+app.command("export")(export)
+app.command("import")(import_frames)
+app.command("info")(info)
 app.command("run")(run)
+app.command("pretrain")(pretrain)
 app.command("serve")(serve)
 app.command("watch")(watch)
 app.command("replay")(replay)
+app.command("demo")(demo)
 
 
 def main() -> None:

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from .errors import BundleError
+from .schema import build
 
 FORMAT = 1
 """Number of the manifest's format; another number is refused, not guessed at."""
 DISPLACEMENT_CONVENTION = "(2, N, M): axial samples, lateral lines; current(r + d(r)) = reference(r)"
 STRAIN_CONVENTION = "fraction, compression positive"
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +173,7 @@ class Manifest:
         if not isinstance(tree, dict):
             raise BundleError(f"got JSON {type(tree).__name__}, expected an object")
         _check_format(tree.get("format"))
-        return _build(cls, tree, "")
+        return build(cls, tree, "", error=BundleError)
 
 
 def _check(holds: bool, what: str, got: object, expected: str) -> None:
@@ -202,45 +197,3 @@ def _check_file(what: str, name: str) -> None:
 
 def _check_sha256(what: str, digest: str) -> None:
     _check(re.fullmatch(r"[0-9a-f]{64}", digest) is not None, what, digest, "64 hexadecimal digits")
-
-
-def _build(cls: type[_T], tree: object, where: str) -> _T:
-    """A dataclass from a JSON object: every key known, none missing, every value of its type."""
-    if not isinstance(tree, dict):
-        raise BundleError(f"{where}: got {type(tree).__name__}, expected an object")
-    kinds = typing.get_type_hints(cls)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    prefix = f"{where}." if where else ""
-    if unknown := sorted(set(tree) - set(kinds)):
-        raise BundleError(f"unknown key {prefix}{unknown[0]}, expected {', '.join(kinds)}")
-    without_default = dataclasses.MISSING
-    needed = [f.name for f in fields if f.default is without_default and f.default_factory is without_default]
-    if missing := [name for name in needed if name not in tree]:
-        raise BundleError(f"key {prefix}{missing[0]} is missing")
-    return cls(**{name: _value(kinds[name], value, f"{prefix}{name}") for name, value in tree.items()})
-
-
-def _value(kind: Any, value: object, where: str) -> Any:
-    """A JSON value as the annotated `kind`: a dataclass, a scalar, or tuples, unions and dicts of them."""
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _build(kind, value, where)
-    if origin is types.UnionType:
-        if value is None and type(None) in parts:
-            return None
-        some = [part for part in parts if part is not type(None)]
-        exact = [part for part in some if type(value) is part]
-        return _value((exact or some)[0], value, where)
-    if origin is tuple and isinstance(value, list):
-        of = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
-        if len(value) == len(of):
-            return tuple(
-                _value(part, v, f"{where}[{i}]") for i, (part, v) in enumerate(zip(of, value, strict=True))
-            )
-    elif origin is dict and isinstance(value, dict):
-        return {key: _value(parts[1], item, f"{where}.{key}") for key, item in value.items()}
-    elif kind is float and type(value) in (int, float) and math.isfinite(typing.cast(float, value)):
-        return float(typing.cast(float, value))
-    elif type(value) is kind:
-        return value
-    raise BundleError(f"{where}: got {value!r}, expected {getattr(kind, '__name__', kind)}")

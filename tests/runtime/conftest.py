@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import zmq
-from live import TIMEOUT_S, Source
+from live import TIMEOUT_S, Feed, Source, make_server, running
 from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle
+from usert.runtime.client import StrainClient
 from usert.runtime.engine import Engine
 from usert.runtime.engines import open_engine
+from usert.runtime.server import StrainServer
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +66,17 @@ def source() -> Iterator[Source]:
         socket.sndtimeo = round(1e3 * TIMEOUT_S)
         socket.bind("tcp://127.0.0.1:0")
         yield Source(socket)
+
+
+@pytest.fixture
+def server(engine: Engine, source: Source) -> Iterator[StrainServer]:
+    with running(make_server(engine, source)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def feed(server: StrainServer, source: Source) -> Iterator[Feed]:
+    with StrainClient(server.publish_endpoint) as client:
+        primed = Feed(source, client)
+        primed.prime()
+        yield primed

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import zmq
+from numpy.typing import NDArray
 
 from usert.frame import RFFrame, Scan
 from usert.runtime.client import StrainClient
 from usert.runtime.clock import clock_id
-from usert.runtime.engine import Engine
+from usert.runtime.engine import Engine, Estimate
 from usert.runtime.server import ServerConfig, StrainServer
 from usert.runtime.wire import RFMessage, StrainMessage
 
@@ -129,3 +130,37 @@ class Feed:
         message = self.client.receive(TIMEOUT_S)
         assert message is not None
         return message
+
+
+class GatedEngine:
+    """The real engine behind a gate that the test opens for one pair at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.fault: Exception | None = None
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        self._engine.warm_up(shape)
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+        self.entered.release()
+        assert self.gate.acquire(timeout=TIMEOUT_S)
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        return self._engine.run(reference, current)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def books_balance(server: StrainServer) -> bool:
+    stats = server.stats
+    used = stats.unpaired + sum(stats.failed.values()) + stats.published
+    return stats.received == stats.dropped + used

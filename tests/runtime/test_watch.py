@@ -51,7 +51,9 @@ def test_a_pipe_gets_few_lines_a_terminal_one_that_changes() -> None:
     assert plain.getvalue() == "line 0\n"
     with StatusLine(Console(file=terminal, force_terminal=True, force_interactive=True)) as line:
         line.show("seen")
-    assert "\x1b[" in terminal.getvalue()
+        line.show("too soon after")
+    assert "seen" in terminal.getvalue()
+    assert "soon" not in terminal.getvalue()
 
 
 def test_usert_watch_ends_by_count_with_a_summary() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,37 @@ def test_the_specification_shows_the_golden_bytes() -> None:
         assert golden[0].decode() in shown
         for buffer in golden[1:]:
             assert buffer.hex(" ") in page
+
+
+def test_mutated_headers_are_refused_by_kind_of_fault_or_read() -> None:
+    """Whatever a header holds, nothing but a `MalformedError` comes out."""
+    rng = random.Random(0)
+    strange = [
+        None,
+        True,
+        -1,
+        0,
+        1.5,
+        1e308,
+        10**30,
+        "x",
+        [],
+        {},
+        [1, 2],
+        "\ud800",
+        "y" * 300,
+        {"sequence": 1},
+    ]
+    refused = 0
+    for _ in range(4000):
+        parts, message = rng.choice(((GOLDEN_RF, RFMessage), (GOLDEN_STRAIN, StrainMessage)))
+        header = json.loads(parts[0])
+        place = header
+        while isinstance(inner := place[key := rng.choice(list(place))], dict) and rng.random() < 0.5:
+            place = inner
+        place[key] = rng.choice(strange)
+        try:
+            message.from_parts([json.dumps(header).encode(), *parts[1:]])
+        except MalformedError:
+            refused += 1
+    assert 2000 < refused < 4000

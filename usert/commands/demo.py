@@ -13,7 +13,8 @@ def demo(
     size: str = typer.Option(
         "small", metavar="NAME", help="Frame size of the simulated scanner: small, medium, large."
     ),
-    rate: float = typer.Option(30.0, metavar="HZ", help="Frames a second of the simulated scanner."),
+    rate: float = typer.Option(20.0, metavar="HZ", help="Frames a second of the simulated scanner."),
+    lag: int = typer.Option(4, metavar="L", help="Frames between the two of a pair."),
     bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
 ) -> None:
     """Run simulated scanner, server and client together; save a picture, print rate, age and strain ratio.
@@ -26,7 +27,7 @@ def demo(
     from usert.runtime.signals import stop_on_signals
     from usert.runtime.watch import StatusLine
 
-    config = DemoConfig(out=out, seconds=seconds, size=size, rate_hz=rate, bundle=bundle)
+    config = DemoConfig(out=out, seconds=seconds, size=size, rate_hz=rate, lag=lag, bundle=bundle)
     with StatusLine(Console()) as line:
         show = Demo(config, line.show)
         with stop_on_signals(show.stop):

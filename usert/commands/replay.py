@@ -41,8 +41,10 @@ def replay(
     from typing import cast
 
     from usert.errors import OptionError
+    from usert.recording import Recording
     from usert.runtime.replay import Frames, Replay, ReplayConfig, SenderType
     from usert.runtime.signals import stop_on_signals
+    from usert.runtime.simulated import Cycle, simulated_scanner
 
     if (publish is None) == (to is None):
         raise OptionError("replay: expected either --publish, to bind, or --to, to connect to a server")
@@ -60,20 +62,17 @@ def replay(
     )
     with ExitStack() as stack:
         frames: Frames
+        cycle: Cycle | None = None
         if recording is not None:
-            from usert.recording import Recording
-
             opened = stack.enter_context(Recording(recording))
-            what = f"{len(opened)} frames of {opened.shape[0]} x {opened.shape[1]} from {recording.name}"
-            frames = opened.__iter__
+            what, frames = f"{len(opened)} frames of {recording.name}", opened.__iter__
         else:
-            from usert.runtime.simulated import Cycle
-
-            cycle = Cycle(size=size, seed=seed)
-            what = f"simulated frames of {cycle.shape[0]} x {cycle.shape[1]}"
-            frames = cycle.frames
+            cycle = Cycle(simulated_scanner(size, seed))
+            what, frames = f"simulated frames, {size}", cycle.frames
         sender = Replay(frames, config)
         stack.enter_context(stop_on_signals(sender.stop))
+        if cycle is not None:
+            cycle.simulate(stopping=lambda: sender.stopping)
         stack.enter_context(sender)
         typer.echo(
             f"replay: rf on {sender.endpoint} ({config.socket_type}), {what} at {rate:g} Hz; Ctrl-C ends"

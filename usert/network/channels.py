@@ -1,12 +1,12 @@
 """From raw RF frames to what the network sees: RF, envelope, imaginary part (paper, 2.3).
 
-One definition for training, export and live: it is part of the exported graph. The imaginary part is that of the analytic signal,
-by a linear-phase FIR Hilbert transformer. All channels are divided by the local level of the echoes, so that depth
-gain, attenuation and the scanner's units do not matter; both frames share one level, so that what differs between
-them stays visible.
+One definition for training, export and live: it is part of the exported graph. The imaginary part is that of
+the analytic signal, by a linear-phase FIR Hilbert transformer. All channels are divided by the local level
+of the echoes, so that depth gain, attenuation and the scanner's units do not matter; both frames share one
+level, so that what differs between them stays visible.
 
-Invariant: multiplying both frames by one number, or adding one, changes nothing (up to the floor that keeps silence
-silent).
+Knows nothing of the network. Invariant: multiplying both frames by one number, or adding one, changes
+nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..analytic import hilbert_taps
-from .depth_filter import DepthFilter
+from .depth_filter import PHASES, DepthFilter
 
 BLOCK = (32, 16)
 """Rows and lines over which the level of the echoes is averaged, before smoothing over 3 × 3 blocks."""
@@ -27,7 +27,8 @@ FLOOR = 1e-3
 class Channels(nn.Module):
     """Three channels from each frame of a pair.
 
-    Shapes: two (B, N, M), N and M multiples of 32, any real dtype → two (B, 3, N, M): RF, envelope, imaginary part.
+    Shapes: two (B, N, M), N and M multiples of 32, any real dtype → two (B, 3, N, M): RF, envelope, imaginary
+    part. A pair without any echo gives finite numbers that mean nothing.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,11 @@ class Channels(nn.Module):
         self.hilbert = DepthFilter(hilbert_taps()[::-1].copy())  # convolution written as correlation
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        if first.shape != second.shape or first.shape[1] % PHASES or first.shape[2] % BLOCK[1]:
+            raise ValueError(
+                f"got {tuple(first.shape)} and {tuple(second.shape)}, expected one shape (B, N, M) with N a "
+                f"multiple of {PHASES} and M of {BLOCK[1]}"
+            )
         pair = torch.stack((first, second), dim=1).float()  # (B, 2, N, M)
         pair = pair - pair.mean(dim=(2, 3), keepdim=True)
         imaginary = self.hilbert(pair)

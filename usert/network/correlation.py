@@ -1,12 +1,12 @@
 """Correlation of two feature maps over a small square of displacements, as banded matrix products.
 
-One product per row offset: the lines are cut into tiles of T, and each tile of the first map is multiplied with the
-T + 2R lines of the second that it can reach. The wanted values are the diagonals of those products; padding each
-product by one row and reading it with rows one longer turns the diagonals into columns. No slices, loops or gathers
-in the exported graph, any frame width, and matrix units do the work.
+One product per row offset: the lines are cut into tiles of T, and each tile of the first map is multiplied
+with the T + 2R lines of the second that it can reach. The wanted values are the diagonals of those products;
+padding each product by one row and reading it with rows one longer turns the diagonals into columns. No
+loops or gathers in the exported graph, any frame width, and matrix units do the work.
 
-Invariant: equals the mean over channels of the products at each displacement, zero outside the frame
-(`tests/network/test_correlation.py` holds it against brute force).
+Knows nothing of flow. Invariant: equals the mean over channels of the products at each displacement, zero
+outside the frame (`tests/network/test_correlation.py` holds it against brute force).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def correlation(first: Tensor, second: Tensor, *, tile: int) -> Tensor:
     """
     if first.shape != second.shape or first.shape[3] % tile:
         raise ValueError(
-            f"got {tuple(first.shape)} and {tuple(second.shape)}, expected one shape with W a multiple of {tile}"
+            f"got {tuple(first.shape)} and {tuple(second.shape)}, "
+            f"expected one shape (B, C, H, W) with W a multiple of {tile}"
         )
     batch, channels, height, width = first.shape
     span, reach = 2 * RADIUS + 1, tile + 2 * RADIUS

@@ -1,9 +1,11 @@
 """A long filter along depth, as one small matrix product a block.
 
-A plain convolution with one channel wastes a matrix unit. Here the rows are cut into blocks of P, and a block of P
-outputs is a dense P × P matrix times its own block plus those of its neighbours: the same sums, in polyphase form.
+A plain convolution with one channel wastes a matrix unit. Here the rows are cut into blocks of P, and a
+block of P outputs is a dense P × P matrix times its own block plus those of its neighbours: the same sums,
+in polyphase form.
 
-Invariant: equals the plain correlation y[n] = Σ_j taps[j] · x[n + j - (L - 1) / 2], zero outside the frame.
+Knows nothing of what the taps are for. Invariant: equals the plain correlation
+y[n] = Σ_j taps[j] · x[n + j - (L - 1) / 2], zero outside the frame.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
 """A finer level that starts as a copy of the next coarser one.
 
-The finest level is most of the network's work, so it is trained last; its matching and smoothing begin where level
-k + 1 arrived. Kernels that are larger at the finer level get the coarser one's taps in their middle.
-Invariant: what the coarser levels compute is unchanged.
+The finest level is most of the network's work, so it is trained last; its matching and smoothing begin where
+level k + 1 arrived. Kernels that are larger at the finer level get the coarser one's taps in their middle.
+What reads features of another width cannot be copied and starts from random weights.
+
+Knows nothing of training. Invariant: what the coarser levels compute is unchanged.
 """
 
 from __future__ import annotations
+
+import typing
 
 import torch
 from torch import nn
@@ -17,12 +21,16 @@ FAR = 2.5
 
 
 def grow(network: LiteFlowNet, finest: int) -> LiteFlowNet:
-    """A network down to `finest`, with every level of `network` and copies for the new ones."""
+    """A network down to `finest`, on the CPU, with every level of `network` and copies for the new ones."""
+    if finest > network.finest:
+        raise ValueError(f"finest: got {finest}, expected at most {network.finest}")
     grown = LiteFlowNet(finest=finest, normalise_features=network.normalise_features)
     grown.load_state_dict(network.state_dict(), strict=False)
     for level in range(network.finest - 1, finest - 1, -1):
+        coarse = typing.cast(Level, grown.levels[str(level + 1)])
+        fine = typing.cast(Level, grown.levels[str(level)])
         with torch.no_grad():
-            _copy_level(grown.levels[str(level + 1)], grown.levels[str(level)])  # type: ignore[arg-type]
+            _copy_level(coarse, fine)
     return grown
 
 
@@ -49,26 +57,33 @@ def _copy_distance(coarse: Level, fine: Level) -> None:
     """Put the k × k neighbours of the coarser R in the middle of the finer one's."""
     before, after = coarse.regularization.distance, fine.regularization.distance
     if not (isinstance(before, nn.Sequential) and isinstance(after, nn.Sequential)):
-        return
+        return  # from level 5 on there is one convolution: nothing to copy from
     small, large = KERNEL[coarse.level], KERNEL[fine.level]
     margin = (large - small) // 2
     kept = [(i + margin) * large + j + margin for i in range(small) for j in range(small)]
-    for old, new, mixes in ((before[0], after[0], False), (before[1], after[1], True)):
-        new.weight.zero_()
-        new.bias.fill_(FAR if mixes else 0.0)
-        new.bias[kept] = old.bias
-        axis = 3 if mixes else 2
-        inner = slice(margin, large - margin)
-        weight = old.weight if axis == 2 else old.weight
-        for row, source in zip(kept, weight, strict=True):
-            if mixes:
-                new.weight[row][kept, :, inner] = source
-            else:
-                new.weight[row][:, inner, :] = source
-    for scale_before, scale_after in (
-        (coarse.regularization.scale_x, fine.regularization.scale_x),
-        (coarse.regularization.scale_y, fine.regularization.scale_y),
+    inner = slice(margin, large - margin)
+
+    down, across = (_weights(after[i]) for i in (0, 1))
+    old_down, old_across = (_weights(before[i]) for i in (0, 1))
+    down[0].zero_()
+    down[1].zero_()
+    across[0].zero_()
+    across[1].fill_(FAR)
+    down[1][kept], across[1][kept] = old_down[1], old_across[1]
+    for row, source in zip(kept, old_down[0], strict=True):
+        down[0][row][:, inner, :] = source
+    for row, source in zip(kept, old_across[0], strict=True):
+        across[0][row][kept, :, inner] = source
+
+    for scale, old_scale in (
+        (fine.regularization.scale_x, coarse.regularization.scale_x),
+        (fine.regularization.scale_y, coarse.regularization.scale_y),
     ):
-        scale_after.weight[:, kept] = scale_before.weight
-        if scale_before.bias is not None and scale_after.bias is not None:
-            scale_after.bias.copy_(scale_before.bias)
+        (weight, bias), (old_weight, old_bias) = _weights(scale), _weights(old_scale)
+        weight[:, kept] = old_weight
+        bias.copy_(old_bias)
+
+
+def _weights(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of a convolution that has both."""
+    return typing.cast(torch.Tensor, module.weight), typing.cast(torch.Tensor, module.bias)

@@ -1,21 +1,24 @@
 """LiteFlowNet, written from its description.
 
-T.-W. Hui, X. Tang, C. C. Loy, "LiteFlowNet: A Lightweight Convolutional Neural Network for Optical Flow Estimation",
-CVPR 2018. Two frames go through one pyramid of features (NetC); from the coarsest level to the finest, the flow is
-found by descriptor matching (M), refined below a pixel (S) and smoothed by a local convolution whose kernel follows
-the features (R). The first level keeps full resolution, so level k is at 1 / 2^(k-1) and the finest flow, level 2, at
-one half.
+T.-W. Hui, X. Tang, C. C. Loy, "LiteFlowNet: A Lightweight Convolutional Neural Network for Optical Flow
+Estimation", CVPR 2018. Two frames go through one pyramid of features (NetC); from the coarsest level to the
+finest, the flow is found by descriptor matching (M), refined below a pixel (S) and smoothed by a local
+convolution whose kernel follows the features (R). The first level keeps full resolution, so level k is at
+1 / 2^(k-1) and the finest flow, level 2, at one half.
 
-Knows nothing of RF samples, units of strain or files. Inside, flow is (lateral, axial) in twentieths of a full-resolution
-pixel, as in the published weights; `forward` gives (axial, lateral) in pixels of the input, our convention.
+Knows nothing of RF samples, units of strain or files. Invariant: inside, flow is (lateral, axial) in units
+of 20 full-resolution pixels, as in the published weights; `forward` gives (axial, lateral) in pixels of the
+input, our convention.
 
 Departures: the features of both frames may be brought to common mean and deviation before matching
-(`normalise_features`, R. Jonschkowski et al., "What Matters in Unsupervised Optical Flow", ECCV 2020), off for published weights.
+(`normalise_features`, R. Jonschkowski et al., "What Matters in Unsupervised Optical Flow", ECCV 2020), off
+for published weights.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as functional
@@ -100,9 +103,7 @@ class Matching(nn.Module):
         super().__init__()
         self.level = level
         span = (2 * RADIUS + 1) ** 2
-        self.upsample_flow = (
-            None if coarsest else nn.ConvTranspose2d(2, 2, 4, 2, 1, bias=False, groups=2)
-        )
+        self.upsample_flow = None if coarsest else nn.ConvTranspose2d(2, 2, 4, 2, 1, bias=False, groups=2)
         self.upsample_cost = (
             None if STRIDE[level] == 1 else nn.ConvTranspose2d(span, span, 4, 2, 1, bias=False, groups=span)
         )
@@ -146,7 +147,8 @@ class Subpixel(nn.Module):
 
 
 class Regularization(nn.Module):
-    """R: each flow vector becomes a weighted mean of its neighbours, with weights from features and brightness error.
+    """R: each flow vector becomes a weighted mean of its neighbours; features and brightness error weigh
+    them.
 
     Shapes: features (B, C, H, W), two images (B, 3, H, W), flow (B, 2, H, W) → (B, 2, H, W).
     """
@@ -162,7 +164,7 @@ class Regularization(nn.Module):
         inside = 3 + (channels if level >= 5 else 128)
         widths = (inside, 128, 128, 64, 64, 32, 32)
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [_conv(before, after), _leaky()]
         self.body = nn.Sequential(*layers)
         self.distance = (
@@ -213,8 +215,9 @@ class Level(nn.Module):
 class LiteFlowNet(nn.Module):
     """The whole network.
 
-    Shapes: two (B, 3, N, M), N and M multiples of 32 → displacement (B, 2, N, M): axial in samples, lateral in lines,
-    second(r + d(r)) ≈ first(r). The finest level computed is `finest`; the rest of the way is bilinear.
+    Shapes: two (B, 3, N, M), N and M multiples of 32 → displacement (B, 2, N, M): axial in samples, lateral
+    in lines, second(r + d(r)) ≈ first(r). The finest level computed is `finest`; the rest of the way is
+    bilinear.
     """
 
     def __init__(self, *, channels: int = 3, finest: int = 2, normalise_features: bool = True) -> None:
@@ -242,15 +245,18 @@ class LiteFlowNet(nn.Module):
                 f"got {tuple(first.shape)} and {tuple(second.shape)}, "
                 f"expected one shape (B, C, N, M) with N and M multiples of {MULTIPLE}"
             )
-        features = [self._pair(a, b) for a, b in zip(self.features(first), self.features(second), strict=True)]
-        images = {1: (first, second)}
-        for level in range(2, 7):
-            images[level] = tuple(functional.avg_pool2d(image, 2) for image in images[level - 1])  # type: ignore[assignment]
+        features = [
+            self._pair(a, b) for a, b in zip(self.features(first), self.features(second), strict=True)
+        ]
+        images = [(first, second)]  # of level 1, 2, …
+        for _ in features[1:]:
+            a, b = images[-1]
+            images.append((functional.avg_pool2d(a, 2), functional.avg_pool2d(b, 2)))
         flow: Tensor | None = None
         outputs = []
         for name, level in self.levels.items():
-            k = int(name)
-            output = level(features[k - 1], images[k], flow)
+            at = int(name) - 1
+            output = level(features[at], images[at], flow)
             outputs.append(output)
             flow = output[2]
         return outputs
@@ -266,7 +272,7 @@ class LiteFlowNet(nn.Module):
 
 
 def _initialise(network: LiteFlowNet) -> None:
-    """He's initialisation for the leaky layers; R starts as a plain mean, upsampling as bilinear interpolation."""
+    """He's initialisation for the leaky layers; R starts near a plain mean, upsampling as bilinear."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, a=0.1)

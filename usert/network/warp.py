@@ -1,7 +1,8 @@
 """Sampling a feature map where the flow points to.
 
-Invariant: zero flow gives the map back; what lies outside is zero. Coordinates stay in float32 whatever the maps
-are, since half precision moves a sample by .06 beyond column 64.
+Knows nothing of pyramid levels or units. Invariant: zero flow gives the map back; what lies outside is zero.
+Coordinates stay in float32 whatever the maps are, since half precision moves a sample by .06 beyond column
+64.
 """
 
 from __future__ import annotations

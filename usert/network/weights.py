@@ -1,8 +1,10 @@
 """Weights of the network: our own file, and the published ones from a user's file.
 
-Ours is one safetensors file in half precision, of which an exported graph reads the same bytes. Its metadata say what
-network they fit and where they come from. The published weights of LiteFlowNet are for research use only; they are
-read from a file the user names, by an explicit map from the names that the well-known PyTorch port gives them.
+Ours is one safetensors file in half precision, of which an exported graph reads the same bytes. Its metadata
+say what network they fit and where they come from. The published weights of LiteFlowNet are for research use
+only; they are read from a file the user names, by an explicit map from the names that the well-known PyTorch
+port gives them (S. Niklaus, pytorch-liteflownet, GPL-3.0: the names only, checked against its run.py at
+commit 0720619).
 
 Knows nothing of training. Invariant: every key of a file is placed, or the error names those that were not.
 """
@@ -10,16 +12,17 @@ Knows nothing of training. Invariant: every key of a file is placed, or the erro
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import WeightsError
-from .liteflownet import LiteFlowNet
+from .liteflownet import KERNEL, LiteFlowNet
 
 FORMAT = "1"
 
@@ -35,8 +38,14 @@ class WeightsInfo:
 
 
 def save_weights(network: LiteFlowNet, path: Path, *, recipe: str) -> None:
-    """Write float16 weights beside `path`, then rename. The parameters in memory stay as they are."""
-    tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in network.named_parameters()}
+    """Write float16 weights beside `path`, then rename. The parameters in memory stay as they are.
+
+    Errors: `WeightsError` for values that float16 cannot hold, or a place that cannot be written.
+    """
+    tensors = {
+        name: value.detach().to("cpu", torch.float16).contiguous()
+        for name, value in network.named_parameters()
+    }
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise WeightsError(f"{path}: not written: {name} holds values that float16 cannot")
@@ -48,44 +57,29 @@ def save_weights(network: LiteFlowNet, path: Path, *, recipe: str) -> None:
     }
     part = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, part, metadata=metadata)
+        part.write_bytes(save(tensors, metadata))  # `save_file` makes it readable to its owner alone
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise WeightsError(f"{path}: cannot write: {error.strerror or error}") from error
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot write the weights: {error.strerror}") from error
 
 
 def read_info(path: Path) -> WeightsInfo:
     """The metadata of a weights file. Errors: `WeightsError` when it is missing or not ours."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a safetensors file: {error}") from error
-    if metadata.get("usert_weights") != FORMAT:
-        raise WeightsError(
-            f"{path}: got weights format {metadata.get('usert_weights')!r}, expected {FORMAT!r} (as `usert pretrain` writes)"
-        )
-    return WeightsInfo(
-        finest=int(metadata["finest"]),
-        normalise_features=metadata["normalise_features"] == "1",
-        recipe=metadata["recipe"],
-    )
+    return _read(path)[0]
 
 
 def load_weights(path: Path, *, finest: int | None = None) -> LiteFlowNet:
     """The network with the weights of our own file, down to level `finest` (default: all the file has)."""
-    info = read_info(path)
+    info, tensors = _read(path)
     finest = info.finest if finest is None else finest
     if finest < info.finest:
         raise WeightsError(f"{path}: got finest level {finest}, the file goes down to {info.finest} only")
     network = LiteFlowNet(finest=finest, normalise_features=info.normalise_features)
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     skipped = tuple(f"levels.{level}." for level in range(info.finest, finest))
-    _place(network, {name: value for name, value in tensors.items() if not name.startswith(skipped)}, path)
+    kept = {name: value for name, value in tensors.items() if not name.startswith(skipped)}
+    _place(network, kept, path)
     return network.eval()
 
 
@@ -95,18 +89,20 @@ def load_published(path: Path) -> LiteFlowNet:
         raise WeightsError(f"{path}: no such weights file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"{path}: not a PyTorch state_dict: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # whatever unpickling makes of a broken or foreign file
+        raise WeightsError(f"{path}: not a PyTorch state_dict: {_line(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path}: got {type(state).__name__}, expected a state_dict of tensors")
+    network = LiteFlowNet(normalise_features=False)
+    known = {name for name, _ in network.named_parameters()}
     placed: dict[str, Tensor] = {}
     lost, clashing = [], []
     for key, value in state.items():
-        name = published_name(key)
-        if name is None:
-            lost.append(key)
+        name = published_name(str(key))
+        if name not in known:
+            lost.append(str(key))
         elif name in placed and not torch.equal(placed[name], value):
-            clashing.append(key)
+            clashing.append(str(key))
         else:
             placed[name] = value
     if lost or clashing:
@@ -114,13 +110,12 @@ def load_published(path: Path) -> LiteFlowNet:
             f"{path}: keys without a place: {', '.join(lost) or 'none'}; "
             f"keys that contradict a shared one: {', '.join(clashing) or 'none'}"
         )
-    network = LiteFlowNet(normalise_features=False)
     _place(network, placed, path)
     return network.eval()
 
 
 def published_name(key: str) -> str | None:
-    """Our name of a parameter of the port, or None. Older files write `module` where newer ones write `net`."""
+    """Our name of a parameter of the port, or None. Older files write `module` where newer write `net`."""
     key = key.replace("module", "net")
     if match := re.fullmatch(r"netFeatures\.net(One|Two|Thr|Fou|Fiv|Six)\.(\d+)\.(weight|bias)", key):
         level = ("One", "Two", "Thr", "Fou", "Fiv", "Six").index(match[1])
@@ -147,13 +142,40 @@ def published_name(key: str) -> str | None:
     return places.get(part)
 
 
+def _read(path: Path) -> tuple[WeightsInfo, dict[str, Tensor]]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a safetensors file: {_line(error)}") from error
+    if metadata.get("usert_weights") != FORMAT:
+        raise WeightsError(
+            f"{path}: got weights format {metadata.get('usert_weights')!r}, expected {FORMAT!r}, "
+            "as `usert pretrain` writes it"
+        )
+    finest, normalise = metadata.get("finest"), metadata.get("normalise_features")
+    if finest not in {str(level) for level in KERNEL} or normalise not in ("0", "1"):
+        raise WeightsError(
+            f"{path}: got finest {finest!r} and normalise_features {normalise!r} in its metadata, "
+            f"expected a level of {sorted(KERNEL)} and '0' or '1'"
+        )
+    info = WeightsInfo(
+        finest=int(finest), normalise_features=normalise == "1", recipe=metadata.get("recipe", "not told")
+    )
+    return info, tensors
+
+
 def _place(network: LiteFlowNet, tensors: dict[str, Tensor], path: Path) -> None:
     wanted = dict(network.named_parameters())
     missing = sorted(set(wanted) - set(tensors))
     unknown = sorted(set(tensors) - set(wanted))
+    both = sorted(set(wanted) & set(tensors))
     shapes = [
         f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in sorted(set(wanted) & set(tensors))
+        for name in both
         if wanted[name].shape != tensors[name].shape
     ]
     if missing or unknown or shapes:
@@ -161,6 +183,13 @@ def _place(network: LiteFlowNet, tensors: dict[str, Tensor], path: Path) -> None
             f"{path}: does not fit LiteFlowNet: missing {', '.join(missing) or 'none'}; "
             f"unknown {', '.join(unknown) or 'none'}; wrong shape {', '.join(shapes) or 'none'}"
         )
+    if spoilt := [name for name in both if not torch.isfinite(tensors[name]).all()]:
+        raise WeightsError(f"{path}: holds values that are not finite, in {', '.join(spoilt)}")
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(tensors[name])
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's text, or its kind."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

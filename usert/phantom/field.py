@@ -91,8 +91,8 @@ class Scaled:
 def between(first: Field, second: Field, z: Array, x: Array, *, iterations: int = 12) -> tuple[Array, Array]:
     """Displacement from the state `first` to the state `second` of points seen at (z, x) in the first, in mm.
 
-    Both fields start from the same rest state: the rest position is found by fixed-point iteration, which
-    contracts by the strain each time (3 % strain: 1e-18 after 12).
+    Both fields start from the same rest state: the rest position is found by fixed-point iteration, whose error
+    shrinks by the largest slope of `first` each time (3 %: 1e-18 after 12; 9 %, as at the rim of a void: 1e-13).
     """
     rest_z, rest_x = z, x
     for _ in range(iterations):

@@ -11,7 +11,10 @@ Elasticity, 1953). With w = (z - zc) + i (x - xc), the load along z, modulus rat
 in units of a quarter of the load. Equal displacement and traction on |w| = a give the five constants below. Inside
 the strain is uniform (Eshelby); for incompressible tissue (κ = 1) it is 2 / (1 + m) times the strain far away.
 
-Knows nothing of scatterers or time. Invariant: displacement and traction are continuous across the rim.
+The probe lies flat on the surface: the axial motion at depth 0 is taken off each line. That leaves the axial and the
+lateral strain as they are and adds a shear, small where the disc is deep, that is not in equilibrium; finite elements
+(`fem.py`) have none of it. Knows nothing of scatterers or time. Invariant: displacement is continuous across the
+rim, and so is traction but for that shear.
 """
 
 from __future__ import annotations

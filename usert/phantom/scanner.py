@@ -1,7 +1,8 @@
 """The simulated scanner: a probe on a phantom with one lesion, pressed and released by hand.
 
-Frame k sees the tissue in a state that is known in closed form, so the displacement between any two frames is too.
-The hand also slides a little sideways and tilts, so that new tissue enters the slice; the electronics add noise.
+Frame k sees the tissue in a state that is a known function, so the displacement between any two frames is known too.
+The tissue is a plate with one disc, in closed form, or whatever elastic field the config gives. The hand also
+slides a little sideways and tilts, so that new tissue enters the slice; the electronics add noise.
 
 Knows nothing of sockets or files. Invariant: a scanner gives the same frame k whenever asked, and frames one period
 apart show the tissue in the same state.
@@ -24,8 +25,8 @@ from .field import Field, Rigid, Scaled, Sum, between, grid_mm
 from .inclusion import Inclusion
 from .scatterers import Scatterers, random_scatterers
 
-FULL_SCALE = 2.0**13
-"""Rms echo in int16 counts, far enough below 2^15 that no peak is cut."""
+FULL_SCALE = 2.0**12
+"""Rms echo in int16 counts: peaks are cut at 8 standard deviations, that is, never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,9 @@ class ScannerConfig:
     """Largest out-of-plane angle: between frames at angles a and b the echoes correlate by cos(a - b)."""
     noise: float = 0.02
     """Rms electronic noise over the rms echo."""
+    unit_field: Field | None = None
+    """Motion of the tissue per unit of axial strain, such as a `SlabField`, instead of the plate's closed form. The
+    lesion's place, size and stiffness then only say where the masks are."""
 
     def __post_init__(self) -> None:
         if min(self.shape) < 32:
@@ -64,9 +68,14 @@ class ScannerConfig:
             raise OptionError(f"period: got {self.period_frames} frames, expected at least 2")
         if not 0 <= self.peak_strain <= 0.1:
             raise OptionError(f"peak strain: got {self.peak_strain:g}, expected 0 to 0.1")
-        for name in ("rate_hz", "modulus_ratio", "radius"):
+        for name in ("rate_hz", "modulus_ratio"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"{name}: got {getattr(self, name):g}, expected a number above 0")
+        if not 0 < self.radius < 0.5:
+            raise OptionError(f"radius: got {self.radius:g}, expected more than 0, less than 0.5")
+        for name in ("slide_lines", "tilt", "noise"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise OptionError(f"{name}: got {getattr(self, name):g}, expected 0 or more")
 
 
 class SimulatedScanner:
@@ -87,8 +96,8 @@ class SimulatedScanner:
 
     @property
     def lesion(self) -> Inclusion:
-        """The lesion under a unit of far strain."""
-        height, width = self._size_mm
+        """The lesion's closed form under a unit of far strain."""
+        height, width = self.size_mm
         return Inclusion(
             strain=1.0,
             centre_z_mm=height / 2,
@@ -99,8 +108,15 @@ class SimulatedScanner:
 
     @property
     def strain_ratio(self) -> float:
-        """True strain inside the lesion over that far away (paper, Eq. 8: SR, known here)."""
-        return self.lesion.strain_inside
+        """True strain of the lesion over that of the whole press (paper, Eq. 8: SR, known here)."""
+        lesion, tissue = self.lesion, self.config.unit_field
+        if tissue is None:
+            return lesion.strain_inside
+        # The mean along the vertical through the centre is the change of its length.
+        half = 0.95 * lesion.radius_mm
+        z = lesion.centre_z_mm + np.array([-half, half])
+        dz, _ = tissue(z, np.full(2, lesion.centre_x_mm))
+        return float(dz[0] - dz[1]) / (2 * half)
 
     def frame(self, k: int) -> RFFrame:
         """Frame k of the endless stream: int16, with the scanner's own clock (k / rate, from 0)."""
@@ -130,7 +146,8 @@ class SimulatedScanner:
         return np.asarray(distance < lesion.radius_mm * (1 + margin))
 
     @property
-    def _size_mm(self) -> tuple[float, float]:
+    def size_mm(self) -> tuple[float, float]:
+        """Depth and width of the frame."""
         rows, lines = self.config.shape
         return rows * self.scan.axial_pitch_mm, lines * self.scan.line_pitch_mm
 
@@ -142,9 +159,8 @@ class SimulatedScanner:
         phase = self._phase(k)
         press = self.config.peak_strain * (1 - math.cos(phase)) / 2
         slide_mm = self.config.slide_lines * self.scan.line_pitch_mm * math.sin(phase) / 2
-        return Sum(
-            fields=(Scaled(field=self.lesion, scale=press), Rigid(dz_mm=0.0, dx_mm=slide_mm)),
-        )
+        tissue = self.lesion if self.config.unit_field is None else self.config.unit_field
+        return Sum(fields=(Scaled(field=tissue, scale=press), Rigid(dz_mm=0.0, dx_mm=slide_mm)))
 
     def _tissue(self, k: int) -> Scatterers:
         """The slice that the tilted probe sees: a mix of two independent ones."""
@@ -159,8 +175,9 @@ class SimulatedScanner:
     @cached_property
     def _slices(self) -> tuple[Scatterers, NDArray[Any]]:
         rng = np.random.default_rng((self.seed, 0))
-        height, width = self._size_mm
-        aside = (4 * self.config.beam.lateral_sigma_lines + 4) * self.scan.line_pitch_mm
+        height, width = self.size_mm
+        margin = 4 * self.config.beam.lateral_sigma_lines + max(4.0, self.config.slide_lines)
+        aside = margin * self.scan.line_pitch_mm
         moved = self.config.peak_strain * max(height, width)
         cloud = random_scatterers(
             rng,

@@ -1,0 +1,97 @@
+"""From a weights file to a bundle: write the graphs, prove each against torch, then put the bundle in place.
+
+Invariant: a bundle appears whole and proven or not at all; an older one stays until then.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+from usert import __version__
+from usert.bundle import Bundle, sha256_of, write_bundle
+from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
+from usert.network.weights import load_weights, read_info
+
+from .gate import Accuracy, compare
+from .graph import QUALITY_WINDOW, StrainGraph
+from .onnx_graph import EXAMPLE_SHAPE, OPSET, write_onnx
+
+WEIGHTS = "weights.safetensors"
+MODEL_CARD = "MODEL_CARD.md"
+TRAINED_FOR = TrainedFor(centre_cycles_per_sample=(0.11, 0.25), strain_percent=(0.03, 3.0))
+"""The ranges of `train/pairs.py` that our recipes draw from."""
+
+
+def export_bundle(
+    weights: Path,
+    folder: Path,
+    *,
+    shapes: Sequence[tuple[int, int]] = (),
+    any_shape: bool = True,
+    finest: int | None = None,
+    strain_window: int = 65,
+    model_card: Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Bundle:
+    """Make the bundle `folder` from a weights file: one graph for any shape, and one for each of `shapes` (N, M).
+
+    `finest` stops the network at a coarser level (3: quarter resolution, about three times faster); `strain_window`
+    is in samples, odd. Errors: `WeightsError`, `BundleError`.
+    """
+    info = read_info(weights)
+    network = load_weights(weights, finest=finest)
+    graph = StrainGraph(network, strain_window=strain_window).eval()
+    wanted: list[tuple[int, int] | None] = [*([None] if any_shape else []), *dict.fromkeys(shapes)]
+    with tempfile.TemporaryDirectory(prefix="usert-export-") as scratch:
+        copy = Path(scratch) / WEIGHTS
+        shutil.copyfile(weights, copy)
+        graphs, measured = [], []
+        for shape in wanted:
+            path = Path(scratch) / ("strain.onnx" if shape is None else f"strain_{shape[0]}x{shape[1]}.onnx")
+            report(f"{path.name}: exporting")
+            write_onnx(graph, shape, path, copy)
+            accuracy = compare(graph, path, shape or EXAMPLE_SHAPE)
+            report(
+                f"{path.name}: displacement within {accuracy.max_abs_displacement_samples:.1e} samples of torch"
+            )
+            measured.append(accuracy)
+            graphs.append(
+                Graph(file=path.name, shape=shape, sha256=sha256_of(path), bytes=path.stat().st_size)
+            )
+        files = [copy, *(Path(scratch) / entry.file for entry in graphs)]
+        if model_card is not None:
+            files.append(Path(shutil.copyfile(model_card, Path(scratch) / MODEL_CARD)))
+        manifest = Manifest(
+            usert_version=__version__,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            network=Network(
+                name="LiteFlowNet",
+                levels=(6, network.finest),
+                normalise_features=network.normalise_features,
+                parameters=sum(parameter.numel() for parameter in network.parameters()),
+            ),
+            weights=Weights(
+                file=WEIGHTS,
+                sha256=sha256_of(copy),
+                recipe=info.recipe,
+                model_card=MODEL_CARD if model_card else None,
+            ),
+            input=Input(trained_for=TRAINED_FOR),
+            strain_window_samples=strain_window,
+            quality_window=QUALITY_WINDOW,
+            opset=OPSET,
+            precision="float32 (weights stored as float16)",
+            graphs=tuple(graphs),
+            accuracy={"reference": "torch", **_worst(measured)},
+        )
+        return write_bundle(folder, manifest, files)
+
+
+def _worst(measured: Sequence[Accuracy]) -> dict[str, float | str]:
+    tables = [asdict(accuracy) for accuracy in measured]
+    return {name: max(table[name] for table in tables) for name in tables[0]}

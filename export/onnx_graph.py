@@ -1,0 +1,135 @@
+"""The graph as an ONNX file whose weights lie in the bundle's weights file.
+
+A safetensors file is a header and raw tensors, so an ONNX file can name a tensor in it by offset, as external data.
+One weights file then serves torch and every graph of a bundle. The weights are float16 on disk; a Cast gives the
+float32 that the graph computes with, once, when it is loaded.
+
+Knows nothing of accuracy. Invariant: every parameter of the network is read from the weights file; no copy of one stays in
+the ONNX file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+
+from usert.errors import WeightsError
+
+from .graph import StrainGraph
+
+OPSET = 20
+INPUTS = ("reference", "current")
+OUTPUTS = ("displacement", "strain", "quality")
+EXAMPLE_SHAPE = (150, 90)
+"""Frame shape for tracing a graph of any shape: a multiple of nothing, so that no size looks like a constant."""
+PREFIX = "network."
+"""Where the network sits in `StrainGraph`, and so what its parameters are called in the graph."""
+
+
+def write_onnx(graph: StrainGraph, shape: tuple[int, int] | None, path: Path, weights: Path) -> None:
+    """Write `graph` for frames of `shape` (N, M), or of any shape, to `path`, its parameters in `weights` beside it.
+
+    Errors: `WeightsError` when a parameter of the graph is not in the weights file.
+    """
+    rows, lines = shape or EXAMPLE_SHAPE
+    example = tuple(torch.zeros((rows, lines), dtype=torch.int16) for _ in INPUTS)
+    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            graph.eval(),
+            example,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            opset_version=OPSET,
+            dynamic_shapes=None if shape else dict.fromkeys(INPUTS, free),
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None  # a programmer's mistake: only the old exporter returns None
+    model = program.model_proto
+    _refer_to(model, weights)
+    _name_axes(model, shape)
+    del model.metadata_props[:]
+    for node in model.graph.node:  # stack traces of the tracing machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.save_model(model, path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own internals and of packages that are not needed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _refer_to(model: onnx.ModelProto, weights: Path) -> None:
+    """Replace each parameter in the model by a reference into the weights file, and a Cast."""
+    offsets = tensor_offsets(weights)
+    kept, casts = [], []
+    for initializer in model.graph.initializer:
+        if not initializer.name.startswith(PREFIX) or initializer.name.endswith(".window"):
+            kept.append(initializer)
+            continue
+        name = initializer.name.removeprefix(PREFIX)
+        if name not in offsets:
+            raise WeightsError(f"{weights}: holds no {name}, which the graph needs")
+        begin, end = offsets[name]
+        stored = TensorProto(
+            name=f"{name}.float16",
+            data_type=TensorProto.FLOAT16,
+            dims=initializer.dims,
+            data_location=TensorProto.EXTERNAL,
+        )
+        for key, value in (("location", weights.name), ("offset", begin), ("length", end - begin)):
+            stored.external_data.add(key=key, value=str(value))
+        kept.append(stored)
+        casts.append(
+            helper.make_node("Cast", [stored.name], [initializer.name], f"load {name}", to=TensorProto.FLOAT)
+        )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.initializer[:], model.graph.node[:], model.graph.value_info[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+
+
+def tensor_offsets(weights: Path) -> dict[str, tuple[int, int]]:
+    """First byte and end of each tensor in a safetensors file (format: 8 bytes of header length, JSON, data)."""
+    with weights.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    start = 8 + length
+    return {
+        name: (start + entry["data_offsets"][0], start + entry["data_offsets"][1])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _name_axes(model: onnx.ModelProto, shape: tuple[int, int] | None) -> None:
+    """State the shapes of inputs and outputs: N and M, or their numbers."""
+    for value in (*model.graph.input, *model.graph.output):
+        sides = value.type.tensor_type.shape.dim
+        for side, name, size in zip(sides[-2:], ("N", "M"), shape or (0, 0), strict=True):
+            side.Clear()
+            if shape:
+                side.dim_value = size
+            else:
+                side.dim_param = name

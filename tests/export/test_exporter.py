@@ -1,0 +1,116 @@
+"""An exported bundle says what torch says, shares one weights file, and replaces an older one only when proven."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from usert.bundle import Bundle, default_bundle_path
+from usert.errors import BundleError, WeightsError
+from usert.export import exporter, gate
+from usert.export.exporter import export_bundle
+from usert.export.graph import StrainGraph
+from usert.export.onnx_graph import tensor_offsets
+from usert.network.liteflownet import LiteFlowNet
+from usert.network.weights import load_weights, save_weights
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.runtime.engines import open_engine
+
+SHAPE = (96, 64)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(3)
+    network = LiteFlowNet(finest=4)
+    for parameter in network.parameters():  # heads that start near zero would hide differences, equal biases be merged
+        if parameter.ndim == 1 or parameter.abs().max() < 0.02:
+            torch.nn.init.normal_(parameter, std=0.01)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    save_weights(network, path, recipe="random, for a test")
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    folder = tmp_path_factory.mktemp("export") / "bundle"
+    yield export_bundle(weights, folder, shapes=[SHAPE], any_shape=False, strain_window=33)
+
+
+def _against_torch(bundle: Bundle, shape: tuple[int, int]) -> None:
+    scanner = SimulatedScanner(ScannerConfig(shape=shape), seed=1)
+    network = load_weights(
+        bundle.folder / bundle.manifest.weights.file, finest=bundle.manifest.network.levels[1]
+    )
+    graph = StrainGraph(network, strain_window=bundle.manifest.strain_window_samples).eval()
+    reference, current = scanner.frame(4).samples, scanner.frame(8).samples
+    with torch.inference_mode():
+        expected = [part.numpy() for part in graph(torch.from_numpy(reference), torch.from_numpy(current))]
+    with closing(open_engine(bundle)) as engine:
+        got = engine.run(reference, current)
+    assert np.abs(got.displacement - expected[0]).max() < 1e-3
+    assert np.abs(got.strain - expected[1]).max() < 1e-4
+    assert np.abs(got.quality - expected[2]).max() < 2e-3
+
+
+def test_the_engine_says_what_torch_says(bundle: Bundle) -> None:
+    _against_torch(bundle, SHAPE)
+
+
+def test_no_copy_of_the_weights_stays_in_the_graph(bundle: Bundle) -> None:
+    model = onnx.load(bundle.path_of(bundle.manifest.graphs[0]), load_external_data=False)
+    external = [i for i in model.graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
+    names = {i.name.removesuffix(".float16") for i in external}
+    assert names == set(tensor_offsets(bundle.folder / bundle.manifest.weights.file))
+    assert sum(len(i.raw_data) for i in model.graph.initializer) < 200_000
+
+
+def test_the_manifest_states_what_was_measured(bundle: Bundle) -> None:
+    accuracy = bundle.manifest.accuracy
+    assert accuracy["reference"] == "torch"
+    assert isinstance(accuracy["max_abs_displacement_samples"], float)
+    assert bundle.manifest.network.levels == (6, 4)
+    assert bundle.manifest.strain_window_samples == 33
+
+
+def test_the_graph_has_no_loop(bundle: Bundle) -> None:
+    model = onnx.load(bundle.path_of(bundle.manifest.graphs[0]), load_external_data=False)
+    assert not {"Loop", "If", "Scan", "ScatterND", "Einsum"} & {node.op_type for node in model.graph.node}
+
+
+def test_out_of_tolerance_is_refused_and_the_old_bundle_stays(
+    bundle: Bundle, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "TOLERANCE_SAMPLES", 0.0)
+    before = bundle.sha256
+    with pytest.raises(BundleError, match="differs from torch"):
+        export_bundle(weights, bundle.folder, shapes=[SHAPE], any_shape=False, strain_window=33)
+    assert Bundle.load(bundle.folder).sha256 == before
+
+
+def test_a_failure_while_exporting_keeps_the_old_bundle(
+    bundle: Bundle, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BundleError("no space left")
+
+    monkeypatch.setattr(exporter, "write_onnx", fail)
+    with pytest.raises(BundleError, match="no space left"):
+        export_bundle(weights, bundle.folder, shapes=[SHAPE], any_shape=False)
+    assert Bundle.load(bundle.folder).sha256 == bundle.sha256
+
+
+def test_a_finer_level_than_the_weights_have_is_refused(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="finest level 2, the file goes down to 4"):
+        export_bundle(weights, tmp_path / "bundle", shapes=[SHAPE], any_shape=False, finest=2)
+
+
+@pytest.mark.parametrize("shape", [(512, 128), (150, 90), (333, 77), (96, 32)])
+def test_the_default_bundle_says_what_torch_says_for_any_shape(shape: tuple[int, int]) -> None:
+    _against_torch(Bundle.load(default_bundle_path()), shape)

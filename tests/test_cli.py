@@ -1,0 +1,69 @@
+"""The command line as a user meets it: help, version, errors in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = (
+    "demo",
+    "export",
+    "import",
+    "info",
+    "pretrain",
+    "replay",
+    "run",
+    "serve",
+    "simulate",
+    "watch",
+)
+
+
+def usert(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "usert", *words], capture_output=True, text=True, check=False, cwd=cwd
+    )
+
+
+def test_help_lists_every_command() -> None:
+    done = usert("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    done = usert(command, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_version() -> None:
+    done = usert("--version")
+    assert done.stdout.startswith("usert 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "absent.h5", "--out", "out.h5"), "absent.h5"),
+        (("info", "absent.h5"), "absent.h5"),
+        (("export", "--weights", "absent", "--out", "b", "--no-any-shape", "--shape", "64x64"), "absent"),
+        (("export", "--weights", "absent", "--out", "b", "--shape", "sixty"), "'sixty'"),
+        (("replay", "absent.h5", "--publish", "tcp://127.0.0.1:0"), "absent.h5"),
+        (("pretrain", "--recipe", "absent.toml", "--out", "run"), "absent.toml"),
+    ],
+)
+def test_an_error_is_one_line_and_leaves_nothing(
+    words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = usert(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("usert: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())

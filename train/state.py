@@ -1,0 +1,67 @@
+"""The file of a training state: written whole or not at all, read with suspicion.
+
+Knows that a state is a dictionary with a format number and the recipe it belongs to; what else is in it is
+the run's. Invariant: a state that was there stays intact until a complete new one takes its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from usert.errors import RecipeError, UsertError, WeightsError
+
+from .recipe import PretrainRecipe
+
+STATE_FORMAT = 1
+
+
+def write_state(path: Path, recipe: PretrainRecipe, state: dict[str, Any]) -> None:
+    """Write `state` beside `path`, down to the disk, then rename. Errors: `UsertError`."""
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            torch.save({"format": STATE_FORMAT, "recipe": dataclasses.asdict(recipe)} | state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise UsertError(f"{path}: cannot save the state: {one_line(error)}") from error
+
+
+def read_state(path: Path, recipe: PretrainRecipe) -> dict[str, Any]:
+    """The state that `recipe` left at `path`, its tensors on the CPU.
+
+    Errors: `WeightsError` for what is no such state, `RecipeError` for that of another recipe.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such training state; leave --resume out to start anew")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever unpickling makes of a broken or foreign file
+        raise WeightsError(f"{path}: not a training state: {one_line(error)}") from error
+    number = state.get("format") if isinstance(state, dict) else None
+    if number != STATE_FORMAT:
+        raise WeightsError(f"{path}: got state format {number!r}, expected {STATE_FORMAT}")
+    ours, theirs = dataclasses.asdict(recipe), state.get("recipe")
+    if ours != theirs:
+        other = [key for key in ours if not isinstance(theirs, dict) or theirs.get(key) != ours[key]]
+        raise RecipeError(
+            f"{path}: was made by another recipe (differs in {', '.join(other)}); "
+            "resume with the same one or use another folder"
+        )
+    return dict(state)
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,73 @@
+"""`usert pretrain`: first weights of the network, from generated pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def pretrain(
+    recipe: Path | None = typer.Option(
+        None, metavar="FILE.toml", help="Recipe to follow instead of the one in the package."
+    ),
+    out: Path = typer.Option(..., metavar="FOLDER", help="Folder for the state, log and weights."),
+    minutes: float | None = typer.Option(
+        None, metavar="X", help="Length of the run, instead of the recipe's; stages and rates follow it."
+    ),
+    device: str = typer.Option("cpu", metavar="cpu|cuda", help="Where to train."),
+    resume: bool = typer.Option(False, "--resume", help="Continue the run whose state lies in the folder."),
+) -> None:
+    """Train the network from random weights on generated pairs, whose truth is known.
+
+    Prints a line every fifty steps and writes weights.safetensors at the end. Ctrl-C saves the state after
+    the step in work; --resume, with the same recipe and minutes, goes on from there.
+    """
+    import dataclasses
+    import importlib.resources
+    import shlex
+    from threading import Event
+
+    from usert.errors import OptionError, require
+    from usert.runtime.signals import stop_on_signals
+
+    if device not in ("cpu", "cuda"):
+        raise OptionError(f"--device: got {device!r}, expected cpu or cuda")
+    torch = require("torch", "train")
+    require("safetensors", "train")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
+
+    from usert.train.pretrain import Pretraining, Progress
+    from usert.train.recipe import load_recipe
+
+    if recipe is None:
+        packaged = importlib.resources.files("usert.train") / "recipes" / "pretrain.toml"
+        with importlib.resources.as_file(packaged) as path:
+            chosen = load_recipe(path)
+    else:
+        chosen = load_recipe(recipe)
+    if minutes is not None:
+        chosen = dataclasses.replace(chosen, minutes=minutes)
+
+    training = Pretraining(chosen, out, device=device)
+    if resume:
+        training.resume()
+
+    def report(progress: Progress) -> None:
+        typer.echo(
+            f"step {progress.step}, {progress.elapsed_s / 60:.1f} of {chosen.minutes:g} min, "
+            f"stage {progress.stage + 1} of {len(chosen.stages)}: loss {progress.loss:.4f}, "
+            f"axial error {progress.axial_rmse:.3f} samples, rate {progress.learning_rate:.1e}"
+        )
+
+    stop = Event()
+    with stop_on_signals(stop.set):
+        training.run(report, stopped=stop.is_set)
+    if not training.finished:
+        again = ["usert", "pretrain", "--out", str(out), "--device", device, "--resume"]
+        again += [] if recipe is None else ["--recipe", str(recipe)]
+        again += [] if minutes is None else ["--minutes", repr(minutes)]
+        typer.echo(f"stopped at step {training.step}; go on with: {shlex.join(again)}", err=True)
+        raise typer.Exit(130)
+    typer.echo(f"{training.step} steps; weights in {training.weights_path}")

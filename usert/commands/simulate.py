@@ -1,0 +1,103 @@
+"""`usert simulate`: the simulated scanner into a recording, with the truth beside the frames.
+
+Knows the options only; the phantom lives in `usert.phantom`. Invariant: the recording is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def simulate(
+    out: Path = typer.Option(..., metavar="REC.h5", help="Recording to write; replaced when it is complete."),
+    frames: int = typer.Option(40, metavar="F", help="Frames; the hand presses and releases once in 40."),
+    shape: str = typer.Option("512,128", metavar="N,M", help="Axial samples and scan lines of a frame."),
+    rate: float = typer.Option(20.0, metavar="HZ", help="Frames a second."),
+    strain: float = typer.Option(3.0, metavar="PERCENT", help="Axial strain at the deepest press, 0 to 10."),
+    modulus_ratio: float = typer.Option(3.0, metavar="R", help="Stiffness of the lesion over the rest."),
+    noise: float = typer.Option(0.02, metavar="R", help="Rms electronic noise over rms echo."),
+    seed: int = typer.Option(0, metavar="K", help="Another seed is another phantom."),
+    fem: bool = typer.Option(False, "--fem", help="A slab under a rigid probe, by finite elements."),
+) -> None:
+    """Write frames of a phantom with one lesion, pressed by hand, and the true motion between them.
+
+    The same options give the same samples. Ctrl-C writes nothing.
+    """
+    import time
+    from collections.abc import Iterator
+    from dataclasses import replace
+    from threading import Event
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from usert.errors import OptionError, RecordingError
+    from usert.frame import RFFrame
+    from usert.phantom.fem import compress, slab_with_disc
+    from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+    from usert.recording import write_recording
+    from usert.runtime.signals import stop_on_signals
+
+    if frames < 2:
+        raise OptionError(f"--frames: got {frames}, expected at least 2, for a pair")
+    if seed < 0:
+        raise OptionError(f"--seed: got {seed}, expected 0 or more")
+    if not 0 <= strain <= 10:
+        raise OptionError(f"--strain: got {strain:g} percent, expected 0 to 10")
+    config = ScannerConfig(
+        shape=_shape(shape),
+        rate_hz=rate,
+        peak_strain=strain / 100,
+        modulus_ratio=modulus_ratio,
+        noise=noise,
+    )
+    if not out.absolute().parent.is_dir():
+        raise RecordingError(f"--out: {out.parent} is not a folder, expected one that exists")
+    scanner, stop = SimulatedScanner(config, seed), Event()
+    terminal = Console(stderr=True)
+    progress = Progress(
+        TextColumn("simulate"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+    )
+    start_ns = time.time_ns()
+
+    def images() -> Iterator[RFFrame]:
+        for k in range(frames):
+            if stop.is_set():
+                raise KeyboardInterrupt
+            frame = scanner.frame(k)
+            yield replace(frame, acquired_ns=start_ns + frame.time_ns)
+            progress.update(task, completed=k + 1)
+
+    try:
+        with stop_on_signals(stop.set), progress:
+            task = progress.add_task("simulate", total=frames)
+            if fem:
+                solved = compress(slab_with_disc(scanner.lesion, scanner.size_mm))
+                scanner = SimulatedScanner(replace(config, unit_field=solved), seed)
+            motions = (scanner.truth(k, k + 1) for k in range(frames - 1))
+            write_recording(out, images(), motions)
+    except KeyboardInterrupt:
+        typer.echo(f"usert: stopped, {out} not written", err=True)
+        raise typer.Exit(130) from None
+    rows, lines = config.shape
+    typer.echo(
+        f"{out}: {frames} frames of {rows} x {lines} at {rate:g} Hz, strain up to {strain:g} %,"
+        f" true strain ratio of the lesion {scanner.strain_ratio:.3f}"
+    )
+
+
+def _shape(text: str) -> tuple[int, int]:
+    from usert.errors import OptionError
+
+    numbers = text.split(",")
+    if len(numbers) != 2 or not all(number.strip().isdecimal() for number in numbers):
+        raise OptionError(f"--shape: got {text!r}, expected samples,lines such as 512,128")
+    return int(numbers[0]), int(numbers[1])
