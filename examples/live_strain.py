@@ -9,6 +9,5 @@ from usert.runtime.client import StrainClient
 
 with StrainClient(sys.argv[1]) as client:
     for image in client:
-        print(
-            f"frame {image.current.sequence}: mean strain {100 * image.mean_strain:+.2f} %, quality {image.mean_quality:.2f}"
-        )
+        strain, quality = 100 * image.mean_strain, image.mean_quality
+        print(f"frame {image.current.sequence}: mean strain {strain:+.2f} %, quality {quality:.2f}")

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from usert import __version__
@@ -68,7 +68,7 @@ def export_bundle(
             files.append(Path(shutil.copyfile(model_card, Path(scratch) / MODEL_CARD)))
         manifest = Manifest(
             usert_version=__version__,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
             network=Network(
                 name="LiteFlowNet",
                 levels=(6, network.finest),

@@ -56,7 +56,9 @@ def compare(graph: StrainGraph, path: Path, shape: tuple[int, int]) -> Accuracy:
         reference, current = scanner.frame(i).samples, scanner.frame(j).samples
         got = session.run(None, {"reference": reference, "current": current})
         with torch.inference_mode():
-            expected = [part.numpy() for part in graph(torch.from_numpy(reference), torch.from_numpy(current))]
+            expected = [
+                part.numpy() for part in graph(torch.from_numpy(reference), torch.from_numpy(current))
+            ]
         for k in range(3):
             worst[k] = max(worst[k], float(np.abs(got[k] - expected[k]).max()))
         errors.append(got[0][0] - scanner.truth(i, j)[0])

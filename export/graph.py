@@ -4,7 +4,7 @@
 
 Analytic signal, level of the echoes, network, warp, strain derivative and correlation are all inside, so that a
 runtime needs no signal processing of its own: one upload, one download. Knows nothing of ONNX. Invariant: any frame
-shape gives outputs of that shape; the padding to the network's multiple is cut off before strain and quality are formed.
+shape gives outputs of that shape; the strain never sees the rows that padding added.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class Strain(nn.Module):
 
     def __init__(self, window: int) -> None:
         super().__init__()
-        self.half = window // 2
+        self.margin = window // 2
         self.slope = DepthFilter(least_squares_taps(window))
 
     def forward(self, axial: Tensor, rows: int) -> Tensor:
-        inner = self.slope(axial)[:, :, self.half : rows - self.half]
-        return -functional.pad(inner, (0, 0, self.half, self.half), mode="replicate")
+        inner = self.slope(axial)[:, :, self.margin : rows - self.margin]
+        return -functional.pad(inner, (0, 0, self.margin, self.margin), mode="replicate")
 
 
 class LocalCorrelation(nn.Module):
@@ -82,4 +82,5 @@ class LocalCorrelation(nn.Module):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         products = torch.cat((first * second, first * first, second * second), dim=1)
         sums = self.lines(self.rows(products))
-        return (sums[:, 0:1] / torch.sqrt(sums[:, 1:2] * sums[:, 2:3] + 1e-12)).clamp(0.0, 1.0)
+        quality: Tensor = sums[:, 0:1] / torch.sqrt(sums[:, 1:2] * sums[:, 2:3] + 1e-12)
+        return quality.clamp(0.0, 1.0)

@@ -4,8 +4,8 @@ A safetensors file is a header and raw tensors, so an ONNX file can name a tenso
 One weights file then serves torch and every graph of a bundle. The weights are float16 on disk; a Cast gives the
 float32 that the graph computes with, once, when it is loaded.
 
-Knows nothing of accuracy. Invariant: every parameter of the network is read from the weights file; no copy of one stays in
-the ONNX file.
+Knows nothing of accuracy. Invariant: every parameter of the network is read from the weights file; no copy of one
+stays in the ONNX file.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ GOOD_QUALITY = 0.8
 _LOOPBACK = "tcp://127.0.0.1:0"
 _KEPT_FRAMES = 128
 _FIRST_IMAGE_S = 120.0
+_STALE_MS = 2000.0
+"""Generous: a busy CPU takes most of a second for an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ class DemoReport:
 
     readings: Readings
     picture: Path | None = None
-    """None, as all below, when it was stopped before the first image."""
+    """None, as all below, when it was stopped before the first image and its reference had come."""
     received: int = 0
     """Frames that reached the server."""
     dropped: int = 0
@@ -82,7 +84,7 @@ class DemoReport:
 
     def __str__(self) -> str:
         if self.picture is None:
-            return "stopped before the first image"
+            return f"{self.readings}, stopped before a picture could be taken"
         return (
             f"{self.received} frames, {self.readings}, dropped {self.dropped}, mean quality "
             f"{self.mean_quality:.2f}, strain inside/outside {self.strain_ratio:.2f} "
@@ -111,16 +113,20 @@ class Demo:
 
     def run(self) -> DemoReport:
         """Errors: `EngineError` when a child fails, or no image comes at all."""
+        readings = None
         with ExitStack() as stack:
             self._show("starting the simulated scanner")
             source = stack.enter_context(Child(self._source_command()))
             rf = source.wait_for(r"rf on (\S+)", stopping=lambda: self._stopping)
-            self._show("starting the server")
-            server = stack.enter_context(Child(self._server_command(rf[1] if rf else _LOOPBACK)))
-            strain = server.wait_for(r"strain on (\S+)", stopping=lambda: self._stopping)
-            readings = None
-            if rf is not None and strain is not None:
-                readings = self._watch(rf[1], strain[1], source, server)
+            if rf is not None:
+                self._show("starting the server")
+                # before the server, so that no reference frame of its images is missed
+                frames = stack.enter_context(FrameTail(rf[1]))
+                server = stack.enter_context(Child(self._server_command(rf[1])))
+                strain = server.wait_for(r"strain on (\S+)", stopping=lambda: self._stopping)
+                if strain is not None:
+                    client = stack.enter_context(StrainClient(strain[1], stale_ms=_STALE_MS))
+                    readings = self._watch(client, frames, source, server)
         return self._report(readings)
 
     def _source_command(self) -> list[str]:
@@ -132,7 +138,7 @@ class Demo:
         command = ["serve", "--rf", rf, "--publish", _LOOPBACK, "--lag", str(self._config.lag)]
         return command if self._config.bundle is None else [*command, "--bundle", str(self._config.bundle)]
 
-    def _watch(self, rf: str, strain: str, source: Child, server: Child) -> Readings:
+    def _watch(self, client: StrainClient, frames: FrameTail, source: Child, server: Child) -> Readings:
         end_s = time.monotonic() + _FIRST_IMAGE_S
 
         def show(text: str) -> None:
@@ -144,17 +150,15 @@ class Demo:
                     said = server.errors[-1] if server.errors else "the server says nothing"
                     raise EngineError(f"demo: got no image in {_FIRST_IMAGE_S:g} s: {said}")
 
-        with FrameTail(rf) as frames, StrainClient(strain) as client:
-            self._client = client
-            if self._stopping:
-                client.stop()
+        def observe(message: StrainMessage) -> None:
+            self._observe(message, frames)
 
-            def observe(message: StrainMessage) -> None:
-                self._observe(message, frames)
-
-            meter = Meter()
-            watch(client, show, count=1, observe=observe, meter=meter)
-            return watch(client, show, seconds=self._config.seconds, observe=observe, meter=meter)
+        self._client = client
+        if self._stopping:
+            client.stop()
+        meter = Meter()
+        watch(client, show, count=1, observe=observe, meter=meter)
+        return watch(client, show, seconds=self._config.seconds, observe=observe, meter=meter)
 
     def _observe(self, message: StrainMessage, frames: FrameTail) -> None:
         self._last = message

@@ -38,8 +38,8 @@ class Engine(Protocol):
     def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
         """Estimate the motion from `reference` to `current`, both (N, M) int16 or float32.
 
-        Errors: `FrameError` for shapes that differ, or samples that are not finite or are constant; `EngineError` when the
-        library fails.
+        Errors: `FrameError` for shapes that differ or are too small, or samples that are not finite or are constant;
+        `EngineError` when the library fails.
         """
 
     def close(self) -> None:

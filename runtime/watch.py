@@ -29,9 +29,9 @@ class StatusLine:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = (
-            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        )
+        self._live: Live | None = None
+        if console.is_terminal:  # refreshed by `show` alone, so that no thread is left behind
+            self._live = Live(console=console, auto_refresh=False, transient=True)
         self._next_s = 0.0
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ from .commands.pretrain import pretrain
 from .commands.replay import replay
 from .commands.run import run
 from .commands.serve import serve
+from .commands.simulate import simulate
 from .commands.watch import watch
 from .errors import UsertError
 
@@ -53,6 +54,7 @@ app.command("pretrain")(pretrain)
 app.command("serve")(serve)
 app.command("watch")(watch)
 app.command("replay")(replay)
+app.command("simulate")(simulate)
 app.command("demo")(demo)
 
 

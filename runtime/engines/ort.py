@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
-from usert.errors import EngineError, require
+from usert.errors import EngineError, FrameError, require
 from usert.manifest import Graph
 
 from ..engine import Estimate
@@ -57,6 +57,11 @@ class OrtEngine:
             raise EngineError(f"{self.name}: is closed")
         first, second = to_int16(reference, current)
         shape = first.shape[0], first.shape[1]
+        least = self._bundle.manifest.strain_window_samples
+        if shape[0] < least:
+            raise FrameError(
+                f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
+            )
         graph = self._bundle.graph_for(shape)
         session = self._session(graph)
         feed = {"reference": np.ascontiguousarray(first), "current": np.ascontiguousarray(second)}

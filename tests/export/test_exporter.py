@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -29,7 +28,9 @@ SHAPE = (96, 64)
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     network = LiteFlowNet(finest=4)
-    for parameter in network.parameters():  # heads that start near zero would hide differences, equal biases be merged
+    for (
+        parameter
+    ) in network.parameters():  # heads that start near zero would hide differences, equal biases be merged
         if parameter.ndim == 1 or parameter.abs().max() < 0.02:
             torch.nn.init.normal_(parameter, std=0.01)
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
@@ -38,9 +39,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("export") / "bundle"
-    yield export_bundle(weights, folder, shapes=[SHAPE], any_shape=False, strain_window=33)
+    return export_bundle(weights, folder, shapes=[SHAPE], any_shape=False, strain_window=33)
 
 
 def _against_torch(bundle: Bundle, shape: tuple[int, int]) -> None:

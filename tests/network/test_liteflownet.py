@@ -53,20 +53,20 @@ def test_levels_below_the_finest_have_no_weights() -> None:
 def test_a_batch_of_two_equals_two_of_one(normalise: bool) -> None:
     first, second = images(1, batch=2)
     first[1] *= 3  # another content and another level
-    net = network(spread=300, normalise=normalise)
+    net = network(spread=10, normalise=normalise)
     both = net(first, second)
-    assert both.std() > 0.01  # there is something to compare
+    assert both.std() > 0.1  # there is something to compare
     for i in range(2):
         alone = net(first[i : i + 1], second[i : i + 1])
-        assert torch.allclose(both[i : i + 1], alone, atol=1e-4 * float(both.abs().max()))
+        assert torch.allclose(both[i : i + 1], alone, atol=1e-3 * float(both.std()))
     assert not torch.allclose(both[0], both[1], atol=1e-2)
 
 
-@pytest.mark.parametrize(("lateral", "axial"), [(0.25, 0.0), (0.0, -0.5)])
 @torch.no_grad()
-def test_displacement_is_axial_first_in_samples(lateral: float, axial: float) -> None:
+def test_displacement_is_axial_first_in_samples() -> None:
     """A network that says the same everywhere at level 6, and nothing more below."""
-    net = network()
+    lateral, axial = 0.25, -0.5
+    net = network(finest=4)
     for name, level in net.levels.items():
         assert isinstance(level, Level)
         for head in (level.matching.head[-1], level.subpixel.head[-1]):

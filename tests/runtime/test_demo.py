@@ -54,7 +54,7 @@ def test_stop_before_the_start_ends_it_without_a_picture(bundle: Bundle, tmp_pat
     config = DemoConfig(out=tmp_path / "demo.png", bundle=bundle.folder)
     demo = Demo(config, lambda text: None)
     demo.stop()
-    assert str(demo.run()) == "stopped before the first image"
+    assert str(demo.run()) == "0 images, stopped before a picture could be taken"
     assert not config.out.exists()
 
 

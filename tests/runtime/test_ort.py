@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_bundle import QUALITY, SLOPE, STRAIN, tiny_bundle
+from tiny_bundle import QUALITY, SLOPE, STRAIN, STRAIN_WINDOW, tiny_bundle
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, FrameError
@@ -145,3 +145,9 @@ def test_closed_engine_says_so(tmp_path: Path) -> None:
 def test_importing_the_engines_loads_no_library() -> None:
     code = "import sys, usert.runtime.engines; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_frame_shorter_than_the_strain_window_is_refused(tmp_path: Path) -> None:
+    reference, current = frames((STRAIN_WINDOW - 1, 12))
+    with pytest.raises(FrameError, match="got 32 samples along depth, expected at least 33"):
+        open_engine(tiny_bundle(tmp_path / "b"), threads=1).run(reference, current)

@@ -20,6 +20,8 @@ from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
 
 SLOPE, STRAIN, QUALITY = 0.015625, 0.03125, 0.75
 """Powers of two: exact in half precision."""
+STRAIN_WINDOW = 33
+"""Samples; frames must not be shorter."""
 WEIGHTS = {"slope": SLOPE, "strain": STRAIN, "quality": QUALITY}
 
 
@@ -100,7 +102,7 @@ def tiny_bundle(
         network=Network(name="tiny", levels=(6, 2), normalise_features=True, parameters=3),
         weights=Weights(file=weights.name, sha256=sha256_of(weights), recipe="none"),
         input=Input(trained_for=TrainedFor(centre_cycles_per_sample=(0.1, 0.25), strain_percent=(0.03, 3.0))),
-        strain_window_samples=65,
+        strain_window_samples=STRAIN_WINDOW,
         quality_window=(65, 5),
         opset=17,
         precision="float32",

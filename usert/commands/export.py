@@ -8,8 +8,12 @@ import typer
 
 
 def export(
-    weights: Path = typer.Option(..., metavar="FILE", help="weights.safetensors, as `usert pretrain` writes it."),
-    out: Path = typer.Option(..., metavar="BUNDLE", help="Folder to write; an older bundle there is replaced."),
+    weights: Path = typer.Option(
+        ..., metavar="FILE", help="weights.safetensors, as `usert pretrain` writes it."
+    ),
+    out: Path = typer.Option(
+        ..., metavar="BUNDLE", help="Folder to write; an older bundle there is replaced."
+    ),
     shape: list[str] = typer.Option(
         [], metavar="NxM", help="Frame shape to make a faster graph for, such as 1024x256; may be repeated."
     ),
@@ -30,15 +34,17 @@ def export(
     require("torch", "export")
     require("onnx", "export")
     require("onnxscript", "export")
-    from usert.export.exporter import export_bundle
     from usert.commands.shape import parse_shape
+    from usert.export.exporter import export_bundle
 
     if not any_shape and not shape:
         raise OptionError("--no-any-shape: got no --shape either, expected at least one graph to make")
     if finest_level is not None and finest_level not in (2, 3, 4):
         raise OptionError(f"--finest-level: got {finest_level}, expected 2, 3 or 4")
     if strain_window < 3 or strain_window % 2 == 0:
-        raise OptionError(f"--strain-window: got {strain_window}, expected an odd number of samples from 3 up")
+        raise OptionError(
+            f"--strain-window: got {strain_window}, expected an odd number of samples from 3 up"
+        )
     if model_card is not None and not model_card.is_file():
         raise OptionError(f"--model-card: {model_card}: no such file")
     bundle = export_bundle(

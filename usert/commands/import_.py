@@ -21,11 +21,14 @@ def import_frames(
     sound_speed: float = typer.Option(1540.0, "--sound-speed", help="Speed of sound in m/s."),
     rows: str | None = typer.Option(None, "--rows", help="Axial samples to keep, a:b with b left out."),
     variable: str | None = typer.Option(None, "--variable", help="mat: name of the array."),
-    shape: str | None = typer.Option(None, "--shape", help="raw: samples,lines of one frame."),
+    shape: str | None = typer.Option(
+        None, "--shape", metavar="NxM", help="raw: samples x lines of one frame."
+    ),
     sample_type: str = typer.Option("float32", "--sample-type", help="raw: float32 or int16, little-endian."),
     transpose: bool = typer.Option(False, "--transpose", help="The files hold scan lines first."),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
+    from usert.commands.shape import parse_shape
     from usert.errors import OptionError
     from usert.formats import ImportOptions, Rows, read_frames
     from usert.frame import Scan
@@ -37,7 +40,7 @@ def import_frames(
         ),
         rows=None if rows is None else Rows.parse(rows),
         variable=variable,
-        shape=None if shape is None else _shape(shape),
+        shape=None if shape is None else parse_shape(shape),
         sample_type=sample_type,
         transpose=transpose,
     )
@@ -50,12 +53,3 @@ def import_frames(
         typer.echo(f"{out}: {count} frames of {rows_kept} x {lines} {recording.dtype}")
     if frames.scale != 1:
         typer.echo(f"float64 samples of all frames multiplied by {frames.scale:.6g}, to a peak of 1")
-
-
-def _shape(text: str) -> tuple[int, int]:
-    from usert.errors import OptionError
-
-    numbers = text.split(",")
-    if len(numbers) != 2 or not all(number.strip().isdecimal() for number in numbers):
-        raise OptionError(f"shape: got {text!r}, expected samples,lines such as 2000,128")
-    return int(numbers[0]), int(numbers[1])

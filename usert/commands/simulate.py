@@ -44,6 +44,8 @@ def simulate(
         raise OptionError(f"--frames: got {frames}, expected at least 2, for a pair")
     if seed < 0:
         raise OptionError(f"--seed: got {seed}, expected 0 or more")
+    if not 0.01 <= rate <= 10_000:
+        raise OptionError(f"--rate: got {rate:g} Hz, expected 0.01 to 10000")
     if not 0 <= strain <= 10:
         raise OptionError(f"--strain: got {strain:g} percent, expected 0 to 10")
     config = ScannerConfig(

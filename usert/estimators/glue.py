@@ -43,6 +43,8 @@ SMOOTH: Weights = (20.0, 1.0, 20.0, 1.0)
 RELATIVE_RESIDUAL = 1e-6
 """Where conjugate gradients stop: the displacement is then within about 1e-4 samples of the exact solution."""
 MOST_STEPS = 2000
+COARSE = (32, 6)
+"""Samples and lines between the points of the preconditioner's coarse grid."""
 
 _Array = NDArray[np.float64]
 
@@ -85,10 +87,10 @@ def _solve(slope: _Array, mismatch: _Array, start: _Array, weights: Weights) -> 
     """The update (2, N, M): (H + D) Δd = slope · mismatch - D d + bias, H the data term, D the smoothness.
 
     Unknowns are ordered line, sample, component, so that what the strong smoothness along depth couples lies
-    within two places of the diagonal. The part of the matrix within a line, factorised exactly, preconditions
-    conjugate gradients.
+    within two places of the diagonal. Two parts precondition conjugate gradients: the matrix within each line,
+    factorised exactly, for what is fine, and the matrix on a coarse grid, likewise, for what is smooth.
     """
-    sparse, dense, iterative = (require(f"scipy.{name}", "estimators") for name in _SCIPY)
+    sparse, dense, solvers = (require(f"scipy.{name}", "estimators") for name in _SCIPY)
     _, rows, lines = slope.shape
     along, across = _differences(sparse, rows), _differences(sparse, lines)
     axial, lateral = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
@@ -117,11 +119,22 @@ def _solve(slope: _Array, mismatch: _Array, start: _Array, weights: Weights) -> 
     for above in range(3):
         band[2 - above, above:] = matrix.diagonal(above)
     factor = dense.cholesky_banded(band, overwrite_ab=True, check_finite=False)
-    precondition = iterative.LinearOperator(
-        matrix.shape, lambda r: dense.cho_solve_banded((factor, False), r, check_finite=False)
+    spread = sparse.kron(
+        sparse.kron(_hats(sparse, lines, COARSE[1]), _hats(sparse, rows, COARSE[0])), np.eye(2), "csr"
     )
-    solution, _ = iterative.cg(
-        matrix, right, rtol=RELATIVE_RESIDUAL, atol=0.0, maxiter=MOST_STEPS, M=precondition
+    coarse = solvers.splu((spread.T @ (matrix @ spread)).tocsc())
+
+    def precondition(r: _Array) -> _Array:
+        fine: _Array = dense.cho_solve_banded((factor, False), r, check_finite=False)
+        return fine + spread @ coarse.solve(spread.T @ r)
+
+    solution, _ = solvers.cg(
+        matrix,
+        right,
+        rtol=RELATIVE_RESIDUAL,
+        atol=0.0,
+        maxiter=MOST_STEPS,
+        M=solvers.LinearOperator(matrix.shape, precondition),
     )
     return np.ascontiguousarray(solution.reshape(lines, rows, 2).transpose(2, 1, 0))
 
@@ -132,6 +145,17 @@ _SCIPY = ("sparse", "linalg", "sparse.linalg")
 def _differences(sparse: Any, count: int) -> Any:
     """(count - 1, count) sparse matrix: each neighbour minus the one before."""
     return sparse.diags([-np.ones(count - 1), np.ones(count - 1)], [0, 1], shape=(count - 1, count))
+
+
+def _hats(sparse: Any, count: int, step: int) -> Any:
+    """(count, coarse points) sparse matrix: linear interpolation from points about `step` apart."""
+    points = max(round((count - 1) / step), 1) + 1
+    at = np.arange(count) * ((points - 1) / (count - 1))
+    left = np.minimum(at.astype(np.intp), points - 2)
+    rows = np.arange(count)
+    entries = np.concatenate([left + 1 - at, at - left])
+    where = (np.tile(rows, 2), np.concatenate([left, left + 1]))
+    return sparse.csr_matrix((entries, where), shape=(count, points))
 
 
 def _ordered(field: _Array) -> _Array:

@@ -252,9 +252,7 @@ def _overlap(length: int, shift: int) -> tuple[slice, slice]:
     return slice(max(-shift, 0), length - max(shift, 0)), slice(max(shift, 0), length + min(shift, 0))
 
 
-def _along_depth(
-    values: NDArray[Any], at: NDArray[np.intp], wanted: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _along_depth(values: NDArray[Any], at: NDArray[np.intp], wanted: NDArray[np.intp]) -> NDArray[np.float64]:
     """(len(at), M) values at rows `at` → (len(wanted), M), linear between them."""
     upper = np.clip(np.searchsorted(at, wanted, side="right"), 1, len(at) - 1)
     share = ((wanted - at[upper - 1]) / (at[upper] - at[upper - 1]))[:, np.newaxis]

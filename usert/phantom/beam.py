@@ -22,7 +22,7 @@ from .field import Array
 from .scatterers import Scatterers
 
 AXIAL_FINE, LATERAL_FINE = 4, 2
-"""Grid points a sample and a line. At .25 cycles/sample the linear weights then shift a pulse by .001 sample at most."""
+"""Grid points a sample and a line: at .25 cycles/sample the linear weights shift a pulse by .001 sample at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,24 +11,23 @@ Elasticity, 1953). With w = (z - zc) + i (x - xc), the load along z, modulus rat
 in units of a quarter of the load. Equal displacement and traction on |w| = a give the five constants below. Inside
 the strain is uniform (Eshelby); for incompressible tissue (κ = 1) it is 2 / (1 + m) times the strain far away.
 
-The probe lies flat on the surface: the axial motion at depth 0 is taken off each line. That leaves the axial and the
-lateral strain as they are and adds a shear, small where the disc is deep, that is not in equilibrium; finite elements
-(`fem.py`) have none of it. Knows nothing of scatterers or time. Invariant: displacement is continuous across the
-rim, and so is traction but for that shear.
+The point of the surface above the disc's centre is held; the rest of the surface may bulge a little, where a rigid
+probe would keep it flat (`fem.py`). Knows nothing of scatterers or time. Invariant: displacement and traction are
+continuous across the rim.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from .field import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inclusion:
-    """Displacement of a plate with one disc under axial compression, fixed in depth under the probe."""
+    """Displacement of a plate with one disc under axial compression, held at the probe."""
 
     strain: float
     """Axial strain far away, compression positive."""
@@ -70,5 +69,6 @@ class Inclusion:
     def __call__(self, z: Array, x: Array) -> tuple[Array, Array]:
         xp = array_namespace(z)
         moved = self._displacement((z - self.centre_z_mm) + 1j * (x - self.centre_x_mm))
-        probe = self._displacement((0 * z - self.centre_z_mm) + 0j * x)
-        return xp.real(moved) - xp.real(probe), xp.imag(moved)
+        surface = xp.zeros((1,), dtype=z.dtype, device=device(z)) - self.centre_z_mm
+        held = self._displacement(surface + 0j)
+        return xp.real(moved) - xp.real(held)[0], xp.imag(moved)

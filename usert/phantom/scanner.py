@@ -27,6 +27,8 @@ from .scatterers import Scatterers, random_scatterers
 
 FULL_SCALE = 2.0**12
 """Rms echo in int16 counts: peaks are cut at 8 standard deviations, that is, never."""
+MOST_SAMPLES = 2**24
+"""Largest frame; ten times what scanners deliver."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +66,18 @@ class ScannerConfig:
             raise OptionError(
                 f"shape: got {self.shape[0]}x{self.shape[1]}, expected at least 32 samples and lines"
             )
+        if self.shape[0] * self.shape[1] > MOST_SAMPLES:
+            raise OptionError(
+                f"shape: got {self.shape[0]}x{self.shape[1]}, expected at most {MOST_SAMPLES} samples in all"
+            )
         if self.period_frames < 2:
             raise OptionError(f"period: got {self.period_frames} frames, expected at least 2")
         if not 0 <= self.peak_strain <= 0.1:
             raise OptionError(f"peak strain: got {self.peak_strain:g}, expected 0 to 0.1")
-        for name in ("rate_hz", "modulus_ratio"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise OptionError(f"{name}: got {getattr(self, name):g}, expected a number above 0")
+        if not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise OptionError(f"rate: got {self.rate_hz:g} Hz, expected a number above 0")
+        if not 1e-3 <= self.modulus_ratio <= 1e3:
+            raise OptionError(f"modulus ratio: got {self.modulus_ratio:g}, expected 0.001 to 1000")
         if not 0 < self.radius < 0.5:
             raise OptionError(f"radius: got {self.radius:g}, expected more than 0, less than 0.5")
         for name in ("slide_lines", "tilt", "noise"):

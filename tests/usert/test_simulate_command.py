@@ -1,0 +1,126 @@
+"""`usert simulate` as a person calls it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from usert.cli import app
+from usert.errors import MissingExtraError, OptionError, RecordingError
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.quality import warped_ncc
+from usert.recording import Recording
+
+SMALL = ("--shape", "192,48", "--frames", "4")
+
+
+def call(*arguments: str | Path) -> Result:
+    """Run `usert simulate`; an error of usert is raised as `main` would see it."""
+    result = CliRunner().invoke(app, ["simulate", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def samples(path: Path) -> list[np.ndarray]:
+    with Recording(path) as recording:
+        return [frame.samples for frame in recording]
+
+
+def test_the_recording_holds_the_scanner_s_frames_and_truth(tmp_path: Path) -> None:
+    out = tmp_path / "rec.h5"
+    result = call("--out", out, *SMALL, "--rate", "25", "--strain", "2", "--seed", "4", "--noise", "0.1")
+    assert result.exit_code == 0
+    assert result.stdout.count("\n") == 1
+    assert f"{out}: 4 frames of 192 x 48 at 25 Hz, strain up to 2 %" in result.stdout
+    scanner = SimulatedScanner(
+        ScannerConfig(shape=(192, 48), rate_hz=25.0, peak_strain=0.02, noise=0.1), seed=4
+    )
+    with Recording(out) as recording:
+        assert len(recording) == 4
+        assert recording.scan == scanner.scan
+        np.testing.assert_array_equal(np.diff(recording.acquired_ns), 40_000_000)
+        for k in range(4):
+            np.testing.assert_array_equal(recording.frame(k).samples, scanner.frame(k).samples)
+        for k in range(3):
+            np.testing.assert_array_equal(recording.truth(k), scanner.truth(k, k + 1))
+    assert [p.name for p in tmp_path.iterdir()] == ["rec.h5"]
+
+
+def test_the_same_seed_gives_the_same_samples(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path, seed in zip(paths, ("1", "1", "2"), strict=True):
+        call("--out", path, *SMALL, "--seed", seed)
+    first, second, other = (samples(path) for path in paths)
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_finite_elements_move_the_frames_as_their_truth_says(tmp_path: Path) -> None:
+    out = tmp_path / "rec.h5"
+    result = call(
+        "--out", out, "--shape", "192,48", "--frames", "7", "--strain", "5", "--fem", "--noise", "0"
+    )
+    with Recording(out) as recording:
+        pre, post, truth = recording.frame(5).samples, recording.frame(6).samples, recording.truth(5)
+    assert warped_ncc(pre, post, truth)[30:-30, 6:-6].mean() > 0.97
+    closed = SimulatedScanner(ScannerConfig(shape=(192, 48)))
+    ratio = float(result.stdout.split("strain ratio of the lesion")[1])
+    assert 0.01 < abs(ratio - closed.strain_ratio) < 0.1  # the rigid probe is near
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--frames", "1", "--frames: got 1, expected at least 2"),
+        ("--shape", "512x128", "--shape: got '512x128', expected samples,lines such as 512,128"),
+        ("--shape", "8,8", "shape: got 8x8, expected at least 32"),
+        ("--strain", "11", "--strain: got 11 percent, expected 0 to 10"),
+        ("--strain", "nan", "--strain: got nan percent"),
+        ("--rate", "0", "--rate: got 0 Hz"),
+        ("--seed", "-1", "--seed: got -1, expected 0 or more"),
+        ("--noise", "-1", "noise: got -1, expected 0 or more"),
+        ("--modulus-ratio", "0", "modulus ratio: got 0, expected 0.001 to 1000"),
+    ],
+)
+def test_bad_values_are_one_line_and_write_nothing(
+    tmp_path: Path, option: str, value: str, message: str
+) -> None:
+    with pytest.raises(OptionError, match=message) as caught:
+        call("--out", tmp_path / "rec.h5", option, value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_out_that_cannot_be_is_found_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="is not a folder"):
+        call("--out", tmp_path / "absent" / "rec.h5")
+
+
+def test_without_scikit_fem_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skfem", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'usert\[fem\]'"):
+        call("--out", tmp_path / "rec.h5", *SMALL, "--fem")
+    assert not list(tmp_path.iterdir())
+
+
+def test_stopped_it_writes_nothing_and_spares_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "rec.h5"
+    call("--out", out, *SMALL)
+    before = out.read_bytes()
+
+    def interrupted(self: SimulatedScanner, i: int, j: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SimulatedScanner, "truth", interrupted)
+    result = call("--out", out, *SMALL)
+    assert result.exit_code == 130
+    assert f"stopped, {out} not written" in result.stderr
+    assert out.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["rec.h5"]
