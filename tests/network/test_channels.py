@@ -22,10 +22,14 @@ def speckle(seed: int, rows: int = 256, lines: int = 32) -> Tensor:
 
 
 def test_rf_envelope_and_imaginary_part_of_the_analytic_signal() -> None:
-    first, second = speckle(0, 512), speckle(1, 512)
-    inside = slice(128, -128)  # the FFT's Hilbert transform joins the ends of a line
-    for rf, stack in zip((first, second), Channels()(first, second), strict=True):
-        analytic = hilbert(rf[0].double().numpy() - rf.double().mean().item(), axis=0)[inside]
+    # the FFT's Hilbert transform joins the ends of a line: take the middle of long ones
+    middle, inside = slice(1792, 2304), slice(64, -64)
+    long = speckle(0, 4096), speckle(1, 4096)
+    short = [rf[:, middle] for rf in long]
+    for rf, stack in zip(long, Channels()(*short), strict=True):
+        analytic = hilbert(rf[0].double().numpy() - rf[0, middle].double().mean().item(), axis=0)[middle][
+            inside
+        ]
         real, envelope, imaginary = stack[0, :, inside].double().numpy()
         use = np.abs(analytic.real) > 0.05
         gain = real[use] / analytic.real[use]

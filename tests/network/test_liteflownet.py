@@ -84,14 +84,14 @@ def test_displacement_is_axial_first_in_samples() -> None:
 @torch.no_grad()
 def test_matching_finds_the_axis_along_which_the_image_moved() -> None:
     """A matching unit made by hand: it gives the offset of the best channel of the cost volume."""
-    matching = network().levels["4"].matching
-    head = matching.head  # type: ignore[union-attr]
-    assert isinstance(head, nn.Sequential)
+    level = network().levels["4"]
+    assert isinstance(level, Level)
+    matching = level.matching
+    head = [layer for layer in matching.head if isinstance(layer, nn.Conv2d)]
     for layer in head:
-        if isinstance(layer, nn.Conv2d):
-            layer.weight.zero_()
-            assert layer.bias is not None
-            layer.bias.zero_()
+        layer.weight.zero_()
+        assert layer.bias is not None
+        layer.bias.zero_()
     offsets = torch.arange(49)
     lateral, axial = (offsets % 7 - 3).float(), (offsets // 7 - 3).float()
     centre = head[0].kernel_size[0] // 2
@@ -100,16 +100,16 @@ def test_matching_finds_the_axis_along_which_the_image_moved() -> None:
         (lateral.clamp(min=0), (-lateral).clamp(min=0), axial.clamp(min=0), (-axial).clamp(min=0))
     ):
         head[0].weight[channel, :, centre, centre] = weight
-        for layer in (head[2], head[4]):
+        for layer in head[1:3]:
             layer.weight[channel, channel, 1, 1] = 1
-    middle = head[6].kernel_size[0] // 2
-    head[6].weight[0, :2, middle, middle] = torch.tensor((1.0, -1.0))
-    head[6].weight[1, 2:4, middle, middle] = torch.tensor((1.0, -1.0))
+    middle = head[3].kernel_size[0] // 2
+    head[3].weight[0, :2, middle, middle] = torch.tensor((1.0, -1.0))
+    head[3].weight[1, 2:4, middle, middle] = torch.tensor((1.0, -1.0))
 
     first = torch.randn(1, 96, 16, 16, generator=torch.Generator().manual_seed(3))
     for name, shift in (("down", (2, 0)), ("right", (0, 3)), ("up and left", (-1, -2))):
         second = first.roll(shift, dims=(2, 3))  # second(r + shift) = first(r)
-        flow = matching(first, second, None)[0, :, 4:-4, 4:-4].mean((1, 2))  # type: ignore[operator]
+        flow = matching(first, second, None)[0, :, 4:-4, 4:-4].mean((1, 2))
         assert torch.allclose(flow, torch.tensor((float(shift[1]), float(shift[0]))), atol=0.4), name
 
 

@@ -18,11 +18,11 @@ from usert.phantom.inclusion import Inclusion
 RNG = np.random.default_rng(0)
 
 
-def disc(modulus_ratio: float = 3.0, poisson: float = 0.495, centre_z_mm: float = 12.0) -> Inclusion:
+def disc(modulus_ratio: float = 3.0, poisson: float = 0.495) -> Inclusion:
     return Inclusion(
         strain=1.0,
-        centre_z_mm=centre_z_mm,
-        centre_x_mm=12.0,
+        centre_z_mm=12.0,
+        centre_x_mm=8.0,
         radius_mm=2.0,
         modulus_ratio=modulus_ratio,
         poisson=poisson,
@@ -37,8 +37,8 @@ def strain_inside(field: SlabField, lesion: Inclusion) -> float:
 
 @pytest.fixture(scope="module")
 def stiff() -> SlabField:
-    """A stiff disc in the middle of a slab twelve radii wide and deep."""
-    return compress(slab_with_disc(disc(), (12.0, 24.0)))
+    """A stiff disc in the middle of a slab twelve radii deep and sixteen wide."""
+    return compress(slab_with_disc(disc(), (12.0, 16.0)))
 
 
 def one(z: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
@@ -80,22 +80,22 @@ def test_only_ratios_of_stiffness_matter() -> None:
 def test_a_small_disc_strains_as_the_closed_form_says(modulus_ratio: float, poisson: float) -> None:
     """At .4999 elements that lock would be far too stiff."""
     lesion = disc(modulus_ratio, poisson)
-    field = compress(slab_with_disc(lesion, (12.0, 24.0)))
+    field = compress(slab_with_disc(lesion, (12.0, 16.0)))
     assert strain_inside(field, lesion) == pytest.approx(lesion.strain_inside, rel=0.04)
 
 
 def test_round_a_small_disc_displacement_is_that_of_the_closed_form(stiff: SlabField) -> None:
     lesion = disc()
-    z, x = np.meshgrid(np.linspace(8, 16, 41), np.linspace(8, 16, 41))
+    z, x = np.meshgrid(np.linspace(8, 16, 41), np.linspace(4, 12, 41))
     ours, exact = np.stack(stiff(z, x)), np.stack(lesion(z, x))
     # Relative to the centre: how the plates share out the whole motion is not in the closed form.
-    ours -= np.stack(stiff(np.array([[12.0]]), np.array([[12.0]])))
-    exact -= np.stack(lesion(np.array([[12.0]]), np.array([[12.0]])))
+    ours -= np.stack(stiff(np.array([[12.0]]), np.array([[8.0]])))
+    exact -= np.stack(lesion(np.array([[12.0]]), np.array([[8.0]])))
     assert np.sqrt(np.mean((ours - exact) ** 2) / np.mean(exact**2)) < 0.03
 
 
 def test_nearly_incompressible_tissue_keeps_its_volume(stiff: SlabField) -> None:
-    z, x = RNG.uniform(4, 20, (2, 400))
+    z, x = RNG.uniform(4, 20, 400), RNG.uniform(0, 16, 400)
     h = 1e-5
     divergence = (stiff(z + h, x)[0] - stiff(z - h, x)[0] + stiff(z, x + h)[1] - stiff(z, x - h)[1]) / (2 * h)
     # (1 - 2ν) / (1 - ν) = .02 under the far load; the rim, where an element holds both materials, is less exact
@@ -103,20 +103,20 @@ def test_nearly_incompressible_tissue_keeps_its_volume(stiff: SlabField) -> None
 
 
 def test_the_probe_and_the_floor_stay_flat(stiff: SlabField) -> None:
-    x = np.linspace(-12, 36, 50)
+    x = np.linspace(-8, 24, 50)
     np.testing.assert_allclose(stiff(np.zeros(50), x)[0], 0, atol=1e-12)
     np.testing.assert_allclose(stiff(np.full(50, 24.0), x)[0], -24.0)
-    assert stiff(np.zeros(1), np.array([12.0]))[1] == pytest.approx(0, abs=1e-12)
+    assert stiff(np.zeros(1), np.array([8.0]))[1] == pytest.approx(0, abs=1e-12)
 
 
 def test_the_field_is_continuous_and_goes_on_beyond_the_slab(stiff: SlabField) -> None:
-    z, x = RNG.uniform(-2, 26, 300), RNG.uniform(-14, 38, 300)
+    z, x = RNG.uniform(-2, 26, 300), RNG.uniform(-10, 26, 300)
     near = np.stack(stiff(z + 1e-7, x - 1e-7)) - np.stack(stiff(z, x))
     assert np.abs(near).max() < 1e-6
     np.testing.assert_allclose(stiff(-z, x)[0], -stiff(z, x)[0])
     np.testing.assert_allclose(stiff(-z, x)[1], stiff(z, x)[1])
     np.testing.assert_array_equal(
-        stiff(np.array([30.0]), np.array([50.0])), stiff(*np.array([[24.0], [36.0]]))
+        stiff(np.array([30.0]), np.array([50.0])), stiff(*np.array([[24.0], [24.0]]))
     )
 
 
@@ -131,9 +131,9 @@ def test_impossible_slabs_are_refused() -> None:
         Slab(modulus=one, depth_mm=100, left_mm=0, right_mm=100, cell_mm=0.1)
     with pytest.raises(ValueError, match="expected lengths above 0"):
         Slab(modulus=one, depth_mm=100, left_mm=0, right_mm=0, cell_mm=0.1)
-    with pytest.raises(ValueError, match="below 0.5"):
+    with pytest.raises(ValueError, match=r"below 0\.5"):
         Slab(modulus=one, depth_mm=1, left_mm=0, right_mm=1, cell_mm=0.1, poisson=0.5)
-    with pytest.raises(ValueError, match="modulus: got values from 0.0"):
+    with pytest.raises(ValueError, match=r"modulus: got values from 0\.0"):
         compress(Slab(modulus=lambda z, x: 0 * z, depth_mm=1, left_mm=0, right_mm=1, cell_mm=0.5))
 
 

@@ -62,9 +62,10 @@ def test_truth_undoes_the_motion(clean: SimulatedScanner, i: int, j: int) -> Non
 
 
 def test_pressing_is_positive_strain_and_the_hand_slides(clean: SimulatedScanner) -> None:
-    """The far strain of the deepest press is the peak; a quarter and three quarters of a period lie a slide apart."""
-    strain = axial_strain(clean.truth(0, 20)[0], 3)
-    assert strain[INNER].mean() == pytest.approx(0.03, rel=0.35)
+    """With a stiff lesion the frame strains less than the peak; a quarter and three quarters of a period lie a whole
+    slide apart."""
+    assert 0.02 < axial_strain(clean.truth(0, 20)[0], 3).mean() < 0.03
+    assert axial_strain(clean.truth(20, 0)[0], 3).mean() < -0.02
     centre = clean.truth(10, 30)[1][128, 32]
     assert centre == pytest.approx(-0.5, abs=0.02)
 

@@ -13,8 +13,14 @@ from usert.quality import warped_ncc
 from usert.train.pairs import Pair, PairRanges, random_pairs
 
 CLEAN = PairRanges(
-    decorrelation=(1e-6, 1e-6), noise=(1e-4, 1e-4), gain=0.0, offset_samples=8.0, strain=(1e-3, 1e-2)
+    decorrelation=(1e-6, 1e-6),
+    noise=(1e-4, 1e-4),
+    gain=0.0,
+    offset_samples=8.0,
+    strain=(1e-3, 1e-2),
+    lateral_sigma_lines=(1.8, 2.6),
 )
+"""Ranges without faults, whose lateral resolution leaves little error to interpolation between lines."""
 
 
 def draw(seed: int, ranges: PairRanges = CLEAN, *, batch: int = 1, diverse: float = 0.0) -> Pair:
@@ -27,11 +33,17 @@ def similarity(pair: Pair, displacement: torch.Tensor) -> float:
     return float(np.median(ncc[60:-60, 8:-8]))
 
 
-@pytest.mark.parametrize(("seed", "diverse"), [(0, 0.0), (1, 0.0), (2, 1.0), (3, 1.0)])
-def test_the_second_frame_moved_back_by_the_truth_is_the_first(seed: int, diverse: float) -> None:
+@pytest.mark.parametrize(("diverse", "least"), [(0.0, 0.98), (1.0, 0.8)])  # steep waves shear the pulses
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_the_second_frame_moved_back_by_the_truth_is_the_first(
+    seed: int, diverse: float, least: float
+) -> None:
     pair = draw(seed, diverse=diverse)
-    assert similarity(pair, pair.truth) > 0.98
-    for wrong in (-pair.truth, pair.truth.flip(1), torch.zeros_like(pair.truth)):
+    assert similarity(pair, pair.truth) > least
+    near = [
+        torch.tensor(by)[None, :, None, None] for by in ((0.5, 0.0), (-0.5, 0.0), (0.0, 0.7), (0.0, -0.7))
+    ]
+    for wrong in (*(pair.truth + by for by in near), -pair.truth, torch.zeros_like(pair.truth)):
         assert similarity(pair, wrong) < similarity(pair, pair.truth)
 
 
@@ -70,7 +82,7 @@ def test_strain_lies_in_its_range_with_both_signs() -> None:
     strains = []
     for seed in range(24):
         axial = draw(seed, ranges).truth[0, 0]
-        strain = -(axial[-1] - axial[0]) / (axial.shape[0] - 1)
+        strain = -(axial[-1, 0] - axial[0, 0]) / (axial.shape[0] - 1)
         assert (axial.diff(dim=0) + strain).abs().max() < 1e-3  # uniform
         strains.append(float(strain))
     sizes = np.abs(strains)

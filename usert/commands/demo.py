@@ -24,8 +24,8 @@ def demo(
     from rich.console import Console
 
     from usert.runtime.demo import Demo, DemoConfig
-    from usert.runtime.signals import stop_on_signals
     from usert.runtime.watch import StatusLine
+    from usert.signals import stop_on_signals
 
     config = DemoConfig(out=out, seconds=seconds, size=size, rate_hz=rate, lag=lag, bundle=bundle)
     with StatusLine(Console()) as line:

@@ -29,7 +29,7 @@ def pretrain(
     from threading import Event
 
     from usert.errors import OptionError, require
-    from usert.runtime.signals import stop_on_signals
+    from usert.signals import stop_on_signals
 
     if device not in ("cpu", "cuda"):
         raise OptionError(f"--device: got {device!r}, expected cpu or cuda")

@@ -43,8 +43,8 @@ def replay(
     from usert.errors import OptionError
     from usert.recording import Recording
     from usert.runtime.replay import Frames, Replay, ReplayConfig, SenderType
-    from usert.runtime.signals import stop_on_signals
     from usert.runtime.simulated import Cycle, simulated_scanner
+    from usert.signals import stop_on_signals
 
     if (publish is None) == (to is None):
         raise OptionError("replay: expected either --publish, to bind, or --to, to connect to a server")

@@ -45,7 +45,7 @@ def run(
     from usert.runtime.figure import save_figure
     from usert.runtime.offline import PairReport, check_output, estimate_pairs, extrapolation, figure_path
     from usert.runtime.pairs import CONSECUTIVE, parse_pairs
-    from usert.runtime.signals import stop_on_signals
+    from usert.signals import stop_on_signals
 
     done, stop = 0, Event()
     with Recording(recording) as source:

@@ -42,7 +42,7 @@ def serve(
     from usert.runtime.pairing import PairingRule
     from usert.runtime.receiver import ReceiverType
     from usert.runtime.server import ServerConfig, StrainServer
-    from usert.runtime.signals import stop_on_signals
+    from usert.signals import stop_on_signals
 
     logging.basicConfig(format="usert: %(message)s", level=logging.INFO)
     config = ServerConfig(

@@ -38,7 +38,7 @@ def simulate(
     from usert.phantom.fem import compress, slab_with_disc
     from usert.phantom.scanner import ScannerConfig, SimulatedScanner
     from usert.recording import write_recording
-    from usert.runtime.signals import stop_on_signals
+    from usert.signals import stop_on_signals
 
     if frames < 2:
         raise OptionError(f"--frames: got {frames}, expected at least 2, for a pair")

@@ -20,9 +20,9 @@ def watch(
     from rich.console import Console
 
     from usert.runtime.client import StrainClient
-    from usert.runtime.signals import stop_on_signals
     from usert.runtime.watch import StatusLine
     from usert.runtime.watch import watch as watch_stream
+    from usert.signals import stop_on_signals
 
     client = StrainClient(strain, stale_ms=stale_ms, insecure=insecure)
     with stop_on_signals(client.stop), client, StatusLine(Console()) as line:

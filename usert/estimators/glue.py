@@ -41,7 +41,7 @@ SHARP: Weights = (5.0, 1.0, 5.0, 1.0)
 SMOOTH: Weights = (20.0, 1.0, 20.0, 1.0)
 """The authors' choice for smoother displacement."""
 RELATIVE_RESIDUAL = 1e-6
-"""Where conjugate gradients stop: the displacement is then within about 1e-4 samples of the exact solution."""
+"""Where conjugate gradients stop: the displacement is then within about 1e-4 samples of the solution."""
 MOST_STEPS = 2000
 COARSE = (32, 6)
 """Samples and lines between the points of the preconditioner's coarse grid."""
@@ -49,7 +49,7 @@ COARSE = (32, 6)
 _Array = NDArray[np.float64]
 
 
-def glue(
+def global_time_delay(
     pre: NDArray[Any],
     post: NDArray[Any],
     *,
@@ -58,9 +58,9 @@ def glue(
 ) -> NDArray[np.float32]:
     """Displacement (2, N, M) from `pre` to `post` (N, M): samples and lines, post(r + d(r)) ≈ pre(r).
 
-    `weights` are α1, α2, β1, β2; `initial` is a first estimate (2, N, M), right to a fraction of the carrier's
-    period, by default that of `block_matching`. Raises `FrameError` for frames that are not a pair,
-    `MissingExtraError` without scipy.
+    `weights` are α1, α2, β1, β2; `initial` is a first estimate (2, N, M), right to a quarter of a
+    wavelength, by default block matching's. Errors: `FrameError` for frames that are not a pair, `MissingExtraError`
+    without scipy.
     """
     require("scipy.sparse.linalg", "estimators")
     if len(weights) != 4 or not all(np.isfinite(weights)) or min(weights) <= 0:
@@ -87,8 +87,8 @@ def _solve(slope: _Array, mismatch: _Array, start: _Array, weights: Weights) -> 
     """The update (2, N, M): (H + D) Δd = slope · mismatch - D d + bias, H the data term, D the smoothness.
 
     Unknowns are ordered line, sample, component, so that what the strong smoothness along depth couples lies
-    within two places of the diagonal. Two parts precondition conjugate gradients: the matrix within each line,
-    factorised exactly, for what is fine, and the matrix on a coarse grid, likewise, for what is smooth.
+    within two places of the diagonal. Two parts precondition conjugate gradients: the matrix within each
+    line, factorised exactly, for what is fine, and the matrix on a coarse grid, likewise, for what is smooth.
     """
     sparse, dense, solvers = (require(f"scipy.{name}", "estimators") for name in _SCIPY)
     _, rows, lines = slope.shape
@@ -126,8 +126,10 @@ def _solve(slope: _Array, mismatch: _Array, start: _Array, weights: Weights) -> 
 
     def precondition(r: _Array) -> _Array:
         fine: _Array = dense.cho_solve_banded((factor, False), r, check_finite=False)
-        return fine + spread @ coarse.solve(spread.T @ r)
+        smooth: _Array = spread @ coarse.solve(spread.T @ r)
+        return fine + smooth
 
+    solution: _Array
     solution, _ = solvers.cg(
         matrix,
         right,
@@ -136,7 +138,8 @@ def _solve(slope: _Array, mismatch: _Array, start: _Array, weights: Weights) -> 
         maxiter=MOST_STEPS,
         M=solvers.LinearOperator(matrix.shape, precondition),
     )
-    return np.ascontiguousarray(solution.reshape(lines, rows, 2).transpose(2, 1, 0))
+    update: _Array = solution.reshape(lines, rows, 2).transpose(2, 1, 0)
+    return update
 
 
 _SCIPY = ("sparse", "linalg", "sparse.linalg")

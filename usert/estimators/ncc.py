@@ -41,7 +41,8 @@ def block_matching(
 
     `window` is (samples, lines), odd, cut at the borders; the search goes to ± `max_axial` samples and
     ± `max_lateral` lines (0: no lateral displacement). A window is matched every 4 samples on every line;
-    between them the displacement is linear. Raises `FrameError` for frames that are not a pair.
+    between them the displacement is linear. A window cut at the top or bottom finds the displacement of its own
+    centre, up to a quarter of its length away. Raises `FrameError` for frames that are not a pair.
     """
     if window[0] < 9 or window[0] % 8 != 1 or window[1] < 1 or window[1] % 2 == 0:
         raise OptionError(f"window: got {window[0]} x {window[1]}, expected 8 k + 1 samples, 2 k + 1 lines")
@@ -86,7 +87,7 @@ def check_pair(pre: NDArray[Any], post: NDArray[Any]) -> tuple[_Array, _Array]:
 
 
 class _Correlator:
-    """Correlations of one pair in windows `step` samples apart on every line, one whole-sample shift at a time.
+    """Correlations of one pair at a shift of whole samples, in windows `step` samples apart on every line.
 
     Products are summed in blocks of `step` samples; a window is a run of blocks and one sample more, centred
     on the block's first sample.
@@ -96,8 +97,8 @@ class _Correlator:
         self, first: _Array, second: _Array, window: tuple[int, int], step: int, reach: tuple[int, int]
     ) -> None:
         """`reach`: the largest shifts that will be asked for, in samples and lines."""
-        rows, lines = first.shape
-        self._step, self._reach, self._rows = step, reach, rows
+        rows = len(first)
+        self._step, self._reach = step, reach
         self._half, self._aside = window[0] // 2, window[1] // 2
         self.centres = np.arange(0, rows, step)
         padded = len(self.centres) * step + self._half
@@ -237,7 +238,8 @@ def _unit_power(frame: _Array) -> _Array:
     """Each line without its mean, all of unit rms: keeps the running sums accurate."""
     centred = frame - frame.mean(axis=0)
     rms = float(np.sqrt(np.mean(centred**2)))
-    return centred / rms if rms > 0 else centred
+    unit: _Array = centred / (rms or 1)
+    return unit
 
 
 def _running(values: _Array) -> _Array:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from usert.runtime.signals import stop_on_signals
+from usert.signals import stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
