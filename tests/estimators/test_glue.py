@@ -106,6 +106,8 @@ def test_impossible_arguments_are_refused(make_frame: MakeFrame, monkeypatch: py
     for weights in ((5.0, 1.0, 5.0, 0.0), (5.0, 1.0, float("nan"), 1.0)):
         with pytest.raises(OptionError, match="weights"):
             global_time_delay(frame, frame, weights=weights)
+    with pytest.raises(OptionError, match="passes"):
+        global_time_delay(frame, frame, passes=0)
     with pytest.raises(ValueError, match="initial"):
         global_time_delay(frame, frame, initial=np.zeros((2, 8, 128)))
 

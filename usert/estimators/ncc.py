@@ -35,7 +35,7 @@ def block_matching(
     *,
     window: tuple[int, int] = (97, 5),
     max_axial: int = 64,
-    max_lateral: int = 2,
+    max_lateral: int = 3,
 ) -> NDArray[np.float32]:
     """Displacement (2, N, M) from `pre` to `post` (N, M): samples and lines, post(r + d(r)) ≈ pre(r).
 
