@@ -15,13 +15,15 @@ from pathlib import Path
 from usert import __version__
 from usert.bundle import Bundle, sha256_of, write_bundle
 from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
-from usert.network.weights import load_weights, read_info
+from usert.network.weights import load_published, load_weights, read_info, save_weights
 
 from .gate import Accuracy, compare
 from .graph import QUALITY_WINDOW, StrainGraph
 from .onnx_graph import EXAMPLE_SHAPE, OPSET, write_onnx
 
 WEIGHTS = "weights.safetensors"
+OURS = ".safetensors"
+"""Suffix of our own weights; any other file is read as published weights in the port's naming."""
 MODEL_CARD = "MODEL_CARD.md"
 TRAINED_FOR = TrainedFor(centre_cycles_per_sample=(0.11, 0.25), strain_percent=(0.03, 3.0))
 """The ranges of `train/pairs.py` that our recipes draw from."""
@@ -43,13 +45,23 @@ def export_bundle(
     `finest` stops the network at a coarser level (3: quarter resolution, about three times faster); `strain_window`
     is in samples, odd. Errors: `WeightsError`, `BundleError`.
     """
-    info = read_info(weights)
-    network = load_weights(weights, finest=finest)
+    if weights.suffix == OURS:
+        network, recipe = load_weights(weights, finest=finest), read_info(weights).recipe
+    else:
+        network, recipe = (
+            load_published(weights, finest=finest),
+            f"published weights, research use only: {weights.name}",
+        )
     graph = StrainGraph(network, strain_window=strain_window).eval()
     wanted: list[tuple[int, int] | None] = [*([None] if any_shape else []), *dict.fromkeys(shapes)]
     with tempfile.TemporaryDirectory(prefix="usert-export-") as scratch:
         copy = Path(scratch) / WEIGHTS
-        shutil.copyfile(weights, copy)
+        if weights.suffix == OURS:
+            shutil.copyfile(weights, copy)
+        else:
+            save_weights(network, copy, recipe=recipe)
+            network = load_weights(copy)  # what float16 has made of them
+            graph = StrainGraph(network, strain_window=strain_window).eval()
         graphs, measured = [], []
         for shape in wanted:
             path = Path(scratch) / ("strain.onnx" if shape is None else f"strain_{shape[0]}x{shape[1]}.onnx")
@@ -78,10 +90,10 @@ def export_bundle(
             weights=Weights(
                 file=WEIGHTS,
                 sha256=sha256_of(copy),
-                recipe=info.recipe,
+                recipe=recipe,
                 model_card=MODEL_CARD if model_card else None,
             ),
-            input=Input(trained_for=TRAINED_FOR),
+            input=Input(trained_for=TRAINED_FOR if weights.suffix == OURS else None),
             strain_window_samples=strain_window,
             quality_window=QUALITY_WINDOW,
             opset=OPSET,

@@ -129,7 +129,10 @@ def check_output(
 
 def extrapolation(bundle: Bundle, scan: Scan) -> str | None:
     """A warning if the bundle's network was not trained for pulses like those of `scan`."""
-    low, high = bundle.manifest.input.trained_for.centre_cycles_per_sample
+    trained_for = bundle.manifest.input.trained_for
+    if trained_for is None:
+        return "the bundle's weights were not trained on RF: trust the quality map"
+    low, high = trained_for.centre_cycles_per_sample
     cycles = scan.f0_hz / scan.fs_hz
     if low <= cycles <= high:
         return None

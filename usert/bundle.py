@@ -12,6 +12,7 @@ loaded with `verify` holds exactly the bytes that its manifest was written for.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -96,14 +97,17 @@ class Bundle:
     def card(self) -> str:
         """What a person wants to know of the bundle, as lines of text."""
         m = self.manifest
-        cycles, strains = m.input.trained_for.centre_cycles_per_sample, m.input.trained_for.strain_percent
+        trained = "images, not RF"
+        if m.input.trained_for is not None:
+            cycles, strains = m.input.trained_for.centre_cycles_per_sample, m.input.trained_for.strain_percent
+            trained = f"f0/fs {cycles[0]:g} to {cycles[1]:g}, strain {strains[0]:g} to {strains[1]:g} %"
         rows = [
             ("bundle", f"{self.folder}  ({self.sha256[:12]})"),
             ("made", f"{m.created} by usert {m.usert_version}, opset {m.opset}, {m.precision}"),
             ("network", f"{m.network.name}, levels {m.network.levels[0]} to {m.network.levels[1]}, "
                         f"{m.network.parameters:,} parameters"),
-            ("weights", f"{m.weights.file} ({m.weights.sha256[:12]}), {m.weights.recipe}"),
-            ("trained for", f"f0/fs {cycles[0]:g}-{cycles[1]:g}, strain {strains[0]:g}-{strains[1]:g} %"),
+            ("weights", f"{m.weights.file} ({m.weights.sha256[:12]}), {_in_short(m.weights.recipe)}"),
+            ("trained for", trained),
             ("strain", f"{m.conventions.strain}; window {m.strain_window_samples} samples"),
             ("quality", f"correlation in windows of {m.quality_window[0]} x {m.quality_window[1]}"),
         ]  # fmt: skip
@@ -115,6 +119,18 @@ class Bundle:
                 ("accuracy", f"{name} {figure if isinstance(figure, str) else format(figure, '.3g')}")
             )
         return "\n".join(f"{label:<12} {text}" for label, text in rows)
+
+
+def _in_short(recipe: str) -> str:
+    """A recipe that is a JSON object (as `usert pretrain` writes it), as its plain entries; any other as it is."""
+    try:
+        told = json.loads(recipe)
+    except ValueError:
+        return recipe
+    if not isinstance(told, dict):
+        return recipe
+    plain = {key: value for key, value in told.items() if isinstance(value, str | int | float)}
+    return ", ".join(f"{key} {value}" for key, value in plain.items())
 
 
 def default_bundle_path() -> Path:

@@ -72,7 +72,8 @@ class TrainedFor:
 class Input:
     """What a graph takes: two frames, named reference and current."""
 
-    trained_for: TrainedFor
+    trained_for: TrainedFor | None
+    """None: the weights never saw RF, such as the published ones."""
     dtype: str = "int16"
     shape: str = "(N, M)"
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from published_weights import published
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, WeightsError
@@ -108,6 +109,19 @@ def test_a_failure_while_exporting_keeps_the_old_bundle(
 def test_a_finer_level_than_the_weights_have_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="finest level 2, the file goes down to 4"):
         export_bundle(weights, tmp_path / "bundle", shapes=[SHAPE], any_shape=False, finest=2)
+
+
+def test_published_weights_from_the_users_own_file(tmp_path: Path) -> None:
+    state = {key: 0.02 * value for key, value in published("net").items()}
+    torch.save(state, tmp_path / "network.pytorch")
+    bundle = export_bundle(
+        tmp_path / "network.pytorch", tmp_path / "bundle", shapes=[SHAPE], any_shape=False, finest=4
+    )
+    assert bundle.manifest.input.trained_for is None
+    assert bundle.manifest.network.normalise_features is False
+    assert "research use only: network.pytorch" in bundle.card()
+    assert "images, not RF" in bundle.card()
+    _against_torch(bundle, SHAPE)
 
 
 @pytest.mark.parametrize("shape", [(512, 128), (150, 90), (333, 77), (96, 32)])

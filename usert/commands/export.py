@@ -9,7 +9,9 @@ import typer
 
 def export(
     weights: Path = typer.Option(
-        ..., metavar="FILE", help="weights.safetensors, as `usert pretrain` writes it."
+        ...,
+        metavar="FILE",
+        help="weights.safetensors of `usert pretrain`, or published LiteFlowNet weights (a PyTorch state_dict).",
     ),
     out: Path = typer.Option(
         ..., metavar="BUNDLE", help="Folder to write; an older bundle there is replaced."

@@ -1,7 +1,7 @@
 """GLUE: all displacements of a frame in one linear system.
 
 H. S. Hashemi and H. Rivaz, "Global Time-Delay Estimation in Ultrasound Elastography", IEEE Trans. Ultrason.
-Ferroelectr. Freq. Control 64 (2017) 1625-1636. With a first estimate (a, l) of the axial and lateral
+Ferroelectr. Freq. Control 64(10), 2017. With a first estimate (a, l) of the axial and lateral
 displacement, the updates (Δa, Δl) minimise
 
     Σ [I1 - I2(r + d) - Δa ∂I2/∂r - Δl ∂I2/∂c]²                       the echoes match, to first order
@@ -12,16 +12,17 @@ over all samples at once, derivatives being differences of neighbours; ε is the
 estimate. Each frame is divided by its largest sample first: the weights are relative to that.
 
 The paper was not at hand. Learnt from the research code that Zayed and Rivaz publish beside "Fast Strain
-Estimation and Frame Selection" (IEEE Trans. UFFC, 2020; licence not stated), read and not copied: the
+Estimation and Frame Selection" (IEEE Trans. UFFC, 2020; no licence stated), read and not copied: the
 normalisation, the central differences, the two sets of weights, that there is one solve, and ε. That code gives
 ε_a to α2 and ε_l to β1 too; here each belongs to its own direction. As a constant it acts at the borders only.
 
 Departures. The first estimate is block matching with fractions of a sample, not whole samples by dynamic
 programming drawn out along depth, and there are two solves, for block matching loses tissue strained by 6 %.
 It matters: central differences at 0.16 cycles a sample are 15 % too small, so one solve goes 18 % too far, away
-from a first estimate that is too smooth, which lowers the strain ratio of a hard lesion (0.51 to 0.46 on the
-phantom of benchmarks/accuracy.py). The second frame is interpolated by a quintic along depth; samples that land
-outside it have no data term; the system, symmetric and positive definite, is solved by conjugate gradients.
+from a first estimate that is too smooth, and lowers the strain ratio of a hard lesion (0.52 to 0.46 on a phantom
+when block matching is rounded and drawn out likewise). The second frame is interpolated by a quintic along
+depth; samples that land outside it have no data term; the system, symmetric and positive definite, is solved by
+conjugate gradients.
 
 Needs scipy. Knows arrays only. Invariant: a perfect first estimate that is uniform strain does not change.
 """
@@ -138,7 +139,7 @@ def _solve(slope: _Array, mismatch: _Array, start: _Array, weights: Weights) -> 
         return fine + smooth
 
     solution: _Array
-    solution, _ = solvers.cg(
+    solution, unfinished = solvers.cg(
         matrix,
         right,
         rtol=RELATIVE_RESIDUAL,
@@ -146,6 +147,10 @@ def _solve(slope: _Array, mismatch: _Array, start: _Array, weights: Weights) -> 
         maxiter=MOST_STEPS,
         M=solvers.LinearOperator(matrix.shape, precondition),
     )
+    if unfinished:
+        raise FrameError(
+            f"pair: GLUE found no solution in {MOST_STEPS} steps; try another pair or larger weights"
+        )
     update: _Array = solution.reshape(lines, rows, 2).transpose(2, 1, 0)
     return update
 

@@ -83,8 +83,11 @@ def load_weights(path: Path, *, finest: int | None = None) -> LiteFlowNet:
     return network.eval()
 
 
-def load_published(path: Path) -> LiteFlowNet:
-    """The network with published weights in the naming of the well-known PyTorch port (research use only)."""
+def load_published(path: Path, *, finest: int | None = None) -> LiteFlowNet:
+    """The network with published weights in the naming of the well-known PyTorch port (research use only).
+
+    Down to level `finest`, by default all five. Errors: `WeightsError` that names every key without a place.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     try:
@@ -111,6 +114,10 @@ def load_published(path: Path) -> LiteFlowNet:
             f"keys that contradict a shared one: {', '.join(clashing) or 'none'}"
         )
     _place(network, placed, path)
+    if finest is not None and finest > network.finest:
+        coarser = LiteFlowNet(finest=finest, normalise_features=False)
+        coarser.load_state_dict(network.state_dict(), strict=False)
+        network = coarser
     return network.eval()
 
 
