@@ -41,7 +41,10 @@ def test_the_links_point_at_the_stages() -> None:
         assert link.resolve() == (ROOT / stage).resolve()
 
 
-@pytest.mark.parametrize("statement", ["import usert", "import usert.runtime", "import usert.cli"])
+HELP = "from typer.testing import CliRunner; from usert.cli import app; CliRunner().invoke(app, ['--help'])"
+
+
+@pytest.mark.parametrize("statement", ["import usert", "import usert.runtime", "import usert.cli", HELP])
 def test_importing_loads_no_heavy_library(statement: str) -> None:
     heavy = ("torch", "onnxruntime", "zmq", "scipy", "h5py", "PIL")
     code = f"import sys; {statement}; print([m for m in {heavy!r} if m in sys.modules])"

@@ -58,7 +58,8 @@ class PairRanges:
     modulus_ratio: tuple[float, float] = (0.1, 10.0)
     """Stiffness of an inclusion over its surroundings; logarithmic."""
     decorrelation: tuple[float, float] = (0.01, 0.25)
-    """Share of the echo's power that is new in the second frame; logarithmic."""
+    """Share of the scatterers' power that is replaced in the second frame; logarithmic. What replaces it is
+    π/2 times as strong (the default weights were trained so)."""
     noise: tuple[float, float] = (0.002, 0.08)
     """Electronic noise over the rms echo; logarithmic."""
     gain: float = 0.25

@@ -149,5 +149,5 @@ def test_importing_the_engines_loads_no_library() -> None:
 
 def test_a_frame_shorter_than_the_strain_window_is_refused(tmp_path: Path) -> None:
     reference, current = frames((STRAIN_WINDOW - 1, 12))
-    with pytest.raises(FrameError, match="got 32 samples along depth, expected at least 33"):
+    with pytest.raises(FrameError, match="got 16 samples along depth, expected at least 17"):
         open_engine(tiny_bundle(tmp_path / "b"), threads=1).run(reference, current)

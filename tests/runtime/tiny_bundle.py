@@ -20,7 +20,7 @@ from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
 
 SLOPE, STRAIN, QUALITY = 0.015625, 0.03125, 0.75
 """Powers of two: exact in half precision."""
-STRAIN_WINDOW = 33
+STRAIN_WINDOW = 17
 """Samples; frames must not be shorter."""
 WEIGHTS = {"slope": SLOPE, "strain": STRAIN, "quality": QUALITY}
 

@@ -77,7 +77,7 @@ def test_finite_elements_move_the_frames_as_their_truth_says(tmp_path: Path) -> 
     ("option", "value", "message"),
     [
         ("--frames", "1", "--frames: got 1, expected at least 2"),
-        ("--shape", "512x128", "--shape: got '512x128', expected samples,lines such as 512,128"),
+        ("--shape", "512", "--shape: got '512', expected samples x lines"),
         ("--shape", "8,8", "shape: got 8x8, expected at least 32"),
         ("--strain", "11", "--strain: got 11 percent, expected 0 to 10"),
         ("--strain", "nan", "--strain: got nan percent"),

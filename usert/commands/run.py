@@ -34,10 +34,8 @@ def run(
     from contextlib import closing
     from threading import Event
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from usert.bundle import Bundle, default_bundle_path
+    from usert.commands.progress import progress_bar
     from usert.frame import RFFrame
     from usert.recording import Recording
     from usert.runtime.engine import Estimate
@@ -58,16 +56,7 @@ def run(
         if warning := extrapolation(loaded, source.scan):
             typer.echo(f"usert: {warning}", err=True)
 
-        terminal = Console(stderr=True)
-        progress = Progress(
-            TextColumn("strain"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=terminal,
-            transient=True,
-            disable=not terminal.is_terminal,
-        )
+        progress = progress_bar("strain")
 
         def observe(report: PairReport, reference: RFFrame, estimate: Estimate) -> None:
             if figure is not None and report.pair in drawn:

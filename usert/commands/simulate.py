@@ -13,7 +13,7 @@ import typer
 def simulate(
     out: Path = typer.Option(..., metavar="REC.h5", help="Recording to write; replaced when it is complete."),
     frames: int = typer.Option(40, metavar="F", help="Frames; the hand presses and releases once in 40."),
-    shape: str = typer.Option("512,128", metavar="N,M", help="Axial samples and scan lines of a frame."),
+    shape: str = typer.Option("512x128", metavar="NxM", help="Axial samples and scan lines of a frame."),
     rate: float = typer.Option(20.0, metavar="HZ", help="Frames a second."),
     strain: float = typer.Option(3.0, metavar="PERCENT", help="Axial strain at the deepest press, 0 to 10."),
     modulus_ratio: float = typer.Option(3.0, metavar="R", help="Stiffness of the lesion over the rest."),
@@ -30,9 +30,8 @@ def simulate(
     from dataclasses import replace
     from threading import Event
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from usert.commands.progress import progress_bar
+    from usert.commands.shape import parse_shape
     from usert.errors import OptionError, RecordingError
     from usert.frame import RFFrame
     from usert.phantom.fem import compress, slab_with_disc
@@ -49,7 +48,7 @@ def simulate(
     if not 0 <= strain <= 10:
         raise OptionError(f"--strain: got {strain:g} percent, expected 0 to 10")
     config = ScannerConfig(
-        shape=_shape(shape),
+        shape=parse_shape(shape),
         rate_hz=rate,
         peak_strain=strain / 100,
         modulus_ratio=modulus_ratio,
@@ -58,16 +57,7 @@ def simulate(
     if not out.absolute().parent.is_dir():
         raise RecordingError(f"--out: {out.parent} is not a folder, expected one that exists")
     scanner, stop = SimulatedScanner(config, seed), Event()
-    terminal = Console(stderr=True)
-    progress = Progress(
-        TextColumn("simulate"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    )
+    progress = progress_bar("simulate")
     start_ns = time.time_ns()
 
     def images() -> Iterator[RFFrame]:
@@ -94,12 +84,3 @@ def simulate(
         f"{out}: {frames} frames of {rows} x {lines} at {rate:g} Hz, strain up to {strain:g} %,"
         f" true strain ratio of the lesion {scanner.strain_ratio:.3f}"
     )
-
-
-def _shape(text: str) -> tuple[int, int]:
-    from usert.errors import OptionError
-
-    numbers = text.split(",")
-    if len(numbers) != 2 or not all(number.strip().isdecimal() for number in numbers):
-        raise OptionError(f"--shape: got {text!r}, expected samples,lines such as 512,128")
-    return int(numbers[0]), int(numbers[1])
