@@ -26,7 +26,7 @@ def export(
         None, metavar="2|3|4", help="Stop the network at this level: each level is about three times faster."
     ),
     strain_window: int = typer.Option(
-        65, metavar="SAMPLES", help="Length of the strain's least-squares window, odd."
+        97, metavar="SAMPLES", help="Length of the strain's least-squares window, odd."
     ),
     model_card: Path | None = typer.Option(None, metavar="FILE", help="Model card to put into the bundle."),
 ) -> None:
