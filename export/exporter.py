@@ -14,6 +14,7 @@ from pathlib import Path
 
 from usert import __version__
 from usert.bundle import Bundle, sha256_of, write_bundle
+from usert.errors import OptionError
 from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
 from usert.network.weights import load_published, load_weights, read_info, save_weights
 
@@ -45,8 +46,14 @@ def export_bundle(
     """Make the bundle `folder` from a weights file: one graph for any shape, and one for each of `shapes` (N, M).
 
     `finest` stops the network at a coarser level (3: quarter resolution, about three times faster); `strain_window`
-    is in samples, odd. Errors: `WeightsError`, `BundleError`.
+    is in samples, odd. Errors: `WeightsError`, `BundleError`, `OptionError` for a shape shorter than the window.
     """
+    for rows, lines in shapes:
+        if rows < strain_window:
+            raise OptionError(
+                f"--shape: got {rows}x{lines}, expected at least {strain_window} samples along depth: "
+                "the strain window"
+            )
     if weights.suffix == OURS:
         network, recipe = load_weights(weights, finest=finest), read_info(weights).recipe
     else:

@@ -29,7 +29,7 @@ from .graph import StrainGraph
 OPSET = 20
 INPUTS = ("reference", "current")
 OUTPUTS = ("displacement", "strain", "quality")
-EXAMPLE_SHAPE = (150, 90)
+EXAMPLE_SHAPE = (330, 90)
 """Frame shape for tracing a graph of any shape: a multiple of nothing, so that no size looks like a constant."""
 PREFIX = "network."
 """Where the network sits in `StrainGraph`, and so what its parameters are called in the graph."""

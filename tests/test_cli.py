@@ -52,7 +52,7 @@ def test_version() -> None:
     [
         (("run", "absent.h5", "--out", "out.h5"), "absent.h5"),
         (("info", "absent.h5"), "absent.h5"),
-        (("export", "--weights", "absent", "--out", "b", "--no-any-shape", "--shape", "64x64"), "absent"),
+        (("export", "--weights", "absent", "--out", "b", "--no-any-shape", "--shape", "128x64"), "absent"),
         (("export", "--weights", "absent", "--out", "b", "--shape", "sixty"), "'sixty'"),
         (("replay", "absent.h5", "--publish", "tcp://127.0.0.1:0"), "absent.h5"),
         (("pretrain", "--recipe", "absent.toml", "--out", "run"), "absent.toml"),

@@ -12,7 +12,7 @@ import torch
 from published_weights import published
 
 from usert.bundle import Bundle, default_bundle_path
-from usert.errors import BundleError, WeightsError
+from usert.errors import BundleError, OptionError, WeightsError
 from usert.export import exporter, gate
 from usert.export.exporter import export_bundle
 from usert.export.graph import StrainGraph
@@ -102,20 +102,31 @@ def test_a_failure_while_exporting_keeps_the_old_bundle(
 
     monkeypatch.setattr(exporter, "write_onnx", fail)
     with pytest.raises(BundleError, match="no space left"):
-        export_bundle(weights, bundle.folder, shapes=[SHAPE], any_shape=False)
+        export_bundle(weights, bundle.folder, shapes=[SHAPE], any_shape=False, strain_window=33)
     assert Bundle.load(bundle.folder).sha256 == bundle.sha256
+
+
+def test_a_shape_shorter_than_the_strain_window_is_refused(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="got 96x64, expected at least 97 samples along depth"):
+        export_bundle(weights, tmp_path / "bundle", shapes=[SHAPE], any_shape=False)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_finer_level_than_the_weights_have_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="finest level 2, the file goes down to 4"):
-        export_bundle(weights, tmp_path / "bundle", shapes=[SHAPE], any_shape=False, finest=2)
+        export_bundle(weights, tmp_path / "bundle", shapes=[(128, 64)], any_shape=False, finest=2)
 
 
 def test_published_weights_from_the_users_own_file(tmp_path: Path) -> None:
     state = {key: 0.02 * value for key, value in published("net").items()}
     torch.save(state, tmp_path / "network.pytorch")
     bundle = export_bundle(
-        tmp_path / "network.pytorch", tmp_path / "bundle", shapes=[SHAPE], any_shape=False, finest=4
+        tmp_path / "network.pytorch",
+        tmp_path / "bundle",
+        shapes=[SHAPE],
+        any_shape=False,
+        finest=4,
+        strain_window=33,
     )
     assert bundle.manifest.input.trained_for is None
     assert bundle.manifest.network.normalise_features is False

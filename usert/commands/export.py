@@ -43,9 +43,9 @@ def export(
         raise OptionError("--no-any-shape: got no --shape either, expected at least one graph to make")
     if finest_level is not None and finest_level not in (2, 3, 4):
         raise OptionError(f"--finest-level: got {finest_level}, expected 2, 3 or 4")
-    if strain_window < 3 or strain_window % 2 == 0:
+    if not 3 <= strain_window <= 255 or strain_window % 2 == 0:
         raise OptionError(
-            f"--strain-window: got {strain_window}, expected an odd number of samples from 3 up"
+            f"--strain-window: got {strain_window}, expected an odd number of samples, 3 to 255"
         )
     if model_card is not None and not model_card.is_file():
         raise OptionError(f"--model-card: {model_card}: no such file")
