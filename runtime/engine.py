@@ -1,7 +1,7 @@
 """What every engine does: one pair of frames in, one estimate out.
 
-Knows no library. Invariant: an engine answers for any frame shape that its bundle allows, opened lazily per
-shape, and gives back arrays that it never writes to again.
+Knows no library. Invariant: an engine answers for any frame shape that its bundle, if it has one, allows,
+opened lazily per shape, and gives back arrays that it never writes to again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What the graph says of one pair, on the grid of the reference frame."""
+    """What an engine says of one pair, on the grid of the reference frame."""
 
     displacement: NDArray[np.float32]
     """(2, N, M): axial in samples, lateral in lines; current(r + d(r)) ≈ reference(r)."""
@@ -26,11 +26,15 @@ class Estimate:
 
 
 class Engine(Protocol):
-    """A bundle opened by one library. One thread at a time may call it."""
+    """A bundle opened by one library, or a method that needs none. One thread at a time may call it."""
 
     @property
     def name(self) -> str:
         """Library and device that really run, such as `onnxruntime CPUExecutionProvider`."""
+
+    @property
+    def strain_window_samples(self) -> int:
+        """Length of the least-squares fit behind the strain; frames are not shorter."""
 
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Load what frames of `shape` (N, M) need, and run it once."""

@@ -18,6 +18,7 @@ import numpy as np
 from usert.bundle import Bundle
 from usert.errors import FrameError, OptionError
 from usert.frame import RFFrame, Scan
+from usert.manifest import Conventions
 from usert.recording import Recording
 from usert.strain import axial_strain, window_samples
 
@@ -50,7 +51,7 @@ Observer = Callable[[PairReport, RFFrame, Estimate], None]
 def estimate_pairs(
     recording: Recording,
     engine: Engine,
-    bundle: Bundle,
+    bundle: Bundle | None,
     out: str | os.PathLike[str],
     *,
     pairs: Sequence[Pair],
@@ -62,26 +63,27 @@ def estimate_pairs(
 
     If anything goes wrong, Ctrl-C included, what stood at `out` before stays.
     `stopped` is asked after each pair; once it says yes, `KeyboardInterrupt` is raised and nothing written.
-    `strain_window_mm` None keeps the strain of the bundle's graph.
+    `bundle` is the one that `engine` runs, None if it runs none. `strain_window_mm` None keeps the strain that
+    the engine gives.
     Errors: `FrameError` that names the pair; `OptionError` when `out` cannot be written.
     """
-    window = bundle.manifest.strain_window_samples
+    window = engine.strain_window_samples
     if strain_window_mm is not None:
         window = window_samples(recording.scan, strain_window_mm)
     provenance: dict[str, str | int | float] = {
         "recording": str(recording.path),
-        "bundle": str(bundle.folder),
-        "bundle_sha256": bundle.sha256,
         "engine": engine.name,
         "strain_window_samples": window,
     }
+    if bundle is not None:
+        provenance |= {"bundle": str(bundle.folder), "bundle_sha256": bundle.sha256}
     reports: list[PairReport] = []
     with ResultFile(
         out,
         pairs=pairs,
         shape=recording.shape,
         scan=recording.scan,
-        conventions=bundle.manifest.conventions,
+        conventions=Conventions() if bundle is None else bundle.manifest.conventions,
         provenance=provenance,
     ) as results:
         for index, pair in enumerate(pairs):

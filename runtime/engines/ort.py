@@ -48,6 +48,10 @@ class OrtEngine:
     def name(self) -> str:
         return f"onnxruntime {self._provider}"
 
+    @property
+    def strain_window_samples(self) -> int:
+        return self._bundle.manifest.strain_window_samples
+
     def warm_up(self, shape: tuple[int, int]) -> None:
         noise = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
         self.run(noise[0], noise[1])
@@ -57,7 +61,7 @@ class OrtEngine:
             raise EngineError(f"{self.name}: is closed")
         first, second = to_int16(reference, current)
         shape = first.shape[0], first.shape[1]
-        least = self._bundle.manifest.strain_window_samples
+        least = self.strain_window_samples
         if shape[0] < least:
             raise FrameError(
                 f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"

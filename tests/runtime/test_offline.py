@@ -186,6 +186,7 @@ class Interrupted:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.calls = engine, 0
         self.name = engine.name
+        self.strain_window_samples = engine.strain_window_samples
 
     def run(self, reference: Any, current: Any) -> Any:
         self.calls += 1

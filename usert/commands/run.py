@@ -13,6 +13,11 @@ def run(
     pairs: str = typer.Option(
         "consecutive", metavar="consecutive|I:J,…", help="Pairs of frames, reference first, counted from 0."
     ),
+    method: str = typer.Option(
+        "usert",
+        metavar="usert|ncc|glue|glue-smooth",
+        help="The bundle's network, or block matching or GLUE to compare with.",
+    ),
     bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
     figure: Path | None = typer.Option(
         None,
@@ -36,14 +41,23 @@ def run(
 
     from usert.bundle import Bundle, default_bundle_path
     from usert.commands.progress import progress_bar
+    from usert.errors import OptionError
+    from usert.estimators import ESTIMATORS
     from usert.frame import RFFrame
     from usert.recording import Recording
     from usert.runtime.engine import Estimate
-    from usert.runtime.engines import open_engine
+    from usert.runtime.engines import open_classical, open_engine
     from usert.runtime.figure import save_figure
     from usert.runtime.offline import PairReport, check_output, estimate_pairs, extrapolation, figure_path
     from usert.runtime.pairs import CONSECUTIVE, parse_pairs
     from usert.signals import stop_on_signals
+
+    classical = method != "usert"
+    if classical and method not in ESTIMATORS:
+        raise OptionError(f"--method: got {method!r}, expected one of usert, {', '.join(ESTIMATORS)}")
+    for option, value in (("--bundle", bundle), ("--threads", threads)):
+        if classical and value is not None:
+            raise OptionError(f"{option}: got {value} with --method {method}, which takes none: leave it out")
 
     done, stop = 0, Event()
     with Recording(recording) as source:
@@ -52,8 +66,8 @@ def run(
             check_output(figure, recording, option="--figure", suffix=".png")
         chosen = parse_pairs(pairs, len(source))
         drawn = chosen[:1] if pairs.strip() == CONSECUTIVE else chosen
-        loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
-        if warning := extrapolation(loaded, source.scan):
+        loaded = None if classical else Bundle.load(bundle if bundle is not None else default_bundle_path())
+        if loaded is not None and (warning := extrapolation(loaded, source.scan)):
             typer.echo(f"usert: {warning}", err=True)
 
         progress = progress_bar("strain")
@@ -75,7 +89,9 @@ def run(
         try:
             with (
                 stop_on_signals(stop.set),
-                closing(open_engine(loaded, threads=threads)) as engine,
+                closing(
+                    open_classical(method) if loaded is None else open_engine(loaded, threads=threads)
+                ) as engine,
                 progress,
             ):
                 task = progress.add_task("strain", total=len(chosen))

@@ -1,0 +1,192 @@
+"""Pairs that the accuracy of a method is measured on: recorded ones of public data sets, and simulated ones.
+
+Knows where in each pair to look; nothing of methods or figures. The recorded frames lie outside the project,
+in the folder that each function is given. Invariant: truth, where there is one, is on the grid of `pre`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from usert.formats import ImportOptions, Rows, read_frames
+from usert.frame import Scan
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.quality import Window
+
+Image = NDArray[Any]
+
+ALPINION = Scan(fs_hz=40e6, f0_hz=6.25e6, sound_speed_m_s=1540, line_pitch_mm=0.108)
+FIELD_II = Scan(fs_hz=40e6, f0_hz=7.27e6, sound_speed_m_s=1540, line_pitch_mm=0.04)
+ARM = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
+"""Pitch and centre frequency of the last two are not on record and serve the pictures' axes only: Field II's is
+the one that makes its inclusion round."""
+STRAINS = (0.005, 0.01, 0.02, 0.03, 0.05)
+SIMULATED_SHAPE = (1024, 128)
+BORDER = 32, 4
+"""Samples and lines left out of the errors against truth: there, tissue leaves the frame."""
+TITLES = {
+    "alpinion": "Alpinion phantom, a stiff lesion (strain window 93 samples)",
+    "alpinion-large": "Alpinion phantom, 1.1 to 1.6 % of strain (strain window 93 samples)",
+    "fieldii": "Field II with finite elements, a soft inclusion (strain window 93 samples at 0.5 %, else 43)",
+    "simulated": "Simulated scanner, truth known, mean of {seeds} (strain window 65 samples)",
+    "arm": "Volunteer's arm, consecutive frames (strain window 93 samples)",
+    "still": "Volunteer's arm, hardly any motion (strain window 93 samples)",
+}
+"""Of the tables, by the names that a person types; `seeds` is filled in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two frames and where to look."""
+
+    name: str
+    pre: Image
+    post: Image
+    scan: Scan
+    strain_window: int
+    """Samples of the least-squares fit along depth."""
+    ncc_rows: tuple[int, int]
+    homogeneous: Window | None = None
+    target: Window | None = None
+    background: Window | None = None
+    still: Window | None = None
+    """Where hardly anything moves, so that strain is mostly error."""
+    truth: Image | None = None
+
+
+def pairs_of(table: str, rf: Path | None, seeds: int) -> Iterator[Pair]:
+    """The pairs of a table; those of one name are its seeds. All but `simulated` need the folder `rf`."""
+    if table == "simulated":
+        return simulated(seeds)
+    if rf is None:
+        raise ValueError(f"{table}: expected the folder of RF frames")
+    recorded = {
+        "alpinion": alpinion,
+        "alpinion-large": alpinion_large,
+        "fieldii": field_ii,
+        "arm": arm,
+        "still": still,
+    }
+    return recorded[table](rf)
+
+
+def alpinion(rf: Path) -> Iterator[Pair]:
+    """Free-hand on a breast phantom with a stiff lesion; windows in the rows that other work used."""
+    for names, rows in ((("248", "253"), (1230, 1450)), (("359", "392"), (1200, 1420))):
+        yield _alpinion_pair(
+            rf,
+            names,
+            target=Window(rows=rows, lines=(170, 212)),
+            background=Window(rows=rows, lines=(60, 102)),
+        )
+
+
+def alpinion_large(rf: Path) -> Iterator[Pair]:
+    """The other four pairs of that recording; windows of the frames' README."""
+    for names in (("253", "359"), ("253", "392"), ("248", "359"), ("248", "392")):
+        yield _alpinion_pair(
+            rf,
+            names,
+            target=Window(rows=(1240, 1440), lines=(165, 205)),
+            background=Window(rows=(1240, 1440), lines=(60, 100)),
+        )
+
+
+def field_ii(rf: Path) -> Iterator[Pair]:
+    """Field II with finite elements: a soft inclusion, compressed by 0.5, 1 and 2 %."""
+    folder = rf / "fieldii_fem"
+    files = {
+        0: "level_0_with_tstart",
+        0.5: "level_0.5_with_tstart",
+        1: "level_1.0_with_tstart",
+        2: "level_2.0",
+    }
+    frames = {}
+    for level, name in files.items():
+        rows = Rows(start=259, stop=1300) if "tstart" in name else None
+        options = ImportOptions(scan=FIELD_II, rows=rows)
+        (frames[level],) = _read("mat", [folder / f"{name}.mat"], options)
+    for level in (0.5, 1, 2):
+        yield Pair(
+            name=f"0 → {level:g} %",
+            pre=frames[0],
+            post=frames[level],
+            scan=FIELD_II,
+            strain_window=93 if level < 1 else 43,
+            ncc_rows=(100, 940),
+            homogeneous=Window(rows=(650, 900), lines=(20, 50)),
+            target=Window(rows=(460, 620), lines=(103, 148)),
+            background=Window(rows=(460, 620), lines=(20, 50)),
+        )
+
+
+def simulated(seeds: int) -> Iterator[Pair]:
+    """The simulated scanner from release to the deepest press: a lesion three times as stiff, truth known.
+
+    Beside the lesion the strain is half as high again as its nominal value: at 5 % it reaches 7 %, beyond the
+    6 % that block matching follows, and GLUE begins with block matching.
+    """
+    for strain in STRAINS:
+        for seed in range(seeds):
+            config = ScannerConfig(shape=SIMULATED_SHAPE, peak_strain=strain)
+            scanner, pressed = SimulatedScanner(config, seed=seed), config.period_frames // 2
+            yield Pair(
+                name=f"{100 * strain:g} %",
+                pre=scanner.frame(0).samples,
+                post=scanner.frame(pressed).samples,
+                scan=config.scan,
+                strain_window=65,
+                ncc_rows=(BORDER[0], SIMULATED_SHAPE[0] - BORDER[0]),
+                homogeneous=Window(rows=(64, 192), lines=(8, 120)),
+                target=Window(rows=(412, 612), lines=(44, 84)),
+                background=Window(rows=(412, 612), lines=(6, 18)),
+                truth=scanner.truth(0, pressed),
+            )
+
+
+def arm(rf: Path) -> Iterator[Pair]:
+    """A volunteer's arm under free-hand palpation, consecutive frames."""
+    for pair in _arm_pairs(rf / "invivo_arm" / "299"):
+        yield dataclasses.replace(pair, homogeneous=Window(rows=(300, 1500), lines=(0, 128)))
+
+
+def still(rf: Path) -> Iterator[Pair]:
+    """The same arm while the hand rests: frames that a selection should skip."""
+    for pair in _arm_pairs(rf / "invivo_arm" / "302"):
+        yield dataclasses.replace(pair, still=Window(rows=(300, 1500), lines=(0, 128)))
+
+
+def _alpinion_pair(rf: Path, names: tuple[str, str], *, target: Window, background: Window) -> Pair:
+    paths = [rf / "alpinion_phantom" / f"{n}_layer0_idx{n}_BDATA_BF.mat" for n in names]
+    pre, post = _read("alpinion", paths, ImportOptions(scan=ALPINION, rows=Rows(start=0, stop=2140)))
+    return Pair(
+        name=f"{names[0]} → {names[1]}",
+        pre=pre,
+        post=post,
+        scan=ALPINION,
+        strain_window=93,
+        ncc_rows=(100, 2100),
+        homogeneous=Window(rows=(500, 750), lines=(110, 260)),
+        target=target,
+        background=background,
+    )
+
+
+def _arm_pairs(folder: Path) -> Iterator[Pair]:
+    paths = [folder / f"igtlTestImage{k}.raw" for k in range(1, 7)]
+    frames = _read("raw", paths, ImportOptions(scan=ARM, shape=(2000, 128)))
+    for k, (pre, post) in enumerate(pairwise(frames), 1):
+        yield Pair(
+            name=f"{k} → {k + 1}", pre=pre, post=post, scan=ARM, strain_window=93, ncc_rows=(100, 1850)
+        )
+
+
+def _read(name: str, paths: Sequence[Path], options: ImportOptions) -> list[Image]:
+    return [frame.samples for frame in read_frames(name, paths, options)]

@@ -1,0 +1,60 @@
+"""A classical estimator as an engine: no weights, no bundle.
+
+Knows that an estimator gives a displacement, and adds what a bundle's graph adds: strain by least squares and
+the correlation after the warp. Invariant: it takes and refuses the frames that an engine with a bundle takes
+and refuses, in the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.errors import FrameError, OptionError
+from usert.estimators import ESTIMATORS
+from usert.quality import warped_ncc
+from usert.strain import axial_strain
+
+from ..engine import Estimate
+from ..samples import to_int16
+
+
+class ClassicalEngine:
+    """One of `usert.estimators`, by name. GLUE needs scipy and says so when it first runs."""
+
+    def __init__(self, method: str, *, strain_window_samples: int) -> None:
+        if method not in ESTIMATORS:
+            raise OptionError(f"method: got {method!r}, expected one of {', '.join(ESTIMATORS)}")
+        self._method = method
+        self._estimate = ESTIMATORS[method]
+        self._window = strain_window_samples
+
+    @property
+    def name(self) -> str:
+        return f"usert.estimators {self._method}"
+
+    @property
+    def strain_window_samples(self) -> int:
+        return self._window
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        """There is nothing to load."""
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+        first, second = to_int16(reference, current)
+        if len(first) < self._window:
+            raise FrameError(
+                f"frame: got {len(first)} samples along depth, expected at least {self._window}: "
+                "the strain window"
+            )
+        displacement = self._estimate(first, second)
+        return Estimate(
+            displacement=displacement,
+            strain=axial_strain(displacement[0], self._window),
+            quality=np.clip(warped_ncc(first, second, displacement), 0, 1),
+        )
+
+    def close(self) -> None:
+        """There is nothing to give back."""
