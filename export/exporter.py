@@ -16,15 +16,13 @@ from usert import __version__
 from usert.bundle import Bundle, sha256_of, write_bundle
 from usert.errors import OptionError
 from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
-from usert.network.weights import load_published, load_weights, read_info, save_weights
+from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
 
 from .gate import Accuracy, compare
 from .graph import QUALITY_WINDOW, StrainGraph
 from .onnx_graph import EXAMPLE_SHAPE, OPSET, write_onnx
 
 WEIGHTS = "weights.safetensors"
-OURS = ".safetensors"
-"""Suffix of our own weights; any other file is read as published weights in the port's naming."""
 MODEL_CARD = "MODEL_CARD.md"
 STRAIN_WINDOW = 97
 """Samples of the least-squares fit: 1.87 mm at 40 MHz, with which 0.2 % of strain still shows a lesion."""

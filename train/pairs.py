@@ -58,8 +58,7 @@ class PairRanges:
     modulus_ratio: tuple[float, float] = (0.1, 10.0)
     """Stiffness of an inclusion over its surroundings; logarithmic."""
     decorrelation: tuple[float, float] = (0.01, 0.25)
-    """Share of the scatterers' power that is replaced in the second frame; logarithmic. What replaces it is
-    π/2 times as strong (the default weights were trained so)."""
+    """Share of the scatterers' power that is replaced in the second frame; logarithmic."""
     noise: tuple[float, float] = (0.002, 0.08)
     """Electronic noise over the rms echo; logarithmic."""
     gain: float = 0.25
@@ -121,7 +120,7 @@ def _random_pair(
     moved = tissue.moved(field)
     fresh = _log_uniform(rng, ranges.decorrelation)
     renewed = torch.from_numpy(rng.standard_normal(tissue.amplitude.shape[0], dtype=np.float32)).to(device)
-    renewed = renewed * tissue.amplitude.abs() * math.sqrt(math.pi / 2)
+    renewed = renewed * tissue.amplitude.abs()  # as strong as what it replaces, at the same places
     moved = Scatterers(
         z_mm=moved.z_mm,
         x_mm=moved.x_mm,

@@ -1,6 +1,6 @@
-"""Supervised pre-training from random weights: generate a pair, step, repeat until the time is spent.
+"""Supervised pre-training: draw a pair, step, repeat until the time is spent.
 
-Knows the recipe, the generator and the loss; writes a resumable state, a log and the weights. Does not know
+Knows the recipe, the source of pairs and the loss; writes a resumable state, a log and the weights. Does not know
 who watches or stops it. Invariant: the state on disk is always whole (written beside, then renamed), and a
 resumed run continues as the unbroken one would have (to the bit on a CPU, as far as the clock tells the
 same).
@@ -15,20 +15,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from usert.bundle import sha256_of
 from usert.errors import OptionError, UsertError, WeightsError
-from usert.network.channels import Channels
 from usert.network.grow import grow
 from usert.network.liteflownet import FLOW_SCALE, LiteFlowNet
-from usert.network.weights import save_weights
+from usert.network.weights import load_weights, save_weights
 
-from .pairs import Pair, random_pairs
 from .provenance import provenance
 from .recipe import PretrainRecipe, Stage
+from .source import Sample, open_source
 from .state import one_line, read_state, write_state
 from .supervised import supervised_loss
 
@@ -54,7 +55,8 @@ class Pretraining:
     """One run: network, optimiser, schedule, and the folder where its state lives.
 
     `device` is any that torch knows and this machine has; `clock` gives seconds and decides how fast the
-    schedule goes.
+    schedule goes. `weights` are where it starts instead of random numbers; `folder_data` is the folder of a
+    recipe with data = "folder".
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Pretraining:
         folder: Path,
         *,
         device: str = "cpu",
+        weights: Path | None = None,
+        folder_data: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recipe = recipe
@@ -75,15 +79,9 @@ class Pretraining:
         self.warm_from = 0
         self.resumed = False
         self.rng = np.random.default_rng(recipe.seed)
-        self.channels = Channels().to(self.device)
-        self.network = self._place(
-            _seeded(
-                recipe.seed,
-                lambda: LiteFlowNet(
-                    finest=recipe.stages[0].finest, normalise_features=recipe.normalise_features
-                ),
-            )
-        )
+        self.source = open_source(recipe, self.device, folder_data)
+        self.network = self._place(_seeded(recipe.seed, lambda: first_network(recipe, weights)))
+        self.start = None if weights is None else sha256_of(weights)
         self.optimizer = self._optimizer()
 
     @property
@@ -121,7 +119,13 @@ class Pretraining:
             self._loop(report, stopped)  # TF32 would round the flow to hundredths of a sample
         self.save()
         if self.finished:
-            made = provenance(self.recipe, steps=self.step, elapsed_s=self.elapsed_s, device=self.device)
+            made = provenance(
+                self.recipe,
+                steps=self.step,
+                elapsed_s=self.elapsed_s,
+                device=self.device,
+                start=self.start,
+            )
             save_weights(self.network, self.weights_path, recipe=made)
         return self.network
 
@@ -188,32 +192,27 @@ class Pretraining:
         return rate
 
     def _train_step(self, stage: Stage) -> tuple[float, float]:
-        pair = random_pairs(
-            self.rng,
-            self.recipe.ranges,
-            batch=stage.batch,
-            shape=stage.shape,
-            diverse=stage.diverse,
-            device=self.device,
-        )
-        loss, error = self._loss(pair, stage)
+        loss, error = self._loss(self.source(self.rng, stage), stage)
         self.optimizer.zero_grad(set_to_none=True)
+        if not torch.isfinite(loss):  # now: sampling at NaN has no gradient, on CPUs it crashes
+            self._diverged("loss")
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):
-            raise UsertError(
-                f"pre-training diverged at step {self.step}: the gradient is not finite; "
-                f"the last good state is {self.state_path}; lower learning_rate"
-            )
+            self._diverged("gradient")
         self.optimizer.step()
         return float(loss.detach()), error
 
-    def _loss(self, pair: Pair, stage: Stage) -> tuple[Tensor, float]:
-        with torch.no_grad():
-            first, second = self.channels(pair.first, pair.second)
-        first = first.contiguous(memory_format=torch.channels_last)
-        second = second.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
+    def _diverged(self, what: str) -> NoReturn:
+        raise UsertError(
+            f"pre-training diverged at step {self.step}: the {what} is not finite; "
+            f"the last good state is {self.state_path}; lower learning_rate"
+        )
+
+    def _loss(self, pair: Sample, stage: Stage) -> tuple[Tensor, float]:
+        first = pair.first.contiguous(memory_format=torch.channels_last)
+        second = pair.second.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             outputs = self.network.cascade(first, second)
         levels = [int(name) for name in self.network.levels]
         loss = supervised_loss(list(zip(levels, outputs, strict=True)), pair.truth, robust=stage.robust)
@@ -237,6 +236,7 @@ class Pretraining:
             "step": self.step,
             "warm_from": self.warm_from,
             "elapsed_s": self.elapsed_s,
+            "start_sha256": self.start,
             "finest": self.network.finest,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -245,8 +245,18 @@ class Pretraining:
         write_state(self.state_path, self.recipe, state)
 
     def resume(self) -> None:
-        """Continue the run whose state lies in the folder. Errors: `WeightsError`, `RecipeError`."""
+        """Continue the run whose state lies in the folder.
+
+        Errors: `WeightsError` for a state that is damaged or began from other weights, `RecipeError` for that
+        of another recipe.
+        """
         state = read_state(self.state_path, self.recipe)
+        start = state.get("start_sha256", self.start)  # states of version 0.1.0 do not tell
+        if start != self.start:
+            raise WeightsError(
+                f"{self.state_path}: began from {_named(start)}, got {_named(self.start)}: "
+                "resume with the same --weights or use another folder"
+            )
         try:
             network = LiteFlowNet(finest=state["finest"], normalise_features=self.recipe.normalise_features)
             network.load_state_dict(state["network"])
@@ -259,6 +269,28 @@ class Pretraining:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise WeightsError(f"{self.state_path}: a damaged training state: {one_line(error)}") from error
         self.resumed = True
+
+
+def first_network(recipe: PretrainRecipe, weights: Path | None) -> LiteFlowNet:
+    """Random numbers, or the network of a weights file, down to the finest level of the first stage.
+
+    Finer levels of the file are left out, for a later stage grows them anew. Errors: `WeightsError` for a file
+    that is none, is of another kind of network, or does not go down so far.
+    """
+    finest = recipe.stages[0].finest
+    if weights is None:
+        return LiteFlowNet(finest=finest, normalise_features=recipe.normalise_features)
+    network = load_weights(weights, finest=finest)
+    if network.normalise_features != recipe.normalise_features:
+        raise WeightsError(
+            f"{weights}: got normalise_features {network.normalise_features}, expected "
+            f"{recipe.normalise_features} as the recipe says: change the recipe"
+        )
+    return network
+
+
+def _named(start: str | None) -> str:
+    return "random numbers" if start is None else f"weights {str(start)[:12]}"
 
 
 def _seeded(seed: int, make: Callable[[], LiteFlowNet]) -> LiteFlowNet:

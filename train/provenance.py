@@ -14,17 +14,64 @@ import torch
 
 from usert import __version__
 
+from .finetune_recipe import FineTuneRecipe
 from .recipe import PretrainRecipe
 
+DATA = {
+    "scanner": "generated pairs (usert.train.pairs)",
+    "scenes": "textured scenes (usert.train.scenes)",
+    "folder": "a folder of image pairs with flow",
+}
 
-def provenance(recipe: PretrainRecipe, *, steps: int, elapsed_s: float, device: torch.device) -> str:
-    """Recipe with seed and generator ranges, length of the run, versions and commit."""
-    told = {
+
+def provenance(
+    recipe: PretrainRecipe,
+    *,
+    steps: int,
+    elapsed_s: float,
+    device: torch.device,
+    start: str | None,
+) -> str:
+    """Recipe with seed and generator ranges, length of the run, versions and commit.
+
+    `start` is the hash of the weights that it started from, None for random numbers.
+    """
+    told: dict[str, object] = {
         "made_by": "usert pretrain",
-        "data": "generated pairs (usert.train.pairs)",
+        "data": DATA[recipe.data],
+        "minutes": round(elapsed_s / 60, 2),
+    }
+    return _line(told, recipe, steps, device, start)
+
+
+def finetune_provenance(
+    recipe: FineTuneRecipe,
+    *,
+    steps: int,
+    device: torch.device,
+    start: str | None,
+    pairs: int,
+    recordings: int,
+) -> str:
+    """The same of a fine-tuning; of the data only how much there was: names of recordings may be private."""
+    told: dict[str, object] = {
+        "made_by": "usert train",
+        "data": f"{pairs} unlabelled pairs of {recordings} recordings",
+    }
+    return _line(told, recipe, steps, device, start)
+
+
+def _line(
+    told: dict[str, object],
+    recipe: PretrainRecipe | FineTuneRecipe,
+    steps: int,
+    device: torch.device,
+    start: str | None,
+) -> str:
+    told |= {
+        "start_sha256": start,
         "seed": recipe.seed,
         "steps": steps,
-        "minutes": round(elapsed_s / 60, 2),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "usert": __version__,
         "torch": torch.__version__,

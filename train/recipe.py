@@ -11,14 +11,21 @@ import tomllib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 from usert.errors import RecipeError
 from usert.schema import build
 
+from .check import check
 from .pairs import PairRanges
+
+_Recipe = TypeVar("_Recipe")
 
 LEVELS = range(2, 7)
 """Pyramid levels that the network has, finest first."""
+PRECISION = ("bf16", "fp32")
+DATA = ("scanner", "scenes", "folder")
+"""Sources of pre-training pairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,25 +37,25 @@ class Stage:
     finest: int
     """Finest level of the network that is trained; never coarser than in the stage before."""
     shape: tuple[int, int]
-    """(N, M) of the generated crops, multiples of 32."""
+    """(N, M) of the pairs, multiples of 32."""
     batch: int
     robust: bool
     """Penalty (|e| + .01)^½ with axial differences, instead of |e|."""
     diverse: float
-    """Share of pairs that slide and turn besides being compressed."""
+    """Share of the scanner's pairs that slide and turn besides being compressed; of scenes, that have shapes."""
 
     def __post_init__(self) -> None:
-        _check(self.share > 0, "stages share", self.share, "above 0")
-        _check(self.finest in LEVELS, "stages finest", self.finest, "a level from 2 to 6")
+        check(self.share > 0, "stages share", self.share, "above 0")
+        check(self.finest in LEVELS, "stages finest", self.finest, "a level from 2 to 6")
         fits = all(side >= 64 and side % 32 == 0 for side in self.shape)
-        _check(fits, "stages shape", list(self.shape), "multiples of 32, 64 or more")
-        _check(self.batch > 0, "stages batch", self.batch, "1 or more")
-        _check(0 <= self.diverse <= 1, "stages diverse", self.diverse, "0 to 1")
+        check(fits, "stages shape", list(self.shape), "multiples of 32, 64 or more")
+        check(self.batch > 0, "stages batch", self.batch, "1 or more")
+        check(0 <= self.diverse <= 1, "stages diverse", self.diverse, "0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainRecipe:
-    """Supervised pre-training on generated pairs, from random weights."""
+    """Supervised pre-training on pairs with known truth."""
 
     minutes: float = 110.0
     """Length of the run; schedule and stages are shares of it, whatever the machine."""
@@ -60,26 +67,33 @@ class PretrainRecipe:
     weight_decay: float = 1e-4
     clip: float = 1.0
     """Largest gradient norm."""
+    precision: str = "bf16"
+    """Arithmetic of the convolutions: `bf16` (autocast) or `fp32`, the faster one on CPUs without AMX."""
     normalise_features: bool = True
+    data: str = "scanner"
+    """Where pairs come from: `scanner` (the simulated one), `scenes` (textured) or `folder` (FlyingChairs)."""
     ranges: PairRanges = field(default_factory=PairRanges)
+    """Of the scanner's pairs."""
     stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        _check(0 < self.minutes < math.inf, "minutes", self.minutes, "a number above 0")
-        _check(self.seed >= 0, "seed", self.seed, "0 or more")
+        check(0 < self.minutes < math.inf, "minutes", self.minutes, "a number above 0")
+        check(self.seed >= 0, "seed", self.seed, "0 or more")
         rates = (self.last_learning_rate, self.learning_rate)
-        _check(0 < rates[0] <= rates[1], "learning rates, last and first", list(rates), "0 < last <= first")
-        _check(self.warm_up_steps >= 0, "warm_up_steps", self.warm_up_steps, "0 or more")
-        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        _check(self.clip > 0, "clip", self.clip, "above 0")
+        check(0 < rates[0] <= rates[1], "learning rates, last and first", list(rates), "0 < last <= first")
+        check(self.warm_up_steps >= 0, "warm_up_steps", self.warm_up_steps, "0 or more")
+        check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        check(self.clip > 0, "clip", self.clip, "above 0")
+        check(self.precision in PRECISION, "precision", repr(self.precision), " or ".join(PRECISION))
+        check(self.data in DATA, "data", repr(self.data), ", ".join(DATA))
         shares = [stage.share for stage in self.stages]
-        _check(abs(sum(shares) - 1) < 1e-6, "stages", f"shares {shares}", "one or more that add up to 1")
+        check(abs(sum(shares) - 1) < 1e-6, "stages", f"shares {shares}", "one or more that add up to 1")
         levels = [stage.finest for stage in self.stages]
-        _check(all(a >= b for a, b in pairwise(levels)), "stages finest", levels, "never a coarser one later")
+        check(all(a >= b for a, b in pairwise(levels)), "stages finest", levels, "never a coarser one later")
 
 
-def load_recipe(path: Path) -> PretrainRecipe:
-    """Read a TOML recipe.
+def load_recipe(path: Path, kind: type[_Recipe]) -> _Recipe:
+    """Read a TOML recipe of a `kind`, a frozen dataclass.
 
     Errors: `RecipeError` for a missing file, bad TOML, unknown or ill-typed keys and impossible values.
     """
@@ -90,11 +104,6 @@ def load_recipe(path: Path) -> PretrainRecipe:
     except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
         raise RecipeError(f"{path}: not valid TOML: {error}") from error
     try:
-        return build(PretrainRecipe, tree, "", error=RecipeError)
+        return build(kind, tree, "", error=RecipeError)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
-
-
-def _check(holds: bool, what: str, got: object, expected: str) -> None:
-    if not holds:
-        raise RecipeError(f"{what}: got {got}, expected {expected}")

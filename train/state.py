@@ -10,18 +10,19 @@ import dataclasses
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from usert.errors import RecipeError, UsertError, WeightsError
 
-from .recipe import PretrainRecipe
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 STATE_FORMAT = 1
 
 
-def write_state(path: Path, recipe: PretrainRecipe, state: dict[str, Any]) -> None:
+def write_state(path: Path, recipe: DataclassInstance, state: dict[str, Any]) -> None:
     """Write `state` beside `path`, down to the disk, then rename. Errors: `UsertError`."""
     part = path.with_suffix(".part")
     try:
@@ -36,7 +37,7 @@ def write_state(path: Path, recipe: PretrainRecipe, state: dict[str, Any]) -> No
         raise UsertError(f"{path}: cannot save the state: {one_line(error)}") from error
 
 
-def read_state(path: Path, recipe: PretrainRecipe) -> dict[str, Any]:
+def read_state(path: Path, recipe: DataclassInstance) -> dict[str, Any]:
     """The state that `recipe` left at `path`, its tensors on the CPU.
 
     Errors: `WeightsError` for what is no such state, `RecipeError` for that of another recipe.

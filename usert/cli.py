@@ -19,6 +19,7 @@ from .commands.replay import replay
 from .commands.run import run
 from .commands.serve import serve
 from .commands.simulate import simulate
+from .commands.train import train
 from .commands.watch import watch
 from .errors import UsertError
 
@@ -51,6 +52,7 @@ app.command("import")(import_frames)
 app.command("info")(info)
 app.command("run")(run)
 app.command("pretrain")(pretrain)
+app.command("train")(train)
 app.command("serve")(serve)
 app.command("watch")(watch)
 app.command("replay")(replay)

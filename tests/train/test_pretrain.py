@@ -46,8 +46,8 @@ def ignore(_progress: Progress) -> None:
     pass
 
 
-def training(folder: Path, recipe: PretrainRecipe = RECIPE) -> Pretraining:
-    return Pretraining(recipe, folder, clock=Clock())
+def training(folder: Path, recipe: PretrainRecipe = RECIPE, **more: Path | None) -> Pretraining:
+    return Pretraining(recipe, folder, clock=Clock(), **more)
 
 
 def stop_after(run: Pretraining, steps: int) -> Pretraining:
@@ -105,6 +105,7 @@ def test_weights_carry_where_they_come_from(unbroken: Pretraining) -> None:
     assert (told["seed"], told["steps"], told["minutes"], told["device"]) == (3, STEPS, 1.0, "cpu")
     assert told["recipe"]["ranges"]["strain"] == [3e-4, 3e-2]
     assert [entry["finest"] for entry in told["recipe"]["stages"]] == [5, 4]
+    assert (told["start_sha256"], told["data"]) == (None, "generated pairs (usert.train.pairs)")
     assert told["commit"] is None or len(told["commit"].removesuffix("-dirty")) == 40
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
 import pytest
 import torch
 import typer
+from test_flow_folder import write_pair
 from typer.testing import CliRunner, Result
 
+from usert.bundle import sha256_of
 from usert.commands.pretrain import pretrain
 from usert.errors import OptionError, RecipeError, WeightsError
-from usert.network.weights import load_weights
+from usert.network.liteflownet import LiteFlowNet
+from usert.network.weights import load_weights, read_info, save_weights
 from usert.train.pretrain import Pretraining
 from usert.train.recipe import PretrainRecipe, Stage
 
@@ -104,6 +108,27 @@ def test_the_recipe_of_the_package_is_the_default(tmp_path: Path, monkeypatch: p
     assert seen[1].minutes == 7
 
 
+def test_weights_and_data_are_passed_on_and_told_when_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, chairs, weights = tmp_path / "folder.toml", tmp_path / "chairs", tmp_path / "w.safetensors"
+    recipe.write_text('data = "folder"\n' + TINY, encoding="utf-8")
+    chairs.mkdir()
+    write_pair(chairs, "1", (64, 64))
+    save_weights(LiteFlowNet(finest=5), weights, recipe="none")
+    monkeypatch.setattr(Pretraining, "run", lambda *_args, **_kwargs: None)
+    result = call("--recipe", recipe, "--out", tmp_path / "run", "--weights", weights, "--data", chairs)
+    assert result.exit_code == 130
+    assert result.output.splitlines()[-1].endswith(f"--recipe {recipe} --weights {weights} --data {chairs}")
+    monkeypatch.undo()
+    out = tmp_path / "run"
+    result = call("--recipe", recipe, "--out", out, "--weights", weights, "--data", chairs)
+    assert result.exit_code == 0
+    told = json.loads(read_info(out / "weights.safetensors").recipe)
+    assert told["data"] == "a folder of image pairs with flow"
+    assert told["start_sha256"] == sha256_of(weights)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -111,6 +136,12 @@ def test_the_recipe_of_the_package_is_the_default(tmp_path: Path, monkeypatch: p
         (["--recipe", "nowhere.toml"], RecipeError, r"nowhere\.toml: cannot read the recipe"),
         (["--minutes", "-1"], RecipeError, "minutes: got -1.0, expected a number above 0"),
         (["--resume"], WeightsError, "no such training state"),
+        (["--weights", "nowhere.safetensors"], WeightsError, r"nowhere\.safetensors: no such weights file"),
+        (
+            ["--data", "chairs"],
+            OptionError,
+            "data folder: got chairs with a recipe for 'scanner', expected one ",
+        ),
     ],
 )
 def test_what_is_refused(tmp_path: Path, arguments: list[str], error: type[Exception], message: str) -> None:

@@ -30,14 +30,21 @@ def written(folder: Path, text: str) -> Path:
 
 def test_the_shipped_recipe_loads() -> None:
     with importlib.resources.as_file(importlib.resources.files("usert.train") / "recipes") as folder:
-        recipe = load_recipe(folder / "pretrain.toml")
+        recipe = load_recipe(folder / "pretrain.toml", PretrainRecipe)
     assert recipe.stages[-1].finest == 2
     assert sum(stage.share for stage in recipe.stages) == pytest.approx(1)
 
 
+def test_every_packaged_recipe_of_pre_training_loads() -> None:
+    with importlib.resources.as_file(importlib.resources.files("usert.train") / "recipes") as folder:
+        paths = [path for path in folder.glob("*.toml") if "[[stages]]" in path.read_text(encoding="utf-8")]
+        data = {path.stem: load_recipe(path, PretrainRecipe).data for path in paths}
+    assert data == {"pretrain": "scanner", "precision": "scanner", "scenes": "scenes"}
+
+
 def test_values_fill_the_fields_and_the_rest_keeps_its_defaults(tmp_path: Path) -> None:
     text = "minutes = 5\nseed = 7\n" + STAGE + "[ranges]\nstrain = [0.001, 0.01]\n"
-    assert load_recipe(written(tmp_path, text)) == PretrainRecipe(
+    assert load_recipe(written(tmp_path, text), PretrainRecipe) == PretrainRecipe(
         minutes=5.0,
         seed=7,
         ranges=PairRanges(strain=(0.001, 0.01)),
@@ -73,12 +80,14 @@ def test_values_fill_the_fields_and_the_rest_keeps_its_defaults(tmp_path: Path) 
         ("learning_rate = 1e-9" + STAGE, "expected 0 < last <= first"),
         ("clip = 0" + STAGE, "clip: got 0.0, expected above 0"),
         (STAGE + "[ranges]\nstrain = [0.1, 0.01]", r"ranges\.strain: got \[0\.1, 0\.01\]"),
+        ("data = 'chairs'" + STAGE, "data: got 'chairs', expected scanner, scenes, folder"),
+        ("precision = 'fp16'" + STAGE, "precision: got 'fp16', expected bf16 or fp32"),
         ("minutes = = 3", "not valid TOML"),
     ],
 )
 def test_what_is_refused_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=r"recipe\.toml: .*" + message) as caught:
-        load_recipe(written(tmp_path, text))
+        load_recipe(written(tmp_path, text), PretrainRecipe)
     assert "\n" not in str(caught.value)
 
 
@@ -91,8 +100,8 @@ def test_a_later_stage_is_never_coarser() -> None:
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot read the recipe: No such file"):
-        load_recipe(tmp_path / "nowhere.toml")
+        load_recipe(tmp_path / "nowhere.toml", PretrainRecipe)
     path = tmp_path / "recipe.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="not valid TOML"):
-        load_recipe(path)
+        load_recipe(path, PretrainRecipe)

@@ -1,4 +1,4 @@
-"""`usert pretrain`: first weights of the network, from generated pairs."""
+"""`usert pretrain`: weights of the network from pairs whose truth is known."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ def pretrain(
         None, metavar="X", help="Length of the run, instead of the recipe's; stages and rates follow it."
     ),
     device: str = typer.Option("cpu", metavar="cpu|cuda", help="Where to train."),
+    weights: Path | None = typer.Option(
+        None, metavar="FILE", help="Start from these weights (a safetensors file of usert), not random ones."
+    ),
+    data: Path | None = typer.Option(
+        None, metavar="FOLDER", help='Image pairs with flow, for a recipe that says data = "folder".'
+    ),
     resume: bool = typer.Option(False, "--resume", help="Continue the run whose state lies in the folder."),
 ) -> None:
-    """Train the network from random weights on generated pairs, whose truth is known.
+    """Train the network on pairs whose truth is known: generated ones, or those of a folder.
 
     Prints a line every fifty steps and writes weights.safetensors at the end. Ctrl-C saves the state after
-    the step in work; --resume, with the same recipe and minutes, goes on from there.
+    the step in work; --resume, with the same options, goes on from there.
     """
     import dataclasses
     import importlib.resources
@@ -39,18 +45,18 @@ def pretrain(
         raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
     from usert.train.pretrain import Pretraining, Progress
-    from usert.train.recipe import load_recipe
+    from usert.train.recipe import PretrainRecipe, load_recipe
 
     if recipe is None:
         packaged = importlib.resources.files("usert.train") / "recipes" / "pretrain.toml"
         with importlib.resources.as_file(packaged) as path:
-            chosen = load_recipe(path)
+            chosen = load_recipe(path, PretrainRecipe)
     else:
-        chosen = load_recipe(recipe)
+        chosen = load_recipe(recipe, PretrainRecipe)
     if minutes is not None:
         chosen = dataclasses.replace(chosen, minutes=minutes)
 
-    training = Pretraining(chosen, out, device=device)
+    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data)
     if resume:
         training.resume()
 
@@ -67,6 +73,8 @@ def pretrain(
     if not training.finished:
         again = ["usert", "pretrain", "--out", str(out), "--device", device, "--resume"]
         again += [] if recipe is None else ["--recipe", str(recipe)]
+        again += [] if weights is None else ["--weights", str(weights)]
+        again += [] if data is None else ["--data", str(data)]
         again += [] if minutes is None else ["--minutes", repr(minutes)]
         typer.echo(f"stopped at step {training.step}; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(130)

@@ -25,6 +25,8 @@ from ..errors import WeightsError
 from .liteflownet import KERNEL, LiteFlowNet
 
 FORMAT = "1"
+OURS = ".safetensors"
+"""Ending of our own files; any other is taken for published weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

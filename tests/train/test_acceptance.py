@@ -1,0 +1,79 @@
+"""New weights against old ones: figures of known displacements, and the verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from usert.network.liteflownet import LiteFlowNet
+from usert.train.acceptance import Figures, estimate, judge, local_snre, median
+from usert.train.finetune_recipe import AcceptanceConfig
+
+GOOD = Figures(ncc=0.95, snre=5.0, consistency=0.1, rmse=0.05)
+CONFIG = AcceptanceConfig()
+
+
+def test_equal_weights_are_accepted() -> None:
+    assert judge([GOOD], [GOOD], CONFIG) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"ncc": 0.9}, "NCC fell from 0.9500 to 0.9000"),
+        ({"snre": 4.0}, "SNRe fell from 5.00 to 4.00"),
+        ({"consistency": 0.3}, "forward-backward error rose from 0.100 to 0.300 samples"),
+        ({"rmse": 0.06}, "axial RMSE rose from 0.0500 to 0.0600 samples"),
+        ({"ncc": math.nan}, "NCC fell from 0.9500 to nan"),
+        ({"consistency": math.nan}, "forward-backward error rose from 0.100 to nan samples"),
+        ({"snre": math.nan}, "SNRe fell from 5.00 to nan"),
+        ({"rmse": math.nan}, "axial RMSE rose from 0.0500 to nan samples"),
+    ],
+)
+def test_each_figure_that_is_worse_is_an_objection(change: dict[str, float], words: str) -> None:
+    assert judge([GOOD], [dataclasses.replace(GOOD, **change)], CONFIG) == [words]
+
+
+def test_better_on_one_figure_does_not_buy_another() -> None:
+    smoother = dataclasses.replace(GOOD, snre=20.0, ncc=0.9)
+    assert len(judge([GOOD], [smoother], CONFIG)) == 1
+
+
+def test_small_losses_are_within_the_tolerance() -> None:
+    slightly = Figures(ncc=0.949, snre=4.95, consistency=0.11, rmse=0.0505)
+    assert judge([GOOD], [slightly], CONFIG) == []
+
+
+def test_recordings_without_truth_are_judged_without_it() -> None:
+    blind = dataclasses.replace(GOOD, rmse=math.nan)
+    assert judge([blind], [blind], CONFIG) == []
+    assert math.isnan(median([blind, blind]).rmse)
+    assert median([blind, GOOD]).rmse == 0.05
+
+
+def test_local_snre_by_hand() -> None:
+    """Blocks of mean 2 % whose halves are 1 and 3 %: deviation 1 %, ratio 2."""
+    strain = np.full((128, 16), 0.01)
+    strain[:, ::2] = 0.03
+    assert local_snre(strain) == pytest.approx(2.0)
+    assert local_snre(-strain) == pytest.approx(2.0)
+    assert math.isnan(local_snre(strain[:32]))
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (70, 37)])
+def test_an_estimate_has_the_shape_of_its_frames(shape: tuple[int, int]) -> None:
+    network = LiteFlowNet(finest=4).train()
+    frames = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float32)
+    frames[0, 3, 4] = np.nan
+    displacement, apart = estimate(network, *frames)
+    assert displacement.shape == (2, *shape)
+    assert apart.shape == shape
+    assert np.isfinite(displacement).all()
+    assert network.training
+    with torch.no_grad():  # the other way round is the other estimate
+        back, _ = estimate(network, *frames[::-1])
+    assert not np.array_equal(displacement, back)

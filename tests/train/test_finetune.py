@@ -1,0 +1,248 @@
+"""Short real fine-tunings: the loop, resuming, skipping, diverging, and two processes against one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from usert.errors import OptionError, RecipeError, UsertError, WeightsError
+from usert.network.liteflownet import LiteFlowNet
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.recording import write_recording
+from usert.train.dataset import PairDataset
+from usert.train.finetune import FineTuning, StepReport
+from usert.train.finetune_recipe import FineTuneRecipe
+from usert.train.loss_config import LossConfig
+from usert.train.regions import Region
+from usert.train.selection import ChosenPair, SelectionConfig
+
+CROP = (64, 64)
+RECIPE = FineTuneRecipe(
+    epochs=2,
+    learning_rate=1e-4,
+    accumulate=2,
+    precision="fp32",
+    checkpointing="none",
+    loss=LossConfig(least_inliers=0.0),
+    selection=SelectionConfig(crop=CROP),
+)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recording") / "press.h5"
+    scanner = SimulatedScanner(ScannerConfig(shape=(128, 64), peak_strain=0.03), seed=2)
+    write_recording(path, [scanner.frame(k) for k in range(7)])
+    return path
+
+
+@pytest.fixture
+def data(recording: Path) -> PairDataset:
+    chosen = [
+        ChosenPair(
+            recording=recording,
+            reference=k,
+            current=k + 1,
+            regions=(Region(rows=(0, 64), lines=(0, 64)),),
+            strain=0.005,
+            correlation=0.9,
+        )
+        for k in range(6)
+    ]
+    return PairDataset(chosen, RECIPE.augment)
+
+
+def network() -> LiteFlowNet:
+    torch.manual_seed(5)
+    return LiteFlowNet(finest=5)
+
+
+def fabric() -> Fabric:
+    opened = Fabric(accelerator="cpu", devices=1)
+    opened.launch()
+    return opened
+
+
+def tuning(
+    data: PairDataset, folder: Path, recipe: FineTuneRecipe = RECIPE, start: str = "abc"
+) -> FineTuning:
+    return FineTuning(recipe, network(), data, folder, fabric=fabric(), start_sha256=start)
+
+
+def parameters(run: FineTuning) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in run.network.named_parameters()}
+
+
+def ignore(_report: StepReport) -> None:
+    pass
+
+
+def test_every_crop_is_seen_once_an_epoch_and_every_step_reported(data: PairDataset, tmp_path: Path) -> None:
+    run = tuning(data, tmp_path)
+    before = parameters(run)
+    seen: list[tuple[int, int]] = []
+    original = data.item
+    data.item = lambda index, *, seed, epoch: (  # type: ignore[method-assign]
+        seen.append((epoch, index)) or original(index, seed=seed, epoch=epoch)
+    )
+    reports: list[StepReport] = []
+    run.run(reports.append)
+    assert [(r.epoch, r.step, r.steps) for r in reports] == [(k // 3, k + 1, 6) for k in range(6)]
+    assert sorted(seen) == [(epoch, item) for epoch in range(2) for item in range(6)]
+    assert [item for _, item in seen[:6]] != [item for _, item in seen[6:]]
+    assert all(math.isfinite(r.loss) and r.gradient_norm > 0 and 0 <= r.inliers <= 1 for r in reports)
+    assert all(sum(r.terms.values()) == pytest.approx(r.loss, rel=1e-5) for r in reports)
+    assert any(not torch.equal(value, before[name]) for name, value in parameters(run).items())
+    assert run.finished
+
+
+def test_a_run_resumed_in_mid_epoch_equals_the_unbroken_one(data: PairDataset, tmp_path: Path) -> None:
+    whole = tuning(data, tmp_path / "whole")
+    whole.run(ignore)
+    first = tuning(data, tmp_path / "parts")
+    first.run(ignore, stopped=lambda: first.step >= 2)  # an epoch has three
+    assert not first.finished
+    torch.manual_seed(99)  # what others draw from torch has no part in it
+    again = tuning(data, tmp_path / "parts")
+    again.resume()
+    assert again.step == 2
+    again.run(ignore)
+    for name, value in parameters(again).items():
+        assert torch.equal(value, parameters(whole)[name]), name
+
+
+def test_a_pair_whose_mask_rejects_too_much_is_skipped_and_changes_nothing(
+    data: PairDataset, tmp_path: Path
+) -> None:
+    strict = dataclasses.replace(RECIPE, loss=LossConfig(alpha=1e-9, least_inliers=0.5))
+    run = tuning(data, tmp_path, strict)
+    before = parameters(run)
+    reports: list[StepReport] = []
+    run.run(reports.append)
+    assert [r.skipped for r in reports] == [2] * 6
+    assert all(math.isnan(r.loss) for r in reports)
+    assert sum(run.skipped.values()) == 12
+    for name, value in parameters(run).items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_folder_with_a_state_is_not_overwritten(data: PairDataset, tmp_path: Path) -> None:
+    tuning(data, tmp_path).run(ignore, stopped=lambda: True)
+    with pytest.raises(OptionError, match="is there already: --resume continues it, or use another folder"):
+        tuning(data, tmp_path).run(ignore)
+
+
+def test_a_state_of_other_weights_recipe_or_pairs_is_refused(data: PairDataset, tmp_path: Path) -> None:
+    tuning(data, tmp_path).run(ignore, stopped=lambda: True)
+    with pytest.raises(WeightsError, match="began from weights abc, got def: resume with the same --weights"):
+        tuning(data, tmp_path, start="def").resume()
+    other = dataclasses.replace(RECIPE, learning_rate=1e-5)
+    with pytest.raises(RecipeError, match=r"another recipe \(differs in learning_rate\)"):
+        tuning(data, tmp_path, other).resume()
+    fewer = PairDataset(data.chosen[:4], RECIPE.augment)
+    with pytest.raises(WeightsError, match="was made with 6 crops, got 4"):
+        tuning(fewer, tmp_path).resume()
+    (tmp_path / "state.pt").write_bytes(b"no state")
+    with pytest.raises(WeightsError, match="not a training state"):
+        tuning(data, tmp_path).resume()
+
+
+def test_a_loss_that_is_not_finite_stops_loudly_and_keeps_the_last_state(
+    data: PairDataset, tmp_path: Path
+) -> None:
+    run = tuning(data, tmp_path)
+
+    def spoil(report: StepReport) -> None:
+        if report.step == 2:
+            run.save()
+            with torch.no_grad():
+                next(run.network.parameters()).fill_(math.nan)
+
+    with pytest.raises(
+        UsertError, match=r"diverged at step 3 on .*press.h5, frames \d and \d: the loss is not"
+    ):
+        run.run(spoil)
+    again = tuning(data, tmp_path)
+    again.resume()
+    assert again.step == 2
+    assert all(torch.isfinite(value).all() for value in again.network.parameters())
+
+
+def test_a_full_disk_is_one_line_and_the_old_state_stays(data: PairDataset, tmp_path: Path) -> None:
+    run = tuning(data, tmp_path)
+    run.run(ignore, stopped=lambda: run.step >= 1)
+    before = run.state_path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(UsertError, match="cannot save the state"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert run.state_path.read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_step_needs_as_many_crops_as_it_takes(data: PairDataset, tmp_path: Path) -> None:
+    greedy = dataclasses.replace(RECIPE, accumulate=8)
+    with pytest.raises(RecipeError, match="accumulate: got 8 for 6 crops and 1 processes, expected"):
+        tuning(data, tmp_path, greedy)
+
+
+TWO = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+from lightning_fabric import Fabric
+from test_finetune import RECIPE, ChosenPair, FineTuning, PairDataset, Region, network
+torch.set_num_threads(1)
+from usert.train.session import open_fabric
+fabric = open_fabric(RECIPE, "cpu")
+region = (Region(rows=(0, 64), lines=(0, 64)),)
+chosen = [ChosenPair(recording=Path({recording!r}), reference=k, current=k + 1, regions=region, strain=0.005,
+                     correlation=0.9) for k in range(6)]
+run = FineTuning(RECIPE, network(), PairDataset(chosen, RECIPE.augment), Path({folder!r}), fabric=fabric,
+                 start_sha256=None)
+losses = []
+run.run(lambda report: losses.append(report.loss))
+if fabric.global_rank == 0:
+    weight = float(sum(value.abs().sum() for value in run.network.parameters()))
+    Path({folder!r}, "told.json").write_text(json.dumps([fabric.world_size, losses, weight]))
+"""
+
+
+def test_two_processes_learn_what_one_learns_with_accumulation(
+    recording: Path, data: PairDataset, tmp_path: Path
+) -> None:
+    alone = tuning(data, tmp_path / "alone")
+    losses: list[float] = []
+    alone.run(lambda report: losses.append(report.loss))
+    folder = tmp_path / "two"
+    script = tmp_path / "two.py"
+    script.write_text(
+        TWO.format(tests=str(Path(__file__).parent), recording=str(recording), folder=str(folder))
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    done = subprocess.run(
+        [*command, "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", str(script)],
+        capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    world, shared, weight = json.loads((folder / "told.json").read_text())
+    assert world == 2
+    assert shared == pytest.approx(losses, rel=1e-4)
+    expected = float(sum(value.detach().abs().sum() for value in alone.network.parameters()))
+    assert weight == pytest.approx(expected, rel=1e-5)

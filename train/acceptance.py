@@ -1,0 +1,206 @@
+"""Whether new weights may take the place of the old: both on held-out pairs, figure by figure.
+
+Figures of a pair, all without labels but the last:
+
+    NCC           median local correlation of the frames after the warp (`usert.quality.warped_ncc`)
+    SNRe          median over blocks of |mean| / deviation of the strain, blocks small enough to be uniform
+    consistency   median |w_f + w_b| where the forward displacement lands, in samples (Eq. 4 of [1])
+    RMSE          of the axial displacement in samples, where the recording has truth
+
+[1] Tehrani, Mirzaei, Rivaz, MICCAI 2020. Smoothing alone raises SNRe and costs NCC; noise fitting does the
+reverse: both must hold. Knows networks and recordings; nothing of training. Invariant: a figure that cannot
+be compared (NaN) never speaks for the new weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+from rich.table import Table
+
+from usert.network.channels import Channels
+from usert.network.liteflownet import MULTIPLE, LiteFlowNet
+from usert.network.warp import warp
+from usert.quality import warped_ncc
+from usert.recording import Recording
+from usert.strain import axial_strain
+
+from .finetune_recipe import AcceptanceConfig
+from .selection import ChosenPair
+
+STRAIN_WINDOW = 97
+"""Samples of the least-squares fit, as in exported graphs."""
+BLOCK = (64, 8)
+"""Samples and lines of the blocks whose SNRe is taken."""
+MARGIN = 32
+"""Rows left out at both ends: there, tissue leaves the frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Of one pair, or medians over pairs."""
+
+    ncc: float
+    snre: float
+    consistency: float
+    """Samples."""
+    rmse: float
+    """Samples; NaN without truth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """Old against new."""
+
+    pairs: tuple[str, ...]
+    before: tuple[Figures, ...]
+    after: tuple[Figures, ...]
+    objections: tuple[str, ...]
+    """Why the new weights are refused; empty when they are accepted."""
+
+    @property
+    def accepted(self) -> bool:
+        return not self.objections
+
+
+def compare(
+    old: LiteFlowNet,
+    new: LiteFlowNet,
+    pairs: Sequence[ChosenPair],
+    config: AcceptanceConfig,
+    *,
+    device: torch.device | str = "cpu",
+    observe: Callable[[int], None] = lambda done: None,
+) -> Acceptance:
+    """Figures of both networks on whole frames of `pairs`, at most `config.pairs`, and the verdict."""
+    chosen = _spread(pairs, config.pairs)
+    before: list[Figures] = []
+    after: list[Figures] = []
+    names = []
+    for done, pair in enumerate(chosen):
+        with Recording(pair.recording) as recording:
+            first, second = (recording.frame(k).samples for k in (pair.reference, pair.current))
+            follows = recording.has_truth and pair.current == pair.reference + 1
+            truth = recording.truth(pair.reference) if follows else None
+        for network, found in ((old, before), (new, after)):
+            found.append(figures(network, first, second, truth, device=device))
+        names.append(f"{pair.recording.name} {pair.reference}:{pair.current}")
+        observe(done + 1)
+    objections = judge(before, after, config)
+    return Acceptance(
+        pairs=tuple(names), before=tuple(before), after=tuple(after), objections=tuple(objections)
+    )
+
+
+def judge(before: Sequence[Figures], after: Sequence[Figures], config: AcceptanceConfig) -> list[str]:
+    """What is worse than allowed, in words; medians over the pairs decide."""
+    old, new = median(before), median(after)
+    objections = []
+    if not new.ncc >= old.ncc - config.ncc:
+        objections.append(f"NCC fell from {old.ncc:.4f} to {new.ncc:.4f}")
+    if not (new.snre >= old.snre * (1 - config.snre) or math.isnan(old.snre)):
+        objections.append(f"SNRe fell from {old.snre:.2f} to {new.snre:.2f}")
+    if not new.consistency <= old.consistency * (1 + config.consistency) + 0.01:
+        objections.append(
+            f"forward-backward error rose from {old.consistency:.3f} to {new.consistency:.3f} samples"
+        )
+    if not (math.isnan(old.rmse) or new.rmse <= old.rmse * (1 + config.rmse)):
+        objections.append(f"axial RMSE rose from {old.rmse:.4f} to {new.rmse:.4f} samples")
+    return objections
+
+
+def median(found: Sequence[Figures]) -> Figures:
+    """Each figure's median over the pairs that have it."""
+    values: dict[str, float] = {}
+    for field in fields(Figures):
+        known = [value for value in (getattr(f, field.name) for f in found) if not math.isnan(value)]
+        values[field.name] = float(np.median(known)) if known else math.nan
+    return Figures(**values)
+
+
+def figures(
+    network: LiteFlowNet,
+    first: NDArray[np.generic],
+    second: NDArray[np.generic],
+    truth: NDArray[np.float32] | None,
+    *,
+    device: torch.device | str = "cpu",
+) -> Figures:
+    """Figures of `network` on a pair of frames (N, M)."""
+    forward, apart = estimate(network, first, second, device=device)
+    rows = slice(MARGIN, -MARGIN) if first.shape[0] > 4 * MARGIN else slice(None)
+    strain = axial_strain(forward[0], min(STRAIN_WINDOW, first.shape[0] - (first.shape[0] + 1) % 2))
+    rmse = math.nan
+    if truth is not None:
+        rmse = float(np.sqrt(np.mean((forward[0] - truth[0])[rows] ** 2)))
+    return Figures(
+        ncc=float(np.median(warped_ncc(first, second, forward)[rows])),
+        snre=local_snre(strain[rows]),
+        consistency=float(np.median(apart[rows])),
+        rmse=rmse,
+    )
+
+
+def local_snre(strain: NDArray[np.floating]) -> float:
+    """Median of |mean| / standard deviation over blocks of 64 × 8; NaN for images smaller than one."""
+    rows, lines = (side // block for side, block in zip(strain.shape, BLOCK, strict=True))
+    if not rows or not lines:
+        return math.nan
+    cut = strain[: rows * BLOCK[0], : lines * BLOCK[1]].astype(np.float64)
+    blocks = cut.reshape(rows, BLOCK[0], lines, BLOCK[1])
+    mean, deviation = np.abs(blocks.mean(axis=(1, 3))), blocks.std(axis=(1, 3))
+    return float(np.median(mean / np.maximum(deviation, 1e-9)))
+
+
+def table(acceptance: Acceptance) -> Table:
+    """Both sets of figures, a row a pair and the medians."""
+    grid = Table(
+        "held-out pair", "NCC", "SNRe", "round trip", "RMSE",
+        caption="old → new; round trip: median forward-backward error; RMSE: axial; both in samples",
+    )  # fmt: skip
+    rows = zip(acceptance.pairs, acceptance.before, acceptance.after, strict=True)
+    medians = ("median", median(acceptance.before), median(acceptance.after))
+    for name, old, new in (*rows, medians):
+        grid.add_row(
+            name,
+            f"{old.ncc:.4f} → {new.ncc:.4f}",
+            f"{old.snre:.2f} → {new.snre:.2f}",
+            f"{old.consistency:.3f} → {new.consistency:.3f}",
+            "" if math.isnan(old.rmse) else f"{old.rmse:.4f} → {new.rmse:.4f}",
+        )
+    return grid
+
+
+def estimate(
+    network: LiteFlowNet,
+    first: NDArray[np.generic],
+    second: NDArray[np.generic],
+    *,
+    device: torch.device | str = "cpu",
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Forward displacement (2, N, M) of a pair (N, M), and |w_f + w_b| (N, M) where it lands."""
+    rows, lines = first.shape
+    training = network.training
+    network.to(device).eval()
+    channels = Channels().to(device)
+    with torch.no_grad():
+        frames = torch.from_numpy(np.nan_to_num(np.stack((first, second)).astype(np.float32))).to(device)
+        frames = frames - frames.mean(dim=(1, 2), keepdim=True)
+        frames = functional.pad(frames, (0, -lines % MULTIPLE, 0, -rows % MULTIPLE))
+        a, b = channels(frames[:1], frames[1:])
+        forward, backward = network(a, b), network(b, a)
+        apart = (forward + warp(backward, forward.flip(1))).square().sum(1).sqrt()
+    network.train(training)
+    return forward[0, :, :rows, :lines].cpu().numpy(), apart[0, :rows, :lines].cpu().numpy()
+
+
+def _spread(pairs: Sequence[ChosenPair], count: int) -> list[ChosenPair]:
+    """At most `count` of them, evenly over the list."""
+    at = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))
+    return [pairs[k] for k in at]

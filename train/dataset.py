@@ -1,0 +1,83 @@
+"""The crops that fine-tuning learns from, read from their recordings when they are asked for.
+
+Knows recordings and augmentation; not the order in which items are asked for. Invariant: an item depends on
+its index, the seed and the epoch alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from usert.recording import Recording
+
+from .augment import AugmentConfig, augment
+from .regions import Region
+from .selection import ChosenPair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairCrop:
+    """A part of two frames."""
+
+    first: Tensor
+    """(N, M) float32, finite."""
+    second: Tensor
+    """(N, M) float32, finite."""
+    truth: Tensor | None
+    """(2, N, M) float32 where the recording has truth for these frames."""
+    chosen: ChosenPair
+    region: Region
+    """Where it was cut, after jitter."""
+
+
+class PairDataset:
+    """Every region of every chosen pair, one item each; frames may differ in shape from item to item."""
+
+    def __init__(self, chosen: Sequence[ChosenPair], augment: AugmentConfig) -> None:
+        self.chosen = tuple(chosen)
+        self.augment = augment
+        self._items = [(pair, region) for pair in self.chosen for region in pair.regions]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def item(self, index: int, *, seed: int, epoch: int) -> PairCrop:
+        """Item `index`, augmented as in that epoch. Errors: `RecordingError` where a frame cannot be read."""
+        pair, region = self._items[index]
+        rng = np.random.default_rng((seed, epoch, index))
+        with Recording(pair.recording) as recording:
+            region = self._jittered(region, (pair.near_rows, 0), recording.shape, rng)
+            inside = (..., slice(*region.rows), slice(*region.lines))
+            frames = [recording.frame(k).samples[inside] for k in (pair.reference, pair.current)]
+            follows = recording.has_truth and pair.current == pair.reference + 1
+            truth = recording.truth(pair.reference)[inside] if follows else None
+        first, second = (_finite(frame) for frame in frames)
+        first, second, truth = augment(first, second, truth, rng, self.augment)
+        return PairCrop(
+            first=torch.from_numpy(first),
+            second=torch.from_numpy(second),
+            truth=None if truth is None else torch.from_numpy(truth),
+            chosen=pair,
+            region=region,
+        )
+
+    def _jittered(
+        self, region: Region, first: tuple[int, int], shape: tuple[int, int], rng: np.random.Generator
+    ) -> Region:
+        """The region moved by whole samples and lines, still inside the frame and not above row and line `first`."""
+        moved = []
+        for (begin, end), least, whole in zip((region.rows, region.lines), first, shape, strict=True):
+            reach = round(self.augment.jitter * (end - begin))
+            at = int(np.clip(begin + rng.integers(-reach, reach + 1), least, whole - (end - begin)))
+            moved.append((at, at + end - begin))
+        return Region(rows=moved[0], lines=moved[1])
+
+
+def _finite(frame: NDArray[np.generic]) -> NDArray[np.float32]:
+    return np.nan_to_num(frame.astype(np.float32), posinf=0.0, neginf=0.0)

@@ -1,0 +1,46 @@
+"""One training step's forward pass: both displacements of a pair and what they cost.
+
+The paper's Figure 1: the network gives the forward displacement with gradients and, its weights held fixed,
+the backward one without. Knows the network and the loss; neither data nor optimisers. Invariant: only the
+forward displacement carries gradients.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from usert.network.channels import Channels
+from usert.network.liteflownet import FLOW_SCALE, LiteFlowNet, full_precision
+
+from .loss_config import LossConfig
+from .unsupervised import Loss, unsupervised_loss
+
+
+class FlowPair(nn.Module):
+    """Two frames to the loss of their displacements.
+
+    Shapes: two (B, N, M), N and M multiples of 32 → `Loss`.
+    """
+
+    def __init__(self, network: LiteFlowNet, config: LossConfig) -> None:
+        super().__init__()
+        self.network = network
+        self.channels = Channels()
+        self.config = config
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Total, share of inliers and terms of `Loss`, as plain values that DDP can see through."""
+        with torch.no_grad(), full_precision(first):
+            a, b = self.channels(first, second)
+        with torch.no_grad():
+            backward = displacement(self.network, b, a)
+        forward = displacement(self.network, a, b)
+        with full_precision(forward):
+            loss: Loss = unsupervised_loss(a, b, forward, backward, self.config)
+        return loss.total, loss.inliers, loss.terms
+
+
+def displacement(network: LiteFlowNet, first: Tensor, second: Tensor) -> Tensor:
+    """The last output of the network on its own grid, (B, 2, h, w): axial in samples, lateral in lines."""
+    return network.cascade(first, second)[-1][2].float().flip(1) * FLOW_SCALE

@@ -1,0 +1,189 @@
+"""One call of `usert train`: choose pairs, fine-tune, compare, keep the better weights.
+
+Knows the order of the stages and the folder's files; each stage lives in its own module. Invariant:
+weights.safetensors in the folder is there only if the comparison accepted it; what was refused stands beside
+it as weights-refused.safetensors with the reasons in acceptance.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from usert.bundle import sha256_of
+from usert.errors import OptionError, UsertError
+from usert.network.liteflownet import LiteFlowNet
+from usert.network.weights import OURS, load_published, load_weights, save_weights
+
+from .acceptance import Acceptance, compare
+from .board import Board
+from .dataset import PairDataset
+from .finetune import FineTuning, StepReport
+from .finetune_recipe import FineTuneRecipe
+from .provenance import finetune_provenance
+from .selection import ChosenPair, Selection, select, to_json
+from .split import split_chosen
+
+ACCEPTED, REFUSED = "weights.safetensors", "weights-refused.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will learn from and what it will be judged by."""
+
+    selection: Selection
+    training: tuple[ChosenPair, ...]
+    held_out: tuple[ChosenPair, ...]
+
+
+def open_fabric(recipe: FineTuneRecipe, device: str) -> Fabric:
+    """Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator=device,
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def plan(
+    recordings: Sequence[Path],
+    held_out: Sequence[Path],
+    recipe: FineTuneRecipe,
+    *,
+    observe: Callable[[Path], None] = lambda path: None,
+) -> Plan:
+    """Choose the pairs. Recordings named to be held out are, else the recipe's share of all.
+
+    Errors: `RecordingError` where nothing can be used, `OptionError` where nothing is left on one side.
+    """
+    if held_out:
+        if both := {path.resolve() for path in recordings} & {path.resolve() for path in held_out}:
+            raise OptionError(f"--held-out: {min(both)} is a training recording, too: name it once")
+        judged = select(held_out, recipe.selection, observe=observe).chosen
+        selection = select(recordings, recipe.selection, observe=observe)
+        training = selection.chosen
+    else:
+        selection = select(recordings, recipe.selection, observe=observe)
+        training, judged = split_chosen(selection, share=recipe.held_out, seed=recipe.seed)
+    if not training or not judged:
+        raise OptionError(
+            f"recordings: got {len(training)} pairs to train on and {len(judged)} to hold out, expected some "
+            "of each: give more recordings, or name some by --held-out"
+        )
+    return Plan(selection=selection, training=tuple(training), held_out=tuple(judged))
+
+
+def load_start(weights: Path) -> LiteFlowNet:
+    """The network to begin with: our own file, or published weights from the user's. Errors: `WeightsError`."""
+    return load_weights(weights) if weights.suffix == OURS else load_published(weights)
+
+
+def train(
+    plan: Plan,
+    recipe: FineTuneRecipe,
+    weights: Path,
+    folder: Path,
+    *,
+    fabric: Fabric,
+    resume: bool,
+    report: Callable[[StepReport], None],
+    stopped: Callable[[], bool],
+) -> FineTuning:
+    """Fine-tune on the plan's training pairs and leave the state in `folder`.
+
+    Errors: those of `FineTuning`.
+    """
+    data = PairDataset(plan.training, recipe.augment)
+    start = load_start(weights)
+    run = FineTuning(recipe, start, data, folder, fabric=fabric, start_sha256=sha256_of(weights))
+    if resume:
+        run.resume()
+    if fabric.global_rank:
+        run.run(report, stopped=stopped)
+        return run
+    _write_json(folder / "pairs.json", to_json(plan.selection))
+    with Board(folder, plan.held_out[0]) as board:
+        if not run.step:
+            board.picture(run.network, 0, fabric.device)
+
+        def show(step: StepReport) -> None:
+            board.step(step)
+            if step.step % run.steps_an_epoch == 0:
+                board.picture(run.network, step.step, fabric.device)
+            report(step)
+
+        run.run(show, stopped=stopped)
+    return run
+
+
+def accept(
+    run: FineTuning,
+    plan: Plan,
+    weights: Path,
+    *,
+    observe: Callable[[int], None] = lambda done: None,
+) -> tuple[Acceptance, Path]:
+    """Compare the run's weights, as a file holds them, with those it began from, and file them by the verdict.
+
+    Errors: `WeightsError` or `UsertError` for a disk that takes no more.
+    """
+    made = finetune_provenance(
+        run.recipe,
+        steps=run.step,
+        device=run.fabric.device,
+        start=run.start_sha256,
+        pairs=len(plan.training),
+        recordings=len({pair.recording for pair in plan.training}),
+    )
+    refused, accepted = run.folder / REFUSED, run.folder / ACCEPTED
+    save_weights(run.network, refused, recipe=made)
+    acceptance = compare(
+        load_start(weights),
+        load_weights(refused),  # what float16 has made of them
+        plan.held_out,
+        run.recipe.acceptance,
+        device=run.fabric.device,
+        observe=observe,
+    )
+    _write_json(
+        run.folder / "acceptance.json", {"accepted": acceptance.accepted} | dataclasses.asdict(acceptance)
+    )
+    if not acceptance.accepted:
+        return acceptance, refused
+    refused.replace(accepted)
+    return acceptance, accepted
+
+
+def _write_json(path: Path, tree: object) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(_plain(tree), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UsertError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _plain(tree: object) -> object:
+    """As JSON has it: no NaN, no paths."""
+    if isinstance(tree, dict):
+        return {str(key): _plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_plain(value) for value in tree]
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return None
+    return str(tree) if isinstance(tree, Path | torch.device) else tree
