@@ -6,6 +6,7 @@ its index, the seed and the epoch alone.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,12 @@ class PairDataset:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def sha256(self) -> str:
+        """Of which frames and regions there are, in their order; the names of the files without their folders."""
+        told = [(p.recording.name, p.reference, p.current, r.rows, r.lines) for p, r in self._items]
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def item(self, index: int, *, seed: int, epoch: int) -> PairCrop:
         """Item `index`, augmented as in that epoch. Errors: `RecordingError` where a frame cannot be read."""

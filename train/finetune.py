@@ -113,10 +113,7 @@ class FineTuning:
         Errors: `OptionError` for a folder with a state that is not resumed, `UsertError` for a loss or
         gradient that is not finite and for a disk that takes no more.
         """
-        if not self.resumed and self.state_path.exists():
-            raise OptionError(
-                f"{self.state_path} is there already: --resume continues it, or use another folder"
-            )
+        self.refuse_overwriting()
         self.save()  # a place that cannot be written shows now, not when hours are spent
         saved_s = time.monotonic()
         while not self.finished:
@@ -128,6 +125,13 @@ class FineTuning:
                 saved_s = time.monotonic()
         self.save()
         return self.network
+
+    def refuse_overwriting(self) -> None:
+        """Raise `OptionError` for a folder with a state that was not resumed."""
+        if not self.resumed and self.state_path.exists():
+            raise OptionError(
+                f"{self.state_path} is there already: --resume continues it, or use another folder"
+            )
 
     def _one_step(self) -> StepReport:
         epoch = self.step // self.steps_an_epoch
@@ -211,7 +215,7 @@ class FineTuning:
                 raise UsertError(f"{self.folder}: cannot make the folder: {error.strerror}") from error
             state = {
                 "step": self.step,
-                "items": len(self.data),
+                "pairs_sha256": self.data.sha256,
                 "start_sha256": self.start_sha256,
                 "skipped": self.skipped,
                 "network": self.network.state_dict(),
@@ -232,10 +236,10 @@ class FineTuning:
                 f"{self.state_path}: began from weights {str(state.get('start_sha256'))[:12]}, got "
                 f"{str(self.start_sha256)[:12]}: resume with the same --weights or use another folder"
             )
-        if state.get("items") != len(self.data):
+        if state.get("pairs_sha256") != self.data.sha256:
             raise WeightsError(
-                f"{self.state_path}: was made with {state.get('items')} crops, got {len(self.data)}: resume with "
-                "the same recordings or use another folder"
+                f"{self.state_path}: was made with other pairs: resume with the same recordings or use another "
+                "folder"
             )
         try:
             self.network.load_state_dict(state["network"])

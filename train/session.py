@@ -115,6 +115,7 @@ def train(
     if fabric.global_rank:
         run.run(report, stopped=stopped)
         return run
+    run.refuse_overwriting()
     _write_json(folder / "pairs.json", to_json(plan.selection))
     with Board(folder, plan.held_out[0]) as board:
         if not run.step:

@@ -214,7 +214,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         training(tmp_path).resume()
 
 
-def test_a_gradient_that_is_not_finite_stops_loudly_and_keeps_the_state(
+def test_a_loss_that_is_not_finite_stops_loudly_and_keeps_the_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stop_after(training(tmp_path), 1)
@@ -224,7 +224,7 @@ def test_a_gradient_that_is_not_finite_stops_loudly_and_keeps_the_state(
     loss = supervised_loss
     monkeypatch.setattr(module, "supervised_loss", lambda *a, **k: loss(*a, **k) * torch.nan)
     with pytest.raises(
-        UsertError, match="diverged at step 1: the gradient is not finite; the last good state is"
+        UsertError, match="diverged at step 1: the loss is not finite; the last good state is"
     ):
         again.run(ignore)
     assert all(torch.equal(value, good[name]) for name, value in parameters(again).items())
