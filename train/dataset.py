@@ -54,6 +54,10 @@ class PairDataset:
         told = [(p.recording.name, p.reference, p.current, r.rows, r.lines) for p, r in self._items]
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
+    def pair(self, index: int) -> ChosenPair:
+        """The pair that item `index` is cut from."""
+        return self._items[index][0]
+
     def item(self, index: int, *, seed: int, epoch: int) -> PairCrop:
         """Item `index`, augmented as in that epoch. Errors: `RecordingError` where a frame cannot be read."""
         pair, region = self._items[index]

@@ -80,8 +80,8 @@ class FineTuning:
         self.fabric = fabric
         self.start_sha256 = start_sha256
         self.step = 0
-        self.skipped: dict[int, int] = {}
-        """How often each item of the dataset was left out for its mask (this process's share)."""
+        self.skipped = torch.zeros(len(data), dtype=torch.int64)
+        """How often each item of the dataset was left out for its mask, in all processes."""
         self.resumed = False
         network.checkpointing = cast(Checkpointing, recipe.checkpointing)
         self.network = network.train()
@@ -138,6 +138,7 @@ class FineTuning:
         mine = list(self._share(epoch))
         totals = torch.zeros(4, dtype=torch.float64, device=self.fabric.device)
         terms: dict[str, float] = {}
+        skipped = torch.zeros(len(self.data), dtype=torch.int64, device=self.fabric.device)
         self.optimizer.zero_grad(set_to_none=True)
         for position, item in enumerate(mine):
             crop = self.data.item(item, seed=self.recipe.seed, epoch=epoch)
@@ -154,12 +155,12 @@ class FineTuning:
             ).to(totals.device)
             for name, value in parts.items():
                 terms[name] = terms.get(name, 0.0) + float(value) * used
-            if not used:
-                self.skipped[item] = self.skipped.get(item, 0) + 1
+            skipped[item] += not used
         norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.clip)
         if norm is not None and not torch.isfinite(norm):
             self._diverged("gradient", None)
         totals = _tensor(self.fabric.all_reduce(totals, reduce_op="sum"))
+        self.skipped += _tensor(self.fabric.all_reduce(skipped, reduce_op="sum")).cpu()
         names = sorted(terms)
         shared = _tensor(
             self.fabric.all_reduce(torch.tensor([terms[name] for name in names]), reduce_op="sum")
@@ -245,7 +246,7 @@ class FineTuning:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = int(state["step"])
-            self.skipped = {int(item): int(count) for item, count in state["skipped"].items()}
+            self.skipped += state["skipped"]
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise WeightsError(f"{self.state_path}: a damaged training state: {one_line(error)}") from error
         self.resumed = True

@@ -160,13 +160,23 @@ def accept(
         device=run.fabric.device,
         observe=observe,
     )
-    _write_json(
-        run.folder / "acceptance.json", {"accepted": acceptance.accepted} | dataclasses.asdict(acceptance)
-    )
+    verdict = {"accepted": acceptance.accepted} | dataclasses.asdict(acceptance)
+    _write_json(run.folder / "acceptance.json", verdict | {"skipped": skipped_pairs(run)})
     if not acceptance.accepted:
         return acceptance, refused
     refused.replace(accepted)
     return acceptance, accepted
+
+
+def skipped_pairs(run: FineTuning) -> dict[str, int]:
+    """How often each pair was left out because its mask rejected too much (paper, 2.2), by file and frames."""
+    told: dict[str, int] = {}
+    for item, count in enumerate(run.skipped.tolist()):
+        if count:
+            pair = run.data.pair(item)
+            name = f"{pair.recording.name} {pair.reference}:{pair.current}"
+            told[name] = told.get(name, 0) + count
+    return told
 
 
 def _write_json(path: Path, tree: object) -> None:

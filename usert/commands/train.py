@@ -38,6 +38,7 @@ def train(
     import logging
     import math
     import shlex
+    import warnings
     from threading import Event
 
     from usert.errors import OptionError, require
@@ -60,7 +61,7 @@ def train(
     from usert.train.finetune_recipe import FineTuneRecipe
     from usert.train.recipe import load_recipe
     from usert.train.selection import report as selection_report
-    from usert.train.session import accept, open_fabric, plan
+    from usert.train.session import accept, open_fabric, plan, skipped_pairs
     from usert.train.session import train as fine_tune
 
     if recipe in ("finetune", "paper"):
@@ -81,6 +82,8 @@ def train(
         task = progress.add_task("choosing pairs", total=len(recordings) + len(held_out))
         planned = plan(recordings, held_out, chosen, observe=lambda path: progress.advance(task))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells its precision and ranks
+    # of the transposed convolutions under torchrun; costs a copy, changes no value
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     fabric = open_fabric(chosen, device)
     leads = fabric.global_rank == 0
     if leads:
@@ -125,6 +128,9 @@ def train(
         raise typer.Exit(130)
     if not leads:
         return
+    if left_out := skipped_pairs(run):
+        told = ", ".join(f"{name} ({count})" for name, count in left_out.items())
+        typer.echo(f"skipped for their outlier mask (times): {told}")
     with progress_bar("comparing") as progress:
         total = min(len(planned.held_out), chosen.acceptance.pairs)
         task = progress.add_task("comparing", total=total)
