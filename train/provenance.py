@@ -50,15 +50,28 @@ def finetune_provenance(
     steps: int,
     device: torch.device,
     start: str | None,
+    start_recipe: str,
     pairs: int,
     recordings: int,
 ) -> str:
-    """The same of a fine-tuning; of the data only how much there was: names of recordings may be private."""
+    """The same of a fine-tuning, with the whole history of its start, whose licence it inherits.
+
+    Of the data only how much there was: names of recordings may be private.
+    """
     told: dict[str, object] = {
         "made_by": "usert train",
         "data": f"{pairs} unlabelled pairs of {recordings} recordings",
+        "start_recipe": _tree(start_recipe),
     }
     return _line(told, recipe, steps, device, start)
+
+
+def _tree(line: str) -> object:
+    """The JSON object in `line`, or the line itself."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return line
 
 
 def _line(

@@ -21,7 +21,7 @@ from lightning_fabric import Fabric
 from usert.bundle import sha256_of
 from usert.errors import OptionError, UsertError
 from usert.network.liteflownet import LiteFlowNet
-from usert.network.weights import OURS, load_published, load_weights, save_weights
+from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
 
 from .acceptance import Acceptance, compare
 from .board import Board
@@ -92,6 +92,12 @@ def load_start(weights: Path) -> LiteFlowNet:
     return load_weights(weights) if weights.suffix == OURS else load_published(weights)
 
 
+def history(weights: Path) -> str:
+    """How a weights file was made, as it says itself."""
+    ours = weights.suffix == OURS
+    return read_info(weights).recipe if ours else f"published weights, research use only: {weights.name}"
+
+
 def train(
     plan: Plan,
     recipe: FineTuneRecipe,
@@ -147,6 +153,7 @@ def accept(
         steps=run.step,
         device=run.fabric.device,
         start=run.start_sha256,
+        start_recipe=history(weights),
         pairs=len(plan.training),
         recordings=len({pair.recording for pair in plan.training}),
     )

@@ -95,6 +95,7 @@ def test_fine_tunes_compares_and_keeps_what_is_no_worse(
     assert told["made_by"] == "usert train"
     assert told["recipe"]["learning_rate"] == 1e-7
     assert len(told["start_sha256"]) == 64
+    assert told["start_recipe"] == "random"
     verdict = json.loads((out / "acceptance.json").read_text())
     assert verdict["accepted"] is True
     assert 1 <= len(verdict["pairs"]) <= 2
