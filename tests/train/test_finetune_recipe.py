@@ -14,7 +14,7 @@ from usert.train.recipe import load_recipe
 RECIPES = Path(__file__).parents[2] / "train" / "recipes"
 
 
-@pytest.mark.parametrize("name", ["finetune", "paper", "default"])
+@pytest.mark.parametrize("name", ["finetune", "paper", "measured"])
 def test_those_of_the_package_load(name: str) -> None:
     load_recipe(RECIPES / f"{name}.toml", FineTuneRecipe)
 
