@@ -142,12 +142,13 @@ def select(
             kind, count = Counter(pair.kind for pair in rejected).most_common(1)[0]
             example = next(pair.reason for pair in rejected if pair.kind == kind)
             why = f"most often for their {kind} ({count} times, such as {example})"
+            remedy = "record a slow press and release, or widen [selection] in the recipe"
         else:
             why = "; ".join(f"{path.name}: {fault}" for path, fault in skipped[:3]) or "none was named"
+            remedy = "name recordings that can be read and are long enough"
         raise RecordingError(
             f"no usable pair in {len(recordings)} recording{'s' if len(recordings) != 1 else ''}: "
-            f"{len(rejected)} candidates rejected, {why}; record a slow press and release, or widen "
-            "[selection] in the recipe"
+            f"{len(rejected)} candidates rejected, {why}; {remedy}"
         )
     return Selection(chosen=tuple(chosen), rejected=tuple(rejected), skipped=tuple(skipped))
 
