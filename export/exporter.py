@@ -16,6 +16,7 @@ from usert import __version__
 from usert.bundle import Bundle, sha256_of, write_bundle
 from usert.errors import OptionError
 from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
+from usert.network.refine import RefinementKind
 from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
 
 from .gate import Accuracy, compare
@@ -38,13 +39,15 @@ def export_bundle(
     any_shape: bool = True,
     finest: int | None = None,
     strain_window: int = STRAIN_WINDOW,
+    refinement: RefinementKind = "full",
     model_card: Path | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
     """Make the bundle `folder` from a weights file: one graph for any shape, and one for each of `shapes` (N, M).
 
     `finest` stops the network at a coarser level (3: quarter resolution, about three times faster); `strain_window`
-    is in samples, odd. Errors: `WeightsError`, `BundleError`, `OptionError` for a shape shorter than the window.
+    is in samples, odd; `refinement` is what comes after the network (`usert.network.refine`). Errors:
+    `WeightsError`, `BundleError`, `OptionError` for a shape shorter than the window.
     """
     for rows, lines in shapes:
         if rows < strain_window:
@@ -59,7 +62,7 @@ def export_bundle(
             load_published(weights, finest=finest),
             f"published weights, research use only: {weights.name}",
         )
-    graph = StrainGraph(network, strain_window=strain_window).eval()
+    graph = StrainGraph(network, strain_window=strain_window, refinement=refinement).eval()
     wanted: list[tuple[int, int] | None] = [*([None] if any_shape else []), *dict.fromkeys(shapes)]
     with tempfile.TemporaryDirectory(prefix="usert-export-") as scratch:
         copy = Path(scratch) / WEIGHTS
@@ -68,7 +71,7 @@ def export_bundle(
         else:
             save_weights(network, copy, recipe=recipe)
             network = load_weights(copy)  # what float16 has made of them
-            graph = StrainGraph(network, strain_window=strain_window).eval()
+            graph = StrainGraph(network, strain_window=strain_window, refinement=refinement).eval()
         graphs, measured = [], []
         for shape in wanted:
             path = Path(scratch) / ("strain.onnx" if shape is None else f"strain_{shape[0]}x{shape[1]}.onnx")
@@ -101,6 +104,7 @@ def export_bundle(
                 model_card=MODEL_CARD if model_card else None,
             ),
             input=Input(trained_for=TRAINED_FOR if weights.suffix == OURS else None),
+            refinement=refinement,
             strain_window_samples=strain_window,
             quality_window=QUALITY_WINDOW,
             opset=OPSET,

@@ -2,9 +2,9 @@
 
     (reference, current) → displacement, strain, quality
 
-Analytic signal, level of the echoes, network, warp, strain derivative and correlation are all inside, so that a
-runtime needs no signal processing of its own: one upload, one download. Knows nothing of ONNX. Invariant: any frame
-shape gives outputs of that shape; the strain never sees the rows that padding added.
+Analytic signal, level of the echoes, network, refinement, warp, strain derivative and correlation are all inside, so
+that a runtime needs no signal processing of its own: one upload, one download. Knows nothing of ONNX. Invariant: any
+frame shape gives outputs of that shape; the strain never sees the rows that padding added.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from usert.network.channels import Channels
 from usert.network.depth_filter import DepthFilter
 from usert.network.liteflownet import MULTIPLE, LiteFlowNet
+from usert.network.refine import Refinement, RefinementKind
 from usert.network.warp import warp
 from usert.strain import least_squares_taps
 
@@ -31,12 +32,15 @@ class StrainGraph(nn.Module):
     quality float32 (N, M).
     """
 
-    def __init__(self, network: LiteFlowNet, *, strain_window: int) -> None:
+    def __init__(
+        self, network: LiteFlowNet, *, strain_window: int, refinement: RefinementKind = "off"
+    ) -> None:
         super().__init__()
         if strain_window < 3 or strain_window % 2 == 0:
             raise ValueError(f"strain_window: got {strain_window}, expected an odd number of samples from 3")
         self.channels = Channels()
         self.network = network
+        self.refinement = None if refinement == "off" else Refinement(refinement)
         self.strain = Strain(strain_window)
         self.correlation = LocalCorrelation(QUALITY_WINDOW)
 
@@ -47,6 +51,8 @@ class StrainGraph(nn.Module):
         frames = functional.pad(frames, (0, -lines % MULTIPLE, 0, -rows % MULTIPLE))
         first, second = self.channels(frames[0:1], frames[1:2])
         displacement = self.network(first, second)
+        if self.refinement is not None:
+            displacement = self.refinement(first, second, displacement)
         strain = self.strain(displacement[:, 0:1], rows)
         quality = self.correlation(first[:, 0:1], warp(second[:, 0:1], displacement.flip(1)))
         return displacement[0, :, :rows, :lines], strain[0, 0, :, :lines], quality[0, 0, :rows, :lines]

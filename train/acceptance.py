@@ -26,6 +26,7 @@ from rich.table import Table
 
 from usert.network.channels import Channels
 from usert.network.liteflownet import MULTIPLE, LiteFlowNet
+from usert.network.refine import Refinement, as_kind
 from usert.network.warp import warp
 from usert.quality import warped_ncc
 from usert.recording import Recording
@@ -89,7 +90,7 @@ def compare(
             follows = recording.has_truth and pair.current == pair.reference + 1
             truth = recording.truth(pair.reference) if follows else None
         for network, found in ((old, before), (new, after)):
-            found.append(figures(network, first, second, truth, device=device))
+            found.append(figures(network, first, second, truth, device=device, refinement=config.refinement))
         names.append(f"{pair.recording.name} {pair.reference}:{pair.current}")
         observe(done + 1)
     objections = judge(before, after, config)
@@ -131,9 +132,10 @@ def figures(
     truth: NDArray[np.float32] | None,
     *,
     device: torch.device | str = "cpu",
+    refinement: str = "off",
 ) -> Figures:
-    """Figures of `network` on a pair of frames (N, M)."""
-    forward, apart = estimate(network, first, second, device=device)
+    """Figures of `network`, and of the `refinement` after it, on a pair of frames (N, M)."""
+    forward, apart = estimate(network, first, second, device=device, refinement=refinement)
     rows = slice(MARGIN, -MARGIN) if first.shape[0] > 4 * MARGIN else slice(None)
     strain = axial_strain(forward[0], min(STRAIN_WINDOW, first.shape[0] - (first.shape[0] + 1) % 2))
     rmse = math.nan
@@ -183,6 +185,7 @@ def estimate(
     second: NDArray[np.generic],
     *,
     device: torch.device | str = "cpu",
+    refinement: str = "off",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Forward displacement (2, N, M) of a pair (N, M), and |w_f + w_b| (N, M) where it lands."""
     rows, lines = first.shape
@@ -195,6 +198,10 @@ def estimate(
         frames = functional.pad(frames, (0, -lines % MULTIPLE, 0, -rows % MULTIPLE))
         a, b = channels(frames[:1], frames[1:])
         forward, backward = network(a, b), network(b, a)
+        kind = as_kind(refinement, "refinement")
+        if kind != "off":
+            refine = Refinement(kind).to(device)
+            forward, backward = refine(a, b, forward), refine(b, a, backward)
         apart = (forward + warp(backward, forward.flip(1))).square().sum(1).sqrt()
     network.train(training)
     return forward[0, :, :rows, :lines].cpu().numpy(), apart[0, :rows, :lines].cpu().numpy()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from usert.network.checkpoint import Checkpointing
+from usert.network.refine import RefinementKind
 
 from .augment import AugmentConfig
 from .check import check
@@ -19,6 +20,7 @@ from .recipe import PRECISION
 from .selection import SelectionConfig
 
 CHECKPOINTING: tuple[str, ...] = get_args(Checkpointing)
+REFINEMENTS: tuple[str, ...] = get_args(RefinementKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +37,16 @@ class AcceptanceConfig:
     """Largest relative growth of the axial RMSE, where a recording has truth."""
     pairs: int = 12
     """Held-out pairs compared at most."""
+    refinement: str = "off"
+    """What comes after either network where they are compared: `off`, or `cheap` or `full` as in an export."""
 
     def __post_init__(self) -> None:
         for name in ("ncc", "snre", "consistency", "rmse"):
             value = getattr(self, name)
             check(0 <= value < math.inf, f"acceptance.{name}", value, "0 or more")
         check(self.pairs >= 1, "acceptance.pairs", self.pairs, "1 or more")
+        known = self.refinement in REFINEMENTS
+        check(known, "acceptance.refinement", repr(self.refinement), ", ".join(REFINEMENTS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,7 @@ class Bundle:
                         f"{m.network.parameters:,} parameters"),
             ("weights", f"{m.weights.file} ({m.weights.sha256[:12]}), {_in_short(m.weights.recipe)}"),
             ("trained for", trained),
+            ("refinement", m.refinement),
             ("strain", f"{m.conventions.strain}; window {m.strain_window_samples} samples"),
             ("quality", f"correlation in windows of {m.quality_window[0]} x {m.quality_window[1]}"),
         ]  # fmt: skip

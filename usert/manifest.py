@@ -17,6 +17,7 @@ from .schema import build
 FORMAT = 1
 """Number of the manifest's format; another number is refused, not guessed at."""
 DISPLACEMENT_CONVENTION = "(2, N, M): axial samples, lateral lines; current(r + d(r)) = reference(r)"
+REFINEMENTS = ("off", "cheap", "full")
 STRAIN_CONVENTION = "fraction, compression positive"
 
 
@@ -124,6 +125,8 @@ class Manifest:
     weights: Weights
     input: Input
     conventions: Conventions = field(default_factory=Conventions)
+    refinement: str = "off"
+    """What the graph does to the network's displacement: `off`, `cheap` or `full` (`usert.network.refine`)."""
     strain_window_samples: int
     """Length of the least-squares window of the strain in the graph."""
     quality_window: tuple[int, int]
@@ -137,6 +140,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         _check_format(self.format)
+        _check(self.refinement in REFINEMENTS, "refinement", self.refinement, ", ".join(REFINEMENTS))
         _check(self.strain_window_samples > 1, "strain_window_samples", self.strain_window_samples, "above 1")
         _check(min(self.quality_window) > 0, "quality_window", list(self.quality_window), "[rows, lines]")
         _check(len(self.graphs) > 0, "graphs", "none", "at least one")

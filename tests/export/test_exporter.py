@@ -18,6 +18,7 @@ from usert.export.exporter import export_bundle
 from usert.export.graph import StrainGraph
 from usert.export.onnx_graph import tensor_offsets
 from usert.network.liteflownet import LiteFlowNet
+from usert.network.refine import as_kind
 from usert.network.weights import load_weights, save_weights
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
@@ -40,7 +41,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("export") / "bundle"
-    return export_bundle(weights, folder, shapes=[SHAPE], any_shape=False, strain_window=33)
+    # random weights match nothing, and where nothing matches a phase is ambiguous
+    return export_bundle(weights, folder, shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off")
 
 
 def _against_torch(bundle: Bundle, shape: tuple[int, int]) -> None:
@@ -48,7 +50,11 @@ def _against_torch(bundle: Bundle, shape: tuple[int, int]) -> None:
     network = load_weights(
         bundle.folder / bundle.manifest.weights.file, finest=bundle.manifest.network.levels[1]
     )
-    graph = StrainGraph(network, strain_window=bundle.manifest.strain_window_samples).eval()
+    graph = StrainGraph(
+        network,
+        strain_window=bundle.manifest.strain_window_samples,
+        refinement=as_kind(bundle.manifest.refinement, "refinement"),
+    ).eval()
     reference, current = scanner.frame(4).samples, scanner.frame(8).samples
     with torch.inference_mode():
         expected = [part.numpy() for part in graph(torch.from_numpy(reference), torch.from_numpy(current))]
@@ -61,6 +67,25 @@ def _against_torch(bundle: Bundle, shape: tuple[int, int]) -> None:
 
 def test_the_engine_says_what_torch_says(bundle: Bundle) -> None:
     _against_torch(bundle, SHAPE)
+
+
+@pytest.mark.parametrize("kind", ["cheap", "full"])
+def test_refinement_is_in_the_graph_and_in_the_manifest(kind: str, tmp_path: Path) -> None:
+    default = Bundle.load(default_bundle_path())
+    bundle = export_bundle(
+        default.folder / default.manifest.weights.file,
+        tmp_path / "bundle",
+        shapes=[SHAPE],
+        any_shape=False,
+        finest=4,
+        strain_window=33,
+        refinement=as_kind(kind, "kind"),
+    )
+    assert bundle.manifest.refinement == kind
+    assert f"refinement   {kind}" in bundle.card()
+    _against_torch(bundle, SHAPE)
+    model = onnx.load(bundle.path_of(bundle.manifest.graphs[0]), load_external_data=False)
+    assert not {"Loop", "If", "Scan", "ScatterND", "Einsum"} & {node.op_type for node in model.graph.node}
 
 
 def test_no_copy_of_the_weights_stays_in_the_graph(bundle: Bundle) -> None:
@@ -90,7 +115,9 @@ def test_out_of_tolerance_is_refused_and_the_old_bundle_stays(
     monkeypatch.setattr(gate, "TOLERANCE_SAMPLES", 0.0)
     before = bundle.sha256
     with pytest.raises(BundleError, match="differs from torch"):
-        export_bundle(weights, bundle.folder, shapes=[SHAPE], any_shape=False, strain_window=33)
+        export_bundle(
+            weights, bundle.folder, shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off"
+        )
     assert Bundle.load(bundle.folder).sha256 == before
 
 
@@ -102,7 +129,9 @@ def test_a_failure_while_exporting_keeps_the_old_bundle(
 
     monkeypatch.setattr(exporter, "write_onnx", fail)
     with pytest.raises(BundleError, match="no space left"):
-        export_bundle(weights, bundle.folder, shapes=[SHAPE], any_shape=False, strain_window=33)
+        export_bundle(
+            weights, bundle.folder, shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off"
+        )
     assert Bundle.load(bundle.folder).sha256 == bundle.sha256
 
 

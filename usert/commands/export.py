@@ -28,6 +28,11 @@ def export(
     strain_window: int = typer.Option(
         97, metavar="SAMPLES", help="Length of the strain's least-squares window, odd."
     ),
+    refinement: str = typer.Option(
+        "full",
+        metavar="off|cheap|full",
+        help="After the network: nothing, one look at the phase, or phase made smooth over the whole frame.",
+    ),
     model_card: Path | None = typer.Option(None, metavar="FILE", help="Model card to put into the bundle."),
 ) -> None:
     """Export weights as a bundle: ONNX graphs, each proven against torch, and a manifest."""
@@ -38,6 +43,7 @@ def export(
     require("onnxscript", "export")
     from usert.commands.shape import parse_shape
     from usert.export.exporter import export_bundle
+    from usert.network.refine import as_kind
 
     if not any_shape and not shape:
         raise OptionError("--no-any-shape: got no --shape either, expected at least one graph to make")
@@ -56,6 +62,7 @@ def export(
         any_shape=any_shape,
         finest=finest_level,
         strain_window=strain_window,
+        refinement=as_kind(refinement, "--refinement"),
         model_card=model_card,
         report=lambda line: typer.echo(line, err=True),
     )
