@@ -1,12 +1,13 @@
 """How accurate the strain is: the network of a bundle beside the classical methods, on real and simulated pairs.
 
     python benchmarks/accuracy.py [--rf ../shared/rf] [--bundle DIR] [--methods usert,ncc,glue]
-                                  [--weights NAME=FILE] [--tables alpinion,simulated,…]
+                                  [--weights NAME=FILE[,REFINEMENT[,LEVEL]]] [--tables alpinion,simulated,…]
                                   [--markdown OUT] [--pictures DIR]
 
 Every method gives a displacement; strain is then taken by `usert.strain` with the window stated over the table,
 so that only the displacement differs. --weights adds a method that runs the network of a weights file by torch,
-as its exported graph would. Without --rf only the simulated pairs are measured. CPU seconds are of
+as its exported graph would: with a refinement after it (off, cheap or full), stopped at a level (2, 3 or 4).
+Without --rf only the simulated pairs are measured. CPU seconds are of
 the process, on one thread where OMP_NUM_THREADS=1 says so. The last line is one JSON object.
 """
 
@@ -130,23 +131,27 @@ def choose_methods(
         known["usert"] = lambda pre, post: engine.run(pre, post).displacement
     chosen = {name: known[name] for name in names}
     for word in weights:
-        name, _, file = word.partition("=")
-        if not (name and file) or name in ("usert", *ESTIMATORS, *chosen):
-            raise OptionError(
-                f"weights: got {word!r}, expected NAME=FILE with a name that no other method has"
-            )
-        chosen[name] = network_of(Path(file))
+        name, _, rest = word.partition("=")
+        file, *how = rest.split(",")
+        level = how[1] if len(how) > 1 else "2"
+        if not (name and file) or len(how) > 2 or level not in ("2", "3", "4"):
+            raise OptionError(f"weights: got {word!r}, expected NAME=FILE[,REFINEMENT[,LEVEL]], level 2 to 4")
+        if name in ("usert", *ESTIMATORS, *chosen):
+            raise OptionError(f"weights: got {word!r}, expected a name that no other method has")
+        chosen[name] = network_of(Path(file), how[0] if how else "off", int(level))
     return chosen
 
 
-def network_of(weights: Path) -> Method:
+def network_of(weights: Path, refinement: str = "off", finest: int | None = None) -> Method:
     """The network of a weights file in float32, by torch on one thread, in the graph that an export makes."""
     torch = require("torch", "export")
     from usert.export.graph import StrainGraph
+    from usert.network.refine import as_kind
     from usert.network.weights import load_weights
 
     torch.set_num_threads(1)
-    graph = StrainGraph(load_weights(weights), strain_window=3).eval()
+    network, kind = load_weights(weights, finest=finest), as_kind(refinement, "weights")
+    graph = StrainGraph(network, strain_window=3, refinement=kind).eval()
 
     def estimate(pre: Image, post: Image) -> Image:
         first, second = (torch.from_numpy(frame) for frame in to_int16(pre, post))
@@ -168,7 +173,7 @@ def main() -> None:
         "--weights",
         action="append",
         default=[],
-        metavar="NAME=FILE",
+        metavar="NAME=FILE[,REFINEMENT[,LEVEL]]",
         help="a weights file as one more method; may be given again",
     )
     parser.add_argument("--tables", default=",".join(TITLES))

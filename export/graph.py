@@ -23,6 +23,8 @@ from usert.strain import least_squares_taps
 
 QUALITY_WINDOW = (65, 5)
 """Rows and lines over which the correlation is formed."""
+QUIET = 1e-3
+"""Power, of an echo level of 1, of windows whose correlation is halved; far below it there is none."""
 
 
 class StrainGraph(nn.Module):
@@ -77,6 +79,8 @@ class Strain(nn.Module):
 class LocalCorrelation(nn.Module):
     """Normalised correlation in a window round each sample, clipped to 0 … 1; RF has no mean to subtract.
 
+    Frames come at a level of about 1 (`Channels`); where nothing echoes, such as a masked corner, it is 0.
+
     Shapes: two (1, 1, N, M) → (1, 1, N, M).
     """
 
@@ -88,5 +92,5 @@ class LocalCorrelation(nn.Module):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         products = torch.cat((first * second, first * first, second * second), dim=1)
         sums = self.lines(self.rows(products))
-        quality: Tensor = sums[:, 0:1] / torch.sqrt(sums[:, 1:2] * sums[:, 2:3] + 1e-12)
+        quality: Tensor = sums[:, 0:1] / torch.sqrt(sums[:, 1:2] * sums[:, 2:3] + QUIET**2)
         return quality.clamp(0.0, 1.0)

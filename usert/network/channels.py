@@ -50,7 +50,8 @@ class Channels(nn.Module):
         blocks = functional.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
         size = (pair.shape[2], pair.shape[3])
         level = functional.interpolate(blocks, size=size, mode="bilinear", align_corners=False)
-        gain = torch.rsqrt(level + FLOOR * mean + 1e-30)
-        envelope = torch.sqrt(power + 1e-30)
+        # bounds, not sums: the ONNX exporter takes the addition of less than 1e-8 for nothing
+        gain = torch.rsqrt((level + FLOOR * mean).clamp_min(1e-30))
+        envelope = torch.sqrt(power.clamp_min(1e-30))
         stack = torch.stack((pair * gain, envelope * gain, imaginary * gain), dim=2)  # (B, 2, 3, N, M)
         return stack[:, 0], stack[:, 1]

@@ -32,11 +32,15 @@ LEAST_FREQUENCY = 0.2
 """Radians a sample below which a frequency is not believed, since it divides."""
 FURTHEST_LATERAL = 0.5
 """Lines: beyond it the gradient says nothing."""
+STEEPEST = 1.0
+"""Square of the relative change from line to line, radians, that is believed: beside an edge it has no bound."""
 SMALL_NOISE = 0.02
 """1 - ρ² of a window that is trusted most, so that one window cannot outvote all."""
 LEAST_WEIGHT = 1e-3
 """What is left to a point without echoes, so that the grid stays in one piece."""
-TINY = 1e-12
+QUIET = 1e-7
+"""Added to products of powers, of an echo level of 1: what is quieter does not count. (The ONNX exporter drops the
+addition of anything below 1e-8.)"""
 
 
 class Measurement(NamedTuple):
@@ -89,14 +93,14 @@ def measure(signals: Signals, displacement: Tensor) -> Measurement:
 
     local = (frequency + _angle(lag)).clamp_min(LEAST_FREQUENCY)
     axial = _angle(correlation) / local
-    size = torch.sqrt(_power(correlation) + TINY)
+    size = torch.sqrt(_power(correlation) + QUIET)
     # with its phase taken out, the moved frame lags the first one by the lateral displacement alone
     aligned = (asymmetry * correlation).sum(dim=1, keepdim=True) / size
-    lateral = (aligned / (2 * steepness + TINY)).clamp(-FURTHEST_LATERAL, FURTHEST_LATERAL)
+    lateral = (aligned / (2 * steepness + QUIET)).clamp(-FURTHEST_LATERAL, FURTHEST_LATERAL)
 
-    coherence = (_power(correlation) / (energy[0] * energy[1] + TINY)).clamp_max(1.0)
+    coherence = (_power(correlation) / (energy[0] * energy[1] + QUIET)).clamp_max(1.0)
     weight = coherence / (1 - coherence + SMALL_NOISE)
-    relative = 2 * steepness / (energy[0] + energy[1] + TINY)
+    relative = (2 * steepness / (energy[0] + energy[1] + QUIET)).clamp_max(STEEPEST)
     known = functional.avg_pool2d(displacement, (BLOCK, 1))
     return Measurement(
         known + torch.cat((axial, lateral), dim=1),
@@ -132,4 +136,4 @@ def _power(signal: Tensor) -> Tensor:
 
 def _angle(signal: Tensor) -> Tensor:
     """Phase, 0 (and no gradient) for a signal of 0."""
-    return torch.atan2(signal[:, 1:2], signal[:, 0:1] + TINY)
+    return torch.atan2(signal[:, 1:2], signal[:, 0:1] + QUIET)

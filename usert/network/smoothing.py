@@ -90,14 +90,14 @@ class Smoothing(nn.Module):
         size = _dot(residual, better)
         for step in range(self.steps):
             ahead = matrix(direction)
-            length = size / (_dot(direction, ahead) + TINY)
+            length = size / _dot(direction, ahead).clamp_min(TINY)
             field = field + length * direction
             if step + 1 == self.steps:
                 break
             residual = residual - length * ahead
             better = inverse(residual)
             before, size = size, _dot(residual, better)
-            direction = better + size / (before + TINY) * direction
+            direction = better + size / before.clamp_min(TINY) * direction
         return field
 
     def _preconditioner(self, weight: Tensor, penalty: Tensor) -> _Inverse:
@@ -129,7 +129,8 @@ class _Inverse:
 def _cosines(size: int, like: Tensor) -> Tensor:
     """(size, size): the orthonormal cosine transform (DCT-II), a row for each frequency."""
     at = torch.arange(size, device=like.device, dtype=like.dtype)
-    rows = torch.cos(at[:, None] * (2 * at[None, :] + 1) * (math.pi / (2 * size))) * math.sqrt(2 / size)
+    count = at[-1] + 1  # a tensor: dividing by a free size breaks the export of a graph of any shape
+    rows = torch.cos(at[:, None] * (2 * at[None, :] + 1) * (math.pi / 2) / count) * torch.sqrt(2 / count)
     first = torch.where(at[:, None] == 0, math.sqrt(0.5), 1.0)
     return rows * first
 
@@ -137,7 +138,7 @@ def _cosines(size: int, like: Tensor) -> Tensor:
 def _eigenvalues(size: int, like: Tensor) -> Tensor:
     """(size,): of -∂², differences with free ends."""
     at = torch.arange(size, device=like.device, dtype=like.dtype)
-    return 2 - 2 * torch.cos(at * (math.pi / size))
+    return 2 - 2 * torch.cos(math.pi * at / (at[-1] + 1))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ class Regularization(nn.Module):
 
     def _brightness(self, first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
         error = (first - warp(second, flow * level_scale(self.level))).square().sum(1, keepdim=True)
-        return torch.sqrt(error + 1e-12)
+        return torch.sqrt(error.clamp_min(1e-12))
 
     def _smooth(self, brightness: Tensor, centred: Tensor, features: Tensor, flow: Tensor) -> Tensor:
         inside = torch.cat((brightness, centred, self.reduce(features)), dim=1)

@@ -1,0 +1,374 @@
+"""Why the refinement is as it is: its solver against a direct one, and its terms one by one.
+
+    python benchmarks/refinement.py [--rf ../shared/rf] [--weights FILE] [--parts solver,terms]
+
+solver: the least-squares problems that the refinement meets on a pair are solved directly in float64 (sparse LU),
+and conjugate gradients from the same start are held against that, step by step, with three preconditioners:
+the diagonal, every line for itself exactly (a banded solve along depth), and cosine transforms, which is what
+`usert.network.smoothing` does in float32.
+
+terms: the refinement with one thing changed, on simulated pairs with truth and, with --rf, on the Alpinion pairs;
+among the changes the first derivatives with their mean subtracted (Eq. 5 of the paper, and GLUE).
+
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sparse
+import scipy.sparse.linalg as solvers
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+from rf_pairs import BORDER, Image, Pair, alpinion, simulated
+from torch import Tensor
+
+from usert.bundle import Bundle, default_bundle_path
+from usert.errors import OptionError, UsertError
+from usert.network import phase, refine
+from usert.network.channels import Channels
+from usert.network.liteflownet import MULTIPLE, LiteFlowNet
+from usert.network.phase import BLOCK, baseband, measure
+from usert.network.refine import Refinement, on_samples, strain_of
+from usert.network.smoothing import Smoothing
+from usert.network.weights import load_weights
+from usert.quality import cnr, nrmse, rmse, strain_ratio
+from usert.runtime.samples import to_int16
+from usert.strain import axial_strain
+
+STEPS = (1, 2, 4, 6, 8, 12, 16, 24)
+STRAINS = ("0.5 %", "1 %", "3 %")
+FIRST_ORDER = ((30.0, 10.0), (100.0, 30.0), (300.0, 100.0), (1000.0, 300.0))
+"""λ of ∂a/∂r and ∂a/∂c, in the unit of the others."""
+
+Field = NDArray[np.float64]
+
+
+class Frames:
+    """A pair as the network sees it, and the network's displacement."""
+
+    def __init__(self, pair: Pair, network: LiteFlowNet) -> None:
+        self.pair = pair
+        frames = torch.from_numpy(np.stack(to_int16(pair.pre, pair.post))).float()
+        self.rows, self.lines = frames.shape[1:]
+        frames = frames - frames.mean(dim=(1, 2), keepdim=True)
+        frames = functional.pad(frames, (0, -self.lines % MULTIPLE, 0, -self.rows % MULTIPLE))
+        with torch.inference_mode():
+            self.first, self.second = Channels()(frames[:1], frames[1:])
+            self.start: Tensor = network(self.first, self.second)
+
+    def figures(self, displacement: Tensor) -> dict[str, float]:
+        d: Image = displacement[0, :, : self.rows, : self.lines].numpy()
+        pair = self.pair
+        strain = axial_strain(d[0], pair.strain_window)
+        found: dict[str, float] = {}
+        if pair.truth is not None:
+            inside = (slice(BORDER[0], -BORDER[0]), slice(BORDER[1], -BORDER[1]))
+            true_strain = axial_strain(pair.truth[0], pair.strain_window)
+            found["axial RMSE"] = rmse(d[0][inside], pair.truth[0][inside])
+            found["strain NRMSE"] = nrmse(strain[inside], true_strain[inside])
+        if pair.target is not None and pair.background is not None:
+            found["CNR"] = cnr(strain, pair.target, pair.background)
+            found["SR"] = strain_ratio(strain, pair.target, pair.background)
+        return found
+
+
+# --- solver ---
+
+
+def solver_table(frames: Frames) -> list[dict[str, Any]]:
+    """Error of each preconditioner after each number of steps, for the problems of both rounds."""
+    caught: list[tuple[Tensor, ...]] = []
+    refinement = Refinement("full", steps=30)
+    refinement.smoothing.register_forward_pre_hook(lambda _, arguments: caught.append(arguments))
+    with torch.inference_mode():
+        refinement(frames.first, frames.second, frames.start)
+    rows = []
+    for turn, problem in enumerate(caught, 1):
+        for component, name in enumerate(("axial", "lateral")):
+            measured, weight, penalty, start = (part[component : component + 1] for part in problem)
+            matrix = _matrix(weight, penalty)
+            right = (weight * measured).double().numpy().ravel()
+            exact = solve_directly(matrix, right)
+            begin = start.double().numpy().ravel()
+            errors = {
+                "diagonal": _errors(matrix, right, begin, exact, _diagonal(matrix)),
+                "lines": _errors(matrix, right, begin, exact, _lines(matrix, weight.shape[2:])),
+                "cosines (ours, float32)": [
+                    _off(Smoothing(k)(measured, weight, penalty, start).double().numpy().ravel(), exact)
+                    for k in STEPS
+                ],
+            }
+            for preconditioner, values in errors.items():
+                row = {
+                    "pair": frames.pair.name,
+                    "round": turn,
+                    "component": name,
+                    "preconditioner": preconditioner,
+                }
+                rows.append(
+                    row | {"start": _off(begin, exact)} | dict(zip(map(str, STEPS), values, strict=True))
+                )
+    return rows
+
+
+def solve_directly(matrix: Any, right: Field) -> Field:
+    """Sparse LU in the order that suits a symmetric matrix."""
+    factor = solvers.splu(
+        matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
+    solution: Field = factor.solve(right)
+    return solution
+
+
+def _matrix(weight: Tensor, penalty: Tensor) -> Any:
+    """W + Dᵀ λ D of a field (K, M), written with sparse differences; (K · M) square."""
+    rows, lines = weight.shape[2:]
+    along, across = _second(rows), _second(lines)
+    first_r, first_c = _first(rows), _first(lines)
+    operators = (
+        sparse.kron(along, sparse.eye(lines)),
+        sparse.kron(first_r, first_c),
+        sparse.kron(sparse.eye(rows), across),
+    )
+    strengths = penalty[0].double().numpy()
+    inside = (strengths[0, 1:-1], strengths[1, :-1, :-1], strengths[2, :, 1:-1])
+    matrix = sparse.diags(weight.double().numpy().ravel())
+    for operator, strength in zip(operators, inside, strict=True):
+        matrix = matrix + operator.T @ sparse.diags(strength.ravel()) @ operator
+    return matrix.tocsr()
+
+
+def _first(count: int) -> Any:
+    return sparse.diags([-np.ones(count - 1), np.ones(count - 1)], [0, 1], shape=(count - 1, count))
+
+
+def _second(count: int) -> Any:
+    return _first(count - 1) @ _first(count)
+
+
+def _off(solution: Field, exact: Field) -> float:
+    return float(np.sqrt(np.mean((solution - exact) ** 2)))
+
+
+def _diagonal(matrix: Any) -> Callable[[Field], Field]:
+    inverse = 1 / matrix.diagonal()
+    return lambda residual: inverse * residual
+
+
+def _lines(matrix: Any, shape: Any) -> Callable[[Field], Field]:
+    """Exact along depth: the part of the matrix within each line, five diagonals once lines come first."""
+    rows, lines = shape
+    order = np.arange(rows * lines).reshape(rows, lines).T.ravel()
+    sorted_matrix = matrix[order][:, order]
+    band = np.zeros((3, rows * lines))
+    for above in range(3):
+        diagonal = sorted_matrix.diagonal(above)
+        band[2 - above, above:] = diagonal
+    factor = scipy.linalg.cholesky_banded(band)
+
+    def solve(residual: Field) -> Field:
+        answer = np.empty_like(residual)
+        answer[order] = scipy.linalg.cho_solve_banded((factor, False), residual[order])
+        return answer
+
+    return solve
+
+
+def _errors(
+    matrix: Any, right: Field, start: Field, exact: Field, precondition: Callable[[Field], Field]
+) -> list[float]:
+    """Root mean square error after each of `STEPS` steps of conjugate gradients."""
+    field, residual = start.copy(), right - matrix @ start
+    better = precondition(residual)
+    direction, size = better.copy(), residual @ better
+    errors = []
+    for step in range(1, STEPS[-1] + 1):
+        ahead = matrix @ direction
+        length = size / (direction @ ahead)
+        field += length * direction
+        residual = residual - length * ahead
+        better = precondition(residual)
+        before, size = size, residual @ better
+        direction = better + size / before * direction
+        if step in STEPS:
+            errors.append(_off(field, exact))
+    return errors
+
+
+# --- terms ---
+
+
+def variants() -> dict[str, Callable[[Frames], Tensor]]:
+    """What is tried, by name: each gives a displacement (1, 2, N, M)."""
+
+    def alone(frames: Frames) -> Tensor:
+        return frames.start
+
+    def refined(**settings: Any) -> Callable[[Frames], Tensor]:
+        kind = settings.pop("kind", "full")
+        made = {name: settings.pop(name) for name in ("rounds", "steps") if name in settings}
+
+        def run(frames: Frames) -> Tensor:
+            with changed(settings):
+                result: Tensor = Refinement(kind, **made)(frames.first, frames.second, frames.start)
+            return result
+
+        return run
+
+    a, b, c = refine.AXIAL
+    tried: dict[str, Callable[[Frames], Tensor]] = {
+        "network alone": alone,
+        "cheap": refined(kind="cheap"),
+        "full": refined(),
+        "one round": refined(rounds=1),
+        "three rounds": refined(rounds=3),
+        "no borders": refined(BORDER=1e6),
+        "borders half as large": refined(BORDER=refine.BORDER / 2),
+        "borders twice as large": refined(BORDER=2 * refine.BORDER),
+        "all λ halved": refined(AXIAL=(a / 2, b / 2, c / 2)),
+        "all λ doubled": refined(AXIAL=(2 * a, 2 * b, 2 * c)),
+        "no mixed difference": refined(AXIAL=(a, 1e-3, c)),
+        "no difference across": refined(AXIAL=(a, b, 1e-3)),
+        "λ the same at any strain": refined(FALL=0.0),
+        "phase of 3 x 3 points": refined(WINDOW=(3, 3)),
+        "phase of 9 x 5 points": refined(WINDOW=(9, 5)),
+        "equal weights": refined(SMALL_NOISE=1e3),
+        "lateral as the network has it": refined(FURTHEST_LATERAL=0.0),
+    }
+    for along, across in FIRST_ORDER:
+        tried[f"first derivatives, {along:g} and {across:g}"] = lambda frames, w=(along, across): (  # type: ignore[misc]
+            first_order(frames, *w)
+        )
+    return tried
+
+
+@contextmanager
+def changed(settings: dict[str, Any]) -> Iterator[None]:
+    """Constants of the refinement's modules, changed for a while."""
+    homes = {name: refine if hasattr(refine, name) else phase for name in settings}
+    before = {name: getattr(home, name) for name, home in homes.items()}
+    try:
+        for name, value in settings.items():
+            setattr(homes[name], name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(homes[name], name, value)
+
+
+def first_order(frames: Frames, along: float, across: float) -> Tensor:
+    """Two rounds of axial displacement with λ (∂a/∂r - mean)² and λ (∂a/∂c)², solved directly."""
+    signals, displacement = baseband(frames.first, frames.second), frames.start
+    for _ in range(refine.ROUNDS):
+        measurement = measure(signals, displacement)
+        measured, weight = (part[0, 0].double().numpy() for part in measurement)
+        fall = float(strain_of(measurement) / 0.01) ** -refine.FALL
+        rows, lines = measured.shape
+        depth = sparse.kron(_first(rows), sparse.eye(lines))
+        width = sparse.kron(sparse.eye(rows), _first(lines))
+        kept = slice(None, frames.rows // BLOCK)
+        mean = np.average(np.diff(measured[kept], axis=0), weights=weight[kept][1:])
+        matrix = (
+            sparse.diags(weight.ravel()) + fall * along * depth.T @ depth + fall * across * width.T @ width
+        )
+        right = weight.ravel() * measured.ravel() + fall * along * depth.T @ np.full(depth.shape[0], mean)
+        solved = solve_directly(matrix, right)
+        axial = on_samples(torch.from_numpy(solved.reshape(1, 1, rows, lines)).float())
+        displacement = torch.cat((axial, displacement[:, 1:]), dim=1)
+    return displacement
+
+
+def terms_table(sets: dict[str, list[Frames]]) -> list[dict[str, Any]]:
+    """A row a variant: figures of each set of pairs, averaged, and the time of the largest frames."""
+    rows = []
+    for name, run in variants().items():
+        row: dict[str, Any] = {"variant": name}
+        for label, members in sets.items():
+            found = []
+            for frames in members:
+                begin = time.perf_counter()
+                with torch.inference_mode():
+                    displacement = run(frames)
+                took = time.perf_counter() - begin
+                found.append(frames.figures(displacement))
+            for key in found[0]:
+                row[f"{label} {key}"] = float(np.mean([figures[key] for figures in found]))
+        row["ms"] = 1e3 * took
+        print(row, file=sys.stderr, flush=True)
+        rows.append(row)
+    return rows
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+
+    def cell(value: Any) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join(
+        lines + ["| " + " | ".join(cell(row.get(c, "")) for c in columns) + " |" for row in rows]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rf", type=Path, help="folder of RF frames; without it only simulated pairs")
+    parser.add_argument(
+        "--weights", type=Path, help="weights of the network; the default bundle's if not given"
+    )
+    parser.add_argument("--parts", default="solver,terms", help="of solver, terms")
+    parser.add_argument("--seeds", type=int, default=2, help="simulated pairs of each strain")
+    options = parser.parse_args()
+    parts = options.parts.split(",")
+    if not set(parts) <= {"solver", "terms"}:
+        sys.exit(f"refinement: parts: got {options.parts!r}, expected solver, terms or both")
+    try:
+        tables = run(options, parts)
+    except UsertError as error:
+        sys.exit(f"refinement: {error}")
+    for title, rows in tables.items():
+        print(f"### {title}\n\n{markdown(rows)}\n")
+    print(json.dumps({"benchmark": "refinement", "machine": platform.processor(), "tables": tables}))
+
+
+def run(options: argparse.Namespace, parts: list[str]) -> dict[str, list[dict[str, Any]]]:
+    if options.seeds < 1:
+        raise OptionError(f"seeds: got {options.seeds}, expected at least 1")
+    weights = options.weights
+    if weights is None:
+        bundle = Bundle.load(default_bundle_path())
+        weights = bundle.folder / bundle.manifest.weights.file
+    network = load_weights(weights)
+    sets: dict[str, list[Frames]] = {}
+    for pair in simulated(options.seeds):
+        if pair.name in STRAINS:
+            sets.setdefault(pair.name, []).append(Frames(pair, network))
+    if options.rf is not None:
+        sets |= {pair.name: [Frames(pair, network)] for pair in alpinion(options.rf)}
+    tables = {}
+    if "solver" in parts:
+        chosen = [sets["1 %"][0], *(members[0] for name, members in sets.items() if "→" in name)]
+        tables["Error against a direct solve (samples or lines) after each number of steps"] = [
+            row for frames in chosen for row in solver_table(frames)
+        ]
+    if "terms" in parts:
+        tables["The refinement with one thing changed"] = terms_table(sets)
+    return tables
+
+
+if __name__ == "__main__":
+    main()
