@@ -40,7 +40,7 @@ from usert.errors import OptionError, UsertError
 from usert.network import phase, refine
 from usert.network.channels import Channels
 from usert.network.liteflownet import MULTIPLE, LiteFlowNet
-from usert.network.phase import BLOCK, baseband, measure
+from usert.network.phase import BLOCK, Measurement, Signals, baseband, measure
 from usert.network.refine import Refinement, on_samples, strain_of
 from usert.network.smoothing import Smoothing
 from usert.network.weights import load_weights
@@ -245,7 +245,7 @@ def variants() -> dict[str, Callable[[Frames], Tensor]]:
         "λ the same at any strain": refined(FALL=0.0),
         "phase of 3 x 3 points": refined(WINDOW=(3, 3)),
         "phase of 9 x 5 points": refined(WINDOW=(9, 5)),
-        "equal weights": refined(SMALL_NOISE=1e3),
+        "equal weights": refined(measure=equally_weighted),
         "lateral as the network has it": refined(FURTHEST_LATERAL=0.0),
     }
     for along, across in FIRST_ORDER:
@@ -267,6 +267,13 @@ def changed(settings: dict[str, Any]) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(homes[name], name, value)
+
+
+def equally_weighted(signals: Signals, displacement: Tensor) -> Measurement:
+    """A measurement whose points all weigh what they weigh on average."""
+    measurement = measure(signals, displacement)
+    mean = measurement.weight.mean(dim=(2, 3), keepdim=True)
+    return Measurement(measurement.displacement, mean.expand_as(measurement.weight).contiguous())
 
 
 def first_order(frames: Frames, along: float, across: float) -> Tensor:

@@ -27,6 +27,8 @@ WEIGHTS = "weights.safetensors"
 MODEL_CARD = "MODEL_CARD.md"
 STRAIN_WINDOW = 97
 """Samples of the least-squares fit: 1.87 mm at 40 MHz, with which 0.2 % of strain still shows a lesion."""
+ENOUGH = 3
+"""Finest level of the network that full refinement needs."""
 TRAINED_FOR = TrainedFor(centre_cycles_per_sample=(0.11, 0.25), strain_percent=(0.03, 3.0))
 """The ranges of `train/pairs.py` that our recipes draw from."""
 
@@ -45,8 +47,9 @@ def export_bundle(
 ) -> Bundle:
     """Make the bundle `folder` from a weights file: one graph for any shape, and one for each of `shapes` (N, M).
 
-    `finest` stops the network at a coarser level (3: quarter resolution, about three times faster); `strain_window`
-    is in samples, odd; `refinement` is what comes after the network (`usert.network.refine`). Errors:
+    `refinement` is what comes after the network (`usert.network.refine`). `finest` is the level that the network
+    stops at, about three times faster each; by default 3 before full refinement, which makes up for the rest
+    (`benchmarks/RESULTS.md`), else the finest that the weights have. `strain_window` is in samples, odd. Errors:
     `WeightsError`, `BundleError`, `OptionError` for a shape shorter than the window.
     """
     for rows, lines in shapes:
@@ -55,6 +58,8 @@ def export_bundle(
                 f"--shape: got {rows}x{lines}, expected at least {strain_window} samples along depth: "
                 "the strain window"
             )
+    if finest is None and refinement == "full":
+        finest = max(ENOUGH, read_info(weights).finest if weights.suffix == OURS else ENOUGH)
     if weights.suffix == OURS:
         network, recipe = load_weights(weights, finest=finest), read_info(weights).recipe
     else:

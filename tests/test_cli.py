@@ -54,6 +54,10 @@ def test_version() -> None:
         (("info", "absent.h5"), "absent.h5"),
         (("export", "--weights", "absent", "--out", "b", "--no-any-shape", "--shape", "128x64"), "absent"),
         (("export", "--weights", "absent", "--out", "b", "--shape", "sixty"), "'sixty'"),
+        (
+            ("export", "--weights", "absent", "--out", "b", "--refinement", "much"),
+            "--refinement: got 'much', expected off, cheap, full",
+        ),
         (("replay", "absent.h5", "--publish", "tcp://127.0.0.1:0"), "absent.h5"),
         (("pretrain", "--recipe", "absent.toml", "--out", "run"), "absent.toml"),
     ],

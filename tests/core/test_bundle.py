@@ -102,6 +102,7 @@ def test_card_says_what_a_person_asks(folder: Path) -> None:
         (lambda t: t.update(format=2), "format: got 2, expected 1; another version of usert"),
         (lambda t: t.pop("format"), "format: got None, expected 1"),
         (lambda t: t.update(format=True), "format: got True, expected 1"),
+        (lambda t: t.update(refinement="more"), "refinement: got 'more', expected off, cheap, full"),
         (lambda t: t.update(engine="x"), "unknown key engine, expected format, "),
         (lambda t: t["network"].update(depth=3), "unknown key network.depth, expected name, "),
         (lambda t: t["graphs"][1].update(lines=3), r"unknown key graphs\[1\].lines"),

@@ -146,6 +146,23 @@ def test_a_finer_level_than_the_weights_have_is_refused(weights: Path, tmp_path:
         export_bundle(weights, tmp_path / "bundle", shapes=[(128, 64)], any_shape=False, finest=2)
 
 
+def test_full_refinement_needs_no_finer_level_than_3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By default; a level that is asked for is kept."""
+    default = Bundle.load(default_bundle_path())
+    weights = default.folder / default.manifest.weights.file
+    asked = []
+
+    def stop(graph: StrainGraph, *_: object) -> None:
+        asked.append(graph.network.finest)
+        raise BundleError("far enough")
+
+    monkeypatch.setattr(exporter, "write_onnx", stop)
+    for kind, finest in (("full", None), ("full", 2), ("cheap", None), ("off", None)):
+        with pytest.raises(BundleError, match="far enough"):
+            export_bundle(weights, tmp_path, finest=finest, refinement=as_kind(kind, "kind"))
+    assert asked == [3, 2, 2, 2]
+
+
 def test_published_weights_from_the_users_own_file(tmp_path: Path) -> None:
     state = {key: 0.02 * value for key, value in published("net").items()}
     torch.save(state, tmp_path / "network.pytorch")

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from usert.network.liteflownet import LiteFlowNet
-from usert.train.acceptance import Figures, estimate, judge, local_snre, median
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.train.acceptance import Figures, estimate, figures, judge, local_snre, median
 from usert.train.finetune_recipe import AcceptanceConfig
 
 GOOD = Figures(ncc=0.95, snre=5.0, consistency=0.1, rmse=0.05)
@@ -77,3 +78,16 @@ def test_an_estimate_has_the_shape_of_its_frames(shape: tuple[int, int]) -> None
     with torch.no_grad():  # the other way round is the other estimate
         back, _ = estimate(network, *frames[::-1])
     assert not np.array_equal(displacement, back)
+
+
+def test_networks_may_be_compared_as_an_export_with_refinement_would_have_them() -> None:
+    """From the same rough start, here no displacement at all, refinement finds a shift of half a sample."""
+    scanner = SimulatedScanner(ScannerConfig(shape=(128, 64), peak_strain=0.01), seed=2)
+    first, second, truth = scanner.frame(0).samples, scanner.frame(6).samples, scanner.truth(0, 6)
+    network = LiteFlowNet(finest=4)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    alone = figures(network, first, second, truth)
+    refined = figures(network, first, second, truth, refinement="full")
+    assert alone.rmse > 0.02
+    assert refined.rmse < 0.5 * alone.rmse

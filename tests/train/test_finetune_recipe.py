@@ -41,6 +41,10 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
         ("epochs = 0", "epochs: got 0, expected 1 or more"),
         ("learning_rate = 2.0", "learning_rate: got 2.0, expected above 0, below 1"),
         ("held_out = 1.0", "held_out: got 1.0, expected above 0, below 1"),
+        (
+            '[acceptance]\nrefinement = "much"',
+            "acceptance.refinement: got 'much', expected off, cheap, full",
+        ),
         ("[acceptance]\nncc = -1.0", "acceptance.ncc: got -1.0, expected 0 or more"),
     ],
 )

@@ -23,7 +23,10 @@ def export(
         True, help="Also make the graph that takes frames of any shape (some minutes)."
     ),
     finest_level: int | None = typer.Option(
-        None, metavar="2|3|4", help="Stop the network at this level: each level is about three times faster."
+        None,
+        metavar="2|3|4",
+        help="Stop the network at this level, each about three times faster; default: 3 before full "
+        "refinement, which makes up for the rest, else the finest there is.",
     ),
     strain_window: int = typer.Option(
         97, metavar="SAMPLES", help="Length of the strain's least-squares window, odd."
