@@ -102,7 +102,6 @@ class Smoothing(nn.Module):
 
     def _preconditioner(self, weight: Tensor, penalty: Tensor) -> _Inverse:
         rows, lines = weight.shape[2:]
-        down, over = _cosines(rows, weight), _cosines(lines, weight)
         mean = penalty.mean(dim=(2, 3), keepdim=True)
         depth = _eigenvalues(rows, weight)[:, None]
         width = _eigenvalues(lines, weight)[None, :]
@@ -112,27 +111,36 @@ class Smoothing(nn.Module):
             + mean[:, 1:2] * depth * width
             + mean[:, 2:3] * width.square()
         )
-        return _Inverse(down, over, values)
+        return _Inverse(values)
 
 
 class _Inverse:
-    """The inverse of a matrix that cosine transforms along both directions make diagonal."""
+    """The inverse of a matrix that cosine transforms along both directions make diagonal.
 
-    def __init__(self, down: Tensor, over: Tensor, values: Tensor) -> None:
-        self._down, self._over, self._values = down, over, values
+    Each transform is built as it is used, its transpose too: OpenVINO (2026.4) goes wrong on a constant that one
+    product takes as it is and another transposed.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        rows, lines = values.shape[2:]
+        self._values = values
+        (self._down, self._up), (self._back, self._over) = _cosines(rows, values), _cosines(lines, values)
 
     def __call__(self, field: Tensor) -> Tensor:
-        spectrum = self._down @ field @ self._over.T / self._values
-        return self._down.T @ spectrum @ self._over
+        spectrum = self._down @ field @ self._over / self._values
+        return self._up @ spectrum @ self._back
 
 
-def _cosines(size: int, like: Tensor) -> Tensor:
-    """(size, size): the orthonormal cosine transform (DCT-II), a row for each frequency."""
+def _cosines(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The orthonormal cosine transform (DCT-II), a row for each frequency, and its transpose; (size, size)."""
     at = torch.arange(size, device=like.device, dtype=like.dtype)
     count = at[-1] + 1  # a tensor: dividing by a free size breaks the export of a graph of any shape
-    rows = torch.cos(at[:, None] * (2 * at[None, :] + 1) * (math.pi / 2) / count) * torch.sqrt(2 / count)
-    first = torch.where(at[:, None] == 0, math.sqrt(0.5), 1.0)
-    return rows * first
+
+    def of(frequency: Tensor, place: Tensor) -> Tensor:
+        wave = torch.cos(frequency * (2 * place + 1) * (math.pi / 2) / count) * torch.sqrt(2 / count)
+        return wave * torch.where(frequency == 0, math.sqrt(0.5), 1.0)
+
+    return of(at[:, None], at[None, :]), of(at[None, :], at[:, None])
 
 
 def _eigenvalues(size: int, like: Tensor) -> Tensor:
