@@ -1,14 +1,11 @@
-"""Why the refinement is as it is: its solver against a direct one, and its terms one by one.
+"""Why the refinement is as it is: its terms one by one, and its time.
 
-    python benchmarks/refinement.py [--rf ../shared/rf] [--weights FILE] [--parts solver,terms]
-
-solver: the least-squares problems that the refinement meets on a pair are solved directly in float64 (sparse LU),
-and conjugate gradients from the same start are held against that, step by step, with three preconditioners:
-the diagonal, every line for itself exactly (a banded solve along depth), and cosine transforms, which is what
-`usert.network.smoothing` does in float32.
+    python benchmarks/refinement.py [--rf ../shared/rf] [--weights FILE] [--parts terms,time]
 
 terms: the refinement with one thing changed, on simulated pairs with truth and, with --rf, on the Alpinion pairs;
 among the changes the first derivatives with their mean subtracted (Eq. 5 of the paper, and GLUE).
+
+time: the exported graph of each kind and finest level, run by ONNX Runtime in turns, on one thread.
 
 The last line is one JSON object.
 """
@@ -18,7 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.linalg
+import onnxruntime
 import scipy.sparse as sparse
 import scipy.sparse.linalg as solvers
 import torch
@@ -37,21 +36,32 @@ from torch import Tensor
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError, UsertError
+from usert.export.graph import StrainGraph
+from usert.export.onnx_graph import INPUTS, write_onnx
 from usert.network import phase, refine
 from usert.network.channels import Channels
 from usert.network.liteflownet import MULTIPLE, LiteFlowNet
 from usert.network.phase import BLOCK, Measurement, Signals, baseband, measure
-from usert.network.refine import Refinement, on_samples, strain_of
-from usert.network.smoothing import Smoothing
+from usert.network.refine import Refinement, RefinementKind, on_samples, strain_of
 from usert.network.weights import load_weights
 from usert.quality import cnr, nrmse, rmse, strain_ratio
 from usert.runtime.samples import to_int16
 from usert.strain import axial_strain
 
-STEPS = (1, 2, 4, 6, 8, 12, 16, 24)
 STRAINS = ("0.5 %", "1 %", "3 %")
 FIRST_ORDER = ((30.0, 10.0), (100.0, 30.0), (300.0, 100.0), (1000.0, 300.0))
 """λ of ∂a/∂r and ∂a/∂c, in the unit of the others."""
+
+GRAPHS: tuple[tuple[RefinementKind, int], ...] = (
+    ("off", 2),
+    ("cheap", 2),
+    ("full", 2),
+    ("off", 3),
+    ("full", 3),
+    ("full", 4),
+)
+SHAPE = (512, 128)
+TIME = "Exported graphs, ONNX Runtime, one thread"
 
 Field = NDArray[np.float64]
 
@@ -85,45 +95,6 @@ class Frames:
         return found
 
 
-# --- solver ---
-
-
-def solver_table(frames: Frames) -> list[dict[str, Any]]:
-    """Error of each preconditioner after each number of steps, for the problems of both rounds."""
-    caught: list[tuple[Tensor, ...]] = []
-    refinement = Refinement("full", steps=30)
-    refinement.smoothing.register_forward_pre_hook(lambda _, arguments: caught.append(arguments))
-    with torch.inference_mode():
-        refinement(frames.first, frames.second, frames.start)
-    rows = []
-    for turn, problem in enumerate(caught, 1):
-        for component, name in enumerate(("axial", "lateral")):
-            measured, weight, penalty, start = (part[component : component + 1] for part in problem)
-            matrix = _matrix(weight, penalty)
-            right = (weight * measured).double().numpy().ravel()
-            exact = solve_directly(matrix, right)
-            begin = start.double().numpy().ravel()
-            errors = {
-                "diagonal": _errors(matrix, right, begin, exact, _diagonal(matrix)),
-                "lines": _errors(matrix, right, begin, exact, _lines(matrix, weight.shape[2:])),
-                "cosines (ours, float32)": [
-                    _off(Smoothing(k)(measured, weight, penalty, start).double().numpy().ravel(), exact)
-                    for k in STEPS
-                ],
-            }
-            for preconditioner, values in errors.items():
-                row = {
-                    "pair": frames.pair.name,
-                    "round": turn,
-                    "component": name,
-                    "preconditioner": preconditioner,
-                }
-                rows.append(
-                    row | {"start": _off(begin, exact)} | dict(zip(map(str, STEPS), values, strict=True))
-                )
-    return rows
-
-
 def solve_directly(matrix: Any, right: Field) -> Field:
     """Sparse LU in the order that suits a symmetric matrix."""
     factor = solvers.splu(
@@ -133,79 +104,14 @@ def solve_directly(matrix: Any, right: Field) -> Field:
     return solution
 
 
-def _matrix(weight: Tensor, penalty: Tensor) -> Any:
-    """W + Dᵀ λ D of a field (K, M), written with sparse differences; (K · M) square."""
-    rows, lines = weight.shape[2:]
-    along, across = _second(rows), _second(lines)
-    first_r, first_c = _first(rows), _first(lines)
-    operators = (
-        sparse.kron(along, sparse.eye(lines)),
-        sparse.kron(first_r, first_c),
-        sparse.kron(sparse.eye(rows), across),
-    )
-    strengths = penalty[0].double().numpy()
-    inside = (strengths[0, 1:-1], strengths[1, :-1, :-1], strengths[2, :, 1:-1])
-    matrix = sparse.diags(weight.double().numpy().ravel())
-    for operator, strength in zip(operators, inside, strict=True):
-        matrix = matrix + operator.T @ sparse.diags(strength.ravel()) @ operator
-    return matrix.tocsr()
-
-
-def _first(count: int) -> Any:
+def first_differences(count: int) -> Any:
+    """(count - 1, count): each value minus the one before."""
     return sparse.diags([-np.ones(count - 1), np.ones(count - 1)], [0, 1], shape=(count - 1, count))
 
 
-def _second(count: int) -> Any:
-    return _first(count - 1) @ _first(count)
-
-
-def _off(solution: Field, exact: Field) -> float:
-    return float(np.sqrt(np.mean((solution - exact) ** 2)))
-
-
-def _diagonal(matrix: Any) -> Callable[[Field], Field]:
-    inverse = 1 / matrix.diagonal()
-    return lambda residual: inverse * residual
-
-
-def _lines(matrix: Any, shape: Any) -> Callable[[Field], Field]:
-    """Exact along depth: the part of the matrix within each line, five diagonals once lines come first."""
-    rows, lines = shape
-    order = np.arange(rows * lines).reshape(rows, lines).T.ravel()
-    sorted_matrix = matrix[order][:, order]
-    band = np.zeros((3, rows * lines))
-    for above in range(3):
-        diagonal = sorted_matrix.diagonal(above)
-        band[2 - above, above:] = diagonal
-    factor = scipy.linalg.cholesky_banded(band)
-
-    def solve(residual: Field) -> Field:
-        answer = np.empty_like(residual)
-        answer[order] = scipy.linalg.cho_solve_banded((factor, False), residual[order])
-        return answer
-
-    return solve
-
-
-def _errors(
-    matrix: Any, right: Field, start: Field, exact: Field, precondition: Callable[[Field], Field]
-) -> list[float]:
-    """Root mean square error after each of `STEPS` steps of conjugate gradients."""
-    field, residual = start.copy(), right - matrix @ start
-    better = precondition(residual)
-    direction, size = better.copy(), residual @ better
-    errors = []
-    for step in range(1, STEPS[-1] + 1):
-        ahead = matrix @ direction
-        length = size / (direction @ ahead)
-        field += length * direction
-        residual = residual - length * ahead
-        better = precondition(residual)
-        before, size = size, residual @ better
-        direction = better + size / before * direction
-        if step in STEPS:
-            errors.append(_off(field, exact))
-    return errors
+def second_differences(count: int) -> Any:
+    """(count - 2, count)."""
+    return first_differences(count - 1) @ first_differences(count)
 
 
 # --- terms ---
@@ -284,8 +190,8 @@ def first_order(frames: Frames, along: float, across: float) -> Tensor:
         measured, weight = (part[0, 0].double().numpy() for part in measurement)
         fall = float(strain_of(measurement) / 0.01) ** -refine.FALL
         rows, lines = measured.shape
-        depth = sparse.kron(_first(rows), sparse.eye(lines))
-        width = sparse.kron(sparse.eye(rows), _first(lines))
+        depth = sparse.kron(first_differences(rows), sparse.eye(lines))
+        width = sparse.kron(sparse.eye(rows), first_differences(lines))
         kept = slice(None, frames.rows // BLOCK)
         mean = np.average(np.diff(measured[kept], axis=0), weights=weight[kept][1:])
         matrix = (
@@ -319,6 +225,38 @@ def terms_table(sets: dict[str, list[Frames]]) -> list[dict[str, Any]]:
     return rows
 
 
+# --- time ---
+
+
+def time_table(weights: Path, shape: tuple[int, int], rounds: int = 9) -> list[dict[str, Any]]:
+    """Median milliseconds of each graph on one thread, all in one loop, and the ratio to the first."""
+    rng = np.random.default_rng(0)
+    pair = dict(zip(INPUTS, rng.integers(-3000, 3000, (2, *shape)).astype(np.int16), strict=True))
+    sessions, times = {}, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(shutil.copy(weights, scratch))
+        for kind, level in GRAPHS:
+            graph = StrainGraph(load_weights(copy, finest=level), strain_window=97, refinement=kind)
+            path = Path(scratch) / f"{kind}_{level}.onnx"
+            write_onnx(graph, shape, path, copy)
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            sessions[kind, level] = onnxruntime.InferenceSession(path, options)
+            times[kind, level] = [0.0] * rounds
+        for turn in range(rounds):
+            for key, session in sessions.items():
+                begin = time.perf_counter()
+                session.run(None, pair)
+                times[key][turn] = 1e3 * (time.perf_counter() - begin)
+    medians = {key: float(np.median(values[2:])) for key, values in times.items()}
+    first = medians[GRAPHS[0]]
+    return [
+        {"refinement": kind, "finest level": level, "shape": f"{shape[0]}x{shape[1]}"}
+        | {"ms": medians[kind, level], "ratio": medians[kind, level] / first}
+        for kind, level in GRAPHS
+    ]
+
+
 def markdown(rows: list[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
 
@@ -337,12 +275,12 @@ def main() -> None:
     parser.add_argument(
         "--weights", type=Path, help="weights of the network; the default bundle's if not given"
     )
-    parser.add_argument("--parts", default="solver,terms", help="of solver, terms")
+    parser.add_argument("--parts", default="terms,time", help="of terms, time")
     parser.add_argument("--seeds", type=int, default=2, help="simulated pairs of each strain")
     options = parser.parse_args()
     parts = options.parts.split(",")
-    if not set(parts) <= {"solver", "terms"}:
-        sys.exit(f"refinement: parts: got {options.parts!r}, expected solver, terms or both")
+    if not set(parts) <= {"terms", "time"}:
+        sys.exit(f"refinement: parts: got {options.parts!r}, expected terms, time or both")
     try:
         tables = run(options, parts)
     except UsertError as error:
@@ -355,26 +293,32 @@ def main() -> None:
 def run(options: argparse.Namespace, parts: list[str]) -> dict[str, list[dict[str, Any]]]:
     if options.seeds < 1:
         raise OptionError(f"seeds: got {options.seeds}, expected at least 1")
-    weights = options.weights
-    if weights is None:
-        bundle = Bundle.load(default_bundle_path())
-        weights = bundle.folder / bundle.manifest.weights.file
+    weights = options.weights or default_weights()
+    tables = {}
+    if "terms" in parts:
+        sets = sets_of_pairs(weights, options.rf, options.seeds)
+        tables["The refinement with one thing changed"] = terms_table(sets)
+    if "time" in parts:
+        tables[TIME] = time_table(weights, SHAPE)
+    return tables
+
+
+def default_weights() -> Path:
+    """Those of the default bundle."""
+    bundle = Bundle.load(default_bundle_path())
+    return bundle.folder / bundle.manifest.weights.file
+
+
+def sets_of_pairs(weights: Path, rf: Path | None, seeds: int) -> dict[str, list[Frames]]:
+    """Simulated pairs by their strain, and with `rf` the two Alpinion pairs, with the network's displacement."""
     network = load_weights(weights)
     sets: dict[str, list[Frames]] = {}
-    for pair in simulated(options.seeds):
+    for pair in simulated(seeds):
         if pair.name in STRAINS:
             sets.setdefault(pair.name, []).append(Frames(pair, network))
-    if options.rf is not None:
-        sets |= {pair.name: [Frames(pair, network)] for pair in alpinion(options.rf)}
-    tables = {}
-    if "solver" in parts:
-        chosen = [sets["1 %"][0], *(members[0] for name, members in sets.items() if "→" in name)]
-        tables["Error against a direct solve (samples or lines) after each number of steps"] = [
-            row for frames in chosen for row in solver_table(frames)
-        ]
-    if "terms" in parts:
-        tables["The refinement with one thing changed"] = terms_table(sets)
-    return tables
+    if rf is not None:
+        sets |= {pair.name: [Frames(pair, network)] for pair in alpinion(rf)}
+    return sets
 
 
 if __name__ == "__main__":
