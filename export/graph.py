@@ -23,8 +23,8 @@ from usert.strain import least_squares_taps
 
 QUALITY_WINDOW = (65, 5)
 """Rows and lines over which the correlation is formed."""
-QUIET = 1e-3
-"""Power, of an echo level of 1, of windows whose correlation is halved; far below it there is none."""
+QUIET = 1e-7
+"""Power, of a mean of 1, below which windows lose their correlation: 70 dB down."""
 
 
 class StrainGraph(nn.Module):
@@ -50,13 +50,18 @@ class StrainGraph(nn.Module):
         rows, lines = reference.shape
         frames = torch.stack((reference, current)).float()
         frames = frames - frames.mean(dim=(1, 2), keepdim=True)
-        frames = functional.pad(frames, (0, -lines % MULTIPLE, 0, -rows % MULTIPLE))
+        padding = (0, -lines % MULTIPLE, 0, -rows % MULTIPLE)
+        frames = functional.pad(frames, padding)
         first, second = self.channels(frames[0:1], frames[1:2])
         displacement = self.network(first, second)
         if self.refinement is not None:
             displacement = self.refinement(first, second, displacement)
         strain = self.strain(displacement[:, 0:1], rows)
-        quality = self.correlation(first[:, 0:1], warp(second[:, 0:1], displacement.flip(1)))
+        inside = functional.pad(torch.ones_like(reference, dtype=torch.float32), padding)[None, None]
+        # not the channels: their gain turns the constant of a masked corner into a ramp, which correlates
+        power = frames.square().mean(dim=(1, 2), keepdim=True).clamp_min(1e-30)
+        plain = (frames * torch.rsqrt(power))[:, None]
+        quality = self.correlation(plain[0:1], warp(plain[1:2], displacement.flip(1)), inside)
         return displacement[0, :, :rows, :lines], strain[0, 0, :, :lines], quality[0, 0, :rows, :lines]
 
 
@@ -77,11 +82,12 @@ class Strain(nn.Module):
 
 
 class LocalCorrelation(nn.Module):
-    """Normalised correlation in a window round each sample, clipped to 0 … 1; RF has no mean to subtract.
+    """Zero-mean normalised correlation in a window round each sample, clipped to 0 … 1.
 
-    Frames come at a level of about 1 (`Channels`); where nothing echoes, such as a masked corner, it is 0.
+    Frames have a mean power of 1. Where nothing echoes it is 0, in a masked corner too, which an offset of the frame
+    fills with a constant. Windows are cut at the border of `inside`.
 
-    Shapes: two (1, 1, N, M) → (1, 1, N, M).
+    Shapes: two (1, 1, N, M), N a multiple of 32, and 1 where they count, else 0 → (1, 1, N, M).
     """
 
     def __init__(self, window: tuple[int, int]) -> None:
@@ -89,8 +95,10 @@ class LocalCorrelation(nn.Module):
         self.rows = DepthFilter(np.ones(window[0]) / window[0])
         self.lines = nn.AvgPool2d((1, window[1]), 1, (0, window[1] // 2))
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        products = torch.cat((first * second, first * first, second * second), dim=1)
-        sums = self.lines(self.rows(products))
-        quality: Tensor = sums[:, 0:1] / torch.sqrt(sums[:, 1:2] * sums[:, 2:3] + QUIET**2)
+    def forward(self, first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
+        products = torch.cat((first * second, first * first, second * second, first, second), dim=1)
+        means = self.lines(self.rows(products * inside)) / self.lines(self.rows(inside)).clamp_min(1e-6)
+        a, b = means[:, 3:4], means[:, 4:5]
+        power = (means[:, 1:2] - a * a).clamp_min(0.0) * (means[:, 2:3] - b * b).clamp_min(0.0)
+        quality: Tensor = (means[:, 0:1] - a * b) / torch.sqrt(power.clamp_min(QUIET**2))
         return quality.clamp(0.0, 1.0)

@@ -21,21 +21,22 @@ def test_strain_is_that_of_the_core(rows: int) -> None:
     np.testing.assert_allclose(got, axial_strain(displacement[:rows], 65), atol=2e-6)
 
 
-def test_quality_is_the_correlation_of_the_core_for_signals_without_mean() -> None:
+def test_quality_is_the_correlation_of_the_core() -> None:
     rng = np.random.default_rng(1)
     first = rng.standard_normal((128, 24)).astype(np.float32)
     second = (first + 0.5 * rng.standard_normal((128, 24))).astype(np.float32)
     correlation = LocalCorrelation(QUALITY_WINDOW)
-    got = correlation(torch.from_numpy(first)[None, None], torch.from_numpy(second)[None, None])[0, 0].numpy()
-    expected = local_ncc(first, second, window=QUALITY_WINDOW)
-    np.testing.assert_allclose(got[40:-40, 4:-4], expected[40:-40, 4:-4], atol=0.02)
+    a, b = (torch.from_numpy(frame)[None, None] for frame in (first, second))
+    got = correlation(a, b, torch.ones_like(a))[0, 0].numpy()
+    np.testing.assert_allclose(got, local_ncc(first, second, window=QUALITY_WINDOW), atol=1e-4)
 
 
 def test_identical_frames_have_quality_1_and_silence_0() -> None:
     correlation = LocalCorrelation(QUALITY_WINDOW)
     noise = torch.randn(1, 1, 96, 16)
-    torch.testing.assert_close(correlation(noise, noise), torch.ones_like(noise))
-    assert float(correlation(noise, torch.zeros_like(noise)).max()) == 0.0
+    everywhere = torch.ones_like(noise)
+    torch.testing.assert_close(correlation(noise, noise, everywhere), everywhere)
+    assert float(correlation(noise, torch.zeros_like(noise), everywhere).max()) == 0.0
 
 
 @pytest.mark.parametrize("shape", [(96, 32), (77, 45)])
@@ -63,3 +64,15 @@ def test_frames_without_signal_give_finite_output_of_no_quality() -> None:
 def test_an_even_strain_window_is_refused() -> None:
     with pytest.raises(ValueError, match="got 64, expected an odd number"):
         StrainGraph(LiteFlowNet(finest=4), strain_window=64)
+
+
+def test_a_masked_corner_has_no_quality() -> None:
+    """A scanner fills what it does not show with zeros, and with a mean that is not zero they are an offset."""
+    rng = np.random.default_rng(4)
+    frame = (1000 * rng.standard_normal((192, 96)) + 20).astype(np.int16)
+    frame[96:, 48:] = 0
+    graph = StrainGraph(LiteFlowNet(finest=4), strain_window=33).eval()
+    with torch.inference_mode():
+        quality = graph(torch.from_numpy(frame), torch.from_numpy(frame))[2]
+    assert float(quality[170:, 60:].max()) < 0.1
+    assert float(quality[:60, :40].median()) > 0.5
