@@ -43,15 +43,16 @@ STEPS = (1, 2, 4, 6, 8, 12, 16, 24)
 
 def solver_table(frames: Frames) -> list[dict[str, Any]]:
     """Error of each preconditioner after each number of steps, for the problems of both rounds."""
-    caught: list[tuple[Tensor, ...]] = []
+    caught: list[Any] = []
     refinement = Refinement("full", steps=30)
     refinement.smoothing.register_forward_pre_hook(lambda _, arguments: caught.append(arguments))
     with torch.inference_mode():
         refinement(frames.first, frames.second, frames.start)
     rows = []
     for turn, problem in enumerate(caught, 1):
+        grid, *fields = problem
         for component, name in enumerate(("axial", "lateral")):
-            measured, weight, penalty, start = (part[component : component + 1] for part in problem)
+            measured, weight, penalty, start = (part[component : component + 1] for part in fields)
             matrix = _matrix(weight, penalty)
             right = (weight * measured).double().numpy().ravel()
             exact = solve_directly(matrix, right)
@@ -60,7 +61,7 @@ def solver_table(frames: Frames) -> list[dict[str, Any]]:
                 "diagonal": _errors(matrix, right, begin, exact, _diagonal(matrix)),
                 "lines": _errors(matrix, right, begin, exact, _lines(matrix, weight.shape[2:])),
                 "cosines (ours, float32)": [
-                    _off(Smoothing(k)(measured, weight, penalty, start).double().numpy().ravel(), exact)
+                    _off(Smoothing(k)(grid, measured, weight, penalty, start).double().numpy().ravel(), exact)
                     for k in STEPS
                 ],
             }

@@ -57,11 +57,12 @@ class StrainGraph(nn.Module):
         if self.refinement is not None:
             displacement = self.refinement(first, second, displacement)
         strain = self.strain(displacement[:, 0:1], rows)
-        inside = functional.pad(torch.ones_like(reference, dtype=torch.float32), padding)[None, None]
+        down = functional.pad(torch.ones_like(reference[:, :1], dtype=torch.float32), (0, 0, *padding[2:]))
+        over = functional.pad(torch.ones_like(reference[:1], dtype=torch.float32), padding[:2])
         # not the channels: their gain turns the constant of a masked corner into a ramp, which correlates
         power = frames.square().mean(dim=(1, 2), keepdim=True).clamp_min(1e-30)
         plain = (frames * torch.rsqrt(power))[:, None]
-        quality = self.correlation(plain[0:1], warp(plain[1:2], displacement.flip(1)), inside)
+        quality = self.correlation(plain[0:1], warp(plain[1:2], displacement.flip(1)), down, over)
         return displacement[0, :, :rows, :lines], strain[0, 0, :, :lines], quality[0, 0, :rows, :lines]
 
 
@@ -85,9 +86,10 @@ class LocalCorrelation(nn.Module):
     """Zero-mean normalised correlation in a window round each sample, clipped to 0 … 1.
 
     Frames have a mean power of 1. Where nothing echoes it is 0, in a masked corner too, which an offset of the frame
-    fills with a constant. Windows are cut at the border of `inside`.
+    fills with a constant. Windows are cut at the border of what counts.
 
-    Shapes: two (1, 1, N, M), N a multiple of 32, and 1 where they count, else 0 → (1, 1, N, M).
+    Shapes: two (1, 1, N, M), N a multiple of 32, then (N, 1) and (1, M), 1 for rows and lines that count, else 0
+    → (1, 1, N, M).
     """
 
     def __init__(self, window: tuple[int, int]) -> None:
@@ -95,9 +97,12 @@ class LocalCorrelation(nn.Module):
         self.rows = DepthFilter(np.ones(window[0]) / window[0])
         self.lines = nn.AvgPool2d((1, window[1]), 1, (0, window[1] // 2))
 
-    def forward(self, first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
+    def forward(self, first: Tensor, second: Tensor, down: Tensor, over: Tensor) -> Tensor:
         products = torch.cat((first * second, first * first, second * second, first, second), dim=1)
-        means = self.lines(self.rows(products * inside)) / self.lines(self.rows(inside)).clamp_min(1e-6)
+        sums = self.lines(self.rows(products * down * over))
+        means = (
+            sums / self.rows(down[None, None]).clamp_min(1e-6) / self.lines(over[None, None]).clamp_min(1e-6)
+        )
         a, b = means[:, 3:4], means[:, 4:5]
         power = (means[:, 1:2] - a * a).clamp_min(0.0) * (means[:, 2:3] - b * b).clamp_min(0.0)
         quality: Tensor = (means[:, 0:1] - a * b) / torch.sqrt(power.clamp_min(QUIET**2))

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from usert.bundle import Bundle, default_bundle_path
+from usert.errors import EngineError, MissingExtraError, OptionError, UsertError
 
 from ..engine import Engine
 
+if TYPE_CHECKING:
+    from .graph_engine import GraphEngine
 
-def open_engine(bundle: Bundle, *, threads: int | None = None) -> Engine:
-    """The best engine for `bundle` that this installation can run; the caller closes it.
+BEST = "best"
+ENGINES = ("onnxruntime-tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime")
+"""By the names that a person types, fastest first."""
+_ON_GPU = ("onnxruntime-tensorrt", "onnxruntime-cuda")
+_PROVIDERS = {
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime": "CPUExecutionProvider",
+}
 
-    Errors: `MissingExtraError` without onnxruntime, `EngineError` if it cannot run here.
+
+def open_engine(bundle: Bundle, *, engine: str = BEST, threads: int | None = None) -> Engine:
+    """`bundle` opened by the engine of that name, or by the first of `ENGINES` that really runs it here.
+
+    The caller closes it. Errors: `OptionError` for an unknown name, `MissingExtraError` where its library is not
+    installed, `EngineError` where it cannot run here; where none can, the error of the last.
     """
-    from .ort import OrtEngine
-
-    return OrtEngine(bundle, threads=threads)
+    if engine != BEST:
+        return _make(engine, bundle, threads)
+    refused: UsertError = EngineError("no engine")
+    for name in ENGINES:
+        try:
+            made = _make(name, bundle, threads)
+            if name in _ON_GPU:
+                made.open_one()  # what is listed may still not work
+        except (EngineError, MissingExtraError) as error:
+            refused = error
+            continue
+        return made
+    raise refused
 
 
 def open_classical(method: str) -> Engine:
@@ -26,3 +53,15 @@ def open_classical(method: str) -> Engine:
 
     manifest = Bundle.load(default_bundle_path(), verify=False).manifest
     return ClassicalEngine(method, strain_window_samples=manifest.strain_window_samples)
+
+
+def _make(name: str, bundle: Bundle, threads: int | None) -> GraphEngine:
+    if name == "openvino":
+        from .openvino import OpenVinoEngine
+
+        return OpenVinoEngine(bundle, threads=threads)
+    if name in _PROVIDERS:
+        from .ort import OrtEngine
+
+        return OrtEngine(bundle, threads=threads, provider=_PROVIDERS[name])
+    raise OptionError(f"engine: got {name!r}, expected {BEST}, {', '.join(sorted(ENGINES))}")

@@ -27,16 +27,16 @@ def test_quality_is_the_correlation_of_the_core() -> None:
     second = (first + 0.5 * rng.standard_normal((128, 24))).astype(np.float32)
     correlation = LocalCorrelation(QUALITY_WINDOW)
     a, b = (torch.from_numpy(frame)[None, None] for frame in (first, second))
-    got = correlation(a, b, torch.ones_like(a))[0, 0].numpy()
+    got = correlation(a, b, torch.ones(128, 1), torch.ones(1, 24))[0, 0].numpy()
     np.testing.assert_allclose(got, local_ncc(first, second, window=QUALITY_WINDOW), atol=1e-4)
 
 
 def test_identical_frames_have_quality_1_and_silence_0() -> None:
     correlation = LocalCorrelation(QUALITY_WINDOW)
     noise = torch.randn(1, 1, 96, 16)
-    everywhere = torch.ones_like(noise)
-    torch.testing.assert_close(correlation(noise, noise, everywhere), everywhere)
-    assert float(correlation(noise, torch.zeros_like(noise), everywhere).max()) == 0.0
+    everywhere = torch.ones(96, 1), torch.ones(1, 16)
+    torch.testing.assert_close(correlation(noise, noise, *everywhere), torch.ones_like(noise))
+    assert float(correlation(noise, torch.zeros_like(noise), *everywhere).max()) == 0.0
 
 
 @pytest.mark.parametrize("shape", [(96, 32), (77, 45)])

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from usert.network.smoothing import Roughness, Smoothing
+from usert.network.smoothing import Grid, Roughness, Smoothing
 
 K, M = 12, 9
 
@@ -61,8 +61,9 @@ def brute_force(measured: Tensor, weight: Tensor, earlier: Tensor | None) -> NDA
 
 def solved(measured: Tensor, weight: Tensor, *, earlier: Tensor | None = None, steps: int = 60) -> Tensor:
     smoothing = Smoothing(steps).double()
-    penalty = smoothing.penalty(ROUGH, measured, earlier)
-    answer: Tensor = smoothing(measured, weight, penalty, torch.zeros_like(measured))
+    grid = Grid(measured)
+    penalty = smoothing.penalty(grid, ROUGH, earlier)
+    answer: Tensor = smoothing(grid, measured, weight, penalty, torch.zeros_like(measured))
     return answer
 
 
@@ -103,7 +104,9 @@ def test_gradients_are_those_of_the_steps() -> None:
     weight = random(1, 1, 6, 5, seed=1).exp().detach().requires_grad_()
 
     def answer(m: Tensor, w: Tensor) -> Tensor:
-        solution: Tensor = smoothing(m, w, smoothing.penalty(ROUGH, m, m), torch.zeros_like(m))
+        grid = Grid(m)
+        penalty = smoothing.penalty(grid, ROUGH, m)
+        solution: Tensor = smoothing(grid, m, w, penalty, torch.zeros_like(m))
         return solution
 
     assert torch.autograd.gradcheck(answer, (measured, weight))

@@ -27,6 +27,9 @@ def run(
     strain_window_mm: float | None = typer.Option(
         None, metavar="X", help="Length of the strain's least-squares window, instead of the bundle's own."
     ),
+    engine: str = typer.Option(
+        "best", metavar="NAME", help="openvino, onnxruntime, onnxruntime-cuda, …; the best that works here."
+    ),
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of the engine; all cores by default."
     ),
@@ -55,7 +58,8 @@ def run(
     classical = method != "usert"
     if classical and method not in ESTIMATORS:
         raise OptionError(f"--method: got {method!r}, expected one of usert, {', '.join(ESTIMATORS)}")
-    for option, value in (("--bundle", bundle), ("--threads", threads)):
+    asked = None if engine == "best" else engine
+    for option, value in (("--bundle", bundle), ("--engine", asked), ("--threads", threads)):
         if classical and value is not None:
             raise OptionError(f"{option}: got {value} with --method {method}, which takes none: leave it out")
 
@@ -90,14 +94,16 @@ def run(
             with (
                 stop_on_signals(stop.set),
                 closing(
-                    open_classical(method) if loaded is None else open_engine(loaded, threads=threads)
-                ) as engine,
+                    open_classical(method)
+                    if loaded is None
+                    else open_engine(loaded, engine=engine, threads=threads)
+                ) as opened,
                 progress,
             ):
                 task = progress.add_task("strain", total=len(chosen))
                 reports = estimate_pairs(
                     source,
-                    engine,
+                    opened,
                     loaded,
                     out,
                     pairs=chosen,

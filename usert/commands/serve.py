@@ -20,6 +20,9 @@ def serve(
     ),
     bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
     lag: int = typer.Option(1, metavar="L", help="Frames between the two of a pair."),
+    engine: str = typer.Option(
+        "best", metavar="NAME", help="openvino, onnxruntime, onnxruntime-cuda, …; the best that works here."
+    ),
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of the engine; all cores by default."
     ),
@@ -54,13 +57,13 @@ def serve(
         pairing=PairingRule(lag=lag),
     )
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
-    with closing(open_engine(loaded, threads=threads)) as engine:
-        server = StrainServer(engine=engine, config=config, weights_hash=loaded.manifest.weights.sha256)
+    with closing(open_engine(loaded, engine=engine, threads=threads)) as opened:
+        server = StrainServer(engine=opened, config=config, weights_hash=loaded.manifest.weights.sha256)
         with stop_on_signals(server.stop), server:
             attached = "bound" if rf_bind else "connected"
             typer.echo(f"serve: rf on {server.rf_endpoint} ({rf_type}, {attached})")
             typer.echo(f"serve: strain on {server.publish_endpoint}")
-            typer.echo(f"serve: {engine.name}, lag {lag}; Ctrl-C ends")
+            typer.echo(f"serve: {opened.name}, lag {lag}; Ctrl-C ends")
             server.run()
             summary = server.stats
     typer.echo(f"serve: {summary}")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..errors import OptionError
 from .phase import BLOCK, Measurement, baseband, measure
-from .smoothing import Roughness, Smoothing
+from .smoothing import Grid, Roughness, Smoothing
 
 RefinementKind = Literal["off", "cheap", "full"]
 ROUNDS = 2
@@ -74,14 +74,15 @@ class Refinement(nn.Module):
         if self.kind == "cheap":
             return displacement + _averaged(measure(signals, displacement), displacement)
         earlier: Tensor | None = None
+        grid = Grid(functional.avg_pool2d(displacement[:, :1], (BLOCK, 1)))
         for _ in range(self.rounds):
             measurement = measure(signals, displacement)
             start = functional.avg_pool2d(displacement, (BLOCK, 1)) if earlier is None else earlier
-            earlier = self._smooth(measurement, start, earlier)
+            earlier = self._smooth(grid, measurement, start, earlier)
             displacement = on_samples(earlier)
         return displacement
 
-    def _smooth(self, measurement: Measurement, start: Tensor, earlier: Tensor | None) -> Tensor:
+    def _smooth(self, grid: Grid, measurement: Measurement, start: Tensor, earlier: Tensor | None) -> Tensor:
         """(B, 2, K, M): the axial and the lateral field, solved side by side as a batch."""
         strain = strain_of(measurement)
         fall = (strain / 0.01) ** -FALL
@@ -96,8 +97,8 @@ class Refinement(nn.Module):
             for field in (measurement.displacement, measurement.weight, start)
         )
         before = None if earlier is None else begin
-        penalty = self.smoothing.penalty(roughness, begin, before)
-        solved = self.smoothing(measured, weight, penalty, begin)
+        penalty = self.smoothing.penalty(grid, roughness, before)
+        solved = self.smoothing(grid, measured, weight, penalty, begin)
         return torch.cat(solved.chunk(2), dim=1)
 
 

@@ -43,10 +43,38 @@ class Roughness:
     """s: differences beyond it are taken for a border. None: none is."""
 
 
+class Grid:
+    """What depends on the size of the fields alone, made once for all problems of that size.
+
+    Each cosine transform is built as it is used, its transpose too: OpenVINO (2026.4) goes wrong on a constant that
+    one product takes as it is and another transposed.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        down, over = (
+            torch.arange(size, device=like.device, dtype=like.dtype)
+            for size in (like.shape[2], like.shape[3])
+        )
+        self.down, self.up = _cosines(down[:, None], down[None, :]), _cosines(down[None, :], down[:, None])
+        self.back, self.over = _cosines(over[:, None], over[None, :]), _cosines(over[None, :], over[:, None])
+        self.depth, self.width = _eigenvalues(down)[:, None], _eigenvalues(over)[None, :]
+        row, line = down[:, None], over[None, :]
+        last_row, last_line = row == row[-1:], line == line[:, -1:]
+        nothing = 0 * row * line
+        self.whole = torch.stack(
+            [
+                nothing + ((row > 0) & ~last_row),
+                nothing + (~last_row & ~last_line),
+                nothing + ((line > 0) & ~last_line),
+            ]
+        )[None]
+        """(1, 3, K, M): 1 where a second difference does not reach over the border, else 0."""
+
+
 class Smoothing(nn.Module):
     """`steps` steps of preconditioned conjugate gradients.
 
-    Shapes: measured, weight, start (B, 1, K, M), all weights above 0 → the solution (B, 1, K, M).
+    Shapes: measured, weight, start (B, 1, K, M), all weights above 0, and `penalty`'s answer → (B, 1, K, M).
     """
 
     differences: Tensor
@@ -63,27 +91,35 @@ class Smoothing(nn.Module):
         kernels[2, 0, 1, :] = second
         self.register_buffer("differences", kernels, persistent=False)
 
-    def penalty(self, roughness: Roughness, like: Tensor, earlier: Tensor | None = None) -> Tensor:
+    def penalty(self, grid: Grid, roughness: Roughness, earlier: Tensor | None = None) -> Tensor:
         """(B, 3, K, M): the λ of each difference, 0 where it would reach over the border.
 
         `earlier` is a solution that the borders of inclusions are taken from; without it there are none.
         """
-        reach = functional.conv2d(torch.ones_like(like), self.differences.abs(), padding=1)
         strength = torch.cat((roughness.along, roughness.mixed, roughness.across), dim=1)
-        penalty = strength * (reach > 3.5).to(like.dtype)
+        penalty = strength * grid.whole
         if earlier is None or roughness.scale is None:
             return penalty
         change = functional.conv2d(earlier, self.differences, padding=1) / roughness.scale
         return penalty * torch.rsqrt(1 + change.square())
 
-    def forward(self, measured: Tensor, weight: Tensor, penalty: Tensor, start: Tensor) -> Tensor:
-        inverse = self._preconditioner(weight, penalty)
+    def forward(self, grid: Grid, measured: Tensor, weight: Tensor, penalty: Tensor, start: Tensor) -> Tensor:
+        mean = penalty.mean(dim=(2, 3), keepdim=True)
+        spectrum = (
+            weight.mean(dim=(2, 3), keepdim=True)
+            + mean[:, 0:1] * grid.depth.square()
+            + mean[:, 1:2] * grid.depth * grid.width
+            + mean[:, 2:3] * grid.width.square()
+        )
         # conv2d with the kernels turned round and padding is the adjoint of `differences` with padding
         adjoint = self.differences.flip(2, 3).transpose(0, 1)
 
         def matrix(field: Tensor) -> Tensor:
             rough = penalty * functional.conv2d(field, self.differences, padding=1)
             return weight * field + functional.conv2d(rough, adjoint, padding=1)
+
+        def inverse(field: Tensor) -> Tensor:
+            return grid.up @ (grid.down @ field @ grid.over / spectrum) @ grid.back
 
         field, residual = start, weight * measured - matrix(start)
         direction = better = inverse(residual)
@@ -100,52 +136,16 @@ class Smoothing(nn.Module):
             direction = better + size / before.clamp_min(TINY) * direction
         return field
 
-    def _preconditioner(self, weight: Tensor, penalty: Tensor) -> _Inverse:
-        rows, lines = weight.shape[2:]
-        mean = penalty.mean(dim=(2, 3), keepdim=True)
-        depth = _eigenvalues(rows, weight)[:, None]
-        width = _eigenvalues(lines, weight)[None, :]
-        values = (
-            weight.mean(dim=(2, 3), keepdim=True)
-            + mean[:, 0:1] * depth.square()
-            + mean[:, 1:2] * depth * width
-            + mean[:, 2:3] * width.square()
-        )
-        return _Inverse(values)
+
+def _cosines(frequency: Tensor, place: Tensor) -> Tensor:
+    """The orthonormal cosine transform (DCT-II) of as many places as there are, one of both (size, 1)."""
+    count = frequency.flatten()[-1] + 1  # a tensor: dividing by a free size breaks a graph of any shape
+    wave = torch.cos(frequency * (2 * place + 1) * (math.pi / 2) / count) * torch.sqrt(2 / count)
+    return wave * torch.where(frequency == 0, math.sqrt(0.5), 1.0)
 
 
-class _Inverse:
-    """The inverse of a matrix that cosine transforms along both directions make diagonal.
-
-    Each transform is built as it is used, its transpose too: OpenVINO (2026.4) goes wrong on a constant that one
-    product takes as it is and another transposed.
-    """
-
-    def __init__(self, values: Tensor) -> None:
-        rows, lines = values.shape[2:]
-        self._values = values
-        (self._down, self._up), (self._back, self._over) = _cosines(rows, values), _cosines(lines, values)
-
-    def __call__(self, field: Tensor) -> Tensor:
-        spectrum = self._down @ field @ self._over / self._values
-        return self._up @ spectrum @ self._back
-
-
-def _cosines(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The orthonormal cosine transform (DCT-II), a row for each frequency, and its transpose; (size, size)."""
-    at = torch.arange(size, device=like.device, dtype=like.dtype)
-    count = at[-1] + 1  # a tensor: dividing by a free size breaks the export of a graph of any shape
-
-    def of(frequency: Tensor, place: Tensor) -> Tensor:
-        wave = torch.cos(frequency * (2 * place + 1) * (math.pi / 2) / count) * torch.sqrt(2 / count)
-        return wave * torch.where(frequency == 0, math.sqrt(0.5), 1.0)
-
-    return of(at[:, None], at[None, :]), of(at[None, :], at[:, None])
-
-
-def _eigenvalues(size: int, like: Tensor) -> Tensor:
+def _eigenvalues(at: Tensor) -> Tensor:
     """(size,): of -∂², differences with free ends."""
-    at = torch.arange(size, device=like.device, dtype=like.dtype)
     return 2 - 2 * torch.cos(math.pi * at / (at[-1] + 1))
 
 

@@ -1,0 +1,125 @@
+"""What all engines that run the graphs of a bundle have in common.
+
+A graph file is opened when a frame of its shape first comes, and stays open. Knows the graph's contract (inputs
+`reference` and `current`, int16 (N, M); outputs `displacement` (2, N, M), `strain` and `quality` (N, M), float32);
+knows no library. Invariant: what comes back has the shapes of the contract, or is an error that says otherwise.
+
+Ownership: an engine belongs to the thread that calls it, one at a time; two engines share nothing and may run in
+two threads. Frames that are handed in are only read, and only until `run` returns; arrays that come back belong
+to the caller.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.bundle import Bundle
+from usert.errors import EngineError, FrameError
+from usert.manifest import Graph
+
+from ..engine import Estimate
+from ..samples import to_int16
+
+INPUTS = ("reference", "current")
+OUTPUTS = ("displacement", "strain", "quality")
+
+Session = Callable[[NDArray[np.int16], NDArray[np.int16]], Sequence[NDArray[np.float32]]]
+"""One open graph: two contiguous frames to the three outputs, in order."""
+
+
+class GraphEngine(ABC):
+    """A bundle opened by one library."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        """`threads` None: one for each core that this process may use."""
+        if threads is not None and threads < 1:
+            raise EngineError(f"threads: got {threads}, expected 1 or more")
+        self._bundle = bundle
+        self._threads = threads or usable_cores()
+        self._sessions: dict[str, Session] = {}
+        self._closed = False
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Library and device that really run."""
+
+    @abstractmethod
+    def _open(self, graph: Graph) -> Session:
+        """Load one graph. Errors: `EngineError` that names the file."""
+
+    @property
+    def strain_window_samples(self) -> int:
+        return self._bundle.manifest.strain_window_samples
+
+    def open_one(self) -> None:
+        """Open the bundle's first graph, to see that it can be. Errors: `EngineError`."""
+        self._session(self._bundle.manifest.graphs[0])
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        noise = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
+        self.run(noise[0], noise[1])
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+        if self._closed:
+            raise EngineError(f"{self.name}: is closed")
+        first, second = to_int16(reference, current)
+        shape = first.shape[0], first.shape[1]
+        least = self.strain_window_samples
+        if shape[0] < least:
+            raise FrameError(
+                f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
+            )
+        graph = self._bundle.graph_for(shape)
+        session = self._session(graph)
+        try:
+            displacement, strain, quality = session(np.ascontiguousarray(first), np.ascontiguousarray(second))
+        except Exception as error:  # the libraries have no common base for what they raise
+            raise EngineError(f"{self.name}: {graph.file} at {shape}: {first_line(error)}") from error
+        for output, got, expected in (
+            ("displacement", displacement.shape, (2, *shape)),
+            ("strain", strain.shape, shape),
+            ("quality", quality.shape, shape),
+        ):
+            if got != expected:
+                raise EngineError(
+                    f"{self.name}: {graph.file}: {output}: got shape {got}, expected {expected}"
+                )
+        return Estimate(displacement=displacement, strain=strain, quality=quality)
+
+    def _session(self, graph: Graph) -> Session:
+        if graph.file not in self._sessions:
+            self._sessions[graph.file] = self._open(graph)
+        return self._sessions[graph.file]
+
+    def close(self) -> None:
+        self._sessions.clear()
+        self._closed = True
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; a library left alone takes all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_contract(engine: str, graph: Graph, got: dict[str, str], expected: dict[str, str]) -> None:
+    """Names and types of a graph's inputs or outputs. Errors: `EngineError` that lists both."""
+    if got != expected:
+        raise EngineError(f"{engine}: {graph.file}: got {_listed(got)}, expected {_listed(expected)}")
+
+
+def first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _listed(nodes: dict[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in nodes.items())
