@@ -19,9 +19,10 @@ from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
 from usert.network.refine import RefinementKind
 from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
 
-from .gate import Accuracy, compare
+from .gate import TOLERANCES, Frame, compare, judge, worst
 from .graph import QUALITY_WINDOW, StrainGraph
-from .onnx_graph import EXAMPLE_SHAPE, OPSET, write_onnx
+from .onnx_graph import EXAMPLE_SHAPE, OPSET, open_onnx, write_onnx
+from .verify import told
 
 WEIGHTS = "weights.safetensors"
 MODEL_CARD = "MODEL_CARD.md"
@@ -43,14 +44,16 @@ def export_bundle(
     strain_window: int = STRAIN_WINDOW,
     refinement: RefinementKind = "full",
     model_card: Path | None = None,
+    recorded: Sequence[tuple[Frame, Frame]] = (),
     report: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
     """Make the bundle `folder` from a weights file: one graph for any shape, and one for each of `shapes` (N, M).
 
     `refinement` is what comes after the network (`usert.network.refine`). `finest` is the level that the network
     stops at, about three times faster each; by default 3 before full refinement, which makes up for the rest
-    (`benchmarks/RESULTS.md`), else the finest that the weights have. `strain_window` is in samples, odd. Errors:
-    `WeightsError`, `BundleError`, `OptionError` for a shape shorter than the window.
+    (`benchmarks/RESULTS.md`), else the finest that the weights have. `strain_window` is in samples, odd. `recorded`
+    are pairs of frames to prove the graphs on beside the simulated ones. Errors: `WeightsError`, `BundleError`,
+    `OptionError` for a shape shorter than the window.
     """
     for rows, lines in shapes:
         if rows < strain_window:
@@ -82,10 +85,10 @@ def export_bundle(
             path = Path(scratch) / ("strain.onnx" if shape is None else f"strain_{shape[0]}x{shape[1]}.onnx")
             report(f"{path.name}: exporting")
             write_onnx(graph, shape, path, copy)
-            accuracy = compare(graph, path, shape or EXAMPLE_SHAPE)
-            report(
-                f"{path.name}: displacement within {accuracy.max_abs_displacement_samples:.1e} samples of torch"
-            )
+            fitting = [pair for pair in recorded if shape in (None, pair[0].shape)]
+            accuracy = compare(graph, open_onnx(path), shape or EXAMPLE_SHAPE, fitting)
+            report(f"{path.name}: {told(accuracy)}")
+            judge(accuracy, path.name)
             measured.append(accuracy)
             graphs.append(
                 Graph(file=path.name, shape=shape, sha256=sha256_of(path), bytes=path.stat().st_size)
@@ -115,11 +118,10 @@ def export_bundle(
             opset=OPSET,
             precision="float32 (weights stored as float16)",
             graphs=tuple(graphs),
-            accuracy={"reference": "torch", **_worst(measured)},
+            accuracy={
+                "reference": "torch",
+                **asdict(worst(measured)),
+                **{f"tolerance_{name}": limit for name, limit in TOLERANCES.items()},
+            },
         )
         return write_bundle(folder, manifest, files)
-
-
-def _worst(measured: Sequence[Accuracy]) -> dict[str, float | str]:
-    tables = [asdict(accuracy) for accuracy in measured]
-    return {name: max(table[name] for table in tables) for name in tables[0]}

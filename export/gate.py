@@ -1,90 +1,137 @@
-"""The gate: an exported graph must say what torch says before anyone may use it.
+"""The gate: whoever runs an exported graph must say what torch says, before anyone may use it.
 
-Every file of a bundle is run by ONNX Runtime on simulated pairs with known truth, beside the torch graph it came
-from. Knows nothing of how the file was made. Invariant: figures are maxima or root mean squares over all pairs.
+Pairs of frames are run by a graph and by the torch reference that it came from: simulated ones with known truth,
+each whole and with a masked corner, and pairs of recordings where given. Knows nothing of how the graph was made
+or of the library that runs it. Invariant: figures are the worst of all pairs.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
-import onnxruntime
 import torch
+from numpy.typing import NDArray
 
 from usert.errors import BundleError
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
 from .graph import StrainGraph
 
+Frame = NDArray[np.int16]
+Outputs = Sequence[NDArray[np.float32]]
+Run = Callable[[Frame, Frame], Outputs]
+"""Reference and current frame to displacement (2, N, M), strain (N, M) and quality (N, M)."""
+
 PAIRS = ((2, 4), (9, 13))
 """Frames of the simulated scanner: about .2 and 1 % strain apart. Each is run whole, and with a corner masked."""
 READABLE = 0.1
-"""Quality below which, of a masked frame, displacement and strain are not compared: they mean nothing there."""
-TOLERANCE_SAMPLES = 1e-3
-"""Largest displacement difference between an exported graph and torch, both in float32."""
-TOLERANCE_STRAIN = 1e-4
-"""Largest difference of strain (fraction): 0.01 %."""
-TOLERANCE_QUALITY = 2e-3
+"""Quality below which, of a masked or recorded frame, displacement and strain are not compared: they mean nothing
+there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """What the gate measured for one graph."""
+    """How far a graph is from torch; differences of figures are absolute."""
 
     max_abs_displacement_samples: float
+    rms_displacement_samples: float
     max_abs_strain: float
+    rms_strain_percent: float
     max_abs_quality: float
+    snre_difference: float
+    """Relative: of |mean| / standard deviation of the strain about the simulated lesion."""
+    cnr_difference: float
+    """Relative: of the contrast to noise ratio of the simulated lesion."""
     truth_rmse_samples: float
     """Axial displacement against the simulator's truth: the network's own error, not the export's."""
 
 
-def compare(graph: StrainGraph, path: Path, shape: tuple[int, int]) -> Accuracy:
-    """Run `path` and torch on frames of `shape`.
+TOLERANCES = {
+    "max_abs_displacement_samples": 1e-3,
+    "rms_displacement_samples": 1e-4,
+    "max_abs_strain": 1e-4,
+    "rms_strain_percent": 1e-3,
+    "max_abs_quality": 2e-3,
+    "snre_difference": 1e-3,
+    "cnr_difference": 1e-3,
+}
+"""Of a float32 graph; by the names of `Accuracy`."""
 
-    Errors: `BundleError` when the file cannot be run or differs from torch by more than the tolerances.
-    """
+
+def compare(
+    graph: StrainGraph, run: Run, shape: tuple[int, int], recorded: Sequence[tuple[Frame, Frame]] = ()
+) -> Accuracy:
+    """`run` and torch on simulated frames of `shape`, and on `recorded` pairs, whose shape the graph must take."""
     scanner = SimulatedScanner(ScannerConfig(shape=shape), seed=7)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise BundleError(f"{path}: ONNX Runtime cannot open it: {str(error).splitlines()[0]}") from error
-    worst = [0.0, 0.0, 0.0]
-    errors = []
-    corner = (slice(shape[0] // 2, None), slice(shape[1] // 2, None))
-    for (i, j), masked in itertools.product(PAIRS, (False, True)):
-        reference, current = scanner.frame(i).samples.copy(), scanner.frame(j).samples.copy()
-        if masked:
-            reference[corner] = current[corner] = 0
-        got = session.run(None, {"reference": reference, "current": current})
+    found: list[Accuracy] = []
+    for pair, truth, whole in (*_simulated(scanner), *((pair, None, False) for pair in recorded)):
         with torch.inference_mode():
-            expected = [
-                part.numpy() for part in graph(torch.from_numpy(reference), torch.from_numpy(current))
-            ]
-        for k in range(3):
-            apart = np.abs(got[k] - expected[k])
-            if masked and k < 2:
-                apart = np.where(expected[2] > READABLE, apart, 0)
-            worst[k] = max(worst[k], float(apart.max()))
-        if not masked:
-            errors.append(got[0][0] - scanner.truth(i, j)[0])
-    accuracy = Accuracy(
-        max_abs_displacement_samples=worst[0],
-        max_abs_strain=worst[1],
-        max_abs_quality=worst[2],
-        truth_rmse_samples=float(np.sqrt(np.mean(np.square(errors)))),
-    )
-    for name, value, limit in (
-        ("displacement (samples)", worst[0], TOLERANCE_SAMPLES),
-        ("strain", worst[1], TOLERANCE_STRAIN),
-        ("quality", worst[2], TOLERANCE_QUALITY),
-    ):
+            expected = [part.numpy() for part in graph(*(torch.from_numpy(frame) for frame in pair))]
+        got = run(*pair)
+        counts = np.ones(expected[2].shape, bool) if whole else expected[2] > READABLE
+        apart = [np.where(counts, np.abs(g - e), 0) for g, e in zip(got[:2], expected[:2], strict=True)]
+        contrasts = (
+            [_contrast(scanner, outputs[1]) for outputs in (got, expected)] if whole else [(1.0, 1.0)] * 2
+        )
+        found.append(
+            Accuracy(
+                max_abs_displacement_samples=float(apart[0].max()),
+                rms_displacement_samples=_rms(apart[0]),
+                max_abs_strain=float(apart[1].max()),
+                rms_strain_percent=100 * _rms(apart[1]),
+                max_abs_quality=float(np.abs(got[2] - expected[2]).max()),
+                snre_difference=_relative(contrasts[0][0], contrasts[1][0]),
+                cnr_difference=_relative(contrasts[0][1], contrasts[1][1]),
+                truth_rmse_samples=0.0 if truth is None else _rms(got[0][0] - truth[0]),
+            )
+        )
+    return worst(found)
+
+
+def judge(accuracy: Accuracy, name: str) -> None:
+    """Errors: `BundleError` that begins with `name` when a figure is beyond its tolerance, or no number."""
+    for figure, limit in TOLERANCES.items():
+        value = getattr(accuracy, figure)
         if not value <= limit:
             raise BundleError(
-                f"{path.name}: refused: {name} differs from torch by {value:.2g}, allowed {limit:.2g}"
+                f"{name}: refused: {figure}: differs from torch by {value:.2g}, allowed {limit:.2g}"
             )
-    return accuracy
+
+
+def worst(found: Sequence[Accuracy]) -> Accuracy:
+    """The largest of each figure; a figure that is no number stays one."""
+    return Accuracy(
+        **{field.name: float(np.max([getattr(a, field.name) for a in found])) for field in fields(Accuracy)}
+    )
+
+
+def _simulated(
+    scanner: SimulatedScanner,
+) -> Iterator[tuple[tuple[Frame, Frame], NDArray[np.floating] | None, bool]]:
+    """Pairs with their truth, whole, then the same with a corner that a scanner has masked."""
+    rows, lines = scanner.config.shape
+    for (i, j), whole in itertools.product(PAIRS, (True, False)):
+        reference, current = scanner.frame(i).samples.copy(), scanner.frame(j).samples.copy()
+        if not whole:
+            reference[rows // 2 :, lines // 2 :] = current[rows // 2 :, lines // 2 :] = 0
+        yield (reference, current), scanner.truth(i, j) if whole else None, whole
+
+
+def _contrast(scanner: SimulatedScanner, strain: NDArray[np.float32]) -> tuple[float, float]:
+    """SNRe of what surrounds the lesion, and CNR of the lesion."""
+    lesion, surroundings = scanner.lesion_mask(-0.2), ~scanner.lesion_mask(0.2)
+    target, background = (strain[mask].astype(np.float64) for mask in (lesion, surroundings))
+    noise = np.sqrt(target.var() + background.var())
+    snre = abs(background.mean()) / max(float(background.std()), 1e-12)
+    return float(snre), float(np.sqrt(2) * abs(target.mean() - background.mean()) / max(noise, 1e-12))
+
+
+def _rms(values: NDArray[np.floating]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def _relative(got: float, expected: float) -> float:
+    return abs(got - expected) / max(expected, 1e-12)

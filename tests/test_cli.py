@@ -54,6 +54,12 @@ def test_version() -> None:
         (("info", "absent.h5"), "absent.h5"),
         (("export", "--weights", "absent", "--out", "b", "--no-any-shape", "--shape", "128x64"), "absent"),
         (("export", "--weights", "absent", "--out", "b", "--shape", "sixty"), "'sixty'"),
+        (("export", "--verify", "absent"), "absent"),
+        (
+            ("export", "--verify", "b", "--out", "c"),
+            "--verify: got --weights or --out, too, expected neither",
+        ),
+        (("export", "--out", "b"), "got no --weights or no --out, expected both, or --verify BUNDLE"),
         (
             ("export", "--weights", "absent", "--out", "b", "--refinement", "much"),
             "--refinement: got 'much', expected off, cheap, full",

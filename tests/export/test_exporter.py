@@ -99,7 +99,11 @@ def test_no_copy_of_the_weights_stays_in_the_graph(bundle: Bundle) -> None:
 def test_the_manifest_states_what_was_measured(bundle: Bundle) -> None:
     accuracy = bundle.manifest.accuracy
     assert accuracy["reference"] == "torch"
-    assert isinstance(accuracy["max_abs_displacement_samples"], float)
+    for figure, limit in gate.TOLERANCES.items():
+        assert accuracy[f"tolerance_{figure}"] == limit
+        value = accuracy[figure]
+        assert isinstance(value, float)
+        assert 0 <= value <= limit
     assert bundle.manifest.network.levels == (6, 4)
     assert bundle.manifest.strain_window_samples == 33
 
@@ -112,7 +116,7 @@ def test_the_graph_has_no_loop(bundle: Bundle) -> None:
 def test_out_of_tolerance_is_refused_and_the_old_bundle_stays(
     bundle: Bundle, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "TOLERANCE_SAMPLES", 0.0)
+    monkeypatch.setitem(gate.TOLERANCES, "max_abs_displacement_samples", 0.0)
     before = bundle.sha256
     with pytest.raises(BundleError, match="differs from torch"):
         export_bundle(

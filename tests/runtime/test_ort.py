@@ -24,7 +24,7 @@ def frames(shape: tuple[int, int] = SHAPE) -> np.ndarray:
 
 def test_graph_reads_half_precision_weights_from_the_safetensors_file(tmp_path: Path) -> None:
     reference, current = frames()
-    engine = open_engine(tiny_bundle(tmp_path / "b"), threads=1)
+    engine = open_engine(tiny_bundle(tmp_path / "b"), engine="onnxruntime", threads=1)
     estimate = engine.run(reference, current)
     rows = np.broadcast_to(np.arange(SHAPE[0], dtype=np.float32)[:, None], SHAPE)
     assert estimate.displacement.dtype == np.float32

@@ -1,20 +1,24 @@
-"""`usert export`: weights into a bundle that the runtime can serve."""
+"""`usert export`: weights into a bundle that the runtime can serve, or a bundle proven once more."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+if TYPE_CHECKING:
+    from usert.runtime.engine import Engine
+
 
 def export(
-    weights: Path = typer.Option(
-        ...,
+    weights: Path | None = typer.Option(
+        None,
         metavar="FILE",
         help="weights.safetensors of `usert pretrain`, or published LiteFlowNet weights (a PyTorch state_dict).",
     ),
-    out: Path = typer.Option(
-        ..., metavar="BUNDLE", help="Folder to write; an older bundle there is replaced."
+    out: Path | None = typer.Option(
+        None, metavar="BUNDLE", help="Folder to write; an older bundle there is replaced."
     ),
     shape: list[str] = typer.Option(
         [], metavar="NxM", help="Frame shape to make a faster graph for, such as 1024x256; may be repeated."
@@ -37,6 +41,14 @@ def export(
         help="After the network: nothing, one look at the phase, or phase made smooth over the whole frame.",
     ),
     model_card: Path | None = typer.Option(None, metavar="FILE", help="Model card to put into the bundle."),
+    recording: list[Path] = typer.Option(
+        [], metavar="REC.h5", help="Prove the graphs on pairs of this recording, too; may be repeated."
+    ),
+    verify: Path | None = typer.Option(
+        None,
+        metavar="BUNDLE",
+        help="Export nothing: prove this bundle again, with every engine that runs here.",
+    ),
 ) -> None:
     """Export weights as a bundle: ONNX graphs, each proven against torch, and a manifest."""
     from usert.errors import OptionError, require
@@ -46,8 +58,17 @@ def export(
     require("onnxscript", "export")
     from usert.commands.shape import parse_shape
     from usert.export.exporter import export_bundle
+    from usert.export.verify import recorded_pairs
     from usert.network.refine import as_kind
+    from usert.runtime.samples import to_int16
 
+    if verify is not None:
+        if weights is not None or out is not None:
+            raise OptionError("--verify: got --weights or --out, too, expected neither: it writes nothing")
+        _verify(verify, recording)
+        return
+    if weights is None or out is None:
+        raise OptionError("export: got no --weights or no --out, expected both, or --verify BUNDLE")
     if not any_shape and not shape:
         raise OptionError("--no-any-shape: got no --shape either, expected at least one graph to make")
     if finest_level is not None and finest_level not in (2, 3, 4):
@@ -67,6 +88,41 @@ def export(
         strain_window=strain_window,
         refinement=as_kind(refinement, "--refinement"),
         model_card=model_card,
+        recorded=[to_int16(*pair) for pair in recorded_pairs(recording, least_rows=strain_window)],
         report=lambda line: typer.echo(line, err=True),
     )
     typer.echo(bundle.card())
+
+
+def _verify(folder: Path, recordings: list[Path]) -> None:
+    from contextlib import closing
+
+    from usert.bundle import Bundle
+    from usert.errors import EngineError, MissingExtraError
+    from usert.export.gate import Frame, Outputs
+    from usert.export.verify import recorded_pairs, verify_bundle
+    from usert.runtime.engines import ENGINES, open_engine
+    from usert.runtime.samples import to_int16
+
+    bundle = Bundle.load(folder)
+    least = bundle.manifest.strain_window_samples
+    recorded = [to_int16(*pair) for pair in recorded_pairs(recordings, least_rows=least)]
+    proven = []
+    for name in reversed(ENGINES):
+        try:
+            opened = open_engine(bundle, engine=name)
+            opened.warm_up(bundle.manifest.graphs[0].shape or (2 * least, 64))
+        except (EngineError, MissingExtraError) as error:
+            typer.echo(f"{name}: not here: {error}", err=True)
+            continue
+        with closing(opened) as engine:
+
+            def run(reference: Frame, current: Frame, engine: Engine = engine) -> Outputs:
+                estimate = engine.run(reference, current)
+                return estimate.displacement, estimate.strain, estimate.quality
+
+            verify_bundle(bundle, run, name=engine.name, recorded=recorded, report=typer.echo)
+            proven.append(name)
+    typer.echo(f"{folder}: proven with {', '.join(proven)}" if proven else f"{folder}: no engine runs here")
+    if not proven:
+        raise typer.Exit(1)

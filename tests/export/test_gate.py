@@ -1,0 +1,80 @@
+"""The gate measures what it says, and lets nothing through that is no number."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from usert.errors import BundleError
+from usert.export.gate import TOLERANCES, Accuracy, Frame, Outputs, compare, judge, worst
+from usert.export.graph import StrainGraph
+from usert.network.liteflownet import LiteFlowNet
+
+SHAPE = (96, 64)
+PERFECT = Accuracy(**dict.fromkeys(Accuracy.__dataclass_fields__, 0.0))
+
+
+@pytest.fixture(scope="module")
+def graph() -> StrainGraph:
+    torch.manual_seed(0)
+    return StrainGraph(LiteFlowNet(finest=4), strain_window=33).eval()
+
+
+def answers(graph: StrainGraph, reference: Frame, current: Frame) -> Outputs:
+    with torch.inference_mode():
+        return [part.numpy().copy() for part in graph(torch.from_numpy(reference), torch.from_numpy(current))]
+
+
+def test_torch_differs_from_itself_by_nothing(graph: StrainGraph) -> None:
+    accuracy = compare(graph, lambda a, b: answers(graph, a, b), SHAPE)
+    assert all(getattr(accuracy, figure) == 0.0 for figure in TOLERANCES)
+    assert accuracy.truth_rmse_samples > 0
+    judge(accuracy, "torch")
+
+
+def test_what_is_added_is_what_is_found(graph: StrainGraph) -> None:
+    def shifted(reference: Frame, current: Frame) -> Outputs:
+        displacement, strain, quality = answers(graph, reference, current)
+        displacement[1] += 0.02  # half of the values
+        return displacement, strain + 0.001, np.maximum(quality - 0.01, -1)
+
+    accuracy = compare(graph, shifted, SHAPE)
+    assert accuracy.max_abs_displacement_samples == pytest.approx(0.02, abs=1e-6)
+    assert accuracy.rms_displacement_samples == pytest.approx(0.02 / math.sqrt(2), rel=1e-3)
+    assert accuracy.max_abs_strain == pytest.approx(0.001, rel=1e-3)
+    assert accuracy.rms_strain_percent == pytest.approx(0.1, rel=1e-3)
+    assert accuracy.max_abs_quality == pytest.approx(0.01, abs=1e-6)
+    assert accuracy.snre_difference > 0
+
+
+def test_recorded_pairs_are_compared_where_they_may_be_read(graph: StrainGraph) -> None:
+    frame = np.random.default_rng(0).integers(-900, 900, SHAPE).astype(np.int16)
+    seen: list[Frame] = []
+
+    def spoilt(reference: Frame, current: Frame) -> Outputs:
+        displacement, strain, quality = answers(graph, reference, current)
+        if reference is frame:
+            seen.append(reference)
+            displacement = displacement + np.where(quality > 0.5, 0.5, 0)
+        return displacement, strain, quality
+
+    accuracy = compare(graph, spoilt, SHAPE, [(frame, frame)])
+    assert len(seen) == 1
+    assert accuracy.max_abs_displacement_samples == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("figure", list(TOLERANCES))
+def test_each_figure_has_its_limit_and_none_may_be_nan(figure: str) -> None:
+    limit = TOLERANCES[figure]
+    judge(
+        Accuracy(**{name: (limit if name == figure else 0.0) for name in PERFECT.__dataclass_fields__}), "g"
+    )
+    for value in (2 * limit, math.nan):
+        spoilt = Accuracy(
+            **{name: (value if name == figure else 0.0) for name in PERFECT.__dataclass_fields__}
+        )
+        with pytest.raises(BundleError, match=f"^g: refused: {figure}: differs from torch by "):
+            judge(worst([PERFECT, spoilt]), "g")

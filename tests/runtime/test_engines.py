@@ -1,0 +1,66 @@
+"""Which engine opens a bundle: the one that was named, or the best that works here."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tiny_bundle import tiny_bundle
+
+from usert.errors import EngineError, MissingExtraError, OptionError
+from usert.runtime import engines
+from usert.runtime.engines import open_engine
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"), [("openvino", "openvino CPU"), ("onnxruntime", "onnxruntime CPUExecutionProvider")]
+)
+def test_the_one_that_was_named(name: str, runs: str, tmp_path: Path) -> None:
+    with closing(open_engine(tiny_bundle(tmp_path / "b"), engine=name)) as engine:
+        assert engine.name == runs
+
+
+def test_the_best_is_not_one_that_is_only_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime-gpu lists CUDA without a driver, and falls back in silence."""
+    from usert.runtime.engines import ort
+
+    listed = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    real = ort.onnxruntime.InferenceSession
+    asked: list[str] = []
+
+    def falls_back(path: str, *, sess_options: object, providers: list[str]) -> object:
+        asked.append(providers[0])
+        return real(path, sess_options=sess_options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(ort.onnxruntime, "get_available_providers", lambda: listed)
+    monkeypatch.setattr(ort.onnxruntime, "InferenceSession", falls_back)
+    with closing(open_engine(tiny_bundle(tmp_path / "b"))) as engine:
+        assert engine.name in ("openvino CPU", "onnxruntime CPUExecutionProvider")
+    assert asked == listed[:2]
+
+
+def test_without_openvino_onnxruntime_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "usert.runtime.engines.openvino", raising=False)
+    bundle = tiny_bundle(tmp_path / "b")
+    with closing(open_engine(bundle)) as engine:
+        assert engine.name == "onnxruntime CPUExecutionProvider"
+    with pytest.raises(
+        MissingExtraError, match=r"^openvino is not installed: pip install 'usert\[openvino\]'$"
+    ):
+        open_engine(bundle, engine="openvino")
+
+
+def test_unknown_and_absent_engines_are_named(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "b")
+    with pytest.raises(OptionError, match=r"^engine: got 'abacus', expected best, onnxruntime, .*openvino$"):
+        open_engine(bundle, engine="abacus")
+    with pytest.raises(EngineError, match=r"got provider CUDAExecutionProvider, expected one of .*CPU"):
+        open_engine(bundle, engine="onnxruntime-cuda")
+
+
+def test_every_engine_has_a_name_of_its_own() -> None:
+    assert len(set(engines.ENGINES)) == len(engines.ENGINES)
+    assert engines.BEST not in engines.ENGINES
