@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from usert import __version__
-from usert.bundle import Bundle, sha256_of, write_bundle
+from usert.bundle import TOLERANCE, Bundle, sha256_of, write_bundle
 from usert.errors import OptionError
 from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
 from usert.network.refine import RefinementKind
@@ -121,7 +121,7 @@ def export_bundle(
             accuracy={
                 "reference": "torch",
                 **asdict(worst(measured)),
-                **{f"tolerance_{name}": limit for name, limit in TOLERANCES.items()},
+                **{TOLERANCE + name: limit for name, limit in TOLERANCES.items()},
             },
         )
         return write_bundle(folder, manifest, files)

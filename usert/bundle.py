@@ -23,6 +23,8 @@ from .errors import BundleError
 from .manifest import Graph, Manifest
 
 MANIFEST = "manifest.json"
+TOLERANCE = "tolerance_"
+"""Begins the name of what is allowed of a figure of the manifest's accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +118,11 @@ class Bundle:
             shape = "any shape" if graph.shape is None else f"{graph.shape[0]} x {graph.shape[1]}"
             rows.append(("graph", f"{graph.file}, {shape}, {graph.bytes / 1e6:.1f} MB"))
         for name, figure in m.accuracy.items():
-            rows.append(
-                ("accuracy", f"{name} {figure if isinstance(figure, str) else format(figure, '.3g')}")
-            )
+            if name.startswith(TOLERANCE):
+                continue
+            told = figure if isinstance(figure, str) else format(figure, ".3g")
+            limit = m.accuracy.get(TOLERANCE + name)
+            rows.append(("accuracy", f"{name} {told}" + ("" if limit is None else f", allowed {limit:g}")))
         return "\n".join(f"{label:<12} {text}" for label, text in rows)
 
 

@@ -1,12 +1,15 @@
 """OpenVINO as an engine, for CPUs.
 
 Runs in float32, whatever the CPU has: in bfloat16 the phase of the refinement is lost (`benchmarks/RESULTS.md`).
-Knows nothing of GPUs. Invariant: arrays that come back are copies; the library's own are written again.
+Knows nothing of GPUs. Invariant: arrays that come back are copies, the library's own are written again; and the
+library sends nothing to its maker.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,9 +21,22 @@ from usert.manifest import Graph
 
 from .graph_engine import INPUTS, OUTPUTS, GraphEngine, Session, check_contract, first_line
 
-openvino = require("openvino", "openvino")
 
-DEVICE = "CPU"
+def _import_silently() -> ModuleType:
+    """`import openvino` reports itself over the network by `openvino_telemetry`, and does without when it is absent."""
+    absent = "openvino_telemetry" not in sys.modules
+    if absent:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        return require("openvino", "openvino")
+    finally:
+        if absent:
+            del sys.modules["openvino_telemetry"]
+
+
+openvino = _import_silently()
+
+DEVICE, PRECISION = "CPU", "f32"
 
 
 class OpenVinoEngine(GraphEngine):
@@ -40,7 +56,7 @@ class OpenVinoEngine(GraphEngine):
 
     def _open(self, graph: Graph) -> Session:
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": PRECISION,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self._threads,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -37,20 +38,35 @@ def test_the_best_is_not_one_that_is_only_listed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(ort.onnxruntime, "get_available_providers", lambda: listed)
     monkeypatch.setattr(ort.onnxruntime, "InferenceSession", falls_back)
     with closing(open_engine(tiny_bundle(tmp_path / "b"))) as engine:
-        assert engine.name in ("openvino CPU", "onnxruntime CPUExecutionProvider")
+        assert engine.name == "onnxruntime CPUExecutionProvider"
     assert asked == listed[:2]
 
 
-def test_without_openvino_onnxruntime_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onnxruntime_openvino_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny_bundle(tmp_path / "b")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "usert.runtime.engines.ort", raising=False)
+    with closing(open_engine(bundle)) as engine:
+        assert engine.name == "openvino CPU"
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "usert.runtime.engines.openvino", raising=False)
-    bundle = tiny_bundle(tmp_path / "b")
-    with closing(open_engine(bundle)) as engine:
-        assert engine.name == "onnxruntime CPUExecutionProvider"
     with pytest.raises(
         MissingExtraError, match=r"^openvino is not installed: pip install 'usert\[openvino\]'$"
     ):
         open_engine(bundle, engine="openvino")
+    with pytest.raises(
+        MissingExtraError, match=r"^onnxruntime is not installed: pip install 'usert\[cpu\]'$"
+    ):
+        open_engine(bundle)
+
+
+def test_openvino_tells_its_maker_nothing() -> None:
+    """On import it would start a thread that sends an event over the network."""
+    code = (
+        "import sys, threading, usert.runtime.engines.openvino; "
+        "sys.exit('openvino_telemetry' in sys.modules or threading.active_count() > 1)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_unknown_and_absent_engines_are_named(tmp_path: Path) -> None:
