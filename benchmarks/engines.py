@@ -45,7 +45,7 @@ def engines_here(bundle: Bundle, threads: int | None, stack: ExitStack) -> dict[
     if "openvino" in found:
         from usert.runtime.engines import openvino
 
-        openvino.PRECISION = "bf16"
+        openvino.PRECISION = "bf16"  # of the engines that are opened from here on
         found["openvino bf16"] = open_engine(bundle, engine="openvino", threads=threads)
         stack.callback(found["openvino bf16"].close)
     return found

@@ -45,6 +45,7 @@ class OpenVinoEngine(GraphEngine):
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         super().__init__(bundle, threads=threads)
         self._core: Any = openvino.Core()
+        self._precision = PRECISION
         if DEVICE not in self._core.available_devices:
             raise EngineError(
                 f"openvino: got devices {', '.join(self._core.available_devices) or 'none'}, expected {DEVICE}"
@@ -56,7 +57,7 @@ class OpenVinoEngine(GraphEngine):
 
     def _open(self, graph: Graph) -> Session:
         settings = {
-            "INFERENCE_PRECISION_HINT": PRECISION,
+            "INFERENCE_PRECISION_HINT": self._precision,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self._threads,
         }
