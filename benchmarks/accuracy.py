@@ -94,7 +94,7 @@ def table(
             key = pair.name, method
             file = None
             if pictures is not None and key not in rows:
-                words = pair.name.replace(" → ", "-").replace(" %", "").replace(" ", "")
+                words = pair.name.replace(" → ", "-").replace(" %", "").replace(": ", "-").replace(" ", "")
                 file = pictures / f"{name}-{words}-{method}.png"
             figures, d = measure(pair, estimate, file, f"{name} {pair.name}, {method}".replace("→", "to"))
             if pair.name == "0 → 0.5 %":

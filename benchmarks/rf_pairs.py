@@ -152,9 +152,11 @@ def simulated(seeds: int) -> Iterator[Pair]:
 
 
 def arm(rf: Path) -> Iterator[Pair]:
-    """A volunteer's arm under free-hand palpation, consecutive frames."""
-    for pair in _arm_pairs(rf / "invivo_arm" / "299"):
-        yield dataclasses.replace(pair, homogeneous=Window(rows=(300, 1500), lines=(0, 128)))
+    """A volunteer's arm under free-hand palpation, consecutive frames of two sequences."""
+    for sequence in ("299", "300"):
+        for pair in _arm_pairs(rf / "invivo_arm" / sequence):
+            name, homogeneous = f"{sequence}: {pair.name}", Window(rows=(300, 1500), lines=(0, 128))
+            yield dataclasses.replace(pair, name=name, homogeneous=homogeneous)
 
 
 def still(rf: Path) -> Iterator[Pair]:
