@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_bundle import tiny_bundle
 
@@ -80,3 +82,24 @@ def test_unknown_and_absent_engines_are_named(tmp_path: Path) -> None:
 def test_every_engine_has_a_name_of_its_own() -> None:
     assert len(set(engines.ENGINES)) == len(engines.ENGINES)
     assert engines.BEST not in engines.ENGINES
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_thousand_runs_keep_no_memory(name: str, tmp_path: Path) -> None:
+    """Estimates of 400 kB each: keeping any of them would show."""
+    frames = np.random.default_rng(0).integers(-500, 500, (2, 320, 80), dtype=np.int16)
+    with closing(open_engine(tiny_bundle(tmp_path / "b"), engine=name, threads=1)) as engine:
+        for _ in range(200):
+            engine.run(*frames)
+        before = resident_bytes()
+        for _ in range(1000):
+            engine.run(*frames)
+        assert resident_bytes() - before < 20e6
+
+
+def resident_bytes() -> int:
+    """Of this process; Linux only."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("no /proc here")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
