@@ -57,6 +57,7 @@ def test_a_good_bundle_is_proven_with_every_engine(
     assert "strain_96x64.onnx, onnxruntime CPUExecutionProvider: displacement within" in out
     assert "strain_96x64.onnx, openvino CPU: displacement within" in out
     assert out.rstrip().endswith("proven with openvino, onnxruntime")
+    assert "strain_96x64.onnx, tensorrt_rtx: built in " in out
     assert "onnxruntime-cuda: not here: " in err
 
 

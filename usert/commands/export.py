@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from usert.bundle import Bundle
     from usert.runtime.engine import Engine
 
 
@@ -47,7 +48,8 @@ def export(
     verify: Path | None = typer.Option(
         None,
         metavar="BUNDLE",
-        help="Export nothing: prove this bundle again, with every engine that runs here.",
+        help="Export nothing: prove this bundle again, with every engine that runs here; "
+        "TensorRT, where installed, builds it.",
     ),
 ) -> None:
     """Export weights as a bundle: ONNX graphs, each proven against torch, and a manifest."""
@@ -123,6 +125,29 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
 
             verify_bundle(bundle, run, name=engine.name, recorded=recorded, report=typer.echo)
             proven.append(name)
+    _build(bundle)
     typer.echo(f"{folder}: proven with {', '.join(proven)}" if proven else f"{folder}: no engine runs here")
     if not proven:
         raise typer.Exit(1)
+
+
+def _build(bundle: Bundle) -> None:
+    """Every graph of one shape by each TensorRT that is installed: built, not run."""
+    import time
+
+    from usert.errors import MissingExtraError
+    from usert.export.tensorrt_graph import MODULES, build
+
+    weights = bundle.folder / bundle.manifest.weights.file
+    for module in MODULES:
+        for graph in bundle.manifest.graphs:
+            if graph.shape is None:
+                continue
+            begin = time.perf_counter()
+            try:
+                size = len(build(bundle.path_of(graph), weights, module=module))
+            except MissingExtraError as error:
+                typer.echo(f"{module}: not here: {error}", err=True)
+                break
+            took = time.perf_counter() - begin
+            typer.echo(f"{graph.file}, {module}: built in {took:.0f} s, {size / 1e6:.0f} MB; not run")

@@ -1,0 +1,72 @@
+"""What TensorRT is given computes the same to the bit, and TensorRT for RTX builds every graph that is shipped."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from usert.bundle import Bundle, default_bundle_path
+from usert.errors import BundleError, OptionError
+from usert.export.tensorrt_graph import as_bytes, build, with_bytes
+from usert.manifest import Graph
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+
+DEFAULT = Bundle.load(default_bundle_path(), verify=False)
+ONE_SHAPE = [graph for graph in DEFAULT.manifest.graphs if graph.shape is not None]
+WEIGHTS = DEFAULT.folder / DEFAULT.manifest.weights.file
+
+
+def test_bytes_of_every_sample_come_back() -> None:
+    frame = np.arange(-32768, 32768, dtype=np.int16).reshape(256, 256)
+    low, high = as_bytes(frame)[..., 0].astype(int), as_bytes(frame)[..., 1].astype(int)
+    word = low + 256 * high
+    np.testing.assert_array_equal(np.where(word > 32767, word - 65536, word), frame)
+    np.testing.assert_array_equal(as_bytes(frame.astype(">i2")), as_bytes(frame))
+
+
+def test_a_graph_fed_with_bytes_says_the_same_to_the_bit(tmp_path: Path) -> None:
+    graph = ONE_SHAPE[0]
+    assert graph.shape is not None
+    scanner = SimulatedScanner(ScannerConfig(shape=graph.shape), seed=1)
+    frames = {"reference": scanner.frame(2).samples, "current": scanner.frame(6).samples}
+    shutil.copy(WEIGHTS, tmp_path)
+    model = onnx.load(DEFAULT.path_of(graph), load_external_data=False)
+    onnx.save_model(with_bytes(model), tmp_path / "bytes.onnx")
+    expected = onnxruntime.InferenceSession(DEFAULT.path_of(graph)).run(None, frames)
+    got = onnxruntime.InferenceSession(tmp_path / "bytes.onnx").run(
+        None, {f"{name}_bytes": as_bytes(frame) for name, frame in frames.items()}
+    )
+    for g, e in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(g, e)
+
+
+@pytest.mark.parametrize("graph", ONE_SHAPE, ids=lambda graph: graph.file)
+def test_tensorrt_for_rtx_builds_every_shipped_graph_of_one_shape(graph: Graph) -> None:
+    engine = build(DEFAULT.path_of(graph), WEIGHTS)
+    assert len(engine) > 4 * 4_000_000  # the parameters are in it, in float32
+
+
+def test_a_graph_of_any_shape_is_refused() -> None:
+    graph = next(graph for graph in DEFAULT.manifest.graphs if graph.shape is None)
+    with pytest.raises(OptionError, match=r"^TensorRT: got a graph of any shape, expected one of a shape"):
+        build(DEFAULT.path_of(graph), WEIGHTS)
+
+
+def test_what_the_parser_does_not_know_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "strange.onnx"
+    model = onnx.load(DEFAULT.path_of(ONE_SHAPE[0]), load_external_data=False)
+    model.graph.node[-1].op_type = "Unheard"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError, match=r"^strange\.onnx: tensorrt_rtx cannot take it: ") as caught:
+        build(path, WEIGHTS)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_module_is_refused() -> None:
+    with pytest.raises(OptionError, match="got module 'numpy', expected tensorrt_rtx or tensorrt"):
+        build(DEFAULT.path_of(ONE_SHAPE[0]), WEIGHTS, module="numpy")
