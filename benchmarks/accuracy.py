@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from rf_pairs import BORDER, TITLES, Image, Pair, pairs_of
+from tables import cell, markdown
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError, UsertError, require
@@ -108,13 +109,6 @@ def table(
         {"pair": pair, "method": method} | {k: float(np.mean([f[k] for f in found])) for k in found[0]}
         for (pair, method), found in rows.items()
     ]
-
-
-def markdown(rows: Sequence[Figures]) -> str:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_number(row.get(c, "")) for c in columns) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def choose_methods(
@@ -211,12 +205,8 @@ def run(options: argparse.Namespace) -> None:
     print(json.dumps({"benchmark": "accuracy", "machine": platform.processor(), "tables": tables}))
 
 
-def _number(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}"
-
-
 def _short(figures: Figures) -> str:
-    return ", ".join(f"{name} {_number(value)}" for name, value in figures.items())
+    return ", ".join(f"{name} {cell(value)}" for name, value in figures.items())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tables import markdown
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import EngineError, MissingExtraError, UsertError
@@ -98,10 +99,7 @@ def main() -> None:
             rows = [row for shape in SHAPES for row in measure(engines, shape, options.rounds)]
     except UsertError as error:
         sys.exit(f"engines: {error}")
-    columns = list(rows[0])
-    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(v if isinstance(v, str) else f"{v:.3g}" for v in row.values()) + " |")
+    print(markdown(rows))
     print(json.dumps({"benchmark": "engines", "machine": platform.processor(), "rows": rows}))
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from tables import markdown
 
 from usert.bundle import sha256_of
 from usert.errors import OptionError, UsertError
@@ -159,15 +160,6 @@ def run(options: argparse.Namespace) -> None:
     if options.markdown is not None:
         options.markdown.write_text(text + "\n", encoding="utf-8")
     print(json.dumps({"benchmark": "finetune", "machine": platform.processor(), "rows": rows}))
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for row in rows:
-        cells = (row.get(name, "") for name in columns)
-        lines.append("| " + " | ".join(c if isinstance(c, str) else f"{c:.3g}" for c in cells) + " |")
-    return "\n".join(lines)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rf_pairs import Pair, alpinion
 
+from usert.errors import UsertError
 from usert.estimators import global_time_delay
 from usert.quality import cnr, strain_ratio, warped_ncc
 from usert.strain import axial_strain
@@ -100,8 +102,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rf", type=Path, default=Path("../shared/rf"), help="folder of RF frames")
     rf = parser.parse_args().rf
+    try:
+        pairs = list(alpinion(rf))
+    except UsertError as error:
+        sys.exit(f"glue_start: {error}")
     print(f"# {os.cpu_count()} cores\n| pair | start of GLUE | CNR | SR | NCC |\n|---|---|---|---|---|")
-    for pair in alpinion(rf):
+    for pair in pairs:
         print(row(pair, "block matching, two solves", global_time_delay(pair.pre, pair.post)), flush=True)
         for alpha in ALPHAS:
             whole = staircase(pair.pre, pair.post, alpha)

@@ -1,13 +1,10 @@
-"""Why the refinement is as it is: its terms one by one, and its time.
+"""Why the refinement is as it is: its terms, one by one.
 
-    python benchmarks/refinement.py [--rf ../shared/rf] [--weights FILE] [--parts terms,time]
+    python benchmarks/refinement.py [--rf ../shared/rf] [--weights FILE] [--seeds 2]
 
-terms: the refinement with one thing changed, on simulated pairs with truth and, with --rf, on the Alpinion pairs;
-among the changes the first derivatives with their mean subtracted (Eq. 5 of the paper, and GLUE).
-
-time: the exported graph of each kind and finest level, run by ONNX Runtime in turns, on one thread.
-
-The last line is one JSON object.
+The refinement with one thing changed, on simulated pairs with truth and, with --rf, on the Alpinion pairs; among the
+changes the first derivatives with their mean subtracted (Eq. 5 of the paper, and GLUE). `refinement_solver.py` and
+`refinement_time.py` stand beside it. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -15,9 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,24 +20,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import scipy.sparse as sparse
 import scipy.sparse.linalg as solvers
 import torch
 import torch.nn.functional as functional
 from numpy.typing import NDArray
 from rf_pairs import BORDER, Image, Pair, alpinion, simulated
+from tables import markdown
 from torch import Tensor
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError, UsertError
-from usert.export.graph import StrainGraph
-from usert.export.onnx_graph import INPUTS, write_onnx
 from usert.network import phase, refine
 from usert.network.channels import Channels
 from usert.network.liteflownet import MULTIPLE, LiteFlowNet
 from usert.network.phase import BLOCK, Measurement, Signals, baseband, measure
-from usert.network.refine import Refinement, RefinementKind, on_samples, strain_of
+from usert.network.refine import Refinement, on_samples, strain_of
 from usert.network.weights import load_weights
 from usert.quality import cnr, nrmse, rmse, strain_ratio
 from usert.runtime.samples import to_int16
@@ -51,17 +44,6 @@ from usert.strain import axial_strain
 STRAINS = ("0.5 %", "1 %", "3 %")
 FIRST_ORDER = ((30.0, 10.0), (100.0, 30.0), (300.0, 100.0), (1000.0, 300.0))
 """λ of ∂a/∂r and ∂a/∂c, in the unit of the others."""
-
-GRAPHS: tuple[tuple[RefinementKind, int], ...] = (
-    ("off", 2),
-    ("cheap", 2),
-    ("full", 2),
-    ("off", 3),
-    ("full", 3),
-    ("full", 4),
-)
-SHAPE = (512, 128)
-TIME = "Exported graphs, ONNX Runtime, one thread"
 
 Field = NDArray[np.float64]
 
@@ -112,9 +94,6 @@ def first_differences(count: int) -> Any:
 def second_differences(count: int) -> Any:
     """(count - 2, count)."""
     return first_differences(count - 1) @ first_differences(count)
-
-
-# --- terms ---
 
 
 def variants() -> dict[str, Callable[[Frames], Tensor]]:
@@ -225,82 +204,22 @@ def terms_table(sets: dict[str, list[Frames]]) -> list[dict[str, Any]]:
     return rows
 
 
-# --- time ---
-
-
-def time_table(weights: Path, shape: tuple[int, int], rounds: int = 9) -> list[dict[str, Any]]:
-    """Median milliseconds of each graph on one thread, all in one loop, and the ratio to the first."""
-    rng = np.random.default_rng(0)
-    pair = dict(zip(INPUTS, rng.integers(-3000, 3000, (2, *shape)).astype(np.int16), strict=True))
-    sessions, times = {}, {}
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(shutil.copy(weights, scratch))
-        for kind, level in GRAPHS:
-            graph = StrainGraph(load_weights(copy, finest=level), strain_window=97, refinement=kind)
-            path = Path(scratch) / f"{kind}_{level}.onnx"
-            write_onnx(graph, shape, path, copy)
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = 1
-            sessions[kind, level] = onnxruntime.InferenceSession(path, options)
-            times[kind, level] = [0.0] * rounds
-        for turn in range(rounds):
-            for key, session in sessions.items():
-                begin = time.perf_counter()
-                session.run(None, pair)
-                times[key][turn] = 1e3 * (time.perf_counter() - begin)
-    medians = {key: float(np.median(values[2:])) for key, values in times.items()}
-    first = medians[GRAPHS[0]]
-    return [
-        {"refinement": kind, "finest level": level, "shape": f"{shape[0]}x{shape[1]}"}
-        | {"ms": medians[kind, level], "ratio": medians[kind, level] / first}
-        for kind, level in GRAPHS
-    ]
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-
-    def cell(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(
-        lines + ["| " + " | ".join(cell(row.get(c, "")) for c in columns) + " |" for row in rows]
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rf", type=Path, help="folder of RF frames; without it only simulated pairs")
     parser.add_argument(
         "--weights", type=Path, help="weights of the network; the default bundle's if not given"
     )
-    parser.add_argument("--parts", default="terms,time", help="of terms, time")
     parser.add_argument("--seeds", type=int, default=2, help="simulated pairs of each strain")
     options = parser.parse_args()
-    parts = options.parts.split(",")
-    if not set(parts) <= {"terms", "time"}:
-        sys.exit(f"refinement: parts: got {options.parts!r}, expected terms, time or both")
     try:
-        tables = run(options, parts)
+        if options.seeds < 1:
+            raise OptionError(f"seeds: got {options.seeds}, expected at least 1")
+        rows = terms_table(sets_of_pairs(options.weights or default_weights(), options.rf, options.seeds))
     except UsertError as error:
         sys.exit(f"refinement: {error}")
-    for title, rows in tables.items():
-        print(f"### {title}\n\n{markdown(rows)}\n")
-    print(json.dumps({"benchmark": "refinement", "machine": platform.processor(), "tables": tables}))
-
-
-def run(options: argparse.Namespace, parts: list[str]) -> dict[str, list[dict[str, Any]]]:
-    if options.seeds < 1:
-        raise OptionError(f"seeds: got {options.seeds}, expected at least 1")
-    weights = options.weights or default_weights()
-    tables = {}
-    if "terms" in parts:
-        sets = sets_of_pairs(weights, options.rf, options.seeds)
-        tables["The refinement with one thing changed"] = terms_table(sets)
-    if "time" in parts:
-        tables[TIME] = time_table(weights, SHAPE)
-    return tables
+    print(f"### The refinement with one thing changed\n\n{markdown(rows)}\n")
+    print(json.dumps({"benchmark": "refinement", "machine": platform.processor(), "rows": rows}))
 
 
 def default_weights() -> Path:

@@ -27,11 +27,11 @@ from refinement import (
     Frames,
     default_weights,
     first_differences,
-    markdown,
     second_differences,
     sets_of_pairs,
     solve_directly,
 )
+from tables import markdown
 from torch import Tensor
 
 from usert.errors import UsertError

@@ -21,7 +21,8 @@ from usert.network.weights import OURS, load_published, load_weights, read_info,
 
 from .gate import TOLERANCES, Frame, compare, judge, worst
 from .graph import QUALITY_WINDOW, StrainGraph
-from .onnx_graph import EXAMPLE_SHAPE, OPSET, open_onnx, write_onnx
+from .onnx_graph import EXAMPLE_SHAPE, OPSET, write_onnx
+from .onnx_session import open_onnx
 from .verify import told
 
 WEIGHTS = "weights.safetensors"

@@ -19,13 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper
 
-from usert.errors import BundleError, WeightsError
+from usert.errors import WeightsError
 
-from .gate import Frame, Outputs, Run
 from .graph import StrainGraph
 
 OPSET = 20
@@ -110,22 +108,6 @@ def _refer_to(model: onnx.ModelProto, weights: Path) -> None:
     del model.graph.initializer[:], model.graph.node[:], model.graph.value_info[:]
     model.graph.initializer.extend(kept)
     model.graph.node.extend(nodes)
-
-
-def open_onnx(path: Path) -> Run:
-    """An ONNX file run by ONNX Runtime on the CPU. Errors: `BundleError` when it cannot be opened."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has no common base for what it raises
-        raise BundleError(f"{path}: ONNX Runtime cannot open it: {str(error).splitlines()[0]}") from error
-
-    def run(reference: Frame, current: Frame) -> Outputs:
-        found: Outputs = session.run(list(OUTPUTS), {"reference": reference, "current": current})
-        return found
-
-    return run
 
 
 def tensor_offsets(weights: Path) -> dict[str, tuple[int, int]]:

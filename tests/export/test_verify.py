@@ -13,7 +13,7 @@ from usert.bundle import Bundle, default_bundle_path, sha256_of
 from usert.cli import main
 from usert.errors import BundleError, OptionError
 from usert.export.exporter import export_bundle
-from usert.export.onnx_graph import open_onnx
+from usert.export.onnx_session import open_onnx
 from usert.export.verify import recorded_pairs, verify_bundle
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner

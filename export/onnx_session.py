@@ -1,0 +1,31 @@
+"""An exported file run by ONNX Runtime, for the gate.
+
+Knows nothing of bundles or engines, which are the runtime's. Invariant: it runs on the CPU.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+
+from usert.errors import BundleError
+
+from .gate import Frame, Outputs, Run
+from .onnx_graph import OUTPUTS
+
+
+def open_onnx(path: Path) -> Run:
+    """An ONNX file run by ONNX Runtime on the CPU. Errors: `BundleError` when it cannot be opened."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no common base for what it raises
+        raise BundleError(f"{path}: ONNX Runtime cannot open it: {str(error).splitlines()[0]}") from error
+
+    def run(reference: Frame, current: Frame) -> Outputs:
+        found: Outputs = session.run(list(OUTPUTS), {"reference": reference, "current": current})
+        return found
+
+    return run
