@@ -43,7 +43,7 @@ def write_onnx(graph: StrainGraph, shape: tuple[int, int] | None, path: Path, we
     rows, lines = shape or EXAMPLE_SHAPE
     example = tuple(torch.zeros((rows, lines), dtype=torch.int16) for _ in INPUTS)
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _quiet(), _interruptible():
         program = torch.onnx.export(
             graph.eval(),
             example,
@@ -64,6 +64,20 @@ def write_onnx(graph: StrainGraph, shape: tuple[int, int] | None, path: Path, we
         del node.metadata_props[:]
         node.doc_string = ""
     onnx.save_model(model, path)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C stays Ctrl-C: the exporter may make an error of its own of it."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +95,23 @@ def test_pairs_are_spread_over_a_recording(tmp_path: Path) -> None:
 def test_a_recording_without_a_pair_is_named(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="got 1 frames of 96 samples, expected at least 2 of 33"):
         recorded_pairs([recording(tmp_path / "rec.h5", 1)], least_rows=33)
+
+
+def test_ctrl_c_during_an_export_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    default = Bundle.load(default_bundle_path())
+    weights = default.folder / default.manifest.weights.file
+    words = ["export", "--weights", weights, "--out", tmp_path / "b", "--no-any-shape", "--shape", "128x64"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "usert", *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert first == "strain_128x64.onnx: exporting\n"
+    assert rest == "usert: stopped, nothing was written\n"
+    assert process.returncode == 130
+    assert not list(tmp_path.iterdir())

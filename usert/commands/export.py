@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +69,8 @@ def export(
     if verify is not None:
         if weights is not None or out is not None:
             raise OptionError("--verify: got --weights or --out, too, expected neither: it writes nothing")
-        _verify(verify, recording)
+        with _stoppable():
+            _verify(verify, recording)
         return
     if weights is None or out is None:
         raise OptionError("export: got no --weights or no --out, expected both, or --verify BUNDLE")
@@ -81,19 +84,30 @@ def export(
         )
     if model_card is not None and not model_card.is_file():
         raise OptionError(f"--model-card: {model_card}: no such file")
-    bundle = export_bundle(
-        weights,
-        out,
-        shapes=[parse_shape(text) for text in shape],
-        any_shape=any_shape,
-        finest=finest_level,
-        strain_window=strain_window,
-        refinement=as_kind(refinement, "--refinement"),
-        model_card=model_card,
-        recorded=[to_int16(*pair) for pair in recorded_pairs(recording, least_rows=strain_window)],
-        report=lambda line: typer.echo(line, err=True),
-    )
+    with _stoppable():
+        bundle = export_bundle(
+            weights,
+            out,
+            shapes=[parse_shape(text) for text in shape],
+            any_shape=any_shape,
+            finest=finest_level,
+            strain_window=strain_window,
+            refinement=as_kind(refinement, "--refinement"),
+            model_card=model_card,
+            recorded=[to_int16(*pair) for pair in recorded_pairs(recording, least_rows=strain_window)],
+            report=lambda line: typer.echo(line, err=True),
+        )
     typer.echo(bundle.card())
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C ends it with a line: a bundle is put in its place at the very end, or not at all."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        typer.echo("usert: stopped, nothing was written", err=True)
+        raise typer.Exit(130) from stop
 
 
 def _verify(folder: Path, recordings: list[Path]) -> None:
