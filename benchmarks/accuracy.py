@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from tables import cell, markdown
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError, UsertError, require
 from usert.estimators import ESTIMATORS
+from usert.machine import cpu_name
 from usert.quality import cnr, nrmse, rmse, snre, strain_ratio, warped_ncc
 from usert.runtime.engines import open_engine
 from usert.runtime.figure import save_figure
@@ -202,7 +202,7 @@ def run(options: argparse.Namespace) -> None:
     print(text)
     if options.markdown is not None:
         options.markdown.write_text(text + "\n", encoding="utf-8")
-    print(json.dumps({"benchmark": "accuracy", "machine": platform.processor(), "tables": tables}))
+    print(json.dumps({"benchmark": "accuracy", "machine": cpu_name(), "tables": tables}))
 
 
 def _short(figures: Figures) -> str:

@@ -1,4 +1,5 @@
-"""Engines that run here, side by side: time, time to open, and distance from ONNX Runtime's answer and the truth.
+"""Engines that run here, in each precision of the bundle, side by side: time, time to open, and distance from ONNX
+Runtime's answer in float32 and from the truth.
 
     python benchmarks/engines.py [--bundle DIR] [--threads N] [--rounds 9]
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from contextlib import ExitStack
@@ -22,6 +22,8 @@ from tables import markdown
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import EngineError, MissingExtraError, UsertError
+from usert.machine import cpu_name
+from usert.manifest import PRECISIONS
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engine import Engine, Estimate
 from usert.runtime.engines import ENGINES, open_engine
@@ -32,22 +34,24 @@ FRAMES = 2, 8
 
 
 def engines_here(bundle: Bundle, threads: int | None, stack: ExitStack) -> dict[str, Engine]:
-    """Those that open, by name; the others are named on stderr."""
+    """Those that open, by name and precision, ONNX Runtime in float32 first; the others are named on stderr."""
     found: dict[str, Engine] = {}
-    for name in ENGINES:
-        try:
-            engine = open_engine(bundle, engine=name, threads=threads)
-            engine.warm_up((2 * bundle.manifest.strain_window_samples, 64))
-        except (EngineError, MissingExtraError) as error:
-            print(f"{name}: not here: {error}", file=sys.stderr)
-            continue
-        stack.callback(engine.close)
-        found[name] = engine
-    if "openvino" in found:
+    there = sorted({graph.precision for graph in bundle.manifest.graphs}, key=PRECISIONS.index)
+    for name in sorted(ENGINES, key=lambda name: name != "onnxruntime"):
+        for precision in there:
+            try:
+                engine = open_engine(bundle, engine=name, threads=threads, precision=precision)
+                engine.warm_up((2 * bundle.manifest.strain_window_samples, 64))
+            except (EngineError, MissingExtraError) as error:
+                print(f"{name}: not here: {error}", file=sys.stderr)
+                break
+            stack.callback(engine.close)
+            found[f"{name} {precision}"] = engine
+    if "openvino float32" in found:
         from usert.runtime.engines import openvino
 
         openvino.PRECISION = "bf16"  # of the engines that are opened from here on
-        found["openvino bf16"] = open_engine(bundle, engine="openvino", threads=threads)
+        found["openvino bf16"] = open_engine(bundle, engine="openvino", threads=threads, precision="float32")
         stack.callback(found["openvino bf16"].close)
     return found
 
@@ -100,7 +104,7 @@ def main() -> None:
     except UsertError as error:
         sys.exit(f"engines: {error}")
     print(markdown(rows))
-    print(json.dumps({"benchmark": "engines", "machine": platform.processor(), "rows": rows}))
+    print(json.dumps({"benchmark": "engines", "machine": cpu_name(), "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from tables import markdown
 from usert.bundle import sha256_of
 from usert.errors import OptionError, UsertError
 from usert.frame import Scan
+from usert.machine import cpu_name
 from usert.network.liteflownet import LiteFlowNet
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import Window, cnr, nrmse, snre, strain_ratio
@@ -159,7 +159,7 @@ def run(options: argparse.Namespace) -> None:
     print(text)
     if options.markdown is not None:
         options.markdown.write_text(text + "\n", encoding="utf-8")
-    print(json.dumps({"benchmark": "finetune", "machine": platform.processor(), "rows": rows}))
+    print(json.dumps({"benchmark": "finetune", "machine": cpu_name(), "rows": rows}))
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ import argparse
 import gc
 import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -40,6 +39,7 @@ from torch import Tensor
 from training_step import CudaMeter, RssMeter, Step, Variant, saved_bytes
 
 from usert.errors import OptionError, UsertError
+from usert.machine import cpu_name
 from usert.network.checkpoint import Checkpointing
 from usert.network.liteflownet import MULTIPLE
 
@@ -232,7 +232,7 @@ def run(options: argparse.Namespace) -> None:
     print(text)
     if options.markdown is not None:
         options.markdown.write_text(text + "\n", encoding="utf-8")
-    summary = {"benchmark": "memory", "machine": platform.processor(), "torch": torch.__version__}
+    summary = {"benchmark": "memory", "machine": cpu_name(), "torch": torch.__version__}
     print(json.dumps(summary | {"threads": torch.get_num_threads(), "tables": tables}))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError, UsertError
+from usert.machine import cpu_name
 from usert.network import phase, refine
 from usert.network.channels import Channels
 from usert.network.liteflownet import MULTIPLE, LiteFlowNet
@@ -219,7 +219,7 @@ def main() -> None:
     except UsertError as error:
         sys.exit(f"refinement: {error}")
     print(f"### The refinement with one thing changed\n\n{markdown(rows)}\n")
-    print(json.dumps({"benchmark": "refinement", "machine": platform.processor(), "rows": rows}))
+    print(json.dumps({"benchmark": "refinement", "machine": cpu_name(), "rows": rows}))
 
 
 def default_weights() -> Path:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +34,7 @@ from tables import markdown
 from torch import Tensor
 
 from usert.errors import UsertError
+from usert.machine import cpu_name
 from usert.network.refine import Refinement
 from usert.network.smoothing import Smoothing
 
@@ -161,7 +161,7 @@ def main() -> None:
     print(
         f"### Error against a direct solve (samples or lines) after each number of steps\n\n{markdown(rows)}\n"
     )
-    print(json.dumps({"benchmark": "refinement_solver", "machine": platform.processor(), "rows": rows}))
+    print(json.dumps({"benchmark": "refinement_solver", "machine": cpu_name(), "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shutil
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from refinement import default_weights
 from tables import markdown
 
@@ -26,8 +24,12 @@ from usert.commands.shape import parse_shape
 from usert.errors import UsertError
 from usert.export.graph import StrainGraph
 from usert.export.onnx_graph import INPUTS, write_onnx
+from usert.machine import cpu_name
 from usert.network.refine import RefinementKind
 from usert.network.weights import load_weights
+from usert.silent import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 GRAPHS: tuple[tuple[RefinementKind, int], ...] = (
     ("off", 2),
@@ -80,7 +82,7 @@ def main() -> None:
     except UsertError as error:
         sys.exit(f"refinement_time: {error}")
     print(markdown(rows))
-    print(json.dumps({"benchmark": "refinement_time", "machine": platform.processor(), "rows": rows}))
+    print(json.dumps({"benchmark": "refinement_time", "machine": cpu_name(), "rows": rows}))
 
 
 if __name__ == "__main__":

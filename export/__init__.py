@@ -1,1 +1,1 @@
-"""Export: the graph, ONNX, bundles. Knows nothing of training or runtime."""
+"""Export: the graph, precisions, ONNX, plans, bundles. Knows nothing of training."""

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
+import torch
+
 from usert import __version__
-from usert.bundle import TOLERANCE, Bundle, sha256_of, write_bundle
-from usert.errors import OptionError
-from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
+from usert.bundle import Bundle, sha256_of, write_bundle
+from usert.card import told
+from usert.errors import OptionError, require
+from usert.machine import cpu_name, gpu_name
+from usert.manifest import PRECISIONS, Graph, Input, Manifest, Network, TrainedFor, Weights
+from usert.network.half import in_half
+from usert.network.liteflownet import LiteFlowNet
 from usert.network.refine import RefinementKind
 from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
 
-from .gate import TOLERANCES, Frame, compare, judge, worst
+from .gate import Frame, compare, judge, tolerances
 from .graph import QUALITY_WINDOW, StrainGraph
-from .onnx_graph import EXAMPLE_SHAPE, OPSET, write_onnx
+from .int8 import quantised
+from .onnx_graph import EXAMPLE_SHAPE, OPSET, save_onnx, trace_onnx
 from .onnx_session import open_onnx
-from .verify import told
+from .plans import SUITABLE, OpenPlan, Report, build_plans, prove_plans
+from .speed import measured
+from .tensorrt_graph import MODULES, Shape, check_range
+from .verify import check_fit
 
 WEIGHTS = "weights.safetensors"
 MODEL_CARD = "MODEL_CARD.md"
@@ -33,70 +45,87 @@ ENOUGH = 3
 """Finest level of the network that full refinement needs."""
 TRAINED_FOR = TrainedFor(centre_cycles_per_sample=(0.11, 0.25), strain_percent=(0.03, 3.0))
 """The ranges of `train/pairs.py` that our recipes draw from."""
+LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """Which graphs a bundle gets."""
+
+    shapes: Sequence[Shape] = ()
+    """(N, M) of frames to make a faster graph for."""
+    any_shape: bool = True
+    """Whether to make the graph for frames of any shape."""
+    precisions: Sequence[str] = ("float32",)
+    """Of `usert.manifest.PRECISIONS`: a graph for each, of each shape."""
+    finest: int | None = None
+    """Level that the network stops at, about three times faster each; None: 3 before full refinement, which makes up
+    for the rest (`benchmarks/RESULTS.md`), else the finest that the weights have."""
+    strain_window: int = STRAIN_WINDOW
+    """Samples, odd."""
+    refinement: RefinementKind = "full"
+    """What comes after the network (`usert.network.refine`)."""
+    plans: Sequence[str] = ()
+    """Of `usert.manifest.TENSORRTS`: who builds plans of the graphs of one shape."""
+    plan_range: tuple[Shape, Shape] | None = None
+    """Smallest and largest frame, sides multiples of 32, of a plan of the graph for any shape."""
+
+    def __post_init__(self) -> None:
+        for rows, lines in self.shapes:
+            if rows < self.strain_window:
+                raise OptionError(
+                    f"--shape: got {rows}x{lines}, expected at least {self.strain_window} samples along depth: "
+                    "the strain window"
+                )
+        for precision in self.precisions:
+            if precision not in PRECISIONS:
+                raise OptionError(f"--precision: got {precision!r}, expected {', '.join(PRECISIONS)}")
+        if not self.precisions:
+            raise OptionError(f"--precision: got none, expected one or more of {', '.join(PRECISIONS)}")
+        if not self.any_shape and not self.shapes:
+            raise OptionError("--no-any-shape: got no --shape either, expected at least one graph to make")
+        for module in self.plans:
+            if module not in MODULES:
+                raise OptionError(f"--plan: got {module!r}, expected {' or '.join(MODULES)}")
+        if self.plans and not set(SUITABLE) & set(self.precisions):
+            raise OptionError(
+                f"--plan: got no --precision of {' or '.join(SUITABLE)}, expected one: TensorRT takes those"
+            )
+        if self.plan_range is not None and not (self.any_shape and self.plans):
+            raise OptionError("--plan-range: got no --plan or no graph of any shape, expected both")
+        check_range(self.plan_range)
+
+    @property
+    def wanted(self) -> list[Shape | None]:
+        """Shapes of the graphs, None for any."""
+        return [*([None] if self.any_shape else []), *dict.fromkeys(self.shapes)]
 
 
 def export_bundle(
     weights: Path,
     folder: Path,
+    config: ExportConfig,
     *,
-    shapes: Sequence[tuple[int, int]] = (),
-    any_shape: bool = True,
-    finest: int | None = None,
-    strain_window: int = STRAIN_WINDOW,
-    refinement: RefinementKind = "full",
     model_card: Path | None = None,
     recorded: Sequence[tuple[Frame, Frame]] = (),
-    report: Callable[[str], None] = lambda line: None,
+    open_plan: OpenPlan = lambda bundle, plan: nullcontext(),
+    report: Report = lambda line: None,
 ) -> Bundle:
-    """Make the bundle `folder` from a weights file: one graph for any shape, and one for each of `shapes` (N, M).
+    """Make the bundle `folder` from a weights file.
 
-    `refinement` is what comes after the network (`usert.network.refine`). `finest` is the level that the network
-    stops at, about three times faster each; by default 3 before full refinement, which makes up for the rest
-    (`benchmarks/RESULTS.md`), else the finest that the weights have. `strain_window` is in samples, odd. `recorded`
-    are pairs of frames to prove the graphs on beside the simulated ones. Errors: `WeightsError`, `BundleError`,
-    `OptionError` for a shape shorter than the window.
+    `recorded` are pairs of frames to prove the graphs on beside the simulated ones; `open_plan` gives what runs a
+    plan. Errors: `WeightsError`, `BundleError`, `MissingExtraError` for plans whose library
+    is absent.
     """
-    for rows, lines in shapes:
-        if rows < strain_window:
-            raise OptionError(
-                f"--shape: got {rows}x{lines}, expected at least {strain_window} samples along depth: "
-                "the strain window"
-            )
-    if finest is None and refinement == "full":
-        finest = max(ENOUGH, read_info(weights).finest if weights.suffix == OURS else ENOUGH)
-    if weights.suffix == OURS:
-        network, recipe = load_weights(weights, finest=finest), read_info(weights).recipe
-    else:
-        network, recipe = (
-            load_published(weights, finest=finest),
-            f"published weights, research use only: {weights.name}",
-        )
-    graph = StrainGraph(network, strain_window=strain_window, refinement=refinement).eval()
-    wanted: list[tuple[int, int] | None] = [*([None] if any_shape else []), *dict.fromkeys(shapes)]
+    check_fit(recorded, config.wanted)
+    for module in config.plans:
+        require(module, MODULES[module])
     with tempfile.TemporaryDirectory(prefix="usert-export-") as scratch:
-        copy = Path(scratch) / WEIGHTS
-        if weights.suffix == OURS:
-            shutil.copyfile(weights, copy)
-        else:
-            save_weights(network, copy, recipe=recipe)
-            network = load_weights(copy)  # what float16 has made of them
-            graph = StrainGraph(network, strain_window=strain_window, refinement=refinement).eval()
-        graphs, measured = [], []
-        for shape in wanted:
-            path = Path(scratch) / ("strain.onnx" if shape is None else f"strain_{shape[0]}x{shape[1]}.onnx")
-            report(f"{path.name}: exporting")
-            write_onnx(graph, shape, path, copy)
-            fitting = [pair for pair in recorded if shape in (None, pair[0].shape)]
-            accuracy = compare(graph, open_onnx(path), shape or EXAMPLE_SHAPE, fitting)
-            report(f"{path.name}: {told(accuracy)}")
-            judge(accuracy, path.name)
-            measured.append(accuracy)
-            graphs.append(
-                Graph(file=path.name, shape=shape, sha256=sha256_of(path), bytes=path.stat().st_size)
-            )
-        files = [copy, *(Path(scratch) / entry.file for entry in graphs)]
+        network, stored, recipe = _network(weights, config, Path(scratch))
+        graphs = tuple(_graphs(network, config, stored, recorded, report))
+        plans = tuple(build_plans(graphs, stored, config.plans, config.plan_range, report))
         if model_card is not None:
-            files.append(Path(shutil.copyfile(model_card, Path(scratch) / MODEL_CARD)))
+            shutil.copyfile(model_card, stored.with_name(MODEL_CARD))
         manifest = Manifest(
             usert_version=__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,21 +137,100 @@ def export_bundle(
             ),
             weights=Weights(
                 file=WEIGHTS,
-                sha256=sha256_of(copy),
+                sha256=sha256_of(stored),
                 recipe=recipe,
                 model_card=MODEL_CARD if model_card else None,
             ),
             input=Input(trained_for=TRAINED_FOR if weights.suffix == OURS else None),
-            refinement=refinement,
-            strain_window_samples=strain_window,
+            refinement=config.refinement,
+            strain_window_samples=config.strain_window,
             quality_window=QUALITY_WINDOW,
             opset=OPSET,
-            precision="float32 (weights stored as float16)",
-            graphs=tuple(graphs),
-            accuracy={
-                "reference": "torch",
-                **asdict(worst(measured)),
-                **{TOLERANCE + name: limit for name, limit in TOLERANCES.items()},
-            },
+            graphs=graphs,
+            plans=plans,
+            reference=f"torch {torch.__version__}, float32",
+            tolerances={precision: tolerances(precision) for precision in config.precisions},
+            libraries=versions(),
+            machine=cpu_name(),
+            gpu=gpu_name(),
         )
+        files = [stored.with_name(name) for name in manifest.files]
+        if plans:
+            unproven = write_bundle(Path(scratch) / "unproven", manifest, files)
+            reference = strain_graph(network, config)
+            proven = prove_plans(unproven, reference, open_plan, recorded, report)
+            manifest = replace(manifest, plans=tuple(proven))
         return write_bundle(folder, manifest, files)
+
+
+def strain_graph(network: LiteFlowNet, config: ExportConfig) -> StrainGraph:
+    graph = StrainGraph(network, strain_window=config.strain_window, refinement=config.refinement)
+    return graph.eval()
+
+
+def _network(weights: Path, config: ExportConfig, scratch: Path) -> tuple[LiteFlowNet, Path, str]:
+    """The network as its weights are stored in the bundle, that file in `scratch`, and the recipe."""
+    stored, finest = scratch / WEIGHTS, config.finest
+    if finest is None and config.refinement == "full":
+        finest = max(ENOUGH, read_info(weights).finest if weights.suffix == OURS else ENOUGH)
+    if weights.suffix == OURS:
+        shutil.copyfile(weights, stored)
+        return load_weights(weights, finest=finest), stored, read_info(weights).recipe
+    recipe = f"published weights, research use only: {weights.name}"
+    save_weights(load_published(weights, finest=finest), stored, recipe=recipe)
+    return load_weights(stored), stored, recipe  # what float16 has made of them
+
+
+def _graphs(
+    network: LiteFlowNet,
+    config: ExportConfig,
+    stored: Path,
+    recorded: Sequence[tuple[Frame, Frame]],
+    report: Report,
+) -> Iterator[Graph]:
+    """Each shape in each precision, written beside the weights and proven. Errors: `BundleError`."""
+    reference, half = strain_graph(network, config), None
+    for shape in config.wanted:
+        fitting = [pair for pair in recorded if shape in (None, pair[0].shape)]
+        plain = None
+        for precision in dict.fromkeys(config.precisions):
+            path = stored.with_name(graph_file(shape, precision))
+            report(f"{path.name}: exporting")
+            if precision == "float16":
+                half = half or strain_graph(in_half(network), config)
+                model = trace_onnx(half, shape)
+            else:
+                model = plain = plain or trace_onnx(reference, shape)
+            if precision == "int8":
+                model = quantised(model, shape or EXAMPLE_SHAPE, fitting)
+            save_onnx(model, path, stored)
+            run = open_onnx(path)
+            accuracy = compare(reference, run, shape or EXAMPLE_SHAPE, fitting)
+            report(f"{path.name}: {told(asdict(accuracy), tolerances(precision))}")
+            judge(accuracy, path.name, precision)
+            yield Graph(
+                file=path.name,
+                shape=shape,
+                precision=precision,
+                sha256=sha256_of(path),
+                bytes=path.stat().st_size,
+                accuracy=asdict(accuracy),
+                speed=measured(
+                    run, shape or EXAMPLE_SHAPE, engine=f"onnxruntime {versions()['onnxruntime']} on the CPU"
+                ),
+            )
+
+
+def versions() -> dict[str, str]:
+    """Of what makes a bundle; asked of the modules, since ONNX Runtime comes in packages of several names."""
+    return {name: str(import_module(name).__version__) for name in LIBRARIES}
+
+
+def graph_file(shape: Shape | None, precision: str) -> str:
+    """`strain.onnx`, `strain_512x128_int8.onnx`."""
+    parts = ["strain"]
+    if shape is not None:
+        parts.append(f"{shape[0]}x{shape[1]}")
+    if precision != "float32":
+        parts.append(precision)
+    return "_".join(parts) + ".onnx"

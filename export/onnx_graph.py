@@ -5,7 +5,7 @@ One weights file then serves torch and every graph of a bundle. The weights are 
 float32 that the graph computes with, once, when it is loaded.
 
 Knows nothing of accuracy. Invariant: every parameter of the network is read from the weights file; no copy of one
-stays in the ONNX file.
+stays in the ONNX file (but for biases in int8, which are whole numbers there).
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ PREFIX = "network."
 
 
 def write_onnx(graph: StrainGraph, shape: tuple[int, int] | None, path: Path, weights: Path) -> None:
-    """Write `graph` for frames of `shape` (N, M), or of any shape, to `path`, its parameters in `weights` beside it.
+    """`trace_onnx`, then `save_onnx`."""
+    save_onnx(trace_onnx(graph, shape), path, weights)
 
-    Errors: `WeightsError` when a parameter of the graph is not in the weights file.
-    """
+
+def trace_onnx(graph: StrainGraph, shape: tuple[int, int] | None) -> onnx.ModelProto:
+    """`graph` for frames of `shape` (N, M), or of any shape, with its parameters inside."""
     rows, lines = shape or EXAMPLE_SHAPE
     example = tuple(torch.zeros((rows, lines), dtype=torch.int16) for _ in INPUTS)
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
@@ -57,13 +59,28 @@ def write_onnx(graph: StrainGraph, shape: tuple[int, int] | None, path: Path, we
         )
     assert program is not None  # a programmer's mistake: only the old exporter returns None
     model = program.model_proto
-    _refer_to(model, weights)
     _name_axes(model, shape)
-    del model.metadata_props[:]
+    del model.metadata_props[:], model.graph.value_info[:]
     for node in model.graph.node:  # stack traces of the tracing machine
         del node.metadata_props[:]
         node.doc_string = ""
-    onnx.save_model(model, path)
+    return model
+
+
+def save_onnx(model: onnx.ModelProto, path: Path, weights: Path) -> None:
+    """Write a traced model to `path`, its parameters in the file `weights` beside it.
+
+    Errors: `WeightsError` when a parameter of the model is not in the weights file.
+    """
+    referring = onnx.ModelProto()
+    referring.CopyFrom(model)
+    _refer_to(referring, weights)
+    onnx.save_model(referring, path)
+
+
+def is_parameter(name: str) -> bool:
+    """Of an initializer: whether it is one of the network's weights."""
+    return name.startswith(PREFIX) and name.endswith((".weight", ".bias"))
 
 
 @contextmanager
@@ -95,19 +112,20 @@ def _quiet() -> Iterator[None]:
 
 
 def _refer_to(model: onnx.ModelProto, weights: Path) -> None:
-    """Replace each parameter in the model by a reference into the weights file, and a Cast."""
+    """Replace each parameter in the model by a reference into the weights file, and where it is float32 a Cast."""
     offsets = tensor_offsets(weights)
     kept, casts = [], []
     for initializer in model.graph.initializer:
-        if not initializer.name.startswith(PREFIX) or initializer.name.endswith(".window"):
+        if not is_parameter(initializer.name):
             kept.append(initializer)
             continue
         name = initializer.name.removeprefix(PREFIX)
         if name not in offsets:
             raise WeightsError(f"{weights}: holds no {name}, which the graph needs")
         begin, end = offsets[name]
+        half = initializer.data_type == TensorProto.FLOAT16
         stored = TensorProto(
-            name=f"{name}.float16",
+            name=initializer.name if half else f"{name}.float16",
             data_type=TensorProto.FLOAT16,
             dims=initializer.dims,
             data_location=TensorProto.EXTERNAL,
@@ -115,9 +133,12 @@ def _refer_to(model: onnx.ModelProto, weights: Path) -> None:
         for key, value in (("location", weights.name), ("offset", begin), ("length", end - begin)):
             stored.external_data.add(key=key, value=str(value))
         kept.append(stored)
-        casts.append(
-            helper.make_node("Cast", [stored.name], [initializer.name], f"load {name}", to=TensorProto.FLOAT)
-        )
+        if not half:
+            casts.append(
+                helper.make_node(
+                    "Cast", [stored.name], [initializer.name], f"load {name}", to=TensorProto.FLOAT
+                )
+            )
     nodes = [*casts, *model.graph.node]
     del model.graph.initializer[:], model.graph.node[:], model.graph.value_info[:]
     model.graph.initializer.extend(kept)

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnxruntime
-
 from usert.errors import BundleError
+from usert.machine import usable_cores
+from usert.silent import import_onnxruntime
 
 from .gate import Frame, Outputs, Run
 from .onnx_graph import OUTPUTS
+
+onnxruntime = import_onnxruntime()
 
 
 def open_onnx(path: Path) -> Run:
     """An ONNX file run by ONNX Runtime on the CPU. Errors: `BundleError` when it cannot be opened."""
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3  # errors alone
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -3,15 +3,20 @@
 TensorRT has no int16. So the graph gets the bytes of the frames, uint8 (N, M, 2), little end first, and makes the
 samples itself: as many bytes go over the bus as before, and what comes out is the same to the bit.
 
-`tensorrt` and `tensorrt_rtx` have one interface; which of them is a parameter. Knows graphs of one shape; nothing
-of running them. Invariant: a graph that was built is one that the parser took whole.
+A graph of any shape is built for a range of shapes whose sides are multiples of 32: TensorRT cannot follow the
+arithmetic by which the graph pads other frames, so that is taken out, and who runs the plan pads.
+
+`tensorrt` and `tensorrt_rtx` have one interface; which of them is a parameter. Knows nothing of running plans.
+Invariant: a graph that was built is one that the parser took whole.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -19,17 +24,27 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from usert.errors import BundleError, OptionError, require
+from usert.network.liteflownet import MULTIPLE
 
 from .onnx_graph import INPUTS
 
 MODULES = {"tensorrt_rtx": "rtx", "tensorrt": "tensorrt"}
 """Python modules, and the extras that bring them."""
+Shape = tuple[int, int]
+
+
+class Built(NamedTuple):
+    """A plan as bytes, and what made it."""
+
+    plan: bytes
+    version: str
+    seconds: float
 
 
 def with_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of an exported model of one shape whose inputs are the bytes of the frames, uint8 (N, M, 2).
+    """A copy of an exported model whose inputs are the bytes of the frames, uint8 (N, M, 2).
 
-    Errors: `OptionError` for a model of any shape.
+    In a model of any shape sides that are multiples of 32 are taken for granted.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -42,11 +57,7 @@ def with_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
     nodes = []
     for value in copy.graph.input:
-        sides = [side.dim_value for side in value.type.tensor_type.shape.dim]
-        if not all(sides):
-            raise OptionError(
-                "TensorRT: got a graph of any shape, expected one of a shape: export with --shape"
-            )
+        sides = [side.dim_value or side.dim_param for side in value.type.tensor_type.shape.dim]
         name = value.name
         value.CopyFrom(helper.make_tensor_value_info(f"{name}_bytes", TensorProto.UINT8, [*sides, 2]))
         nodes += [
@@ -59,6 +70,8 @@ def with_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
             helper.make_node("Where", [f"{name}.negative", f"{name}.turned", f"{name}.word"], [name]),
         ]
     rest = list(copy.graph.node)
+    if not all(side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim):
+        _take_out_padding(copy)
     del copy.graph.node[:]
     copy.graph.node.extend([*nodes, *rest])
     return copy
@@ -70,31 +83,76 @@ def as_bytes(frame: NDArray[np.int16]) -> NDArray[np.uint8]:
     return little.view(np.uint8).reshape(*frame.shape, 2)
 
 
-def build(path: Path, weights: Path, *, module: str = "tensorrt_rtx") -> bytes:
-    """The engine that TensorRT makes of the graph file `path`, whose parameters are in `weights`.
+def build(
+    path: Path,
+    weights: Path,
+    *,
+    module: str = "tensorrt_rtx",
+    between: tuple[Shape, Shape] | None = None,
+) -> Built:
+    """The plan that TensorRT makes of the graph file `path`, whose parameters are in `weights`.
 
-    It is for the library's own choice of GPUs, and holds its version. Errors: `OptionError` for another module,
-    `MissingExtraError`, `BundleError` with the parser's first complaint, or when nothing was built.
+    A graph of any shape needs the smallest and the largest frame it is for. The plan is for the GPU here, or with
+    `tensorrt_rtx` for the library's own choice of GPUs. Errors: `OptionError` for another module, or shapes amiss;
+    `MissingExtraError`; `BundleError` with the parser's first complaint, or when nothing was built.
     """
     if module not in MODULES:
         raise OptionError(f"TensorRT: got module {module!r}, expected {' or '.join(MODULES)}")
+    model = onnx.load(path, load_external_data=False)
+    shaped = all(side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim)
+    if shaped == (between is not None):
+        raise OptionError(
+            f"TensorRT: {path.name}: expected a range of shapes for a graph of any shape, and no other"
+        )
+    check_range(between)
     trt = require(module, MODULES[module])
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
-    network = builder.create_network(0)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
+    begin = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="usert-tensorrt-") as scratch:
         shutil.copy(weights, scratch)  # beside the graph, which names it as external data
         changed = Path(scratch) / path.name
-        onnx.save_model(with_bytes(onnx.load(path, load_external_data=False)), changed)
+        onnx.save_model(with_bytes(model), changed)
         parsed = parser.parse_from_file(str(changed))
         if not parsed or not _has_inputs(network):
             complaint = parser.get_error(0).desc() if parser.num_errors else "inputs are missing"
             raise BundleError(f"{path.name}: {module} cannot take it: {complaint.splitlines()[0]}")
-        engine = builder.build_serialized_network(network, builder.create_builder_config())
-    if engine is None:
+        config = builder.create_builder_config()
+        config.clear_flag(trt.BuilderFlag.TF32)  # float32 is to be float32
+        if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # of RTX, which else may refuse a CUDA graph
+            config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+        if between is not None:
+            profile = builder.create_optimization_profile()
+            for name in INPUTS:
+                sizes = [(*shape, 2) for shape in (between[0], between[1], between[1])]
+                profile.set_shape(f"{name}_bytes", *sizes)
+            config.add_optimization_profile(profile)
+        plan = builder.build_serialized_network(network, config)
+    if plan is None:
         raise BundleError(f"{path.name}: {module} built nothing of it")
-    return bytes(engine)
+    return Built(bytes(plan), str(trt.__version__), time.perf_counter() - begin)
+
+
+def check_range(between: tuple[Shape, Shape] | None) -> None:
+    """Errors: `OptionError` for a range of shapes that no plan is built for."""
+    if between is None:
+        return
+    least, most = between
+    if any(side % MULTIPLE for side in (*least, *most)) or not (least[0] <= most[0] and least[1] <= most[1]):
+        raise OptionError(
+            f"TensorRT: got frames from {least[0]}x{least[1]} to {most[0]}x{most[1]}, expected sides that are "
+            f"multiples of {MULTIPLE}, the smallest first"
+        )
+
+
+def _take_out_padding(model: onnx.ModelProto) -> None:
+    """-N mod 32 is 0 for frames whose sides are multiples of 32, and the only remainder in the graph."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int64), "no padding"))
+    for node in model.graph.node:
+        if node.op_type == "Mod":
+            node.CopyFrom(helper.make_node("Identity", ["no padding"], list(node.output), node.name))
 
 
 def _has_inputs(network: object) -> bool:

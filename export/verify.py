@@ -6,20 +6,24 @@ Knows bundles and the gate; the library that runs the graphs is handed in. Invar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
+from usert.card import told
 from usert.errors import OptionError
+from usert.manifest import Graph
 from usert.network.refine import as_kind
 from usert.network.weights import load_weights
 from usert.recording import Recording
 
-from .gate import Accuracy, Frame, Run, compare, judge, worst
+from .gate import Accuracy, Frame, Run, compare, judge, tolerances
 from .graph import StrainGraph
 from .onnx_graph import EXAMPLE_SHAPE
+from .speed import measured
 
 RECORDED_PAIRS = 3
 """Of each recording that is added to the gate: spread over it."""
@@ -37,34 +41,44 @@ def reference_graph(bundle: Bundle) -> StrainGraph:
     return graph.eval()
 
 
-def verify_bundle(
+def only(bundle: Bundle, graph: Graph) -> Bundle:
+    """`bundle` as if it had no graph but this, and the plans that were built of it."""
+    plans = tuple(plan for plan in bundle.manifest.plans if plan.graph == graph.file)
+    return replace(bundle, manifest=replace(bundle.manifest, graphs=(graph,), plans=plans))
+
+
+def verify_graph(
     bundle: Bundle,
+    graph: Graph,
     run: Run,
     *,
     name: str,
     recorded: Sequence[tuple[Frame, Frame]] = (),
     report: Callable[[str], None] = lambda line: None,
 ) -> Accuracy:
-    """Every graph of `bundle`, as `run` runs frames of its shape, against torch; the worst of all.
+    """One graph of `bundle`, as `run` runs frames of its shape, against torch.
 
     `name` is of the library, for the messages. Errors: `BundleError` for a figure out of tolerance.
     """
-    reference, found = reference_graph(bundle), []
-    for graph in bundle.manifest.graphs:
-        fitting = [pair for pair in recorded if bundle.graph_for(pair[0].shape) == graph]
-        accuracy = compare(reference, run, graph.shape or EXAMPLE_SHAPE, fitting)
-        report(f"{graph.file}, {name}: {told(accuracy)}")
-        judge(accuracy, f"{graph.file}, {name}")
-        found.append(accuracy)
-    return worst(found)
+    reference, shape = reference_graph(bundle), graph.shape or EXAMPLE_SHAPE
+    fitting = [pair for pair in recorded if graph.shape in (None, pair[0].shape)]
+    accuracy = compare(reference, run, shape, fitting)
+    speed = measured(run, shape, engine=name)
+    limits = tolerances(graph.precision)
+    report(f"{graph.file}, {name}: {told(asdict(accuracy), limits)}, {speed.milliseconds:.0f} ms")
+    judge(accuracy, f"{graph.file}, {name}", graph.precision)
+    return accuracy
 
 
-def told(accuracy: Accuracy) -> str:
-    """The figures that a person asks for first."""
-    return (
-        f"displacement within {accuracy.max_abs_displacement_samples:.1e} samples of torch, "
-        f"strain within {100 * accuracy.max_abs_strain:.1e} %, quality within {accuracy.max_abs_quality:.1e}"
-    )
+def check_fit(recorded: Sequence[tuple[Frame, Frame]], shapes: Sequence[tuple[int, int] | None]) -> None:
+    """Errors: `OptionError` for recorded pairs that none of the graphs of those `shapes` would be proven on."""
+    for reference, _ in recorded:
+        if None not in shapes and reference.shape not in shapes:
+            known = ", ".join(f"{shape[0]}x{shape[1]}" for shape in shapes if shape is not None)
+            raise OptionError(
+                f"--recording: got frames of {reference.shape[0]}x{reference.shape[1]}, expected {known}, or a "
+                "graph for any shape"
+            )
 
 
 def recorded_pairs(

@@ -4,6 +4,8 @@
     weights.safetensors    the weights, once; the graphs refer to it as external data
     strain.onnx            the graph for frames of any shape
     strain_1024x256.onnx   faster graphs for one shape each, as many as were exported
+    strain_1024x256_int8.onnx, …_float16.onnx    the same in another precision
+    ….plan                 what TensorRT built of a graph
 
 Knows files and hashes; does not open graphs or weights, so needs no library. Invariant: a bundle that was
 loaded with `verify` holds exactly the bytes that its manifest was written for.
@@ -12,7 +14,6 @@ loaded with `verify` holds exactly the bytes that its manifest was written for.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -20,11 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import BundleError
-from .manifest import Graph, Manifest
+from .manifest import Graph, Manifest, Plan, Weights
 
 MANIFEST = "manifest.json"
-TOLERANCE = "tolerance_"
-"""Begins the name of what is allowed of a figure of the manifest's accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +68,7 @@ class Bundle:
     def verify(self) -> None:
         """Compare every hashed file with the manifest. Errors: `BundleError` naming the first amiss."""
         weights = self.manifest.weights
-        hashes = {weights.file: weights.sha256} | {g.file: g.sha256 for g in self.manifest.graphs}
+        hashes = {weights.file: weights.sha256} | {part.file: part.sha256 for part in self.manifest.made}
         for name, expected in hashes.items():
             got = sha256_of(self.folder / name)
             if got != expected:
@@ -78,64 +77,8 @@ class Bundle:
                     f"expected {expected[:12]}; copy or export the bundle again"
                 )
 
-    def path_of(self, graph: Graph) -> Path:
-        return self.folder / graph.file
-
-    def graph_for(self, shape: tuple[int, int]) -> Graph:
-        """The graph built for frames of `shape` (N, M), else the one that takes any shape.
-
-        Errors: `BundleError` that lists the shapes there are.
-        """
-        by_shape = {graph.shape: graph for graph in self.manifest.graphs}
-        graph = by_shape.get(shape) or by_shape.get(None)
-        if graph is None:
-            known = ", ".join(f"{s[0]}x{s[1]}" for s in by_shape if s is not None)
-            raise BundleError(
-                f"bundle {self.folder}: got frames of {shape[0]}x{shape[1]}, expected {known}; "
-                "export a bundle for this shape, or one for any"
-            )
-        return graph
-
-    def card(self) -> str:
-        """What a person wants to know of the bundle, as lines of text."""
-        m = self.manifest
-        trained = "images, not RF"
-        if m.input.trained_for is not None:
-            cycles, strains = m.input.trained_for.centre_cycles_per_sample, m.input.trained_for.strain_percent
-            trained = f"f0/fs {cycles[0]:g} to {cycles[1]:g}, strain {strains[0]:g} to {strains[1]:g} %"
-        rows = [
-            ("bundle", f"{self.folder}  ({self.sha256[:12]})"),
-            ("made", f"{m.created} by usert {m.usert_version}, opset {m.opset}, {m.precision}"),
-            ("network", f"{m.network.name}, levels {m.network.levels[0]} to {m.network.levels[1]}, "
-                        f"{m.network.parameters:,} parameters"),
-            ("weights", f"{m.weights.file} ({m.weights.sha256[:12]}), {_in_short(m.weights.recipe)}"),
-            ("trained for", trained),
-            ("refinement", m.refinement),
-            ("strain", f"{m.conventions.strain}; window {m.strain_window_samples} samples"),
-            ("quality", f"correlation in windows of {m.quality_window[0]} x {m.quality_window[1]}"),
-        ]  # fmt: skip
-        for graph in m.graphs:
-            shape = "any shape" if graph.shape is None else f"{graph.shape[0]} x {graph.shape[1]}"
-            rows.append(("graph", f"{graph.file}, {shape}, {graph.bytes / 1e6:.1f} MB"))
-        for name, figure in m.accuracy.items():
-            if name.startswith(TOLERANCE):
-                continue
-            told = figure if isinstance(figure, str) else format(figure, ".3g")
-            limit = m.accuracy.get(TOLERANCE + name)
-            rows.append(("accuracy", f"{name} {told}" + ("" if limit is None else f", allowed {limit:g}")))
-        return "\n".join(f"{label:<12} {text}" for label, text in rows)
-
-
-def _in_short(recipe: str) -> str:
-    """A recipe that is a JSON object (as `usert pretrain` writes it), as its plain entries; any other as it is."""
-    try:
-        told = json.loads(recipe)
-    except ValueError:
-        return recipe
-    if not isinstance(told, dict):
-        return recipe
-    plain = {key: value for key, value in told.items() if isinstance(value, str | int | float)}
-    return ", ".join(f"{key} {value}" for key, value in plain.items())
+    def path_of(self, part: Graph | Plan | Weights) -> Path:
+        return self.folder / part.file
 
 
 def default_bundle_path() -> Path:

@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 from .errors import BundleError
 from .schema import build
 
-FORMAT = 1
+FORMAT = 2
 """Number of the manifest's format; another number is refused, not guessed at."""
+PRECISIONS = ("float32", "float16", "int8")
+"""Of a graph's weights and activations inside the network; displacement, grid, warp and strain are float32 always."""
+TENSORRTS = ("tensorrt", "tensorrt_rtx")
+"""Libraries that plans are built by, as their Python modules are called."""
 DISPLACEMENT_CONVENTION = "(2, N, M): axial samples, lateral lines; current(r + d(r)) = reference(r)"
 REFINEMENTS = ("off", "cheap", "full")
 STRAIN_CONVENTION = "fraction, compression positive"
@@ -96,21 +100,77 @@ class Conventions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How long one pair took where the bundle was made."""
+
+    engine: str
+    """Library, its version and device."""
+    machine: str
+    threads: int
+    shape: tuple[int, int]
+    """(N, M) of the frames."""
+    milliseconds: float
+    """Median."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """One ONNX file."""
 
     file: str
     shape: tuple[int, int] | None
     """(N, M) that it is built for; None takes any shape."""
+    precision: str
+    """One of `PRECISIONS`."""
     sha256: str
     bytes: int
+    accuracy: dict[str, float]
+    """Figures of the gate (`usert.export.gate.Accuracy`), by ONNX Runtime on a CPU."""
+    speed: Speed
 
     def __post_init__(self) -> None:
         _check_file("graphs.file", self.file)
+        _check(
+            self.precision in PRECISIONS,
+            f"graphs {self.file} precision",
+            self.precision,
+            ", ".join(PRECISIONS),
+        )
         _check_sha256(f"graphs {self.file} sha256", self.sha256)
         _check(self.bytes > 0, f"graphs {self.file} bytes", self.bytes, "a count above 0")
         if self.shape is not None:
             _check(min(self.shape) > 0, f"graphs {self.file} shape", list(self.shape), "[N, M] above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What TensorRT has built of a graph: runs with the library and on the GPU that it was built for, no others."""
+
+    file: str
+    graph: str
+    """File of the graph."""
+    library: str
+    """One of `TENSORRTS`."""
+    version: str
+    gpu: str | None
+    """Name of the GPU; None for those that TensorRT for RTX builds for without being asked."""
+    least: tuple[int, int]
+    most: tuple[int, int]
+    """Smallest and largest frame (N, M) it takes; sides are multiples of 32 where the two differ."""
+    sha256: str
+    bytes: int
+    seconds: float
+    """That building took."""
+    accuracy: dict[str, float] | None
+    speed: Speed | None
+    """None for both: it could not be run where it was built."""
+
+    def __post_init__(self) -> None:
+        _check_file("plans.file", self.file)
+        _check(self.library in TENSORRTS, f"plans {self.file} library", self.library, " or ".join(TENSORRTS))
+        _check_sha256(f"plans {self.file} sha256", self.sha256)
+        ordered = 0 < self.least[0] <= self.most[0] and 0 < self.least[1] <= self.most[1]
+        _check(ordered, f"plans {self.file} most", list(self.most), f"at least {list(self.least)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +192,17 @@ class Manifest:
     quality_window: tuple[int, int]
     """Rows and lines of the window of the correlation in the graph."""
     opset: int
-    precision: str
-    """Of weights and activations, such as float32; displacement and strain are always float32."""
     graphs: tuple[Graph, ...]
-    accuracy: dict[str, float | str]
-    """`reference` (what the graphs were compared with), `max_abs_displacement_samples`, and more figures."""
+    plans: tuple[Plan, ...] = ()
+    reference: str
+    """What the graphs were compared with, such as `torch 2.13.0`."""
+    tolerances: dict[str, dict[str, float]]
+    """What was allowed of each figure of a graph's accuracy, by its precision."""
+    libraries: dict[str, str]
+    """Versions of what made the bundle."""
+    machine: str
+    gpu: str | None
+    """Where it was made."""
 
     def __post_init__(self) -> None:
         _check_format(self.format)
@@ -144,25 +210,27 @@ class Manifest:
         _check(self.strain_window_samples > 1, "strain_window_samples", self.strain_window_samples, "above 1")
         _check(min(self.quality_window) > 0, "quality_window", list(self.quality_window), "[rows, lines]")
         _check(len(self.graphs) > 0, "graphs", "none", "at least one")
-        shapes = [graph.shape for graph in self.graphs]
-        _check(len(set(shapes)) == len(shapes), "graphs", "two of one shape", "one a shape")
+        keys = [(graph.shape, graph.precision) for graph in self.graphs]
+        _check(len(set(keys)) == len(keys), "graphs", "two of one shape and precision", "one of each")
         _check(
             len(set(self.files)) == len(self.files), "files", "one name twice", "a name of its own for each"
         )
-        _check(isinstance(self.accuracy.get("reference"), str), "accuracy.reference", "none", "a name")
-        worst = self.accuracy.get("max_abs_displacement_samples")
-        _check(
-            isinstance(worst, float | int),
-            "accuracy.max_abs_displacement_samples",
-            worst,
-            "a number of samples",
-        )
+        graphs = {graph.file for graph in self.graphs}
+        for plan in self.plans:
+            _check(plan.graph in graphs, f"plans {plan.file} graph", plan.graph, ", ".join(sorted(graphs)))
+        for precision in {graph.precision for graph in self.graphs}:
+            _check(precision in self.tolerances, "tolerances", sorted(self.tolerances), f"{precision}, too")
+
+    @property
+    def made(self) -> tuple[Graph | Plan, ...]:
+        """All graphs and plans."""
+        return (*self.graphs, *self.plans)
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of all files that a complete bundle holds beside its manifest."""
         card = () if self.weights.model_card is None else (self.weights.model_card,)
-        return (self.weights.file, *card, *(graph.file for graph in self.graphs))
+        return (self.weights.file, *card, *(part.file for part in self.made))
 
     def to_json(self) -> str:
         """Text of `manifest.json`."""

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from usert.bundle import Bundle, default_bundle_path
-from usert.errors import EngineError, MissingExtraError, OptionError, UsertError
+from usert.errors import OptionError
 
 from ..engine import Engine
+from .best import BestEngine
 
 if TYPE_CHECKING:
     from .graph_engine import GraphEngine
 
 BEST = "best"
-ENGINES = ("onnxruntime-tensorrt", "onnxruntime-cuda", "onnxruntime", "openvino")
-"""By the names that a person types, best first. On two cores OpenVINO is up to an eighth faster than ONNX Runtime on
-a graph of one shape, a fifth slower on the one for any, and takes seconds to open either (`benchmarks/RESULTS.md`)."""
-_ON_GPU = ("onnxruntime-tensorrt", "onnxruntime-cuda")
+ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt", "onnxruntime-cuda", "onnxruntime", "openvino")
+"""By the names that a person types, best first (`benchmarks/RESULTS.md`)."""
+REFERENCE = "torch"
+"""The one that lives with export, since the runtime does without torch."""
+_ON_GPU = ENGINES[:4]
 _PROVIDERS = {
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
     "onnxruntime-cuda": "CUDAExecutionProvider",
     "onnxruntime": "CPUExecutionProvider",
 }
+_TENSORRTS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
-def open_engine(bundle: Bundle, *, engine: str = BEST, threads: int | None = None) -> Engine:
-    """`bundle` opened by the engine of that name, or by the first of `ENGINES` that really runs it here.
+def open_engine(
+    bundle: Bundle, *, engine: str = BEST, threads: int | None = None, precision: str | None = None
+) -> Engine:
+    """`bundle` opened by the engine of that name, or by the first of `ENGINES` that really runs a frame here.
 
-    The caller closes it. Errors: `OptionError` for an unknown name, `MissingExtraError` where its library is not
-    installed, `EngineError` where it cannot run here; where none can, that of ONNX Runtime.
+    `precision` is that of the graphs; None: what suits the engine. The caller closes it. Errors: `OptionError` for
+    an unknown name, `MissingExtraError` where its library is not installed, `EngineError` where it cannot run here,
+    `BundleError` for graphs that the bundle lacks; where none can run, that of ONNX Runtime.
     """
     if engine != BEST:
-        return _make(engine, bundle, threads)
-    refused: dict[str, UsertError] = {}
-    for name in ENGINES:
-        try:
-            made = _make(name, bundle, threads)
+        return _make(engine, bundle, threads, precision)
+
+    def opener(name: str) -> Callable[[], Engine]:
+        def opened() -> Engine:
+            made = _make(name, bundle, threads, precision)
             if name in _ON_GPU:
                 made.open_one()  # what is listed may still not work
-        except (EngineError, MissingExtraError) as error:
-            refused[name] = error
-            continue
-        return made
-    raise refused["onnxruntime"]
+            return made
+
+        return opened
+
+    return BestEngine({name: opener(name) for name in ENGINES}, blame="onnxruntime")
 
 
 def open_classical(method: str) -> Engine:
@@ -56,13 +63,17 @@ def open_classical(method: str) -> Engine:
     return ClassicalEngine(method, strain_window_samples=manifest.strain_window_samples)
 
 
-def _make(name: str, bundle: Bundle, threads: int | None) -> GraphEngine:
+def _make(name: str, bundle: Bundle, threads: int | None, precision: str | None) -> GraphEngine:
     if name == "openvino":
         from .openvino import OpenVinoEngine
 
-        return OpenVinoEngine(bundle, threads=threads)
+        return OpenVinoEngine(bundle, threads=threads, precision=precision)
     if name in _PROVIDERS:
         from .ort import OrtEngine
 
-        return OrtEngine(bundle, threads=threads, provider=_PROVIDERS[name])
-    raise OptionError(f"engine: got {name!r}, expected {BEST}, {', '.join(sorted(ENGINES))}")
+        return OrtEngine(bundle, threads=threads, precision=precision, provider=_PROVIDERS[name])
+    if name in _TENSORRTS:
+        from .tensorrt import TensorRtEngine
+
+        return TensorRtEngine(bundle, threads=threads, precision=precision, module=_TENSORRTS[name])
+    raise OptionError(f"engine: got {name!r}, expected {BEST}, {', '.join(sorted((*ENGINES, REFERENCE)))}")

@@ -11,20 +11,22 @@ to the caller.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.errors import EngineError, FrameError
+from usert.machine import usable_cores
 from usert.manifest import Graph
 
 from ..engine import Estimate
 from ..samples import to_int16
+from .choice import Shape, by_preference, choose_graph
+from .padding import cut, padded
 
 INPUTS = ("reference", "current")
 OUTPUTS = ("displacement", "strain", "quality")
@@ -36,12 +38,16 @@ Session = Callable[[NDArray[np.int16], NDArray[np.int16]], Sequence[NDArray[np.f
 class GraphEngine(ABC):
     """A bundle opened by one library."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        """`threads` None: one for each core that this process may use."""
+    preferred: ClassVar[tuple[str, ...]] = ("float32",)
+    """Precisions that suit the library here, best first; any other is run where there is nothing else."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
+        """`threads` None: one for each core that this process may use. `precision` None: as `preferred`."""
         if threads is not None and threads < 1:
             raise EngineError(f"threads: got {threads}, expected 1 or more")
         self._bundle = bundle
         self._threads = threads or usable_cores()
+        self._precisions = by_preference(precision, self.preferred)
         self._sessions: dict[str, Session] = {}
         self._closed = False
 
@@ -59,8 +65,9 @@ class GraphEngine(ABC):
         return self._bundle.manifest.strain_window_samples
 
     def open_one(self) -> None:
-        """Open the bundle's first graph, to see that it can be. Errors: `EngineError`."""
-        self._session(self._bundle.manifest.graphs[0])
+        """Open one graph, to see that it can be. Errors: `EngineError`, `BundleError`."""
+        shape = self._bundle.manifest.graphs[0].shape or (2 * self.strain_window_samples, 64)
+        self._session(self._fit(shape)[0])
 
     def warm_up(self, shape: tuple[int, int]) -> None:
         noise = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
@@ -76,22 +83,33 @@ class GraphEngine(ABC):
             raise FrameError(
                 f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
             )
-        graph = self._bundle.graph_for(shape)
+        graph, whole = self._fit(shape)
         session = self._session(graph)
         try:
-            displacement, strain, quality = session(np.ascontiguousarray(first), np.ascontiguousarray(second))
+            displacement, strain, quality = session(padded(first, whole), padded(second, whole))
         except Exception as error:  # the libraries have no common base for what they raise
             raise EngineError(f"{self.name}: {graph.file} at {shape}: {first_line(error)}") from error
         for output, got, expected in (
-            ("displacement", displacement.shape, (2, *shape)),
-            ("strain", strain.shape, shape),
-            ("quality", quality.shape, shape),
+            ("displacement", displacement.shape, (2, *whole)),
+            ("strain", strain.shape, whole),
+            ("quality", quality.shape, whole),
         ):
             if got != expected:
                 raise EngineError(
                     f"{self.name}: {graph.file}: {output}: got shape {got}, expected {expected}"
                 )
+        if whole != shape:
+            displacement, strain, quality = cut(
+                (displacement, strain, quality),
+                shape,
+                strain_window=least,
+                quality_window=self._bundle.manifest.quality_window,
+            )
         return Estimate(displacement=displacement, strain=strain, quality=quality)
+
+    def _fit(self, shape: Shape) -> tuple[Graph, Shape]:
+        """The graph for frames of `shape`, and the shape to pad them to. Errors: `BundleError`."""
+        return choose_graph(self._bundle.manifest.graphs, shape, self._precisions)
 
     def _session(self, graph: Graph) -> Session:
         if graph.file not in self._sessions:
@@ -101,13 +119,6 @@ class GraphEngine(ABC):
     def close(self) -> None:
         self._sessions.clear()
         self._closed = True
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; a library left alone takes all there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_contract(engine: str, graph: Graph, got: dict[str, str], expected: dict[str, str]) -> None:

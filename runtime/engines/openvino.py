@@ -1,49 +1,42 @@
 """OpenVINO as an engine, for CPUs.
 
 Runs in float32, whatever the CPU has: in bfloat16 the phase of the refinement is lost (`benchmarks/RESULTS.md`).
-Knows nothing of GPUs. Invariant: arrays that come back are copies, the library's own are written again; and the
-library sends nothing to its maker.
+What is compiled of a graph is kept between starts, which then take a quarter to a half of the time; where that
+cannot be, the engine opens without, and warns. Knows nothing of GPUs. Invariant: arrays that come back are copies,
+the library's own are written again; and the library sends nothing to its maker.
 """
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
-from usert.errors import EngineError, require
+from usert.errors import EngineError
+from usert.machine import cpu_name
 from usert.manifest import Graph
+from usert.silent import import_openvino
 
+from .cache import cache_folder, intact
 from .graph_engine import INPUTS, OUTPUTS, GraphEngine, Session, check_contract, first_line
 
-
-def _import_silently() -> ModuleType:
-    """`import openvino` reports itself over the network by `openvino_telemetry`, and does without when it is absent."""
-    absent = "openvino_telemetry" not in sys.modules
-    if absent:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
-        return require("openvino", "openvino")
-    finally:
-        if absent:
-            del sys.modules["openvino_telemetry"]
-
-
-openvino = _import_silently()
+openvino = import_openvino()
 
 DEVICE, PRECISION = "CPU", "f32"
+_log = logging.getLogger(__name__)
 
 
 class OpenVinoEngine(GraphEngine):
     """A bundle opened by OpenVINO, one compiled model a graph file."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        super().__init__(bundle, threads=threads)
+    preferred = ("int8", "float32")
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
+        super().__init__(bundle, threads=threads, precision=precision)
         self._core: Any = openvino.Core()
         self._precision = PRECISION
         if DEVICE not in self._core.available_devices:
@@ -56,13 +49,8 @@ class OpenVinoEngine(GraphEngine):
         return f"openvino {DEVICE}"
 
     def _open(self, graph: Graph) -> Session:
-        settings = {
-            "INFERENCE_PRECISION_HINT": self._precision,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": self._threads,
-        }
         try:
-            compiled = self._core.compile_model(str(self._bundle.path_of(graph)), DEVICE, settings)
+            compiled = self._compile(graph)
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
         check_contract(self.name, graph, _types(compiled.inputs), dict.fromkeys(INPUTS, "i16"))
@@ -74,6 +62,25 @@ class OpenVinoEngine(GraphEngine):
             return [np.array(request.get_tensor(name).data) for name in OUTPUTS]
 
         return run
+
+    def _compile(self, graph: Graph) -> Any:
+        """The compiled model, from the cache where that serves, else anew."""
+        path = str(self._bundle.path_of(graph))
+        settings = {
+            "INFERENCE_PRECISION_HINT": self._precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": self._threads,
+        }
+        try:
+            kept = cache_folder(
+                self._bundle, graph, device=cpu_name(), library=f"openvino {openvino.__version__}"
+            )
+            with intact(kept):
+                return self._core.compile_model(path, DEVICE, {**settings, "CACHE_DIR": str(kept)})
+        except Exception as error:  # of the cache, or of the graph: then it comes again
+            compiled = self._core.compile_model(path, DEVICE, settings)
+            _log.warning("%s: %s is compiled at every start: %s", self.name, graph.file, first_line(error))
+            return compiled
 
     def close(self) -> None:
         super().close()

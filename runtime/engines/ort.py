@@ -1,37 +1,67 @@
 """ONNX Runtime as an engine.
 
-Knows the providers of ONNX Runtime. Invariant: the provider that was asked for really runs; a session that fell
-back to another one is an error that names both.
+Knows sessions and where their tensors are. Invariant: the provider that was asked for really runs; a session that fell
+back to another one is an error that names both; and the library sends nothing to its maker.
+
+The tensors of a session stay where they are, on the provider's device, as a CUDA graph needs. Frames reach a GPU
+through page-locked memory; ONNX Runtime copies what comes back straight into new arrays, which are not page-locked.
 """
 
 from __future__ import annotations
 
+import importlib
+import logging
+import os
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
+from functools import cache
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
-from usert.errors import EngineError, require
+from usert.errors import EngineError
+from usert.machine import gpu_name
 from usert.manifest import Graph
+from usert.silent import import_onnxruntime
 
+from .cache import cache_folder
+from .choice import Shape, by_preference
 from .graph_engine import INPUTS, OUTPUTS, GraphEngine, Session, check_contract, first_line
+from .ort_providers import CPU, CUDA, TENSORRT, Providers, attempts
 
-onnxruntime = require("onnxruntime", "cpu")
+onnxruntime = import_onnxruntime()
 
-CPU_PROVIDER = "CPUExecutionProvider"
-_LOG_ERRORS_ONLY = 3
+GPU_PRECISIONS = ("float16", "float32")
+_LOG_ERRORS, _LOG_FATAL = 3, 4
+_log = logging.getLogger(__name__)
 
 
 class OrtEngine(GraphEngine):
     """A bundle opened by ONNX Runtime, one session a graph file."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, provider: str = CPU_PROVIDER) -> None:
-        super().__init__(bundle, threads=threads)
+    preferred = ("int8", "float32")
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        precision: str | None = None,
+        provider: str = CPU,
+    ) -> None:
+        super().__init__(bundle, threads=threads, precision=precision)
+        if provider != CPU:
+            self._precisions = by_preference(precision, GPU_PRECISIONS)
         available = onnxruntime.get_available_providers()
         if provider not in available:
-            raise EngineError(f"onnxruntime: got provider {provider}, expected one of {', '.join(available)}")
+            raise EngineError(
+                f"onnxruntime: got provider {provider}, expected one of {', '.join(available)}; those for GPUs come "
+                "with pip install 'usert[gpu]', in the place of 'usert[cpu]'"
+            )
         self._provider = provider
 
     @property
@@ -39,17 +69,39 @@ class OrtEngine(GraphEngine):
         return f"onnxruntime {self._provider}"
 
     def _open(self, graph: Graph) -> Session:
+        kept = self._cache(graph) if self._provider == TENSORRT else None
+        if self._provider != CPU:
+            _load_libraries(self._provider)
+        for providers in attempts(self._provider, graph.shape, cache=kept):
+            try:
+                return self._bound(graph, providers)
+            except EngineError:
+                raise
+            except Exception as error:  # onnxruntime has no common base for what it raises
+                refused = error
+        raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(refused)}") from refused
+
+    def _cache(self, graph: Graph) -> Path:
+        gpu = gpu_name()
+        if gpu is None:
+            raise EngineError(
+                f"{self.name}: got no NVIDIA GPU that NVML names, expected one; "
+                "look for it with nvidia-smi, and pip install 'usert[gpu]'"
+            )
+        return cache_folder(self._bundle, graph, device=gpu, library=f"onnxruntime {onnxruntime.__version__}")
+
+    def _bound(self, graph: Graph, providers: Providers) -> Session:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _LOG_ERRORS_ONLY
+        options.log_severity_level = _LOG_FATAL  # errors come back as exceptions
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        providers = [self._provider] if self._provider == CPU_PROVIDER else [self._provider, CPU_PROVIDER]
-        try:
-            session = onnxruntime.InferenceSession(
-                str(self._bundle.path_of(graph)), sess_options=options, providers=providers
-            )
-        except Exception as error:  # onnxruntime has no common base for what it raises
-            raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
+        session = onnxruntime.InferenceSession(
+            str(self._bundle.path_of(graph)),
+            sess_options=options,
+            providers=[name for name, _ in providers],
+            provider_options=[told for _, told in providers],
+            enable_fallback=0,  # else it prints, and opens without what was refused
+        )
         running = session.get_providers()
         if self._provider not in running:
             raise EngineError(f"onnxruntime: got provider {', '.join(running)}, expected {self._provider}")
@@ -57,14 +109,79 @@ class OrtEngine(GraphEngine):
         check_contract(
             self.name, graph, _types(session.get_outputs()), dict.fromkeys(OUTPUTS, "tensor(float)")
         )
+        bound = _BoundSession(session, "cpu" if self._provider == CPU else "cuda")
+        if self._provider != CPU and graph.shape is not None:
+            nothing = np.zeros(graph.shape, np.int16)
+            bound(nothing, nothing)  # a CUDA graph is captured in the first run, and may be refused there
+        return bound
 
-        def run(reference: NDArray[np.int16], current: NDArray[np.int16]) -> Sequence[NDArray[np.float32]]:
-            found: Sequence[NDArray[np.float32]] = session.run(
-                list(OUTPUTS), {"reference": reference, "current": current}
-            )
-            return found
 
-        return run
+class _BoundSession:
+    """A session with tensors at fixed addresses on `device`, for the last shape that came."""
+
+    def __init__(self, session: Any, device: str) -> None:
+        self._session = session
+        self._device = device
+        self._shape: Shape | None = None
+
+    def __call__(
+        self, reference: NDArray[np.int16], current: NDArray[np.int16]
+    ) -> Sequence[NDArray[np.float32]]:
+        if reference.shape != self._shape:
+            self._bind((reference.shape[0], reference.shape[1]))
+        for frame, tensor, staging in zip((reference, current), self._inputs, self._staging, strict=True):
+            if staging is not None:
+                np.copyto(staging, frame)
+            tensor.update_inplace(frame if staging is None else staging)
+        self._session.run_with_iobinding(self._binding)
+        outputs: Sequence[NDArray[np.float32]] = self._binding.copy_outputs_to_cpu()
+        return outputs
+
+    def _bind(self, shape: Shape) -> None:
+        tensor = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+        self._inputs = [tensor(shape, np.int16, self._device, 0) for _ in INPUTS]
+        self._staging = [_page_locked(shape) if self._device == "cuda" else None for _ in INPUTS]
+        self._binding = self._session.io_binding()
+        for name, value in zip(INPUTS, self._inputs, strict=True):
+            self._binding.bind_ortvalue_input(name, value)
+        for name, full in zip(OUTPUTS, ((2, *shape), shape, shape), strict=True):
+            self._binding.bind_ortvalue_output(name, tensor(full, np.float32, self._device, 0))
+        self._shape = shape
+
+
+@cache
+def _load_libraries(provider: str) -> None:
+    """Those that came as Python packages, where the loader does not look; before the first session of a GPU."""
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # float32 is float32; TensorRT's provider has no option for it
+    onnxruntime.set_default_logger_severity(_LOG_ERRORS)
+    if provider == TENSORRT:
+        with suppress(Exception):  # what is missing shows when the session opens
+            importlib.import_module("tensorrt")
+    with redirect_stdout(StringIO()):  # prints what it does not find
+        onnxruntime.preload_dlls(directory="")
+
+
+def _page_locked(shape: Shape) -> NDArray[np.int16]:
+    """An array that a GPU reads by itself, or an ordinary one, with a warning, where there is none to be had."""
+    try:
+        value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+            shape, np.int16, memory_info=_page_locked_memory()
+        )
+    except Exception as error:
+        _log.warning("onnxruntime: frames reach the GPU the slower way: %s", first_line(error))
+        return np.empty(shape, np.int16)
+    array: NDArray[np.int16] = value.numpy()
+    return array
+
+
+@cache
+def _page_locked_memory() -> Any:
+    """CUDA's allocator of it, shared by all sessions; there is one only once a session has loaded CUDA."""
+    memory = onnxruntime.OrtMemoryInfo(
+        "CudaPinned", onnxruntime.OrtAllocatorType.ORT_DEVICE_ALLOCATOR, 0, onnxruntime.OrtMemType.CPU_OUTPUT
+    )
+    onnxruntime.create_and_register_allocator_v2(CUDA, memory, {}, onnxruntime.OrtArenaCfg({}))
+    return memory
 
 
 def _types(nodes: Sequence[Any]) -> dict[str, str]:

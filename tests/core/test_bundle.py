@@ -16,11 +16,49 @@ import pytest
 
 import usert.bundle as bundle_module
 from usert.bundle import Bundle, default_bundle_path, sha256_of, write_bundle
+from usert.card import bundle_card
 from usert.errors import BundleError
-from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
+from usert.manifest import Graph, Input, Manifest, Network, Plan, Speed, TrainedFor, Weights
 
-CONTENT = {"weights.safetensors": b"w" * 64, "strain.onnx": b"any", "strain_8x4.onnx": b"8x4"}
+CONTENT = {
+    "weights.safetensors": b"w" * 64,
+    "strain.onnx": b"any",
+    "strain_8x4.onnx": b"8x4",
+    "strain_8x4_int8.onnx": b"int8",
+    "strain_8x4.tensorrt.plan": b"plan",
+}
 DIGEST = {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
+SPEED = Speed(
+    engine="onnxruntime 1.32.0 on the CPU", machine="a CPU", threads=2, shape=(8, 4), milliseconds=97.4
+)
+
+
+def graph(file: str, shape: tuple[int, int] | None, precision: str = "float32") -> Graph:
+    return Graph(
+        file=file,
+        shape=shape,
+        precision=precision,
+        sha256=DIGEST[file],
+        bytes=len(CONTENT[file]),
+        accuracy={"max_abs_displacement_samples": 2.5e-4, "rms_displacement_samples": 1e-5},
+        speed=SPEED,
+    )
+
+
+PLAN = Plan(
+    file="strain_8x4.tensorrt.plan",
+    graph="strain_8x4.onnx",
+    library="tensorrt",
+    version="10.13.0",
+    gpu="NVIDIA H200 (sm_90)",
+    least=(8, 4),
+    most=(8, 4),
+    sha256=DIGEST["strain_8x4.tensorrt.plan"],
+    bytes=4,
+    seconds=31.5,
+    accuracy=None,
+    speed=None,
+)
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -35,12 +73,17 @@ def manifest(**changes: Any) -> Manifest:
         strain_window_samples=65,
         quality_window=(65, 5),
         opset=20,
-        precision="float32",
         graphs=(
-            Graph(file="strain.onnx", shape=None, sha256=DIGEST["strain.onnx"], bytes=3),
-            Graph(file="strain_8x4.onnx", shape=(8, 4), sha256=DIGEST["strain_8x4.onnx"], bytes=3),
+            graph("strain.onnx", None),
+            graph("strain_8x4.onnx", (8, 4)),
+            graph("strain_8x4_int8.onnx", (8, 4), "int8"),
         ),
-        accuracy={"reference": "torch", "max_abs_displacement_samples": 2.5e-4, "max_abs_strain": 1e-6},
+        plans=(PLAN,),
+        reference="torch 2.13.0, float32",
+        tolerances={"float32": {"max_abs_displacement_samples": 1e-3}, "int8": {}},
+        libraries={"torch": "2.13.0"},
+        machine="a CPU",
+        gpu=None,
     )
     return replace(whole, **changes)
 
@@ -76,32 +119,39 @@ def test_what_is_written_is_read(folder: Path) -> None:
 def test_json_keeps_every_value() -> None:
     assert Manifest.from_json(manifest().to_json()) == manifest()
     tree = json.loads(manifest().to_json())
-    assert tree["format"] == 1
+    assert tree["format"] == 2
     assert tree["graphs"][0]["shape"] is None
     assert tree["conventions"]["strain"] == "fraction, compression positive"
 
 
-def test_graph_for_prefers_the_exact_shape(folder: Path) -> None:
-    bundle = Bundle.load(folder)
-    assert bundle.graph_for((8, 4)).file == "strain_8x4.onnx"
-    assert bundle.graph_for((4, 8)).file == "strain.onnx"
-    static = replace(bundle, manifest=manifest(graphs=manifest().graphs[1:]))
-    with pytest.raises(BundleError, match="got frames of 4x8, expected 8x4"):
-        static.graph_for((4, 8))
-
-
 def test_card_says_what_a_person_asks(folder: Path) -> None:
-    card = Bundle.load(folder).card()
-    for text in ("liteflownet", "5,379,857", "strain_8x4.onnx, 8 x 4", "any shape", "0.00025", "65 samples"):
+    card = bundle_card(Bundle.load(folder))
+    for text in (
+        "liteflownet",
+        "5,379,857",
+        "strain.onnx, any shape, float32",
+        "strain_8x4_int8.onnx, 8 x 4, int8",
+        "displacement within 0.00025 samples (0.001), rms 1e-05",
+        "97 ms a pair of 8 x 4 by onnxruntime 1.32.0 on the CPU, 2 threads",
+        "strain_8x4.tensorrt.plan, 8 x 4",
+        "tensorrt 10.13.0 for NVIDIA H200 (sm_90), built in 32 s",
+        "not run: no GPU where it was built",
+        "65 samples",
+    ):
         assert text in card
+    ran = replace(PLAN, gpu=None, most=(64, 32), accuracy={"snre_difference": 0.5}, speed=SPEED)
+    card = bundle_card(replace(Bundle.load(folder), manifest=manifest(plans=(ran,))))
+    assert "8 x 4 to 64 x 32 in steps of 32" in card
+    assert "for GPUs of its own choice" in card
+    assert "SNRe 0.5" in card
 
 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.update(format=2), "format: got 2, expected 1; another version of usert"),
-        (lambda t: t.pop("format"), "format: got None, expected 1"),
-        (lambda t: t.update(format=True), "format: got True, expected 1"),
+        (lambda t: t.update(format=1), "format: got 1, expected 2; another version of usert"),
+        (lambda t: t.pop("format"), "format: got None, expected 2"),
+        (lambda t: t.update(format=True), "format: got True, expected 2"),
         (lambda t: t.update(refinement="more"), "refinement: got 'more', expected off, cheap, full"),
         (lambda t: t.update(engine="x"), "unknown key engine, expected format, "),
         (lambda t: t["network"].update(depth=3), "unknown key network.depth, expected name, "),
@@ -121,11 +171,22 @@ def test_card_says_what_a_person_asks(folder: Path) -> None:
         (lambda t: t["weights"].update(model_card="a/b"), "weights.model_card: got 'a/b', expected a plain"),
         (
             lambda t: t["graphs"][0].update(shape=[8, 4]),
-            "graphs: got 'two of one shape', expected one a shape",
+            "graphs: got 'two of one shape and precision', expected one of each",
         ),
         (lambda t: t.update(graphs=[]), "graphs: got 'none', expected at least one"),
-        (lambda t: t["accuracy"].pop("reference"), "accuracy.reference"),
-        (lambda t: t["accuracy"].update(more=[1]), r"accuracy.more: got \[1\], expected float"),
+        (
+            lambda t: t["graphs"][2].update(precision="int4"),
+            "precision: got 'int4', expected float32, float16",
+        ),
+        (
+            lambda t: t["graphs"][0]["accuracy"].update(a="x"),
+            r"graphs\[0\].accuracy.a: got 'x', expected float",
+        ),
+        (lambda t: t["tolerances"].pop("int8"), r"tolerances: got \['float32'\], expected int8, too"),
+        (lambda t: t["plans"][0].update(library="cudnn"), "library: got 'cudnn', expected tensorrt or tens"),
+        (lambda t: t["plans"][0].update(graph="other.onnx"), "graph: got 'other.onnx', expected strain"),
+        (lambda t: t["plans"][0].update(most=[4, 4]), r"most: got \[4, 4\], expected at least \[8, 4\]"),
+        (lambda t: t["plans"][0].update(file="strain.onnx"), "files: got 'one name twice'"),
         (lambda t: t["graphs"][0].update(sha256="abc"), "sha256: got 'abc', expected 64 hexadecimal"),
     ],
 )
@@ -170,7 +231,7 @@ def test_model_card_travels_along(tmp_path: Path, sources: list[Path]) -> None:
 
 
 def test_new_bundle_replaces_the_old_as_a_whole(folder: Path, sources: list[Path], tmp_path: Path) -> None:
-    newer = manifest(graphs=manifest().graphs[:1], opset=21)
+    newer = manifest(graphs=manifest().graphs[:1], plans=(), opset=21)
     write_bundle(folder, newer, sources[:2])
     assert Bundle.load(folder).manifest == newer
     assert not (folder / "strain_8x4.onnx").exists()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,9 +15,10 @@ import torch
 from published_weights import published
 
 from usert.bundle import Bundle, default_bundle_path
-from usert.errors import BundleError, OptionError, WeightsError
+from usert.card import bundle_card
+from usert.errors import BundleError, MissingExtraError, OptionError, WeightsError
 from usert.export import exporter, gate
-from usert.export.exporter import export_bundle
+from usert.export.exporter import ExportConfig, export_bundle
 from usert.export.graph import StrainGraph
 from usert.export.onnx_graph import tensor_offsets
 from usert.network.liteflownet import LiteFlowNet
@@ -42,7 +46,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("export") / "bundle"
     # random weights match nothing, and where nothing matches a phase is ambiguous
-    return export_bundle(weights, folder, shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off")
+    return export_bundle(
+        weights, folder, ExportConfig(shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off")
+    )
 
 
 def _against_torch(bundle: Bundle, shape: tuple[int, int]) -> None:
@@ -75,14 +81,12 @@ def test_refinement_is_in_the_graph_and_in_the_manifest(kind: str, tmp_path: Pat
     bundle = export_bundle(
         default.folder / default.manifest.weights.file,
         tmp_path / "bundle",
-        shapes=[SHAPE],
-        any_shape=False,
-        finest=4,
-        strain_window=33,
-        refinement=as_kind(kind, "kind"),
+        ExportConfig(
+            shapes=[SHAPE], any_shape=False, finest=4, strain_window=33, refinement=as_kind(kind, "kind")
+        ),
     )
     assert bundle.manifest.refinement == kind
-    assert f"refinement   {kind}" in bundle.card()
+    assert f"refinement   {kind}" in bundle_card(bundle)
     _against_torch(bundle, SHAPE)
     model = onnx.load(bundle.path_of(bundle.manifest.graphs[0]), load_external_data=False)
     assert not {"Loop", "If", "Scan", "ScatterND", "Einsum"} & {node.op_type for node in model.graph.node}
@@ -97,15 +101,16 @@ def test_no_copy_of_the_weights_stays_in_the_graph(bundle: Bundle) -> None:
 
 
 def test_the_manifest_states_what_was_measured(bundle: Bundle) -> None:
-    accuracy = bundle.manifest.accuracy
-    assert accuracy["reference"] == "torch"
-    for figure, limit in gate.TOLERANCES.items():
-        assert accuracy[f"tolerance_{figure}"] == limit
-        value = accuracy[figure]
-        assert isinstance(value, float)
-        assert 0 <= value <= limit
-    assert bundle.manifest.network.levels == (6, 4)
-    assert bundle.manifest.strain_window_samples == 33
+    manifest = bundle.manifest
+    assert manifest.reference == f"torch {torch.__version__}, float32"
+    for figure, limit in gate.tolerances("float32").items():
+        assert manifest.tolerances["float32"][figure] == limit
+        assert 0 <= manifest.graphs[0].accuracy[figure] <= limit
+    assert manifest.graphs[0].speed.milliseconds > 0
+    assert manifest.graphs[0].speed.shape == SHAPE
+    assert manifest.libraries["torch"] == torch.__version__
+    assert manifest.network.levels == (6, 4)
+    assert manifest.strain_window_samples == 33
 
 
 def test_the_graph_has_no_loop(bundle: Bundle) -> None:
@@ -116,11 +121,14 @@ def test_the_graph_has_no_loop(bundle: Bundle) -> None:
 def test_out_of_tolerance_is_refused_and_the_old_bundle_stays(
     bundle: Bundle, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(gate.TOLERANCES, "max_abs_displacement_samples", 0.0)
+    strict = replace(gate.TOLERANCES["float32"], max_abs_displacement_samples=0.0)
+    monkeypatch.setitem(gate.TOLERANCES, "float32", strict)
     before = bundle.sha256
     with pytest.raises(BundleError, match="differs from torch"):
         export_bundle(
-            weights, bundle.folder, shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off"
+            weights,
+            bundle.folder,
+            ExportConfig(shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off"),
         )
     assert Bundle.load(bundle.folder).sha256 == before
 
@@ -131,23 +139,27 @@ def test_a_failure_while_exporting_keeps_the_old_bundle(
     def fail(*_: object) -> None:
         raise BundleError("no space left")
 
-    monkeypatch.setattr(exporter, "write_onnx", fail)
+    monkeypatch.setattr(exporter, "trace_onnx", fail)
     with pytest.raises(BundleError, match="no space left"):
         export_bundle(
-            weights, bundle.folder, shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off"
+            weights,
+            bundle.folder,
+            ExportConfig(shapes=[SHAPE], any_shape=False, strain_window=33, refinement="off"),
         )
     assert Bundle.load(bundle.folder).sha256 == bundle.sha256
 
 
 def test_a_shape_shorter_than_the_strain_window_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="got 96x64, expected at least 97 samples along depth"):
-        export_bundle(weights, tmp_path / "bundle", shapes=[SHAPE], any_shape=False)
+        export_bundle(weights, tmp_path / "bundle", ExportConfig(shapes=[SHAPE], any_shape=False))
     assert not (tmp_path / "bundle").exists()
 
 
 def test_a_finer_level_than_the_weights_have_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="finest level 2, the file goes down to 4"):
-        export_bundle(weights, tmp_path / "bundle", shapes=[(128, 64)], any_shape=False, finest=2)
+        export_bundle(
+            weights, tmp_path / "bundle", ExportConfig(shapes=[(128, 64)], any_shape=False, finest=2)
+        )
 
 
 def test_full_refinement_needs_no_finer_level_than_3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -160,10 +172,10 @@ def test_full_refinement_needs_no_finer_level_than_3(monkeypatch: pytest.MonkeyP
         asked.append(graph.network.finest)
         raise BundleError("far enough")
 
-    monkeypatch.setattr(exporter, "write_onnx", stop)
+    monkeypatch.setattr(exporter, "trace_onnx", stop)
     for kind, finest in (("full", None), ("full", 2), ("cheap", None), ("off", None)):
         with pytest.raises(BundleError, match="far enough"):
-            export_bundle(weights, tmp_path, finest=finest, refinement=as_kind(kind, "kind"))
+            export_bundle(weights, tmp_path, ExportConfig(finest=finest, refinement=as_kind(kind, "kind")))
     assert asked == [3, 2, 2, 2]
 
 
@@ -173,18 +185,44 @@ def test_published_weights_from_the_users_own_file(tmp_path: Path) -> None:
     bundle = export_bundle(
         tmp_path / "network.pytorch",
         tmp_path / "bundle",
-        shapes=[SHAPE],
-        any_shape=False,
-        finest=4,
-        strain_window=33,
+        ExportConfig(shapes=[SHAPE], any_shape=False, finest=4, strain_window=33),
     )
     assert bundle.manifest.input.trained_for is None
     assert bundle.manifest.network.normalise_features is False
-    assert "research use only: network.pytorch" in bundle.card()
-    assert "images, not RF" in bundle.card()
+    assert "research use only: network.pytorch" in bundle_card(bundle)
+    assert "images, not RF" in bundle_card(bundle)
     _against_torch(bundle, SHAPE)
 
 
-@pytest.mark.parametrize("shape", [(512, 128), (150, 90), (333, 77), (97, 32)])
-def test_the_default_bundle_says_what_torch_says_for_any_shape(shape: tuple[int, int]) -> None:
-    _against_torch(Bundle.load(default_bundle_path()), shape)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precisions": ["int4"]}, "--precision: got 'int4', expected float32, float16, int8"),
+        ({"precisions": []}, "--precision: got none, expected one or more of float32"),
+        ({"any_shape": False}, "--no-any-shape: got no --shape either, expected at least one graph"),
+        ({"plans": ["cudnn"]}, "--plan: got 'cudnn', expected tensorrt_rtx or tensorrt"),
+        ({"plans": ["tensorrt"], "precisions": ["int8"]}, "--plan: got no --precision of float16 or float32"),
+        ({"plan_range": ((32, 32), (64, 64))}, "--plan-range: got no --plan or no graph of any shape"),
+        (
+            {"plan_range": ((100, 32), (512, 128)), "plans": ["tensorrt_rtx"]},
+            "TensorRT: got frames from 100x32 to 512x128, expected sides that are multiples of 32",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_exported(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=f"^{message}"):
+        ExportConfig(**options)
+
+
+def test_a_missing_tensorrt_is_said_before_anything_is_exported(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    told: list[str] = []
+    with pytest.raises(
+        MissingExtraError, match=r"^tensorrt is not installed: pip install 'usert\[tensorrt\]'$"
+    ):
+        export_bundle(weights, tmp_path / "b", ExportConfig(plans=["tensorrt"]), report=told.append)
+    assert told == []

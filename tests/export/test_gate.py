@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from usert.errors import BundleError
-from usert.export.gate import TOLERANCES, Accuracy, Frame, Outputs, compare, judge, worst
+from usert.export.gate import Accuracy, Frame, Outputs, compare, judge, tolerances, worst
 from usert.export.graph import StrainGraph
+from usert.manifest import PRECISIONS
 from usert.network.liteflownet import LiteFlowNet
 
 SHAPE = (96, 64)
@@ -30,7 +32,7 @@ def answers(graph: StrainGraph, reference: Frame, current: Frame) -> Outputs:
 
 def test_torch_differs_from_itself_by_nothing(graph: StrainGraph) -> None:
     accuracy = compare(graph, lambda a, b: answers(graph, a, b), SHAPE)
-    assert all(getattr(accuracy, figure) == 0.0 for figure in TOLERANCES)
+    assert all(getattr(accuracy, figure) == 0.0 for figure in tolerances("float32"))
     assert accuracy.truth_rmse_samples > 0
     judge(accuracy, "torch")
 
@@ -66,15 +68,20 @@ def test_recorded_pairs_are_compared_where_they_may_be_read(graph: StrainGraph) 
     assert accuracy.max_abs_displacement_samples == pytest.approx(0.5, abs=1e-6)
 
 
-@pytest.mark.parametrize("figure", list(TOLERANCES))
-def test_each_figure_has_its_limit_and_none_may_be_nan(figure: str) -> None:
-    limit = TOLERANCES[figure]
-    judge(
-        Accuracy(**{name: (limit if name == figure else 0.0) for name in PERFECT.__dataclass_fields__}), "g"
-    )
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("figure", list(tolerances("float32")))
+def test_each_figure_has_its_limit_and_none_may_be_nan(figure: str, precision: str) -> None:
+    limit = tolerances(precision)[figure]
+    judge(replace(PERFECT, **{figure: limit}), "g", precision)
     for value in (2 * limit, math.nan):
-        spoilt = Accuracy(
-            **{name: (value if name == figure else 0.0) for name in PERFECT.__dataclass_fields__}
-        )
-        with pytest.raises(BundleError, match=f"^g: refused: {figure}: differs from torch by "):
-            judge(worst([PERFECT, spoilt]), "g")
+        spoilt = replace(PERFECT, **{figure: value})
+        with pytest.raises(
+            BundleError, match=f"^g: refused: {figure}: differs from torch by .* {precision} allows"
+        ):
+            judge(worst([PERFECT, spoilt]), "g", precision)
+
+
+def test_less_precision_is_allowed_more_and_the_truth_has_no_limit() -> None:
+    for figure, limit in tolerances("float32").items():
+        assert limit <= tolerances("float16")[figure] <= tolerances("int8")[figure]
+    judge(replace(PERFECT, truth_rmse_samples=9.0), "g")

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tensorrt_rtx
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, OptionError
@@ -17,7 +18,9 @@ from usert.manifest import Graph
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
 DEFAULT = Bundle.load(default_bundle_path(), verify=False)
-ONE_SHAPE = [graph for graph in DEFAULT.manifest.graphs if graph.shape is not None]
+ONE_SHAPE = [
+    graph for graph in DEFAULT.manifest.graphs if graph.shape is not None and graph.precision == "float32"
+]
 WEIGHTS = DEFAULT.folder / DEFAULT.manifest.weights.file
 
 
@@ -47,14 +50,44 @@ def test_a_graph_fed_with_bytes_says_the_same_to_the_bit(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("graph", ONE_SHAPE, ids=lambda graph: graph.file)
 def test_tensorrt_for_rtx_builds_every_shipped_graph_of_one_shape(graph: Graph) -> None:
-    engine = build(DEFAULT.path_of(graph), WEIGHTS)
-    assert len(engine) > 4 * 4_000_000  # the parameters are in it, in float32
+    built = build(DEFAULT.path_of(graph), WEIGHTS)
+    assert len(built.plan) > 4 * 4_000_000  # the parameters are in it, in float32
+    assert built.version == tensorrt_rtx.__version__
 
 
-def test_a_graph_of_any_shape_is_refused() -> None:
-    graph = next(graph for graph in DEFAULT.manifest.graphs if graph.shape is None)
-    with pytest.raises(OptionError, match=r"^TensorRT: got a graph of any shape, expected one of a shape"):
-        build(DEFAULT.path_of(graph), WEIGHTS)
+ANY_SHAPE = next(graph for graph in DEFAULT.manifest.graphs if graph.shape is None)
+
+
+def test_the_graph_of_any_shape_is_built_for_a_range() -> None:
+    built = build(DEFAULT.path_of(ANY_SHAPE), WEIGHTS, between=((128, 32), (512, 128)))
+    assert len(built.plan) > 4 * 4_000_000
+
+
+def test_what_is_taken_out_for_a_range_pads_nothing_there(tmp_path: Path) -> None:
+    """Sides that are multiples of 32: the same to the bit as the graph that pads."""
+    scanner = SimulatedScanner(ScannerConfig(shape=(192, 64)), seed=1)
+    frames = {"reference": scanner.frame(2).samples, "current": scanner.frame(6).samples}
+    shutil.copy(WEIGHTS, tmp_path)
+    model = with_bytes(onnx.load(DEFAULT.path_of(ANY_SHAPE), load_external_data=False))
+    assert not [node for node in model.graph.node if node.op_type == "Mod"]
+    onnx.save_model(model, tmp_path / "bytes.onnx")
+    expected = onnxruntime.InferenceSession(DEFAULT.path_of(ANY_SHAPE)).run(None, frames)
+    got = onnxruntime.InferenceSession(tmp_path / "bytes.onnx").run(
+        None, {f"{name}_bytes": as_bytes(frame) for name, frame in frames.items()}
+    )
+    for g, e in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(g, e)
+
+
+def test_ranges_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"from 100x32 to 512x128, expected sides that are multiples of 32"):
+        build(DEFAULT.path_of(ANY_SHAPE), WEIGHTS, between=((100, 32), (512, 128)))
+    with pytest.raises(OptionError, match=r"from 512x128 to 128x32, expected .*, the smallest first"):
+        build(DEFAULT.path_of(ANY_SHAPE), WEIGHTS, between=((512, 128), (128, 32)))
+    with pytest.raises(
+        OptionError, match=r"expected a range of shapes for a graph of any shape, and no other"
+    ):
+        build(DEFAULT.path_of(ANY_SHAPE), WEIGHTS)
 
 
 def test_what_the_parser_does_not_know_is_said(tmp_path: Path) -> None:

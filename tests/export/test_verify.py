@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,18 @@ import onnx
 import pytest
 
 from usert.bundle import Bundle, default_bundle_path, sha256_of
+from usert.card import bundle_card
 from usert.cli import main
 from usert.errors import BundleError, OptionError
-from usert.export.exporter import export_bundle
+from usert.export.exporter import ExportConfig, export_bundle
 from usert.export.onnx_session import open_onnx
-from usert.export.verify import recorded_pairs, verify_bundle
+from usert.export.verify import check_fit, recorded_pairs, verify_graph
 from usert.frame import RFFrame
+from usert.manifest import PRECISIONS
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording import write_recording
 
-SHAPE = (96, 64)
+SHAPE = (256, 64)
 
 
 def recording(path: Path, frames: int, shape: tuple[int, int] = SHAPE) -> Path:
@@ -34,15 +37,19 @@ def recording(path: Path, frames: int, shape: tuple[int, int] = SHAPE) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Trained weights to level 4, one small graph."""
+    """Trained weights to level 4, one small shape in each precision."""
     default = Bundle.load(default_bundle_path())
     return export_bundle(
         default.folder / default.manifest.weights.file,
         tmp_path_factory.mktemp("verify") / "bundle",
-        shapes=[SHAPE],
-        any_shape=False,
-        finest=4,
-        strain_window=33,
+        ExportConfig(
+            shapes=[SHAPE],
+            any_shape=False,
+            precisions=PRECISIONS,
+            finest=4,
+            strain_window=65,
+            plans=["tensorrt_rtx"],
+        ),
     )
 
 
@@ -57,18 +64,75 @@ def test_a_good_bundle_is_proven_with_every_engine(
         main()
     out, err = capsys.readouterr()
     assert ended.value.code in (0, None)
-    assert "strain_96x64.onnx, onnxruntime CPUExecutionProvider: displacement within" in out
-    assert "strain_96x64.onnx, openvino CPU: displacement within" in out
+    for graph in ("strain_256x64.onnx", "strain_256x64_float16.onnx", "strain_256x64_int8.onnx"):
+        for engine in ("onnxruntime CPUExecutionProvider", "openvino CPU"):
+            assert f"{graph}, {engine}: displacement within" in out
     assert out.rstrip().endswith("proven with openvino, onnxruntime")
-    assert "strain_96x64.onnx, tensorrt_rtx: built in " in out
     assert "onnxruntime-cuda: not here: " in err
+    assert "tensorrt-rtx: not here: " in err
+
+
+def test_int8_shares_the_weights_and_is_int8(bundle: Bundle) -> None:
+    graph = next(graph for graph in bundle.manifest.graphs if graph.precision == "int8")
+    model = onnx.load(bundle.path_of(graph), load_external_data=False)
+    external = [i for i in model.graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
+    assert {i.external_data[0].value for i in external} == {bundle.manifest.weights.file}
+    assert sum(len(i.raw_data) for i in model.graph.initializer) < 500_000
+    made = {output: node for node in model.graph.node for output in node.output}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    int8 = [node for node in convolutions if made.get(node.input[1], node).op_type == "DequantizeLinear"]
+    assert len(int8) > 40
+
+
+def test_float16_computes_with_the_stored_weights(bundle: Bundle) -> None:
+    graph = next(graph for graph in bundle.manifest.graphs if graph.precision == "float16")
+    model = onnx.load(bundle.path_of(graph), load_external_data=False)
+    halves = {i.name for i in model.graph.initializer if i.data_type == onnx.TensorProto.FLOAT16}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert sum(node.input[1] in halves for node in convolutions) > 40
+    flow = [node for node in convolutions if "scale_x" in node.input[1]]
+    assert flow
+    assert not any(node.input[1] in halves for node in flow)
+
+
+def test_a_plan_says_what_it_is_for_and_that_it_did_not_run(bundle: Bundle) -> None:
+    (plan,) = bundle.manifest.plans
+    assert plan.graph == "strain_256x64_float16.onnx"
+    assert plan.library == "tensorrt_rtx"
+    assert plan.least == plan.most == SHAPE
+    assert bundle.path_of(plan).stat().st_size == plan.bytes
+    assert "not run: no GPU where it was built" in bundle_card(bundle)
+
+
+def test_a_damaged_plan_is_found_when_the_bundle_is_loaded(bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "copied"
+    shutil.copytree(bundle.folder, folder)
+    (plan,) = bundle.manifest.plans
+    (folder / plan.file).write_bytes(b"half of it")
+    with pytest.raises(BundleError, match=rf"{plan.file} is damaged: got sha256 "):
+        Bundle.load(folder)
+
+
+def test_all_of_it_in_float16_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    """As a converter makes it, with displacement, grid and phase in float16, too; also by the limits of float16."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    plain = next(graph for graph in bundle.manifest.graphs if graph.precision == "float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that float16 does not hold
+        naive = convert_float_to_float16(onnx.load(bundle.path_of(plain)), keep_io_types=True)
+    onnx.save_model(naive, tmp_path / "naive.onnx")
+    half = next(graph for graph in bundle.manifest.graphs if graph.precision == "float16")
+    with pytest.raises(BundleError, match=r"^strain_256x64_float16\.onnx, naive: refused: "):
+        verify_graph(bundle, half, open_onnx(tmp_path / "naive.onnx"), name="naive")
+    verify_graph(bundle, half, open_onnx(bundle.path_of(half)), name="mixed")
 
 
 def test_a_graph_that_was_damaged_on_purpose_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     """One constant of the strain derivative, changed by a tenth, with its hash made good."""
     folder = tmp_path / "damaged"
     shutil.copytree(bundle.folder, folder)
-    path = folder / "strain_96x64.onnx"
+    path = folder / "strain_256x64.onnx"
     model = onnx.load(path, load_external_data=False)
     taps = next(i for i in model.graph.initializer if i.name.startswith("strain."))
     taps.raw_data = (1.1 * np.frombuffer(taps.raw_data, np.float32)).astype(np.float32).tobytes()
@@ -79,12 +143,12 @@ def test_a_graph_that_was_damaged_on_purpose_is_refused(bundle: Bundle, tmp_path
         manifest.replace(f'"bytes": {bundle.manifest.graphs[0].bytes}', f'"bytes": {path.stat().st_size}')
     )
     damaged = Bundle.load(folder)
-    with pytest.raises(BundleError, match=r"^strain_96x64\.onnx, ort: refused: \w*strain\w*: differs"):
-        verify_bundle(damaged, open_onnx(path), name="ort")
+    with pytest.raises(BundleError, match=r"^strain_256x64\.onnx, ort: refused: \w*strain\w*: differs"):
+        verify_graph(damaged, damaged.manifest.graphs[0], open_onnx(path), name="ort")
 
 
 def test_pairs_are_spread_over_a_recording(tmp_path: Path) -> None:
-    pairs = recorded_pairs([recording(tmp_path / "rec.h5", 9)], least_rows=33)
+    pairs = recorded_pairs([recording(tmp_path / "rec.h5", 9)], least_rows=65)
     assert len(pairs) == 3
     scanner = SimulatedScanner(ScannerConfig(shape=SHAPE), seed=3)
     for k, (reference, current) in zip((0, 4, 7), pairs, strict=True):
@@ -93,8 +157,17 @@ def test_pairs_are_spread_over_a_recording(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_a_pair_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="got 1 frames of 96 samples, expected at least 2 of 33"):
-        recorded_pairs([recording(tmp_path / "rec.h5", 1)], least_rows=33)
+    with pytest.raises(OptionError, match="got 1 frames of 256 samples, expected at least 2 of 65"):
+        recorded_pairs([recording(tmp_path / "rec.h5", 1)], least_rows=65)
+
+
+def test_a_recording_that_no_graph_is_for_is_named() -> None:
+    frame = np.zeros((100, 60), np.int16)
+    with pytest.raises(
+        OptionError, match="got frames of 100x60, expected 96x64, 128x64, or a graph for any shape"
+    ):
+        check_fit([(frame, frame)], [(96, 64), (128, 64)])
+    check_fit([(frame, frame)], [(96, 64), None])
 
 
 def test_ctrl_c_during_an_export_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from usert.network import phase
 from usert.network.phase import BLOCK, LEAST_WEIGHT, Measurement, baseband, measure
 
 N, M = 256, 32
@@ -95,3 +96,13 @@ def test_silent_frames_measure_zero_and_carry_finite_gradients() -> None:
     (field.sum() + weight.sum()).backward()
     assert displacement.grad is not None
     assert torch.isfinite(displacement.grad).all()
+
+
+def test_the_angle_is_that_of_the_arctangent() -> None:
+    """All round, beside the axes, and of nothing."""
+    angle = torch.linspace(-math.pi, math.pi, 4001, dtype=torch.float64)[1:-1]
+    for size in (1.0, 1e4):
+        signal = size * torch.stack((torch.cos(angle), torch.sin(angle))).reshape(1, 2, 1, -1)
+        found = phase._angle(signal.float())[0, 0, 0].double()
+        assert (found - angle).abs().max() < 1e-6
+    assert phase._angle(torch.zeros(1, 2, 1, 1)).item() == 0

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from tiny_bundle import tiny_bundle
 
-from usert.errors import EngineError, MissingExtraError, OptionError
+from usert.errors import BundleError, EngineError, MissingExtraError, OptionError
 from usert.runtime import engines
+from usert.runtime.engine import Engine, Estimate
 from usert.runtime.engines import open_engine
+from usert.runtime.engines.best import BestEngine
 
 
 @pytest.mark.parametrize(
@@ -33,12 +35,13 @@ def test_the_best_is_not_one_that_is_only_listed(tmp_path: Path, monkeypatch: py
     real = ort.onnxruntime.InferenceSession
     asked: list[str] = []
 
-    def falls_back(path: str, *, sess_options: object, providers: list[str]) -> object:
+    def falls_back(path: str, *, sess_options: object, providers: list[str], **_: object) -> object:
         asked.append(providers[0])
         return real(path, sess_options=sess_options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(ort.onnxruntime, "get_available_providers", lambda: listed)
     monkeypatch.setattr(ort.onnxruntime, "InferenceSession", falls_back)
+    monkeypatch.setattr(ort, "gpu_name", lambda: "NVIDIA H200 (sm_90)")
     with closing(open_engine(tiny_bundle(tmp_path / "b"))) as engine:
         assert engine.name == "onnxruntime CPUExecutionProvider"
     assert asked == listed[:2]
@@ -73,10 +76,63 @@ def test_openvino_tells_its_maker_nothing() -> None:
 
 def test_unknown_and_absent_engines_are_named(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "b")
-    with pytest.raises(OptionError, match=r"^engine: got 'abacus', expected best, onnxruntime, .*openvino$"):
+    with pytest.raises(
+        OptionError, match=r"^engine: got 'abacus', expected best, onnxruntime, .*openvino, .*torch$"
+    ):
         open_engine(bundle, engine="abacus")
     with pytest.raises(EngineError, match=r"got provider CUDAExecutionProvider, expected one of .*CPU"):
         open_engine(bundle, engine="onnxruntime-cuda")
+
+
+class OneShape:
+    """Takes frames of one shape, as a plan does; the estimate's strain names it."""
+
+    strain_window_samples = 3
+
+    def __init__(self, name: str, shape: tuple[int, int], opened: list[str]) -> None:
+        self.name, self.shape, self.opened = name, shape, opened
+        opened.append(name)
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        self.run(np.zeros(shape), np.zeros(shape))
+
+    def run(self, reference: np.ndarray, current: np.ndarray) -> Estimate:
+        if reference.shape != self.shape:
+            raise BundleError(f"{self.name}: another shape")
+        return Estimate(displacement=np.zeros((2, *self.shape)), strain=reference, quality=current)
+
+    def close(self) -> None:
+        self.opened.remove(self.name)
+
+
+def test_the_best_leaves_what_it_does_not_take_to_the_next() -> None:
+    opened: list[str] = []
+
+    def absent() -> Engine:
+        raise EngineError("no GPU here")
+
+    best = BestEngine(
+        {
+            "a": lambda: OneShape("a", (4, 4), opened),
+            "b": absent,
+            "c": lambda: OneShape("c", (8, 8), opened),
+        },
+        blame="b",
+    )
+    small, large = np.zeros((4, 4)), np.ones((8, 8))
+    assert (best.name, opened) == ("a", ["a"])
+    best.run(small, small)
+    assert (best.name, opened) == ("a", ["a"])
+    assert best.run(large, large).strain is large
+    assert (best.name, opened) == ("c", ["a", "c"])
+    best.warm_up((4, 4))
+    assert best.name == "a"
+    with pytest.raises(BundleError, match="c: another shape"):
+        best.run(np.zeros((5, 5)), np.zeros((5, 5)))
+    best.close()
+    assert opened == []
+    with pytest.raises(EngineError, match="no GPU here"):
+        BestEngine({"b": absent}, blame="b")
 
 
 def test_every_engine_has_a_name_of_its_own() -> None:

@@ -1,10 +1,12 @@
-"""Real ONNX Runtime sessions on a tiny bundle whose answers are known."""
+"""Real ONNX Runtime sessions on a tiny bundle whose answers are known; what GPUs are told, where there is none."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from tiny_bundle import QUALITY, SLOPE, STRAIN, STRAIN_WINDOW, tiny_bundle
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, FrameError
-from usert.runtime.engines import open_engine
+from usert.runtime.engines import open_engine, ort
 from usert.runtime.engines.ort import OrtEngine
+from usert.runtime.engines.ort_providers import CPU, CUDA, TENSORRT, attempts
 
 SHAPE = (40, 12)
 
@@ -73,8 +76,28 @@ def test_bytes_in_other_order_and_views_give_the_same(tmp_path: Path) -> None:
 
 def test_shape_without_a_graph_lists_those_there_are(tmp_path: Path) -> None:
     engine = OrtEngine(tiny_bundle(tmp_path / "b", shapes=(SHAPE,)), threads=1)
-    with pytest.raises(BundleError, match="got frames of 33x7, expected 40x12"):
-        engine.run(*frames((33, 7)))
+    with pytest.raises(BundleError, match=r"got 41x12, expected .*40x12"):
+        engine.run(*frames((41, 12)))
+    engine.close()
+
+
+def test_tensors_stay_where_they_are_until_the_shape_changes(tmp_path: Path) -> None:
+    """As a CUDA graph needs; what comes back is as of a session that is handed arrays."""
+    engine = OrtEngine(tiny_bundle(tmp_path / "b"), threads=1)
+
+    def addresses() -> list[int]:
+        return [tensor.data_ptr() for tensor in engine._sessions["strain.onnx"]._inputs]
+
+    found = engine.run(*frames())
+    before = addresses()
+    again = engine.run(*frames()[::-1])
+    assert addresses() == before
+    assert engine.run(*frames((33, 7))).strain.shape == (33, 7)
+    plain = ort.onnxruntime.InferenceSession(str(tmp_path / "b" / "strain.onnx"), providers=[CPU])
+    for estimate, (reference, current) in ((found, frames()), (again, frames()[::-1])):
+        expected = plain.run(["displacement"], {"reference": reference, "current": current})
+        np.testing.assert_array_equal(estimate.displacement, expected[0])
+        assert estimate.displacement.flags.owndata
     engine.close()
 
 
@@ -92,26 +115,135 @@ def test_provider_that_is_not_there_is_named(tmp_path: Path) -> None:
         OrtEngine(bundle, provider="NoSuchExecutionProvider")
 
 
+class Opened:
+    """What `InferenceSession` was told in place of the real one, which opens the graph on the CPU."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, refuses_capture: bool = False) -> None:
+        self.told: list[dict[str, dict[str, str]]] = []
+        real = ort.onnxruntime.InferenceSession
+
+        def open_on_cpu(path: str, **asked: Any) -> object:
+            self.told.append(dict(zip(asked["providers"], asked["provider_options"], strict=True)))
+            assert asked["enable_fallback"] == 0
+            if refuses_capture and self.told[-1][CUDA]["enable_cuda_graph"] == "1":
+                raise RuntimeError("all compute graph nodes have not been partitioned")
+            return real(path, sess_options=asked["sess_options"], providers=[CPU])
+
+        monkeypatch.setattr(ort.onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+        monkeypatch.setattr(ort.onnxruntime, "InferenceSession", open_on_cpu)
+        monkeypatch.setattr(ort, "gpu_name", lambda: "NVIDIA H200 (sm_90)")
+
+
 def test_provider_that_fell_back_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """onnxruntime-gpu without a driver lists CUDA, opens the session, and runs on the CPU."""
-    from usert.runtime.engines import ort
-
-    real = ort.onnxruntime.InferenceSession
-
-    def falls_back(path: str, *, sess_options: object, providers: list[str]) -> object:
-        return real(path, sess_options=sess_options, providers=["CPUExecutionProvider"])
-
-    monkeypatch.setattr(
-        ort.onnxruntime,
-        "get_available_providers",
-        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
-    )
-    monkeypatch.setattr(ort.onnxruntime, "InferenceSession", falls_back)
-    engine = OrtEngine(tiny_bundle(tmp_path / "b"), provider="CUDAExecutionProvider")
+    opened = Opened(monkeypatch)
+    engine = OrtEngine(tiny_bundle(tmp_path / "b"), provider=CUDA)
     with pytest.raises(
         EngineError, match="got provider CPUExecutionProvider, expected CUDAExecutionProvider"
     ):
         engine.run(*frames())
+    assert [list(told) for told in opened.told] == [[CUDA, CPU]]
+
+
+def test_a_cuda_graph_that_is_refused_is_opened_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened(monkeypatch, refuses_capture=True)
+    engine = OrtEngine(tiny_bundle(tmp_path / "b", shapes=(SHAPE,)), provider=CUDA)
+    with pytest.raises(EngineError, match="expected CUDAExecutionProvider"):  # of the second attempt
+        engine.run(*frames())
+    assert [told[CUDA]["enable_cuda_graph"] for told in opened.told] == ["1", "0"]
+
+
+def test_tensorrt_keeps_engines_by_graph_gpu_and_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    opened = Opened(monkeypatch)
+    bundle = tiny_bundle(tmp_path / "b", shapes=(SHAPE, None))
+    for gpu, frame in (("NVIDIA H200 (sm_90)", frames()), ("NVIDIA L4 (sm_89)", frames((50, 9)))):
+        monkeypatch.setattr(ort, "gpu_name", lambda gpu=gpu: gpu)
+        with pytest.raises(EngineError, match="expected TensorrtExecutionProvider"):
+            OrtEngine(bundle, provider=TENSORRT).run(*frame)
+    paths = [Path(told[TENSORRT]["trt_engine_cache_path"]) for told in opened.told]
+    assert [path.name.rpartition("-")[0] for path in paths] == ["strain_40x12", "strain"]
+    assert all(path.is_dir() and path.is_relative_to(tmp_path / "cache") for path in paths)
+
+
+def test_tensorrt_without_a_cache_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its engines take minutes to build: better to say so at the first start than to wait at each."""
+    Opened(monkeypatch)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    engine = OrtEngine(tiny_bundle(tmp_path / "b"), provider=TENSORRT)
+    with pytest.raises(EngineError, match=r"^engine cache .*: cannot write: Not a directory; "):
+        engine.run(*frames())
+
+
+def test_tensorrt_without_a_gpu_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Opened(monkeypatch)
+    monkeypatch.setattr(ort, "gpu_name", lambda: None)
+    engine = OrtEngine(tiny_bundle(tmp_path / "b"), provider=TENSORRT)
+    with pytest.raises(EngineError, match=r"TensorrtExecutionProvider: got no NVIDIA GPU .*nvidia-smi"):
+        engine.run(*frames())
+
+
+@pytest.mark.parametrize("provider", [CUDA, TENSORRT])
+@pytest.mark.parametrize(("shape", "captures"), [(SHAPE, [True, False]), (None, [False])])
+def test_only_a_graph_of_one_shape_is_tried_as_a_cuda_graph(
+    provider: str, shape: tuple[int, int] | None, captures: list[bool]
+) -> None:
+    flags = {CUDA: ("enable_cuda_graph", "1"), TENSORRT: ("trt_cuda_graph_enable", "True")}
+    option, yes = flags[provider]
+    tried = attempts(provider, shape, cache=Path("kept"))
+    assert [providers[0][0] for providers in tried] == [provider] * len(captures)
+    assert [providers[0][1][option] == yes for providers in tried] == captures
+
+
+def test_providers_in_order_and_what_they_are_told() -> None:
+    """TensorRT takes only True and False as flags; neither is allowed to compute float32 in less."""
+    assert attempts(CPU, SHAPE) == attempts(CPU, None) == [[(CPU, {})]]
+    (cuda, cpu), _ = attempts(CUDA, SHAPE)
+    assert cuda == (
+        CUDA,
+        {
+            "device_id": "0",
+            "cudnn_conv_algo_search": "EXHAUSTIVE",
+            "use_tf32": "0",
+            "enable_cuda_graph": "1",
+        },
+    )
+    assert cpu == (CPU, {})
+    ((tensorrt, rest_on_cuda, rest_on_cpu),) = attempts(TENSORRT, None, cache=Path("kept"))
+    assert tensorrt == (
+        TENSORRT,
+        {
+            "device_id": "0",
+            "trt_cuda_graph_enable": "False",
+            "trt_engine_cache_enable": "True",
+            "trt_engine_cache_path": "kept",
+            "trt_timing_cache_enable": "True",
+            "trt_timing_cache_path": "kept",
+        },
+    )
+    assert (rest_on_cuda[0], rest_on_cuda[1]["enable_cuda_graph"], rest_on_cpu) == (CUDA, "0", (CPU, {}))
+
+
+def test_without_page_locked_memory_frames_go_the_slower_way(caplog: pytest.LogCaptureFixture) -> None:
+    ort._page_locked(SHAPE)[:] = frames()[0]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith("onnxruntime: frames reach the GPU the slower way: ")
+
+
+def test_precisions_that_suit_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny_bundle(tmp_path / "b")
+    Opened(monkeypatch)
+    assert OrtEngine(bundle)._precisions[:2] == ("int8", "float32")
+    for provider in (CUDA, TENSORRT):
+        assert OrtEngine(bundle, provider=provider)._precisions[:2] == ("float16", "float32")
+        assert OrtEngine(bundle, provider=provider, precision="int8")._precisions == ("int8",)
+    with pytest.raises(BundleError, match="precision: got a bundle of float32, expected int8"):
+        OrtEngine(bundle, precision="int8").run(*frames())
 
 
 def test_graph_of_another_contract_is_refused(tmp_path: Path) -> None:
@@ -145,6 +277,16 @@ def test_closed_engine_says_so(tmp_path: Path) -> None:
 def test_importing_the_engines_loads_no_library() -> None:
     code = "import sys, usert.runtime.engines; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_onnxruntime_tells_its_maker_nothing(tmp_path: Path) -> None:
+    """Left alone it writes a number for this device into the cache, and reports each session under it."""
+    silent = ("CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
+    environment = {name: value for name, value in os.environ.items() if name not in silent}
+    environment["XDG_CACHE_HOME"] = str(tmp_path)
+    code = "import usert.runtime.engines.ort"
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_frame_shorter_than_the_strain_window_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from usert.bundle import Bundle, sha256_of, write_bundle
-from usert.manifest import Graph, Input, Manifest, Network, TrainedFor, Weights
+from usert.manifest import Graph, Input, Manifest, Network, Speed, TrainedFor, Weights
 
 SLOPE, STRAIN, QUALITY = 0.015625, 0.03125, 0.75
 """Powers of two: exact in half precision."""
@@ -95,7 +95,17 @@ def tiny_bundle(
     for shape in shapes:
         path = scratch / ("strain.onnx" if shape is None else f"strain_{shape[0]}x{shape[1]}.onnx")
         tiny_graph(path, weights, shape, strain=strain)
-        graphs.append(Graph(file=path.name, shape=shape, sha256=sha256_of(path), bytes=path.stat().st_size))
+        graphs.append(
+            Graph(
+                file=path.name,
+                shape=shape,
+                precision="float32",
+                sha256=sha256_of(path),
+                bytes=path.stat().st_size,
+                accuracy={"max_abs_displacement_samples": 0.0},
+                speed=Speed(engine="none", machine="none", threads=1, shape=(1, 1), milliseconds=0.0),
+            )
+        )
     manifest = Manifest(
         usert_version="0.1.0",
         created="2026-11-22T12:00:00+00:00",
@@ -105,8 +115,11 @@ def tiny_bundle(
         strain_window_samples=STRAIN_WINDOW,
         quality_window=(65, 5),
         opset=17,
-        precision="float32",
         graphs=tuple(graphs),
-        accuracy={"reference": "torch", "max_abs_displacement_samples": 0.0},
+        reference="none",
+        tolerances={"float32": {"max_abs_displacement_samples": 0.0}},
+        libraries={},
+        machine="none",
+        gpu=None,
     )
     return write_bundle(folder, manifest, [scratch / name for name in manifest.files])

@@ -11,6 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from usert.bundle import Bundle
+    from usert.export.gate import Frame, Outputs, Run
+    from usert.manifest import Plan
     from usert.runtime.engine import Engine
 
 
@@ -29,6 +31,12 @@ def export(
     any_shape: bool = typer.Option(
         True, help="Also make the graph that takes frames of any shape (some minutes)."
     ),
+    precision: list[str] = typer.Option(
+        ["float32"],
+        metavar="float32|float16|int8",
+        help="Of the network's weights and activations; float16 is for GPUs, int8 for CPUs; may be repeated, for "
+        "graphs of each in one bundle.",
+    ),
     finest_level: int | None = typer.Option(
         None,
         metavar="2|3|4",
@@ -43,6 +51,16 @@ def export(
         metavar="off|cheap|full",
         help="After the network: nothing, one look at the phase, or phase made smooth over the whole frame.",
     ),
+    plan: list[str] = typer.Option(
+        [],
+        metavar="tensorrt|tensorrt_rtx",
+        help="Build TensorRT plans of the graphs of one shape, for the GPU here; may be repeated.",
+    ),
+    plan_range: str | None = typer.Option(
+        None,
+        metavar="NxM:NxM",
+        help="Build a plan for a range of frames, too, from the graph for any; sides are multiples of 32.",
+    ),
     model_card: Path | None = typer.Option(None, metavar="FILE", help="Model card to put into the bundle."),
     recording: list[Path] = typer.Option(
         [], metavar="REC.h5", help="Prove the graphs on pairs of this recording, too; may be repeated."
@@ -50,8 +68,7 @@ def export(
     verify: Path | None = typer.Option(
         None,
         metavar="BUNDLE",
-        help="Export nothing: prove this bundle again, with every engine that runs here; "
-        "TensorRT, where installed, builds it.",
+        help="Export nothing: prove this bundle again, with every engine that runs here.",
     ),
 ) -> None:
     """Export weights as a bundle: ONNX graphs, each proven against torch, and a manifest."""
@@ -60,8 +77,9 @@ def export(
     require("torch", "export")
     require("onnx", "export")
     require("onnxscript", "export")
-    from usert.commands.shape import parse_shape
-    from usert.export.exporter import export_bundle
+    from usert.card import bundle_card
+    from usert.commands.shape import parse_range, parse_shape
+    from usert.export.exporter import ExportConfig, export_bundle
     from usert.export.verify import recorded_pairs
     from usert.network.refine import as_kind
     from usert.runtime.samples import to_int16
@@ -74,8 +92,6 @@ def export(
         return
     if weights is None or out is None:
         raise OptionError("export: got no --weights or no --out, expected both, or --verify BUNDLE")
-    if not any_shape and not shape:
-        raise OptionError("--no-any-shape: got no --shape either, expected at least one graph to make")
     if finest_level is not None and finest_level not in (2, 3, 4):
         raise OptionError(f"--finest-level: got {finest_level}, expected 2, 3 or 4")
     if not 3 <= strain_window <= 255 or strain_window % 2 == 0:
@@ -84,20 +100,27 @@ def export(
         )
     if model_card is not None and not model_card.is_file():
         raise OptionError(f"--model-card: {model_card}: no such file")
+    config = ExportConfig(
+        shapes=[parse_shape(text) for text in shape],
+        any_shape=any_shape,
+        precisions=precision,
+        finest=finest_level,
+        strain_window=strain_window,
+        refinement=as_kind(refinement, "--refinement"),
+        plans=plan,
+        plan_range=None if plan_range is None else parse_range(plan_range, "--plan-range"),
+    )
     with _stoppable():
         bundle = export_bundle(
             weights,
             out,
-            shapes=[parse_shape(text) for text in shape],
-            any_shape=any_shape,
-            finest=finest_level,
-            strain_window=strain_window,
-            refinement=as_kind(refinement, "--refinement"),
+            config,
             model_card=model_card,
             recorded=[to_int16(*pair) for pair in recorded_pairs(recording, least_rows=strain_window)],
+            open_plan=_open_plan,
             report=lambda line: typer.echo(line, err=True),
         )
-    typer.echo(bundle.card())
+    typer.echo(bundle_card(bundle))
 
 
 @contextmanager
@@ -111,57 +134,66 @@ def _stoppable() -> Iterator[None]:
 
 
 def _verify(folder: Path, recordings: list[Path]) -> None:
+    """Every graph by every engine that runs here; plans by TensorRT, as one of them."""
     from contextlib import closing
 
     from usert.bundle import Bundle
     from usert.errors import EngineError, MissingExtraError
-    from usert.export.gate import Frame, Outputs
-    from usert.export.verify import recorded_pairs, verify_bundle
+    from usert.export.verify import check_fit, only, recorded_pairs, verify_graph
     from usert.runtime.engines import ENGINES, open_engine
     from usert.runtime.samples import to_int16
 
     bundle = Bundle.load(folder)
     least = bundle.manifest.strain_window_samples
     recorded = [to_int16(*pair) for pair in recorded_pairs(recordings, least_rows=least)]
-    proven = []
+    check_fit(recorded, [graph.shape for graph in bundle.manifest.graphs])
+    proven: list[str] = []
+    absent: dict[str, None] = {}
     for name in reversed(ENGINES):
-        try:
-            opened = open_engine(bundle, engine=name)
-            opened.warm_up(bundle.manifest.graphs[0].shape or (2 * least, 64))
-        except (EngineError, MissingExtraError) as error:
-            typer.echo(f"{name}: not here: {error}", err=True)
-            continue
-        with closing(opened) as engine:
-
-            def run(reference: Frame, current: Frame, engine: Engine = engine) -> Outputs:
-                estimate = engine.run(reference, current)
-                return estimate.displacement, estimate.strain, estimate.quality
-
-            verify_bundle(bundle, run, name=engine.name, recorded=recorded, report=typer.echo)
-            proven.append(name)
-    _build(bundle)
+        for graph in bundle.manifest.graphs:
+            try:
+                opened = open_engine(only(bundle, graph), engine=name)
+                opened.warm_up(graph.shape or (2 * least, 64))
+            except (EngineError, MissingExtraError) as error:
+                absent[f"{name}: not here: {error}"] = None
+                continue
+            with closing(opened) as engine:
+                verify_graph(
+                    bundle, graph, _run_of(engine), name=engine.name, recorded=recorded, report=typer.echo
+                )
+            if name not in proven:
+                proven.append(name)
+    for line in absent:
+        typer.echo(line, err=True)
     typer.echo(f"{folder}: proven with {', '.join(proven)}" if proven else f"{folder}: no engine runs here")
     if not proven:
         raise typer.Exit(1)
 
 
-def _build(bundle: Bundle) -> None:
-    """Every graph of one shape by each TensorRT that is installed: built, not run."""
-    import time
+@contextmanager
+def _open_plan(bundle: Bundle, plan: Plan) -> Iterator[Run | None]:
+    """What runs a plan, where it can be run; else the reason is said."""
+    from contextlib import ExitStack, closing
+    from dataclasses import replace
 
-    from usert.errors import MissingExtraError
-    from usert.export.tensorrt_graph import MODULES, build
+    from usert.errors import EngineError, MissingExtraError
+    from usert.runtime.engines.tensorrt import TensorRtEngine
 
-    weights = bundle.folder / bundle.manifest.weights.file
-    for module in MODULES:
-        for graph in bundle.manifest.graphs:
-            if graph.shape is None:
-                continue
-            begin = time.perf_counter()
-            try:
-                size = len(build(bundle.path_of(graph), weights, module=module))
-            except MissingExtraError as error:
-                typer.echo(f"{module}: not here: {error}", err=True)
-                break
-            took = time.perf_counter() - begin
-            typer.echo(f"{graph.file}, {module}: built in {took:.0f} s, {size / 1e6:.0f} MB; not run")
+    alone = replace(bundle, manifest=replace(bundle.manifest, plans=(plan,)))
+    run: Run | None = None
+    with ExitStack() as opened:
+        try:
+            engine = opened.enter_context(closing(TensorRtEngine(alone, module=plan.library)))
+            engine.warm_up(plan.most)
+            run = _run_of(engine)
+        except (EngineError, MissingExtraError) as error:
+            typer.echo(f"{plan.file}: not run: {error}", err=True)
+        yield run
+
+
+def _run_of(engine: Engine) -> Run:
+    def run(reference: Frame, current: Frame) -> Outputs:
+        estimate = engine.run(reference, current)
+        return estimate.displacement, estimate.strain, estimate.quality
+
+    return run

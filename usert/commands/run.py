@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.engine import HELP, PRECISION_HELP
+
 
 def run(
     recording: Path = typer.Argument(..., metavar="REC.h5", help="Recording of RF frames."),
@@ -27,9 +29,8 @@ def run(
     strain_window_mm: float | None = typer.Option(
         None, metavar="X", help="Length of the strain's least-squares window, instead of the bundle's own."
     ),
-    engine: str = typer.Option(
-        "best", metavar="NAME", help="openvino, onnxruntime, onnxruntime-cuda, …; the best that works here."
-    ),
+    engine: str = typer.Option("best", metavar="NAME", help=HELP),
+    precision: str | None = typer.Option(None, metavar="NAME", help=PRECISION_HELP),
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of the engine; all cores by default."
     ),
@@ -43,13 +44,14 @@ def run(
     from threading import Event
 
     from usert.bundle import Bundle, default_bundle_path
+    from usert.commands.engine import open_named
     from usert.commands.progress import progress_bar
     from usert.errors import OptionError
     from usert.estimators import ESTIMATORS
     from usert.frame import RFFrame
     from usert.recording import Recording
     from usert.runtime.engine import Estimate
-    from usert.runtime.engines import open_classical, open_engine
+    from usert.runtime.engines import open_classical
     from usert.runtime.figure import save_figure
     from usert.runtime.offline import PairReport, check_output, estimate_pairs, extrapolation, figure_path
     from usert.runtime.pairs import CONSECUTIVE, parse_pairs
@@ -59,7 +61,8 @@ def run(
     if classical and method not in ESTIMATORS:
         raise OptionError(f"--method: got {method!r}, expected one of usert, {', '.join(ESTIMATORS)}")
     asked = None if engine == "best" else engine
-    for option, value in (("--bundle", bundle), ("--engine", asked), ("--threads", threads)):
+    options = (("--bundle", bundle), ("--engine", asked), ("--precision", precision), ("--threads", threads))
+    for option, value in options:
         if classical and value is not None:
             raise OptionError(f"{option}: got {value} with --method {method}, which takes none: leave it out")
 
@@ -96,7 +99,7 @@ def run(
                 closing(
                     open_classical(method)
                     if loaded is None
-                    else open_engine(loaded, engine=engine, threads=threads)
+                    else open_named(loaded, engine=engine, threads=threads, precision=precision)
                 ) as opened,
                 progress,
             ):

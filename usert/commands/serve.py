@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.engine import HELP, PRECISION_HELP
+
 
 def serve(
     rf: str = typer.Option(
@@ -20,9 +22,8 @@ def serve(
     ),
     bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
     lag: int = typer.Option(1, metavar="L", help="Frames between the two of a pair."),
-    engine: str = typer.Option(
-        "best", metavar="NAME", help="openvino, onnxruntime, onnxruntime-cuda, …; the best that works here."
-    ),
+    engine: str = typer.Option("best", metavar="NAME", help=HELP),
+    precision: str | None = typer.Option(None, metavar="NAME", help=PRECISION_HELP),
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of the engine; all cores by default."
     ),
@@ -41,7 +42,7 @@ def serve(
     from typing import cast
 
     from usert.bundle import Bundle, default_bundle_path
-    from usert.runtime.engines import open_engine
+    from usert.commands.engine import open_named
     from usert.runtime.pairing import PairingRule
     from usert.runtime.receiver import ReceiverType
     from usert.runtime.server import ServerConfig, StrainServer
@@ -57,7 +58,7 @@ def serve(
         pairing=PairingRule(lag=lag),
     )
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
-    with closing(open_engine(loaded, engine=engine, threads=threads)) as opened:
+    with closing(open_named(loaded, engine=engine, threads=threads, precision=precision)) as opened:
         server = StrainServer(engine=opened, config=config, weights_hash=loaded.manifest.weights.sha256)
         with stop_on_signals(server.stop), server:
             attached = "bound" if rf_bind else "connected"

@@ -13,3 +13,11 @@ def parse_shape(text: str, option: str = "--shape") -> tuple[int, int]:
     if not match or 0 in (shape := (int(match[1]), int(match[2]))):
         raise OptionError(f"{option}: got {text!r}, expected samples x lines, such as 1024x256")
     return shape
+
+
+def parse_range(text: str, option: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """`128x32:1024x256` as the smallest and the largest shape. Raises `OptionError` that begins with `option`."""
+    parts = text.split(":")
+    if len(parts) != 2:
+        raise OptionError(f"{option}: got {text!r}, expected two shapes such as 128x32:1024x256")
+    return parse_shape(parts[0], option), parse_shape(parts[1], option)

@@ -48,8 +48,8 @@ class Channels(nn.Module):
         mean = power.mean(dim=(1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
         blocks = functional.avg_pool2d(power.mean(dim=1, keepdim=True), BLOCK)
         blocks = functional.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
-        size = (pair.shape[2], pair.shape[3])
-        level = functional.interpolate(blocks, size=size, mode="bilinear", align_corners=False)
+        factors = (float(BLOCK[0]), float(BLOCK[1]))
+        level = functional.interpolate(blocks, scale_factor=factors, mode="bilinear", align_corners=False)
         # bounds, not sums: the ONNX exporter takes the addition of less than 1e-8 for nothing
         gain = torch.rsqrt((level + FLOOR * mean).clamp_min(1e-30))
         envelope = torch.sqrt(power.clamp_min(1e-30))

@@ -65,8 +65,8 @@ class LiteFlowNet(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         flow = self.cascade(first, second)[-1][2]
-        size = (first.shape[2], first.shape[3])
-        fine = functional.interpolate(flow.float(), size=size, mode="bilinear", align_corners=False)
+        factor = 2.0 ** (self.finest - 1)
+        fine = functional.interpolate(flow.float(), scale_factor=factor, mode="bilinear", align_corners=False)
         return fine.flip(1) * FLOW_SCALE
 
     def cascade(self, first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -92,13 +92,15 @@ class LiteFlowNet(nn.Module):
         return outputs
 
     def _pyramid(self, first: Tensor, second: Tensor, plan: Plan) -> list[tuple[Tensor, Tensor]]:
-        """Features of both frames from level `finest` on."""
-        pairs = zip(self.features(first, plan), self.features(second, plan), strict=True)
+        """Features of both frames from level `finest` on, in the precision of the layers."""
+        kind = next(self.features.parameters()).dtype
+        pairs = zip(self.features(first.to(kind), plan), self.features(second.to(kind), plan), strict=True)
         wanted = list(pairs)[self.finest - 2 :]
         if not self.normalise_features:
             return wanted
         normalise = normalised_frugally if plan.frugal else normalised
-        return [plan.part(normalise, a, b) for a, b in wanted]
+        found = [plan.part(normalise, a, b) for a, b in wanted]
+        return found if kind == torch.float32 else [(a.to(kind), b.to(kind)) for a, b in found]
 
 
 def _initialise(network: LiteFlowNet) -> None:

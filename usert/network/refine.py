@@ -126,8 +126,8 @@ def on_samples(field: Tensor) -> Tensor:
     """(B, C, K, M) on the grid → (B, C, N, M), linear between points and beyond the outermost."""
     top, bottom = 2 * field[:, :, :1] - field[:, :, 1:2], 2 * field[:, :, -1:] - field[:, :, -2:-1]
     longer = torch.cat((top, field, bottom), dim=2)
-    size = (longer.shape[2] * BLOCK, longer.shape[3])
-    samples = functional.interpolate(longer, size=size, mode="bilinear", align_corners=False)
+    factors = (float(BLOCK), 1.0)
+    samples = functional.interpolate(longer, scale_factor=factors, mode="bilinear", align_corners=False)
     return samples[:, :, BLOCK:-BLOCK]
 
 

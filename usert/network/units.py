@@ -176,7 +176,8 @@ class Regularization(nn.Module):
         return torch.sqrt(error.clamp_min(1e-12))
 
     def _smooth(self, brightness: Tensor, centred: Tensor, features: Tensor, flow: Tensor) -> Tensor:
-        inside = torch.cat((brightness, centred, self.reduce(features)), dim=1)
+        known = self.reduce(features)
+        inside = torch.cat((brightness.to(known.dtype), centred.to(known.dtype), known), dim=1)
         distance = -self.distance(self.body(inside)).float().square()
         weight = torch.exp(distance - distance.amax(dim=1, keepdim=True))
         total = weight.sum(1, keepdim=True)

@@ -1,0 +1,110 @@
+"""A traced graph with the network's convolutions in int8, for CPUs: static quantisation (QDQ) by ONNX Runtime.
+
+Activations get the range that they have on simulated pairs, weights one of their own an output channel. The first
+layer, which sees the echoes, and those that give the flow stay in float32: that halves the error and costs no time
+(`benchmarks/RESULTS.md`). What comes after the network is untouched.
+
+Knows nothing of bundles. Invariant: weights stay float32 in the graph, and become int8 when it is loaded, so that
+they are still those of the one weights file.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.silent import import_onnxruntime
+
+from .gate import Frame, mask_corner
+from .onnx_graph import INPUTS, is_parameter
+
+import_onnxruntime()
+from onnxruntime.quantization import (  # noqa: E402
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+KEPT = ("features.levels.0.", "head.6.", "scale_x.", "scale_y.")
+"""In the names of weights whose convolutions stay in float32."""
+SEEDS = (1000, 1001, 1002)
+"""Of simulated scanners that the gate's own is not among."""
+FRAMES = ((1, 3), (3, 9), (0, 12), (5, 6))
+"""Pairs of frames of each: .05 to 3 % of strain."""
+
+
+class Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Simulated pairs of `shape`, each whole and with a masked corner, then the `recorded` ones."""
+
+    def __init__(self, shape: tuple[int, int], recorded: Sequence[tuple[Frame, Frame]] = ()) -> None:
+        self._pairs = self._all(shape, recorded)
+
+    def _all(
+        self, shape: tuple[int, int], recorded: Sequence[tuple[Frame, Frame]]
+    ) -> Iterator[tuple[Frame, Frame]]:
+        for seed in SEEDS:
+            scanner = SimulatedScanner(ScannerConfig(shape=shape), seed=seed)
+            for i, j in FRAMES:
+                reference, current = scanner.frame(i).samples.copy(), scanner.frame(j).samples.copy()
+                yield reference.copy(), current.copy()
+                mask_corner(reference, current)
+                yield reference, current
+        yield from recorded
+
+    def get_next(self) -> dict[str, Frame] | None:
+        pair = next(self._pairs, None)
+        return None if pair is None else dict(zip(INPUTS, pair, strict=True))
+
+
+def quantised(
+    model: onnx.ModelProto, shape: tuple[int, int], recorded: Sequence[tuple[Frame, Frame]] = ()
+) -> onnx.ModelProto:
+    """A copy of a traced float32 `model` in int8, its ranges from pairs of `shape` (N, M) and the `recorded` ones."""
+    nodes = [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and is_parameter(node.input[1])
+        and not any(part in node.input[1] for part in KEPT)
+    ]
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    with tempfile.TemporaryDirectory(prefix="usert-int8-") as scratch, _quiet():
+        path = Path(scratch) / "int8.onnx"
+        quantize_static(
+            copy,
+            path,
+            Calibration(shape, recorded),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=nodes,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"AddQDQPairToWeight": True},
+        )
+        found: onnx.ModelProto = onnx.load(path)
+    return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The library recommends a preparation that folds constants; the tracer has folded them."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.root.setLevel(level)

@@ -1,0 +1,95 @@
+"""Plans of a bundle: what TensorRT builds of its graphs, and the gate for those that can be run here.
+
+Knows what is built of which graph; who runs a plan is handed in. Invariant: a plan that was run is within the
+tolerances of its graph's precision; one that was not says so in the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from usert.bundle import Bundle, sha256_of
+from usert.card import told
+from usert.machine import gpu_name
+from usert.manifest import Graph, Plan
+
+from .gate import Frame, Run, compare, judge, tolerances
+from .graph import StrainGraph
+from .speed import measured
+from .tensorrt_graph import Shape, build
+
+SUITABLE = ("float16", "float32")
+"""Precisions of a graph that a plan is built of, best first."""
+OpenPlan = Callable[[Bundle, Plan], AbstractContextManager[Run | None]]
+"""What runs a plan, until it is left; None where nothing can."""
+Report = Callable[[str], None]
+
+
+def build_plans(
+    graphs: Sequence[Graph],
+    stored: Path,
+    modules: Sequence[str],
+    wanted: tuple[Shape, Shape] | None,
+    report: Report,
+) -> Iterator[Plan]:
+    """Plans by each of `modules` of the graphs that suit a GPU, written beside the weights file `stored`.
+
+    `wanted` is the range of frames of a plan of the graph for any shape. Errors: those of `build`.
+    """
+    there = {graph.precision for graph in graphs}
+    precision = next((name for name in SUITABLE if name in there), None)
+    for module in dict.fromkeys(modules):
+        for graph in graphs:
+            between = wanted if graph.shape is None else (graph.shape, graph.shape)
+            if graph.precision != precision or between is None:
+                continue
+            path = stored.with_name(f"{Path(graph.file).stem}.{module}.plan")
+            report(f"{path.name}: building")
+            built = build(
+                stored.with_name(graph.file),
+                stored,
+                module=module,
+                between=between if graph.shape is None else None,
+            )
+            path.write_bytes(built.plan)
+            yield Plan(
+                file=path.name,
+                graph=graph.file,
+                library=module,
+                version=built.version,
+                gpu=gpu_name() if module == "tensorrt" else None,
+                least=between[0],
+                most=between[1],
+                sha256=sha256_of(path),
+                bytes=len(built.plan),
+                seconds=round(built.seconds, 1),
+                accuracy=None,
+                speed=None,
+            )
+
+
+def prove_plans(
+    bundle: Bundle,
+    reference: StrainGraph,
+    open_plan: OpenPlan,
+    recorded: Sequence[tuple[Frame, Frame]],
+    report: Report,
+) -> Iterator[Plan]:
+    """The plans of `bundle`, with accuracy and speed where `open_plan` gives what runs them. Errors: `BundleError`."""
+    precisions = {graph.file: graph.precision for graph in bundle.manifest.graphs}
+    for plan in bundle.manifest.plans:
+        with open_plan(bundle, plan) as run:
+            if run is None:
+                yield plan
+                continue
+            limits = precisions[plan.graph]
+            accuracy = compare(
+                reference, run, plan.most, [pair for pair in recorded if pair[0].shape == plan.most]
+            )
+            report(f"{plan.file}: {told(asdict(accuracy), tolerances(limits))}")
+            judge(accuracy, plan.file, limits)
+            speed = measured(run, plan.most, engine=f"{plan.library} {plan.version}", machine=gpu_name())
+        yield replace(plan, accuracy=asdict(accuracy), speed=speed)

@@ -1,0 +1,48 @@
+"""torch as an engine: the reference that the others are held against, and for GPUs that no other library runs on.
+
+Knows nothing of ONNX. Invariant: it computes in float32, whatever the bundle's graphs do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from usert.bundle import Bundle
+from usert.errors import BundleError
+from usert.manifest import Graph
+from usert.runtime.engines.choice import Shape
+from usert.runtime.engines.graph_engine import GraphEngine, Session
+
+from .verify import reference_graph
+
+
+class TorchEngine(GraphEngine):
+    """A bundle's weights in torch, on the GPU where there is one; frames of any shape."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
+        """`threads` counts for the whole process: torch has one pool."""
+        if precision not in (None, "float32"):
+            raise BundleError(f"precision: got {precision!r}, expected float32, the only one of engine torch")
+        super().__init__(bundle, threads=threads)
+        torch.set_num_threads(self._threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._graph = reference_graph(bundle).to(self._device)
+
+    @property
+    def name(self) -> str:
+        return f"torch {self._device.type}"
+
+    def _fit(self, shape: Shape) -> tuple[Graph, Shape]:
+        return self._bundle.manifest.graphs[0], shape
+
+    def _open(self, graph: Graph) -> Session:
+        def run(reference: NDArray[np.int16], current: NDArray[np.int16]) -> Sequence[NDArray[np.float32]]:
+            with torch.inference_mode():
+                frames = (torch.from_numpy(frame).to(self._device) for frame in (reference, current))
+                return [part.cpu().numpy() for part in self._graph(*frames)]
+
+        return run

@@ -1,0 +1,79 @@
+"""The engines that work here, best first: a frame is run by the first of them that takes its shape.
+
+A plan of TensorRT is for few shapes; what it does not take falls to an engine that does, which is opened then. Knows
+no library. Invariant: the name is that of the engine that really runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from usert.errors import BundleError, EngineError, MissingExtraError, UsertError
+
+from ..engine import Engine, Estimate
+
+Opener = Callable[[], Engine]
+
+
+class BestEngine:
+    """Opens candidates one after the other, by name, until one works."""
+
+    def __init__(self, candidates: Mapping[str, Opener], *, blame: str) -> None:
+        """Errors: where none works, that of the candidate `blame`."""
+        self._waiting = dict(candidates)
+        self._opened: list[Engine] = []
+        refused: dict[str, UsertError] = {}
+        self._open_next(refused)
+        if not self._opened:
+            raise refused[blame]
+        self._running = self._opened[0]
+
+    def _open_next(self, refused: dict[str, UsertError]) -> bool:
+        """Whether there is one more engine; what does not work is noted in `refused`."""
+        while self._waiting:
+            name = next(iter(self._waiting))
+            opener = self._waiting.pop(name)
+            try:
+                self._opened.append(opener())
+            except (BundleError, EngineError, MissingExtraError) as error:
+                refused[name] = error
+                continue
+            return True
+        return False
+
+    @property
+    def name(self) -> str:
+        return self._running.name
+
+    @property
+    def strain_window_samples(self) -> int:
+        return self._opened[0].strain_window_samples
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        self._first_that_takes_it(lambda engine: engine.warm_up(shape))
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+        found: list[Estimate] = []
+        self._first_that_takes_it(lambda engine: found.append(engine.run(reference, current)))
+        return found[0]
+
+    def _first_that_takes_it(self, use: Callable[[Engine], None]) -> None:
+        """Errors: that of the last engine, where none takes the shape."""
+        at = 0
+        while True:
+            try:
+                use(self._opened[at])
+            except BundleError:
+                at += 1
+                if at == len(self._opened) and not self._open_next({}):
+                    raise
+            else:
+                self._running = self._opened[at]
+                return
+
+    def close(self) -> None:
+        for engine in self._opened:
+            engine.close()

@@ -1,0 +1,92 @@
+"""Where compiled engines are kept between starts: `$XDG_CACHE_HOME/usert/engines`, else `~/.cache/usert/engines`.
+
+Knows folders and hashes, and no library. Nothing is thrown away to make room: the folder may be deleted whenever no
+engine is being opened. Invariant: what was kept for one graph, weights, device and library is not offered to another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from usert.bundle import Bundle
+from usert.errors import EngineError
+from usert.manifest import Graph
+
+LEAST_FREE_BYTES = 200_000_000
+"""A compiled engine takes 20 to 60 MB, and a library may hold it twice while it writes."""
+_SEAL = "usert.sha256"
+
+
+def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> Path:
+    """The folder for what `library` (its name and version) compiles of `graph` for `device`; it can be written.
+
+    Errors: `EngineError` where it cannot, or where there is too little space for an engine.
+    """
+    parts = (bundle.manifest.weights.sha256, graph.sha256, device, library)
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    folder = _root() / f"{Path(graph.file).stem}-{key}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        with NamedTemporaryFile(dir=folder) as probe:
+            probe.write(b"usert")
+    except OSError as error:
+        raise EngineError(
+            f"engine cache {folder}: cannot write: {error.strerror}; "
+            "free some space, or set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+    if free < LEAST_FREE_BYTES:
+        raise EngineError(
+            f"engine cache {folder}: got {free / 1e6:.0f} MB of free space, expected "
+            f"{LEAST_FREE_BYTES / 1e6:.0f} MB; free some, or set XDG_CACHE_HOME to a folder on another disk"
+        )
+    return folder
+
+
+@contextmanager
+def intact(folder: Path) -> Iterator[None]:
+    """For a library that believes what it finds: `folder` is as it was left the last time, to the bit, else empty.
+
+    What goes wrong in between leaves nothing that is found again.
+    """
+    seal = folder / _SEAL
+    whole = seal.exists() and seal.read_bytes() == _digest(folder)
+    if not whole:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    before = _files(folder)
+    try:
+        yield
+    except BaseException:
+        seal.unlink(missing_ok=True)
+        raise
+    if not whole or _files(folder) != before:
+        seal.write_bytes(_digest(folder))
+
+
+def _root() -> Path:
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise EngineError(
+            "engine cache: got no home folder, expected one; set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+    return base / "usert" / "engines"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
+
+
+def _digest(folder: Path) -> bytes:
+    digest = hashlib.sha256()
+    for path in _files(folder):
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest().encode()

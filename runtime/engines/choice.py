@@ -1,0 +1,60 @@
+"""Which graph of a bundle runs a frame: one of its own shape, one that it can be padded to, or the one for any.
+
+A graph pads every frame to sides that are multiples of 32, so a frame padded to that beforehand gets the same answer
+from the graph of the larger shape. Padded further it does not: the network takes the end of the echoes for a
+structure (.03 to .5 samples of error at 1 to 2 % of strain, `benchmarks/RESULTS.md`), so that is not done.
+
+Knows shapes and precisions; opens nothing. Invariant: the graph that is chosen takes frames of the shape that is
+said with it, which is the frame's own or that rounded up to multiples of 32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from usert.errors import BundleError
+from usert.manifest import PRECISIONS, Graph
+
+MULTIPLE = 32
+"""Of the sides of a frame inside a graph."""
+Shape = tuple[int, int]
+
+
+def choose_graph(graphs: Sequence[Graph], shape: Shape, precisions: Sequence[str]) -> tuple[Graph, Shape]:
+    """The graph for frames of `shape` (N, M), and the shape that they must be padded to for it.
+
+    `precisions` are those wanted, best first; the shape counts for more. Errors: `BundleError` with what there is.
+    """
+    usable = [graph for graph in graphs if graph.precision in precisions]
+    if not usable:
+        there = ", ".join(sorted({graph.precision for graph in graphs}))
+        raise BundleError(
+            f"precision: got a bundle of {there}, expected {' or '.join(precisions)}; export it with "
+            f"--precision {precisions[0]}"
+        )
+    fits: list[Shape | None] = [shape, rounded_up(shape), None]
+    fitting = [graph for graph in usable if graph.shape in fits]
+    if not fitting:
+        known = ", ".join(
+            dict.fromkeys(f"{s[0]}x{s[1]}" for graph in usable if (s := graph.shape) is not None)
+        )
+        raise BundleError(
+            f"frame: got {shape[0]}x{shape[1]}, expected {known}, or up to 31 samples or lines less; export the "
+            f"bundle with --shape {shape[0]}x{shape[1]}, or for any shape"
+        )
+    best = min(fitting, key=lambda graph: (fits.index(graph.shape), precisions.index(graph.precision)))
+    return best, best.shape or shape
+
+
+def rounded_up(shape: Shape) -> Shape:
+    """The next multiples of 32, the shape itself if it has them."""
+    return -(-shape[0] // MULTIPLE) * MULTIPLE, -(-shape[1] // MULTIPLE) * MULTIPLE
+
+
+def by_preference(precision: str | None, preferred: Sequence[str]) -> tuple[str, ...]:
+    """The precision that was asked for, alone; else the preferred ones and then the rest. Errors: `BundleError`."""
+    if precision is None:
+        return (*preferred, *(name for name in PRECISIONS if name not in preferred))
+    if precision not in PRECISIONS:
+        raise BundleError(f"precision: got {precision!r}, expected {', '.join(PRECISIONS)}")
+    return (precision,)

@@ -1,0 +1,229 @@
+"""Plans of TensorRT, or of TensorRT for RTX, as an engine: one upload and one download a frame, in one CUDA graph.
+
+Which of the two libraries is a parameter; they have one interface. Knows nothing of building plans
+(`usert.export.tensorrt_graph`). Invariant: a plan runs with the library, the version and the GPU that it was built
+for, and a plan for others is refused by name before it is opened.
+
+A plan takes the bytes of the frames, uint8 (N, M, 2), little end first, since TensorRT has no int16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.bundle import Bundle
+from usert.errors import EngineError
+from usert.machine import gpu_name
+from usert.manifest import Graph
+
+from .choice import Shape
+from .cuda import Cuda, Mirror, Place, Stream, load, side_by_side
+from .graph_engine import INPUTS, OUTPUTS, GraphEngine, Session
+from .plan_choice import EXTRAS, choose_plan, usable_plans
+
+
+class TensorRtEngine(GraphEngine):
+    """The plans of a bundle that run here, one session each; its threads are the GPU's own affair."""
+
+    preferred = ("float16", "float32")
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        module: str = "tensorrt",
+        threads: int | None = None,
+        precision: str | None = None,
+    ) -> None:
+        """Takes nothing of the GPU yet. Errors: `MissingExtraError`; `EngineError` where no plan runs here."""
+        super().__init__(bundle, threads=threads, precision=precision)
+        self._trt: Any = load(module, EXTRAS[module])
+        self._gpu, version = gpu_name(), str(self._trt.__version__)
+        self._plans = usable_plans(
+            bundle.manifest, library=module, version=version, gpu=self._gpu, precisions=self._precisions
+        )
+        self._cuda = Cuda(EXTRAS[module])
+        self._module = module
+        graphs = {graph.file: graph for graph in bundle.manifest.graphs}
+        self._stand_ins = {plan.file: replace(graphs[plan.graph], file=plan.file) for plan in self._plans}
+        self._opened = ExitStack()
+
+    @property
+    def name(self) -> str:
+        return f"{self._module} {self._gpu}"
+
+    def open_one(self) -> None:
+        self._session(self._stand_ins[self._plans[0].file])
+
+    def _fit(self, shape: Shape) -> tuple[Graph, Shape]:
+        """The graph of the plan for frames of `shape` under the plan's name, and the shape to pad them to."""
+        plan, whole = choose_plan(self._plans, shape)
+        return self._stand_ins[plan.file], whole
+
+    def _open(self, graph: Graph) -> Session:
+        plan = next(plan for plan in self._plans if plan.file == graph.file)
+        try:
+            session = PlanSession(self._trt, self._cuda, self._bundle.path_of(plan), plan.most)
+        except EngineError as error:
+            raise EngineError(f"{self.name}: cannot open {plan.file}: {error}") from error
+        return self._opened.enter_context(closing(session)).run
+
+    def close(self) -> None:
+        self._opened.close()
+        super().close()
+
+
+class PlanSession:
+    """One plan on the GPU, with memory for the largest frames it takes.
+
+    Frames of another shape than the last ones bind the tensors again, and their CUDA graph replaces the last.
+    """
+
+    def __init__(self, trt: Any, cuda: Cuda, path: Path, most: Shape) -> None:
+        """Errors: `EngineError`, and nothing is kept."""
+        self._log = listener(trt)
+        self._shape: Shape | None = None
+        self._context: Any = None
+        self._engine: Any = None
+        with ExitStack() as taken:
+            self._up = taken.enter_context(closing(Mirror(cuda, end_of(input_places(most)))))
+            self._down = taken.enter_context(closing(Mirror(cuda, end_of(output_places(most)))))
+            self._stream = taken.enter_context(closing(Stream(cuda)))
+            taken.callback(self._drop)
+            self._runtime = trt.Runtime(self._log)
+            self._engine = read_plan(self._runtime, self._log, path)
+            check_tensors(tensors_of(self._engine))
+            self._context = self._made_context(trt)
+            self._bind(most)
+            self._taken = taken.pop_all()
+
+    def run(self, reference: NDArray[np.int16], current: NDArray[np.int16]) -> Sequence[NDArray[np.float32]]:
+        shape = reference.shape[0], reference.shape[1]
+        if shape != self._shape:
+            self._bind(shape)
+        for place, frame in zip(self._inputs.values(), (reference, current), strict=True):
+            np.copyto(place.of(self._up.host), frame)
+        self._stream.repeat(self._work, self._can_record)
+        self._log.complaint()  # of a recording that was given up
+        return [place.of(self._down.host).copy() for place in self._outputs.values()]
+
+    def _work(self) -> None:
+        """A frame's way over the bus, through the plan and back, put into the stream."""
+        self._up.upload(end_of(self._inputs), self._stream)
+        self._demand(self._context.execute_async_v3(int(self._stream.handle)), "execution")
+        self._down.download(end_of(self._outputs), self._stream)
+
+    def _can_record(self) -> bool:
+        """TensorRT for RTX knows beforehand; TensorRT is tried."""
+        known = getattr(self._context, "is_stream_capturable", None)
+        return known is None or bool(known(int(self._stream.handle)))
+
+    def _bind(self, shape: Shape) -> None:
+        """Tell TensorRT the shape of the frames, and where their tensors lie."""
+        self._shape = None
+        self._stream.forget()
+        self._inputs, self._outputs = input_places(shape), output_places(shape)
+        for name in self._inputs:
+            self._demand(self._context.set_input_shape(name, (*shape, 2)), f"{name} of frames {shape}")
+        for mirror, places in ((self._up, self._inputs), (self._down, self._outputs)):
+            for name, place in places.items():
+                self._demand(self._context.set_tensor_address(name, mirror.device + place.offset), name)
+        for name, place in self._outputs.items():
+            got = tuple(self._context.get_tensor_shape(name))
+            if got != place.shape:
+                raise EngineError(f"{name} of frames {shape}: got shape {got}, expected {place.shape}")
+        self._shape = shape
+
+    def _made_context(self, trt: Any) -> Any:
+        strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
+        if strategies is None:
+            context = self._engine.create_execution_context()
+        else:  # for RTX; LAZY, its own choice, changes kernels later, and what is recorded would keep the slow ones
+            settings = self._engine.create_runtime_config()
+            settings.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+            context = self._engine.create_execution_context(settings)
+        self._demand(context is not None, "execution context")
+        return context
+
+    def _demand(self, well: bool, what: str) -> None:
+        if not well:
+            raise EngineError(f"{what}: {self._log.complaint()}")
+
+    def _drop(self) -> None:
+        self._stream.forget()
+        self._context = self._engine = self._runtime = None  # in this order
+
+    def close(self) -> None:
+        self._taken.close()
+
+
+def read_plan(runtime: Any, log: Any, path: Path) -> Any:
+    """The engine in the file. Errors: `EngineError` with what the library says of it."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"cannot read: {error.strerror}") from error
+    engine = runtime.deserialize_cuda_engine(data)
+    if engine is None:
+        raise EngineError(f"cannot be loaded: {log.complaint()}")
+    return engine
+
+
+def tensors_of(engine: Any) -> dict[str, str]:
+    """Direction and type of each of a plan's tensors, such as `input uint8`."""
+    names = [engine.get_tensor_name(k) for k in range(engine.num_io_tensors)]
+    return {
+        name: f"{engine.get_tensor_mode(name).name} {engine.get_tensor_dtype(name).name}".lower()
+        for name in names
+    }
+
+
+def check_tensors(got: Mapping[str, str]) -> None:
+    """Errors: `EngineError` where these are not the tensors that a plan has."""
+    expected = {f"{name}_bytes": "input uint8" for name in INPUTS} | dict.fromkeys(OUTPUTS, "output float")
+    if got != expected:
+        there, wanted = (
+            ", ".join(f"{n} {kind}" for n, kind in tensors.items()) for tensors in (got, expected)
+        )
+        raise EngineError(f"got {there}, expected {wanted}; export the bundle again")
+
+
+def listener(trt: Any) -> Any:
+    """A logger that keeps the first error since it was last asked; what follows it in the log is its echo."""
+
+    class Listener(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._first = ""
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR) and not self._first:
+                self._first = message
+
+        def complaint(self) -> str:
+            said, self._first = self._first, ""
+            return said.strip().splitlines()[0] if said.strip() else "it does not say why"
+
+    return Listener()
+
+
+def input_places(shape: Shape) -> dict[str, Place]:
+    """Where the frames lie in what goes up. Read as int16 they are frames, read as bytes what the plan takes."""
+    return side_by_side({f"{name}_bytes": (shape, "<i2") for name in INPUTS})
+
+
+def output_places(shape: Shape) -> dict[str, Place]:
+    """Where displacement, strain and quality lie in what comes down."""
+    return side_by_side({name: ((2, *shape) if name == OUTPUTS[0] else shape, "<f4") for name in OUTPUTS})
+
+
+def end_of(places: Mapping[str, Place]) -> int:
+    """Bytes from the first to the last, with what lies between."""
+    return max(place.end for place in places.values())

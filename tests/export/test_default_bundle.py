@@ -1,0 +1,139 @@
+"""The bundle that comes with the package: every engine that runs here says what torch says, and keeps saying it."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from usert.bundle import Bundle, default_bundle_path
+from usert.commands.engine import open_named
+from usert.export.gate import tolerances
+from usert.export.verify import reference_graph
+from usert.manifest import PRECISIONS
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.runtime.engine import Engine
+
+ENGINES = ("torch", "onnxruntime", "openvino")
+SHAPES = ((512, 128), (333, 77), (1024, 256))
+"""Two that have graphs of their own, and one for the graph of any shape."""
+BUNDLE = Bundle.load(default_bundle_path())
+THERE = sorted({graph.precision for graph in BUNDLE.manifest.graphs}, key=PRECISIONS.index)
+
+
+def pair(shape: tuple[int, int], seed: int = 1) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    scanner = SimulatedScanner(ScannerConfig(shape=shape), seed=seed)
+    return scanner.frame(4).samples, scanner.frame(8).samples
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_torch() -> Iterator[None]:
+    """An engine sets them for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[tuple[int, int], list[np.ndarray[Any, Any]]]:
+    graph = reference_graph(BUNDLE)
+    with torch.inference_mode():
+        return {s: [part.numpy() for part in graph(*map(torch.from_numpy, pair(s)))] for s in SHAPES}
+
+
+def opened(name: str, precision: str | None) -> Engine:
+    return open_named(BUNDLE, engine=name, threads=1, precision=None if name == "torch" else precision)
+
+
+@pytest.mark.parametrize("precision", THERE)
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_says_what_torch_says(
+    name: str, precision: str, expected: dict[tuple[int, int], list[np.ndarray[Any, Any]]]
+) -> None:
+    limits = tolerances(precision)
+    with closing(opened(name, precision)) as engine:
+        for shape in SHAPES:
+            got = engine.run(*pair(shape))
+            apart = got.displacement - expected[shape][0]
+            assert np.abs(apart).max() <= limits["max_abs_displacement_samples"], shape
+            assert np.sqrt(np.mean(apart**2)) <= limits["rms_displacement_samples"], shape
+            assert np.abs(got.strain - expected[shape][1]).max() <= limits["max_abs_strain"], shape
+            assert np.abs(got.quality - expected[shape][2]).max() <= limits["max_abs_quality"], shape
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_padded_by_the_engine_or_by_the_graph_is_the_same(name: str) -> None:
+    """500 × 120 goes to the graph of 512 × 128; the one for any shape pads by itself."""
+    frames = pair((500, 120))
+    estimates = []
+    for bundle in (BUNDLE, only_any_shape()):
+        with closing(open_named(bundle, engine=name, threads=1, precision="float32")) as engine:
+            estimates.append(engine.run(*frames))
+    padded, whole = estimates
+    assert np.abs(padded.displacement - whole.displacement).max() < 1e-3
+    assert np.abs(padded.strain - whole.strain).max() < 1e-4
+    inside = (slice(0, -32), slice(0, -2))
+    assert np.abs(padded.quality - whole.quality)[inside].max() < 2e-3
+
+
+def only_any_shape() -> Bundle:
+    graphs = tuple(graph for graph in BUNDLE.manifest.graphs if graph.shape is None)
+    return replace(BUNDLE, manifest=replace(BUNDLE.manifest, graphs=graphs))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_two_engines_in_two_threads_do_not_disturb_each_other(name: str) -> None:
+    shape = (128, 64)
+    pairs = [pair(shape, seed) for seed in (1, 2)]
+    with closing(opened(name, None)) as alone:
+        expected = [alone.run(*frames) for frames in pairs]
+    wrong: list[str] = []
+
+    def work(which: int) -> None:
+        with closing(opened(name, None)) as engine:
+            for _ in range(5):
+                got = engine.run(*pairs[which])
+                same = [
+                    np.array_equal(getattr(got, field), getattr(expected[which], field))
+                    for field in ("displacement", "strain", "quality")
+                ]
+                if not all(same):
+                    wrong.append(f"engine {which}: {same}")
+
+    threads = [Thread(target=work, args=(which,)) for which in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_memory_is_flat_over_a_thousand_runs(name: str) -> None:
+    """On a graph of one shape; an estimate has 1 MB, so keeping any of them would show."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("no /proc here")
+
+    def resident() -> int:
+        gc.collect()
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    frames = pair((512, 128))
+    with closing(open_named(BUNDLE, engine=name, threads=None, precision=None)) as engine:
+        for _ in range(50):
+            engine.run(*frames)
+        before = resident()
+        for _ in range(1000):
+            engine.run(*frames)
+        assert resident() - before < 30e6

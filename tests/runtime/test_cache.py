@@ -1,0 +1,123 @@
+"""Where compiled engines are kept, on real folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from tiny_bundle import tiny_bundle
+
+from usert.bundle import Bundle
+from usert.errors import EngineError
+from usert.runtime.engines.cache import LEAST_FREE_BYTES, cache_folder, intact
+
+ON = {"device": "NVIDIA H200 (sm_90)", "library": "onnxruntime 1.31.1"}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def folder_of(bundle: Bundle, **changed: str) -> Path:
+    return cache_folder(bundle, bundle.manifest.graphs[0], **{**ON, **changed})
+
+
+def test_it_is_there_empty_and_named_after_the_graph(bundle: Bundle, tmp_path: Path) -> None:
+    folder = folder_of(bundle)
+    assert folder.parent == tmp_path / "cache" / "usert" / "engines"
+    assert folder.name.startswith("strain-")
+    assert list(folder.iterdir()) == []
+
+
+def test_without_a_setting_it_is_in_the_home(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert folder_of(bundle).parent == tmp_path / ".cache" / "usert" / "engines"
+
+
+def test_one_for_each_graph_weights_device_and_library(bundle: Bundle, tmp_path: Path) -> None:
+    manifest = bundle.manifest
+    graph = dataclasses.replace(manifest.graphs[0], sha256="1" * 64)
+    weights = dataclasses.replace(manifest.weights, sha256="2" * 64)
+    retrained = dataclasses.replace(bundle, manifest=dataclasses.replace(manifest, weights=weights))
+    folders = [
+        folder_of(bundle),
+        folder_of(bundle, device="NVIDIA L4 (sm_89)"),
+        folder_of(bundle, library="onnxruntime 1.32.0"),
+        folder_of(retrained),
+        cache_folder(bundle, graph, **ON),
+    ]
+    assert len(set(folders)) == len(folders)
+    assert folder_of(bundle) == folders[0]
+    assert folder_of(tiny_bundle(tmp_path / "copy")) == folders[0]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(
+        EngineError,
+        match=r"^engine cache .*/file/usert/engines/strain-\w+: cannot write: Not a directory; .*set",
+    ) as caught:
+        folder_of(bundle)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_space_is_one_line(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, LEAST_FREE_BYTES - 1_000_000))
+    with pytest.raises(
+        EngineError, match=r"^engine cache .*: got 199 MB of free space, expected 200 MB; free some, or set"
+    ):
+        folder_of(bundle)
+
+
+def test_without_a_home_it_says_what_to_set(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(
+        EngineError, match=r"^engine cache: got no home folder, expected one; set XDG_CACHE_HOME"
+    ):
+        folder_of(bundle)
+
+
+def test_what_was_left_is_found_again(tmp_path: Path) -> None:
+    with intact(tmp_path):
+        (tmp_path / "engine.blob").write_bytes(b"compiled")
+    with intact(tmp_path):
+        assert (tmp_path / "engine.blob").read_bytes() == b"compiled"
+        (tmp_path / "another.blob").write_bytes(b"compiled, too")
+    with intact(tmp_path):
+        assert (tmp_path / "another.blob").exists()
+
+
+@pytest.mark.parametrize("damage", [b"compileD", b"comp", b""])
+def test_what_was_damaged_is_not(damage: bytes, tmp_path: Path) -> None:
+    with intact(tmp_path):
+        (tmp_path / "engine.blob").write_bytes(b"compiled")
+    (tmp_path / "engine.blob").write_bytes(damage)
+    with intact(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_left_by_a_failure_is_not(tmp_path: Path) -> None:
+    with intact(tmp_path):
+        (tmp_path / "engine.blob").write_bytes(b"compiled")
+    with pytest.raises(ValueError), intact(tmp_path):
+        raise ValueError
+    with intact(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "half.blob").write_bytes(b"com")  # as a process leaves it that is killed
+    with intact(tmp_path):
+        assert (tmp_path / "half.blob").exists() is False

@@ -1,0 +1,28 @@
+"""`--engine`, `--precision` and `--threads`: the engine that a command runs.
+
+Knows which stage an engine is of. Invariant: torch is loaded when it is asked for by name, and only then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from usert.bundle import Bundle
+    from usert.runtime.engine import Engine
+
+HELP = "openvino, onnxruntime, onnxruntime-cuda, tensorrt, torch, …; the best that works here."
+PRECISION_HELP = "float32, float16 or int8, of those in the bundle; what suits the engine if not given."
+
+
+def open_named(bundle: Bundle, *, engine: str, threads: int | None, precision: str | None) -> Engine:
+    """`bundle` opened by the engine of that name; the caller closes it. Errors: as `open_engine`."""
+    from usert.errors import require
+    from usert.runtime.engines import REFERENCE, open_engine
+
+    if engine != REFERENCE:
+        return open_engine(bundle, engine=engine, threads=threads, precision=precision)
+    require("torch", "export")
+    from usert.export.torch_engine import TorchEngine
+
+    return TorchEngine(bundle, threads=threads, precision=precision)
