@@ -43,22 +43,22 @@ def test_the_best_is_not_one_that_is_only_listed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(ort.onnxruntime, "InferenceSession", falls_back)
     monkeypatch.setattr(ort, "gpu_name", lambda: "NVIDIA H200 (sm_90)")
     with closing(open_engine(tiny_bundle(tmp_path / "b"))) as engine:
-        assert engine.name == "onnxruntime CPUExecutionProvider"
+        assert engine.name == "openvino CPU"
     assert asked == listed[:2]
 
 
-def test_without_onnxruntime_openvino_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_onnxruntime_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = tiny_bundle(tmp_path / "b")
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "usert.runtime.engines.ort", raising=False)
-    with closing(open_engine(bundle)) as engine:
-        assert engine.name == "openvino CPU"
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "usert.runtime.engines.openvino", raising=False)
+    with closing(open_engine(bundle)) as engine:
+        assert engine.name == "onnxruntime CPUExecutionProvider"
     with pytest.raises(
         MissingExtraError, match=r"^openvino is not installed: pip install 'usert\[openvino\]'$"
     ):
         open_engine(bundle, engine="openvino")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "usert.runtime.engines.ort", raising=False)
     with pytest.raises(
         MissingExtraError, match=r"^onnxruntime is not installed: pip install 'usert\[cpu\]'$"
     ):

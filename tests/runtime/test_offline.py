@@ -86,7 +86,7 @@ def test_run_writes_all_that_it_promises(recording: Path, bundle: Bundle, tmp_pa
         assert file.attrs["bundle_sha256"] == bundle.sha256
         assert file.attrs["usert_version"] == "0.1.0"
         assert file.attrs["usert_kind"] == "strain"
-        assert file.attrs["engine"] == "onnxruntime CPUExecutionProvider"
+        assert file.attrs["engine"] == "openvino CPU"
         assert file.attrs["strain_window_samples"] == 17
     assert names(tmp_path) == ["out.h5", "rec.h5"]
 
