@@ -15,6 +15,7 @@ import zmq
 
 from .clock import Age, clock_id, now_ns
 from .endpoint import check_endpoint
+from .keys import ClientKeys
 from .receiver import Receiver
 from .service import POLL_MS, Service
 from .slot import Slot
@@ -30,10 +31,18 @@ class _Arrived:
 class StrainClient(Service):
     """`with StrainClient(endpoint) as client: for message in client: ...`; connects again by itself."""
 
-    def __init__(self, endpoint: str, *, stale_ms: float = 500.0, insecure: bool = False) -> None:
-        """`stale_ms`: the watchdog; an image older than this is stale. `insecure`: allow other machines."""
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        stale_ms: float = 500.0,
+        keys: ClientKeys | None = None,
+        insecure: bool = False,
+    ) -> None:
+        """`stale_ms`: the watchdog; an image older than this is stale. `insecure`: other machines without keys."""
         super().__init__()
-        self._endpoint = check_endpoint(endpoint, insecure=insecure)
+        self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
+        self._keys = keys
         self._stale_ms = stale_ms
         self._slot: Slot[_Arrived] = Slot()
         self._last: _Arrived | None = None
@@ -50,6 +59,7 @@ class StrainClient(Service):
             accept=lambda message, arrived_ns: self._slot.put(
                 _Arrived(message=message, arrived_ns=arrived_ns)
             ),
+            security=self._keys,
         )
         self._receiver.open()
         stack.callback(self._receiver.close)

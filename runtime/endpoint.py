@@ -1,7 +1,7 @@
-"""Where a socket may bind or connect: this machine only, unless the user says otherwise in so many words.
+"""Where a socket may bind or connect: this machine only, unless it has keys or the user says otherwise.
 
-Knows nothing of messages. Invariant: an endpoint that was checked is on loopback or a local file, or
-`insecure` was given.
+Knows nothing of messages. Invariant: an endpoint that was checked is on loopback or a local file, or its socket
+has keys, or the user said `insecure` in so many words.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _TCP = re.compile(r"tcp://(?P<host>\[[^\]\s]+\]|[^:;\s\[\]]+):(?P<port>\d{1,5}|\
 _IPC = re.compile(r"ipc://\S+")
 
 
-def check_endpoint(endpoint: str, *, insecure: bool) -> str:
-    """`endpoint` if it may be used. Errors: `OptionError`."""
+def check_endpoint(endpoint: str, *, insecure: bool, keyed: bool = False) -> str:
+    """`endpoint` if it may be used; `keyed`: its socket will have keys. Errors: `OptionError`."""
     if _IPC.fullmatch(endpoint):
         return endpoint
     match = _TCP.fullmatch(endpoint)
     if match is None:
         raise OptionError(f"endpoint: got {endpoint!r}, expected tcp://HOST:PORT or ipc://PATH")
-    if insecure or _is_loopback(match["host"].strip("[]")):
+    if keyed or insecure or _is_loopback(match["host"].strip("[]")):
         return endpoint
     raise OptionError(
-        f"endpoint: got {endpoint!r}, which other machines can reach, unencrypted and without a password; "
-        "use 127.0.0.1, or give --insecure if the network is yours alone"
+        f"endpoint: got {endpoint!r}, which other machines can reach, without keys: make some (usert keys "
+        "make) and give them (--key), use 127.0.0.1, or give --insecure if the network is yours alone"
     )
 
 

@@ -15,14 +15,15 @@ from typing import Generic, Literal, TypeVar
 import zmq
 
 from .clock import now_ns
-from .endpoint import attach
+from .gatekeeper import Security
 from .header import MAX_PARTS, Buffer, MalformedError
+from .link import Link
 from .service import POLL_MS
 from .tally import Tally
 
 M = TypeVar("M")
 ReceiverType = Literal["sub", "pull"]
-_TYPES: dict[ReceiverType, int] = {"sub": zmq.SUB, "pull": zmq.PULL}
+_KINDS: dict[ReceiverType, int] = {"sub": zmq.SUB, "pull": zmq.PULL}
 _QUEUE_MESSAGES = 4
 """Small: what waits in a queue is old, and the thread empties it as fast as it fills."""
 
@@ -42,6 +43,7 @@ class Receiver(Generic[M]):
         max_bytes: int,
         decode: Callable[[Sequence[Buffer]], M],
         accept: Callable[[M, int], None],
+        security: Security | None = None,
     ) -> None:
         self._context = context
         self._wanted = endpoint
@@ -50,6 +52,7 @@ class Receiver(Generic[M]):
         self._max_bytes = max_bytes
         self._decode = decode
         self._accept = accept
+        self._security = security
         self._stopping = False
         self._failure: BaseException | None = None
         self._attached: Future[str] = Future()
@@ -82,21 +85,34 @@ class Receiver(Generic[M]):
 
     def _main(self) -> None:
         try:
-            with self._context.socket(_TYPES[self._socket_type]) as socket:
-                socket.linger = 0
-                socket.rcvhwm = _QUEUE_MESSAGES
-                socket.maxmsgsize = self._max_bytes
-                if self._socket_type == "sub":
-                    socket.subscribe(b"")
-                self._attached.set_result(attach(socket, self._wanted, bind=self._bind))
+            with self._link() as link:
+                self._attached.set_result(link.endpoint)
                 while not self._stopping:
-                    if socket.poll(POLL_MS):
-                        self._take(_receive_parts(socket))
+                    link.renew()
+                    if link.socket.poll(POLL_MS):
+                        self._take(_receive_parts(link.socket))
         except BaseException as error:  # told to whoever opens or checks
             if self._attached.done():
                 self._failure = error
             else:
                 self._attached.set_exception(error)
+
+    def _link(self) -> Link:
+        options: dict[int, int | bytes] = {
+            zmq.LINGER: 0,
+            zmq.RCVHWM: _QUEUE_MESSAGES,
+            zmq.MAXMSGSIZE: self._max_bytes,
+        }
+        if self._socket_type == "sub":
+            options[zmq.SUBSCRIBE] = b""
+        return Link(
+            self._context,
+            _KINDS[self._socket_type],
+            self._wanted,
+            bind=self._bind,
+            security=self._security,
+            options=options,
+        )
 
     def _take(self, parts: list[Buffer]) -> None:
         arrived_ns = now_ns()

@@ -18,7 +18,10 @@ from usert.errors import OptionError
 from usert.frame import RFFrame
 
 from .clock import clock_id, now_ns
-from .endpoint import attach, check_endpoint
+from .endpoint import check_endpoint
+from .gatekeeper import Gatekeeper
+from .keys import Keys
+from .link import Link
 from .service import POLL_MS, Service
 from .wire import RFMessage
 
@@ -45,11 +48,13 @@ class ReplayConfig:
     loop: bool = False
     """Start again at the end; sequence numbers start again too, so that no pair spans the jump."""
     stream: str = "replay"
+    keys: Keys | None = None
+    """Those of a server if the socket binds, those of a client if it connects."""
     insecure: bool = False
-    """Allow endpoints beyond this machine."""
+    """Allow endpoints beyond this machine without keys."""
 
     def __post_init__(self) -> None:
-        check_endpoint(self.endpoint, insecure=self.insecure)
+        check_endpoint(self.endpoint, insecure=self.insecure, keyed=self.keys is not None)
         if self.socket_type not in ("pub", "push"):
             raise OptionError(f"socket type: got {self.socket_type!r}, expected 'pub' or 'push'")
         if not 0 < self.rate_hz <= 10_000:
@@ -75,12 +80,23 @@ class Replay(Service):
         context = stack.enter_context(zmq.Context())
         # XPUB is PUB that also says when somebody subscribes.
         kind = zmq.XPUB if self._config.socket_type == "pub" else zmq.PUSH
-        self._socket = stack.enter_context(context.socket(kind))
-        self._socket.linger = _LINGER_MS
-        self._socket.sndhwm = _QUEUE_FRAMES
-        self._socket.maxmsgsize = _SUBSCRIPTION_BYTES
-        self._socket.immediate = True
-        self.endpoint = attach(self._socket, self._config.endpoint, bind=self._config.bind)
+        gatekeeper = stack.enter_context(Gatekeeper(context, rf=self._config.keys))
+        self._link = stack.enter_context(
+            Link(
+                context,
+                kind,
+                self._config.endpoint,
+                bind=self._config.bind,
+                security=gatekeeper.security("rf"),
+                options={
+                    zmq.LINGER: _LINGER_MS,
+                    zmq.SNDHWM: _QUEUE_FRAMES,
+                    zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES,
+                    zmq.IMMEDIATE: 1,
+                },
+            )
+        )
+        self.endpoint = self._link.endpoint
 
     def run(self) -> None:
         """Send until the frames end, `count` is reached or `stop()` is called."""
@@ -110,7 +126,7 @@ class Replay(Service):
         sent_ns = now_ns()
         stamped = replace(frame, sequence=sequence, time_ns=sent_ns, acquired_ns=time.time_ns())
         message = RFMessage(frame=stamped, stream=self._config.stream, clock=clock_id())
-        self._socket.send_multipart(message.to_parts(), copy=False)
+        self._link.socket.send_multipart(message.to_parts(), copy=False)
         self._first_ns = self._first_ns if self.sent else sent_ns
         self._last_ns = sent_ns
         self.sent += 1
@@ -129,9 +145,10 @@ class Replay(Service):
         return self._wait_for(zmq.POLLIN if self._config.socket_type == "pub" else zmq.POLLOUT)
 
     def _wait_for(self, event: int) -> bool:
-        """Until the socket is ready; False once stopped."""
+        """Until the socket is ready, for those who may still listen; False once stopped."""
         while not self.stopping:
-            if self._socket.poll(POLL_MS, event):
+            self._link.renew()
+            if self._link.socket.poll(POLL_MS, event):
                 return True
         return False
 
@@ -147,6 +164,6 @@ class Replay(Service):
     def _forget_subscriptions(self) -> None:
         """Take what subscribers said since, or it piles up; a few at a time, or they could hold us up."""
         for _ in range(_SUBSCRIPTIONS_A_FRAME):
-            if not self._socket.poll(0, zmq.POLLIN):
+            if not self._link.socket.poll(0, zmq.POLLIN):
                 return
-            self._socket.recv()
+            self._link.socket.recv()

@@ -16,8 +16,11 @@ import zmq
 from usert.errors import EngineError, OptionError
 
 from .clock import age_at_server, clock_id, now_ns
-from .endpoint import attach, check_endpoint
+from .endpoint import check_endpoint
 from .engine import Engine, Estimate
+from .gatekeeper import Gatekeeper
+from .keys import Keys, ServerKeys
+from .link import Link
 from .meter import Meter
 from .pairing import PairingRule, ReceivedFrame, Sessions, choose_reference
 from .receiver import Receiver, ReceiverType
@@ -29,6 +32,8 @@ from .wire import MAX_RF_BYTES, Counters, FrameStamp, RFMessage, StrainMessage
 
 _QUEUE_IMAGES = 2
 """A client that reads slower than this loses images; the server never waits for it."""
+_SUBSCRIPTION_BYTES = 1024
+"""The largest message that a client sends."""
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +50,18 @@ class ServerConfig:
     rf_bind: bool = False
     """Bind the RF endpoint instead of connecting to it."""
     insecure: bool = False
-    """Allow endpoints beyond this machine."""
+    """Allow endpoints beyond this machine without keys."""
+    keys: ServerKeys | None = None
+    """Who sees the images."""
+    rf_keys: Keys | None = None
+    """Whose frames are taken: those of a server if the RF socket binds, else those of a client."""
     pairing: PairingRule = field(default_factory=PairingRule)
 
     def __post_init__(self) -> None:
         if self.rf_type not in ("sub", "pull"):
             raise OptionError(f"rf type: got {self.rf_type!r}, expected 'sub' or 'pull'")
-        check_endpoint(self.rf, insecure=self.insecure)
-        check_endpoint(self.publish, insecure=self.insecure)
+        check_endpoint(self.rf, insecure=self.insecure, keyed=self.rf_keys is not None)
+        check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +101,20 @@ class StrainServer(Service):
 
     def _open(self, stack: ExitStack) -> None:
         context = stack.enter_context(zmq.Context())
-        self._output = stack.enter_context(context.socket(zmq.PUB))
-        self._output.linger = 0
-        self._output.sndhwm = _QUEUE_IMAGES
-        self.publish_endpoint = attach(self._output, self._config.publish, bind=True)
+        self._gatekeeper = stack.enter_context(
+            Gatekeeper(context, strain=self._config.keys, rf=self._config.rf_keys)
+        )
+        self._output = stack.enter_context(
+            Link(
+                context,
+                zmq.PUB,
+                self._config.publish,
+                bind=True,
+                security=self._gatekeeper.security("strain"),
+                options={zmq.LINGER: 0, zmq.SNDHWM: _QUEUE_IMAGES, zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES},
+            )
+        )
+        self.publish_endpoint = self._output.endpoint
         self._receiver: Receiver[RFMessage] = Receiver(
             context=context,
             endpoint=self._config.rf,
@@ -104,6 +123,7 @@ class StrainServer(Service):
             max_bytes=MAX_RF_BYTES,
             decode=RFMessage.from_parts,
             accept=self._accept,
+            security=self._gatekeeper.security("rf"),
         )
         self._receiver.open()
         stack.callback(self._receiver.close)
@@ -114,6 +134,7 @@ class StrainServer(Service):
         with self._loop():
             while not self.stopping:
                 self._receiver.check()
+                self._output.renew()  # cuts off clients whose key was taken away
                 taken = self._slot.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
@@ -212,4 +233,4 @@ class StrainServer(Service):
             strain=image.estimate.strain,
             quality=image.estimate.quality,
         )
-        self._output.send_multipart(message.to_parts(), copy=False)
+        self._output.socket.send_multipart(message.to_parts(), copy=False)

@@ -13,6 +13,7 @@ COMMANDS = (
     "export",
     "import",
     "info",
+    "keys",
     "pretrain",
     "replay",
     "run",

@@ -14,6 +14,7 @@ from .commands.demo import demo
 from .commands.export import export
 from .commands.import_ import import_frames
 from .commands.info import info
+from .commands.keys import keys
 from .commands.pretrain import pretrain
 from .commands.replay import replay
 from .commands.run import run
@@ -58,6 +59,7 @@ app.command("watch")(watch)
 app.command("replay")(replay)
 app.command("simulate")(simulate)
 app.command("demo")(demo)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

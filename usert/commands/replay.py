@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.keys import ALLOW_HELP, KEY_HELP, SERVER_KEY_HELP, source_keys
+
 
 def replay(
     recording: Path | None = typer.Argument(None, metavar="[REC.h5]", help="Recording of RF frames."),
@@ -27,10 +29,11 @@ def replay(
     stream: str | None = typer.Option(
         None, metavar="NAME", help="Name of the stream; the recording's unless given."
     ),
+    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
+    allow: Path | None = typer.Option(None, metavar="DIR", help=f"With --publish: {ALLOW_HELP}"),
+    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=f"With --to: {SERVER_KEY_HELP}"),
     insecure: bool = typer.Option(
-        False,
-        "--insecure",
-        help="Allow endpoints that other machines can reach, unencrypted, without a password.",
+        False, "--insecure", help="Allow endpoints that other machines can reach, without keys, unencrypted."
     ),
 ) -> None:
     """Send RF frames at a steady rate, stamped as they leave; begins when the first receiver is there.
@@ -58,6 +61,7 @@ def replay(
         count=count,
         loop=loop,
         stream=stream or ("simulated" if recording is None else recording.stem[:80]),
+        keys=source_keys(binds=publish is not None, key=key, allow=allow, server=server_key),
         insecure=insecure,
     )
     with ExitStack() as stack:

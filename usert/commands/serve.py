@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from usert.commands.engine import HELP, PRECISION_HELP
+from usert.commands.keys import ALLOW_HELP, KEY_HELP, served_keys
 
 
 def serve(
@@ -27,6 +28,12 @@ def serve(
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of the engine; all cores by default."
     ),
+    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
+    allow: Path | None = typer.Option(None, metavar="DIR", help=f"Viewers. {ALLOW_HELP}"),
+    rf_key: Path | None = typer.Option(
+        None, metavar="PUBLIC", help="Public key of the source at --rf; no other is listened to."
+    ),
+    rf_allow: Path | None = typer.Option(None, metavar="DIR", help=f"With --rf-bind: sources. {ALLOW_HELP}"),
     insecure: bool = typer.Option(
         False,
         "--insecure",
@@ -49,12 +56,15 @@ def serve(
     from usert.signals import stop_on_signals
 
     logging.basicConfig(format="usert: %(message)s", level=logging.INFO)
+    keys, rf_keys = served_keys(key=key, allow=allow, rf_binds=rf_bind, rf_allow=rf_allow, rf_key=rf_key)
     config = ServerConfig(
         rf=rf,
         publish=publish,
         rf_type=cast(ReceiverType, rf_type),
         rf_bind=rf_bind,
         insecure=insecure,
+        keys=keys,
+        rf_keys=rf_keys,
         pairing=PairingRule(lag=lag),
     )
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())

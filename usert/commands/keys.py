@@ -1,0 +1,111 @@
+"""`usert keys`, and the options by which other commands take keys.
+
+Knows which keys a socket needs by whether it binds. Invariant: half of what is needed is an error, never a socket
+without keys.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from usert.runtime.keys import ClientKeys, Keys, ServerKeys
+
+KEY_HELP = "Secret key of this side, made by `usert keys make`; encrypts the stream."
+ALLOW_HELP = "Folder of the public keys that are let in; delete a file to revoke its key."
+SERVER_KEY_HELP = "Public key of the server; no other is listened to."
+
+keys = typer.Typer(help="Keys for streams that leave this machine.", no_args_is_help=True)
+
+
+@keys.command("make")
+def make(
+    name: str = typer.Argument(..., metavar="NAME", help="Whose key, such as or2-display."),
+    out: Path = typer.Option(..., metavar="DIR", help="Folder for NAME.key and NAME.key_secret."),
+    force: bool = typer.Option(False, "--force", help="Replace the pair of that name."),
+) -> None:
+    """Make a pair: the secret key stays on its machine, the public one goes to the other side."""
+    from usert.runtime.keys import make_keys
+
+    secret, public = make_keys(name, out, force=force)
+    typer.echo(f"keys: secret {secret}")
+    typer.echo(f"keys: public {public}")
+
+
+@keys.command("list")
+def list_(folder: Path = typer.Argument(..., metavar="DIR", help="Folder of public keys.")) -> None:
+    """List names and public keys of a folder."""
+    from usert.runtime.keys import public_keys
+
+    for name, key in public_keys(folder).items():
+        typer.echo(f"{name}  {key.decode()}")
+
+
+def server_keys(key: Path | None, allow: Path | None, *, option: str = "--allow") -> ServerKeys | None:
+    """Keys of a socket that binds, from `--key` and `option`; None without both."""
+    from usert.runtime.keys import ServerKeys
+
+    pair = _both(key, allow, option)
+    return None if pair is None else ServerKeys.load(*pair)
+
+
+def client_keys(key: Path | None, server: Path | None, *, option: str = "--server-key") -> ClientKeys | None:
+    """Keys of a socket that connects, from `--key` and `option`; None without both."""
+    from usert.runtime.keys import ClientKeys
+
+    pair = _both(key, server, option)
+    return None if pair is None else ClientKeys.load(*pair)
+
+
+def source_keys(
+    *,
+    binds: bool,
+    key: Path | None,
+    allow: Path | None,
+    server: Path | None,
+    options: tuple[str, str] = ("--allow", "--server-key"),
+) -> Keys | None:
+    """Keys of a socket that binds or connects; `options`: the names of `allow` and `server`."""
+    if binds:
+        _refuse(server, options[1], f"binds, expected {options[0]}")
+        return server_keys(key, allow, option=options[0])
+    _refuse(allow, options[0], f"connects, expected {options[1]}")
+    return client_keys(key, server, option=options[1])
+
+
+def served_keys(
+    *, key: Path | None, allow: Path | None, rf_binds: bool, rf_allow: Path | None, rf_key: Path | None
+) -> tuple[ServerKeys | None, Keys | None]:
+    """Keys of the two sockets of `usert serve`, towards its clients and towards the source, of one pair."""
+    rf_keyed = rf_allow is not None or rf_key is not None
+    return (
+        server_keys(None if rf_keyed and allow is None else key, allow),
+        source_keys(
+            binds=rf_binds,
+            key=key if rf_keyed else None,
+            allow=rf_allow,
+            server=rf_key,
+            options=("--rf-allow", "--rf-key"),
+        ),
+    )
+
+
+def _both(key: Path | None, other: Path | None, option: str) -> tuple[Path, Path] | None:
+    from usert.errors import OptionError
+
+    if key is not None and other is not None:
+        return key, other
+    if key is None and other is None:
+        return None
+    got = "--key" if other is None else option
+    raise OptionError(f"keys: got {got} alone, expected --key and {option}, or neither")
+
+
+def _refuse(value: Path | None, option: str, instead: str) -> None:
+    from usert.errors import OptionError
+
+    if value is not None:
+        raise OptionError(f"{option}: got {value} for a socket that {instead}")
