@@ -94,6 +94,10 @@ class Header:
     def _wrong(self, key: str, value: Any, expected: str, fault: Fault = "field") -> MalformedError:
         return MalformedError(fault, f"header key {self._where}{key}: got {value!r:.40}, expected {expected}")
 
+    def __contains__(self, key: str) -> bool:
+        """Whether `key` is there, for those that came with a later server of the same version."""
+        return key in self._fields
+
     def text(self, key: str) -> str:
         """A string of at most `MAX_TEXT` characters."""
         expected = f"a string of at most {MAX_TEXT} characters"
@@ -109,6 +113,16 @@ class Header:
         if not isinstance(value, str) or value not in allowed:
             raise self._wrong(key, value, expected)
         return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of at most `MAX_PARTS` strings."""
+        expected = f"a list of at most {MAX_PARTS} strings"
+        value = self._get(key, expected)
+        if not isinstance(value, list) or len(value) > MAX_PARTS:
+            raise self._wrong(key, value, expected)
+        if not all(isinstance(item, str) and len(item) <= MAX_TEXT for item in value):
+            raise self._wrong(key, value, expected)
+        return tuple(value)
 
     def integer(self, key: str) -> int:
         """An integer from 0 to 2^63 - 1."""

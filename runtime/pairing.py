@@ -35,10 +35,9 @@ class PairingRule:
         if not self.max_interval_ms > 0:
             raise OptionError(f"max interval: got {self.max_interval_ms:g} ms, expected more than 0")
 
-    @property
-    def kept(self) -> int:
-        """How many frames before the newest one must be kept for this rule."""
-        return self.lag + self.max_gap_frames
+    def kept(self, longest: int | None = None) -> int:
+        """How many frames before the newest one must be kept for this rule, or for lags of up to `longest`."""
+        return (longest or self.lag) + self.max_gap_frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,6 +104,18 @@ def choose_reference(
         and _interval_ms(frame, current) <= rule.max_interval_ms
     ]
     return min(allowed, key=lambda frame: (abs(distance(frame) - rule.lag), -distance(frame)), default=None)
+
+
+def reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule) -> int:
+    """How many frames back the oldest possible reference lies; 0 when there is none."""
+    return max(
+        (
+            current.message.frame.sequence - frame.message.frame.sequence
+            for frame in kept
+            if frame.session == current.session and _interval_ms(frame, current) <= rule.max_interval_ms
+        ),
+        default=0,
+    )
 
 
 def _interval_ms(reference: ReceivedFrame, current: ReceivedFrame) -> float:

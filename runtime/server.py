@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import zmq
 
@@ -19,16 +19,18 @@ from .clock import age_at_server, clock_id, now_ns
 from .endpoint import check_endpoint
 from .engine import Engine, Estimate
 from .gatekeeper import Gatekeeper
+from .judgement import Judgement, JudgementRule, Reason, StateMachine, StateRule, judge
 from .keys import Keys, ServerKeys
+from .lag import LagControl, LagRule
 from .link import Link
 from .meter import Meter
-from .pairing import PairingRule, ReceivedFrame, Sessions, choose_reference
+from .pairing import PairingRule, ReceivedFrame, Sessions, choose_reference, reach
 from .receiver import Receiver, ReceiverType
 from .service import POLL_MS, Service
 from .slot import Slot
 from .stats import ServerStats
 from .tally import Tally
-from .wire import MAX_RF_BYTES, Counters, FrameStamp, RFMessage, StrainMessage
+from .wire import MAX_RF_BYTES, Counters, FrameStamp, RFMessage, State, StrainMessage
 
 _QUEUE_IMAGES = 2
 """A client that reads slower than this loses images; the server never waits for it."""
@@ -56,6 +58,10 @@ class ServerConfig:
     rf_keys: Keys | None = None
     """Whose frames are taken: those of a server if the RF socket binds, else those of a client."""
     pairing: PairingRule = field(default_factory=PairingRule)
+    lag: LagRule | None = None
+    """Let the lag follow the motion; None: always that of `pairing`."""
+    judgement: JudgementRule = field(default_factory=JudgementRule)
+    state: StateRule = field(default_factory=StateRule)
 
     def __post_init__(self) -> None:
         if self.rf_type not in ("sub", "pull"):
@@ -66,21 +72,20 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
-    """An estimate and its means, which are finite."""
+    """An estimate of a pair, its means, which are finite, and what it is worth."""
 
+    reference: ReceivedFrame
+    current: ReceivedFrame
     estimate: Estimate
+    judgement: Judgement
     mean_strain: float
     mean_quality: float
+    matched_ns: int
     started_ns: int
 
-    @classmethod
-    def of(cls, estimate: Estimate, started_ns: int) -> _Image:
-        mean_strain, mean_quality = float(estimate.strain.mean()), float(estimate.quality.mean())
-        if not (math.isfinite(mean_strain) and math.isfinite(mean_quality)):
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean_strain) and math.isfinite(self.mean_quality)):
             raise EngineError("estimate: got strain or quality that is not finite")
-        return cls(
-            estimate=estimate, mean_strain=mean_strain, mean_quality=mean_quality, started_ns=started_ns
-        )
 
 
 class StrainServer(Service):
@@ -92,7 +97,11 @@ class StrainServer(Service):
         self._config = config
         self._weights_hash = weights_hash
         self._sessions = Sessions()
-        self._slot: Slot[ReceivedFrame] = Slot(kept=config.pairing.kept)
+        longest = None if config.lag is None else config.lag.most
+        self._slot: Slot[ReceivedFrame] = Slot(kept=config.pairing.kept(longest))
+        self._lag = LagControl(config.lag)
+        self._states = StateMachine(config.state)
+        self._good: _Image | None = None
         self._meter = Meter()
         self._failed = Tally(log, "no image")
         self._cold = Tally(log, "engine does not warm up")
@@ -164,18 +173,29 @@ class StrainServer(Service):
         if current.session != self._session:
             self._session = current.session
             self._start_session(current)
-        reference = choose_reference(current, kept, self._config.pairing)
+        rule = self._config.pairing
+        if self._config.lag is not None:
+            furthest = reach(current, kept, rule)
+            rule = replace(rule, lag=self._lag.lag_for(current.message.frame.sequence, furthest))
+        reference = choose_reference(current, kept, rule)
         if reference is None:
             self._unpaired += 1
             return
-        matched_ns = now_ns()
-        image = self._estimate(reference, current)
-        if image is not None:
-            self._publish(reference, current, image, matched_ns)
+        newest = self._estimate(reference, current)
+        if newest is None:
+            return
+        state = self._states.step(newest.judgement)
+        if state == "live":
+            self._good = newest
+        shown = self._good if state == "held" and self._good is not None else newest
+        self._publish(shown, state, self._states.reason)
 
     def _start_session(self, first: ReceivedFrame) -> None:
         frame, stream = first.message.frame, first.message.stream
         log.info("session %d: %r, %d x %d %s", first.session, stream, *frame.shape, frame.samples.dtype)
+        self._lag.reset()
+        self._states.reset()
+        self._good = None
         if frame.shape == self._warm_shape:
             return
         try:
@@ -185,17 +205,36 @@ class StrainServer(Service):
             self._cold.add(type(error).__name__, str(error))
 
     def _estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> _Image | None:
-        started_ns = now_ns()
+        matched_ns = now_ns()
+        first, second = reference.message.frame, current.message.frame
         try:
-            estimate = self._engine.run(reference.message.frame.samples, current.message.frame.samples)
-            return _Image.of(estimate, started_ns)
+            started_ns = now_ns()
+            estimate = self._engine.run(first.samples, second.samples)
+            judgement = judge(estimate, self._config.judgement, precompression=self._lag.precompression)
+            image = _Image(
+                reference=reference,
+                current=current,
+                estimate=estimate,
+                judgement=judgement,
+                mean_strain=float(estimate.strain.mean()),
+                mean_quality=float(estimate.quality.mean()),
+                matched_ns=matched_ns,
+                started_ns=started_ns,
+            )
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             self._failed.add(type(error).__name__, str(error))
             return None
+        self._lag.observe(
+            reference=first.sequence,
+            current=second.sequence,
+            mean_strain=judgement.mean_strain,
+            score=judgement.score,
+            moving=judgement.moving,
+        )
+        return image
 
-    def _publish(
-        self, reference: ReceivedFrame, current: ReceivedFrame, image: _Image, matched_ns: int
-    ) -> None:
+    def _publish(self, image: _Image, state: State, reason: Reason) -> None:
+        current = image.current
         frame, clock = current.message.frame, current.message.clock
         published_ns = now_ns()
         age = age_at_server(
@@ -210,15 +249,16 @@ class StrainServer(Service):
         message = StrainMessage(
             stream=current.message.stream,
             session=current.session,
-            reference=FrameStamp.of(reference.message.frame),
+            reference=FrameStamp.of(image.reference.message.frame),
             current=FrameStamp.of(frame),
             source_clock=clock,
             server_clock=clock_id(),
             received_ns=current.received_ns,
-            matched_ns=matched_ns,
+            matched_ns=image.matched_ns,
             started_ns=image.started_ns,
             published_ns=published_ns,
-            state="live",
+            state=state,
+            reason=reason,
             scan=frame.scan,
             counters=Counters(
                 received=counts.received,
@@ -229,6 +269,10 @@ class StrainServer(Service):
             weights_hash=self._weights_hash,
             mean_strain=image.mean_strain,
             mean_quality=image.mean_quality,
+            score=image.judgement.score,
+            readable_strain=image.judgement.mean_strain,
+            compression=image.judgement.compression,
+            warnings=image.judgement.warnings,
             displacement=image.estimate.displacement,
             strain=image.estimate.strain,
             quality=image.estimate.quality,

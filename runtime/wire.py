@@ -166,6 +166,16 @@ class StrainMessage:
     mean_strain: float
     """Mean over the image, as a fraction, compression positive."""
     mean_quality: float
+    score: float = 0.0
+    """Mean over the image of the quality of those pixels that may be read, 0 (none) to 1."""
+    readable_strain: float = 0.0
+    """Mean over those pixels, as a fraction, compression positive."""
+    compression: float = 0.0
+    """`readable_strain` over the top of the useful range, -1 to 1, releasing negative; 0 where nothing moves."""
+    reason: str = ""
+    """Why the state is not `live`: `quality` or `still`."""
+    warnings: tuple[str, ...] = ()
+    """See `usert.runtime.judgement.ImageWarning`."""
     displacement: NDArray[np.float32]
     """(2, N, M): axial in samples, lateral in lines."""
     strain: NDArray[np.float32]
@@ -203,6 +213,11 @@ class StrainMessage:
             "weights_hash": self.weights_hash,
             "mean_strain": self.mean_strain,
             "mean_quality": self.mean_quality,
+            "score": self.score,
+            "readable_strain": self.readable_strain,
+            "compression": self.compression,
+            "reason": self.reason,
+            "warnings": list(self.warnings),
             "byte_order": BYTE_ORDER,
             "arrays": [
                 {"name": name, "dtype": "float32", "shape": [*leading, *self.shape]}
@@ -256,5 +271,10 @@ class StrainMessage:
             weights_hash=header.text("weights_hash"),
             mean_strain=header.number("mean_strain"),
             mean_quality=header.number("mean_quality"),
+            score=header.number("score") if "score" in header else 0.0,
+            readable_strain=header.number("readable_strain") if "readable_strain" in header else 0.0,
+            compression=header.number("compression") if "compression" in header else 0.0,
+            reason=header.text("reason") if "reason" in header else "",
+            warnings=header.texts("warnings") if "warnings" in header else (),
             **arrays,
         )

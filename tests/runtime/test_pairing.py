@@ -9,7 +9,7 @@ import pytest
 from live import numbered_message
 
 from usert.errors import OptionError
-from usert.runtime.pairing import PairingRule, ReceivedFrame, Sessions, choose_reference
+from usert.runtime.pairing import PairingRule, ReceivedFrame, Sessions, choose_reference, reach
 
 
 def received(sequence: int, *, session: int = 1, at_ms: float = 0, time_ns: int = 0) -> ReceivedFrame:
@@ -65,9 +65,17 @@ def test_no_pair_across_sessions() -> None:
     assert choose_reference(received(2, session=2), [received(1, session=1)], PairingRule()) is None
 
 
+def test_the_reach_is_that_of_the_oldest_frame_a_pair_is_allowed_with() -> None:
+    rule = PairingRule(max_interval_ms=100)
+    kept = [received(k, time_ns=k * 30_000_000) for k in (3, 5, 6, 8)]
+    assert reach(received(9, time_ns=9 * 30_000_000), kept, rule) == 3
+    assert reach(received(9, time_ns=9 * 30_000_000), kept[:2], rule) == 0
+    assert reach(received(9, session=2, time_ns=9 * 30_000_000), kept, rule) == 0
+
+
 def test_enough_frames_are_kept_for_the_rule() -> None:
     rule = PairingRule(lag=3, max_gap_frames=2)
-    kept = list(range(20 - rule.kept, 20))
+    kept = list(range(20 - rule.kept(), 20))
     assert chosen(20, kept[:1], lag=3, max_gap_frames=2) == 15
 
 

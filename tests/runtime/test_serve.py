@@ -124,3 +124,18 @@ def test_the_server_may_bind_for_publishers(engine: Engine) -> None:
         assert publisher.recv() == b"\1"
         publisher.send_multipart(numbered_message(0).to_parts())
         wait_until(lambda: server.stats.received == 1)
+
+
+def test_a_lag_that_is_no_number_is_said() -> None:
+    endpoints = ["--rf", "tcp://127.0.0.1:1", "--publish", "tcp://127.0.0.1:0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "usert", "serve", *endpoints, "--lag", "slow"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "usert: --lag: got 'slow', expected auto or a number of frames\n",
+    )

@@ -31,7 +31,8 @@ GOLDEN_STRAIN = [
     b'"published_ns":13,"state":"live","sign":"compression positive",'
     b'"fs_hz":40000000.0,"f0_hz":7500000.0,"sound_speed_m_s":1540.0,"line_pitch_mm":0.3,'
     b'"counters":{"received":8,"dropped":1,"malformed":3,"published":4},"weights_hash":"abc",'
-    b'"mean_strain":0.015,"mean_quality":0.75,"byte_order":"little","arrays":['
+    b'"mean_strain":0.015,"mean_quality":0.75,"score":0.5,"readable_strain":0.02,'
+    b'"compression":1.0,"reason":"still","warnings":["strain_high"],"byte_order":"little","arrays":['
     b'{"name":"displacement","dtype":"float32","shape":[2,1,2]},'
     b'{"name":"strain","dtype":"float32","shape":[1,2]},'
     b'{"name":"quality","dtype":"float32","shape":[1,2]}]}',
@@ -70,6 +71,11 @@ def strain_message() -> StrainMessage:
         weights_hash="abc",
         mean_strain=0.015,
         mean_quality=0.75,
+        score=0.5,
+        readable_strain=0.02,
+        compression=1.0,
+        reason="still",
+        warnings=("strain_high",),
         displacement=np.array([[[1, 2]], [[-0.5, 0]]], np.float32),
         strain=np.array([[0.01, 0.02]], np.float32),
         quality=np.array([[0.5, 1]], np.float32),

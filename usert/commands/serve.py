@@ -22,7 +22,11 @@ def serve(
         False, "--rf-bind", help="Wait for the source at --rf instead of connecting to it."
     ),
     bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
-    lag: int = typer.Option(1, metavar="L", help="Frames between the two of a pair."),
+    lag: str = typer.Option(
+        "auto",
+        metavar="auto|L",
+        help="Frames between the two of a pair; auto follows the motion of the hand.",
+    ),
     engine: str = typer.Option("best", metavar="NAME", help=HELP),
     precision: str | None = typer.Option(None, metavar="NAME", help=PRECISION_HELP),
     threads: int | None = typer.Option(
@@ -46,10 +50,14 @@ def serve(
     """
     import logging
     from contextlib import closing
+    from dataclasses import replace
     from typing import cast
 
     from usert.bundle import Bundle, default_bundle_path
     from usert.commands.engine import open_named
+    from usert.errors import OptionError
+    from usert.runtime.judgement import JudgementRule
+    from usert.runtime.lag import LagRule
     from usert.runtime.pairing import PairingRule
     from usert.runtime.receiver import ReceiverType
     from usert.runtime.server import ServerConfig, StrainServer
@@ -57,6 +65,8 @@ def serve(
 
     logging.basicConfig(format="usert: %(message)s", level=logging.INFO)
     keys, rf_keys = served_keys(key=key, allow=allow, rf_binds=rf_bind, rf_allow=rf_allow, rf_key=rf_key)
+    if lag != "auto" and not lag.isdecimal():
+        raise OptionError(f"--lag: got {lag!r}, expected auto or a number of frames")
     config = ServerConfig(
         rf=rf,
         publish=publish,
@@ -65,9 +75,13 @@ def serve(
         insecure=insecure,
         keys=keys,
         rf_keys=rf_keys,
-        pairing=PairingRule(lag=lag),
+        pairing=PairingRule() if lag == "auto" else PairingRule(lag=int(lag)),
+        lag=LagRule() if lag == "auto" else None,
     )
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
+    if (trained := loaded.manifest.input.trained_for) is not None:
+        low, high = trained.strain_percent
+        config = replace(config, judgement=JudgementRule(trained_strain=(low / 100, high / 100)))
     with closing(open_named(loaded, engine=engine, threads=threads, precision=precision)) as opened:
         server = StrainServer(engine=opened, config=config, weights_hash=loaded.manifest.weights.sha256)
         with stop_on_signals(server.stop), server:
