@@ -26,6 +26,8 @@ from .link import Link
 from .meter import Meter
 from .pairing import PairingRule, ReceivedFrame, Sessions, choose_reference, reach
 from .receiver import Receiver, ReceiverType
+from .record_file import RecordedImage
+from .recorder import Recorder
 from .service import POLL_MS, Service
 from .slot import Slot
 from .stats import ServerStats
@@ -91,8 +93,17 @@ class _Image:
 class StrainServer(Service):
     """`with StrainServer(...) as server: server.run()`; the engine stays its maker's to close."""
 
-    def __init__(self, *, engine: Engine, config: ServerConfig, weights_hash: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        config: ServerConfig,
+        weights_hash: str = "",
+        recorder: Recorder | None = None,
+    ) -> None:
+        """`recorder`: open, and its maker's to close, after this."""
         super().__init__()
+        self._recorder = recorder
         self._engine = engine
         self._config = config
         self._weights_hash = weights_hash
@@ -167,7 +178,10 @@ class StrainServer(Service):
     def _accept(self, message: RFMessage, arrived_ns: int) -> None:
         """In the receiving thread: it sees every frame, so that a drop hides no change of session."""
         session = self._sessions.admit(message)
-        self._slot.put(ReceivedFrame(message=message, received_ns=arrived_ns, session=session))
+        received = ReceivedFrame(message=message, received_ns=arrived_ns, session=session)
+        if self._recorder is not None:
+            self._recorder.put_frame(received)  # before an image can be made of it
+        self._slot.put(received)
 
     def _serve(self, current: ReceivedFrame, kept: tuple[ReceivedFrame, ...]) -> None:
         if current.session != self._session:
@@ -188,7 +202,23 @@ class StrainServer(Service):
         if state == "live":
             self._good = newest
         shown = self._good if state == "held" and self._good is not None else newest
-        self._publish(shown, state, self._states.reason)
+        message = self._publish(shown, state, self._states.reason)
+        if self._recorder is not None:
+            self._recorder.put_image(
+                RecordedImage(
+                    reference=newest.reference.message.frame.sequence,
+                    current=newest.current.message.frame.sequence,
+                    received_ns=newest.current.received_ns,
+                    matched_ns=newest.matched_ns,
+                    started_ns=newest.started_ns,
+                    mean_strain=newest.mean_strain,
+                    mean_quality=newest.mean_quality,
+                    score=newest.judgement.score,
+                    estimate=newest.estimate,
+                    engine=self._engine.name,
+                    message=message,
+                )
+            )
 
     def _start_session(self, first: ReceivedFrame) -> None:
         frame, stream = first.message.frame, first.message.stream
@@ -233,7 +263,7 @@ class StrainServer(Service):
         )
         return image
 
-    def _publish(self, image: _Image, state: State, reason: Reason) -> None:
+    def _publish(self, image: _Image, state: State, reason: Reason) -> StrainMessage:
         current = image.current
         frame, clock = current.message.frame, current.message.clock
         published_ns = now_ns()
@@ -278,3 +308,4 @@ class StrainServer(Service):
             quality=image.estimate.quality,
         )
         self._output.socket.send_multipart(message.to_parts(), copy=False)
+        return message

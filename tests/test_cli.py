@@ -16,6 +16,7 @@ COMMANDS = (
     "keys",
     "pretrain",
     "replay",
+    "rerun",
     "run",
     "serve",
     "simulate",

@@ -17,6 +17,7 @@ from .commands.info import info
 from .commands.keys import keys
 from .commands.pretrain import pretrain
 from .commands.replay import replay
+from .commands.rerun import rerun
 from .commands.run import run
 from .commands.serve import serve
 from .commands.simulate import simulate
@@ -52,6 +53,7 @@ app.command("export")(export)
 app.command("import")(import_frames)
 app.command("info")(info)
 app.command("run")(run)
+app.command("rerun")(rerun)
 app.command("pretrain")(pretrain)
 app.command("train")(train)
 app.command("serve")(serve)

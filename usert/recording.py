@@ -3,14 +3,14 @@
 The layout is that of `usert.recording_layout`. Knows nothing of strain, foreign formats or sockets.
 Invariant: every frame that is counted is complete. The writer works in HDF5's single-writer-multiple-reader
 mode (SWMR) and flushes the samples, then the truth, then the time; a frame counts once its time is on file.
-So another process can read the file while it grows, and a writer that is killed loses at most the frame that
-it was writing. A power cut is beyond this promise.
+So another process can read the file while it grows, and a writer that is killed, or whose disk is full, loses at
+most the frame that it was writing. A power cut is beyond this promise.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +22,8 @@ from numpy.typing import NDArray
 
 from .errors import FrameError, RecordingError
 from .frame import RFFrame, Scan
-from .recording_layout import HDF5_ERRORS, Layout, create_file, left_open, one_line, open_file
-
-if sys.platform != "win32":  # where HDF5's own share modes keep a second writer out
-    import fcntl
+from .recording_device import Device
+from .recording_layout import HDF5_ERRORS, OWN, Furnish, Layout, create_file, left_open, one_line, open_file
 
 
 class Recording:
@@ -88,6 +86,11 @@ class Recording:
         self._check_index(k, len(self) - 1, "truth")
         return self._read(self._layout.truth, k, f"truth {k}").astype(np.float32, copy=False)
 
+    @property
+    def furnished(self) -> dict[str, Any]:
+        """Groups and datasets that the file holds beside frames and truth, by name."""
+        return {name: self._file[name] for name in self._file if name not in OWN}
+
     def __iter__(self) -> Iterator[RFFrame]:
         return (self.frame(k) for k in range(len(self)))
 
@@ -120,22 +123,29 @@ class Recording:
 class RecordingWriter:
     """Appends frames to a recording; the file appears with the first one. NEW → OPEN → CLOSED.
 
-    While it is open a lock keeps every other writer out, readers not.
+    While it is open a lock keeps every other writer out, readers not. Once the disk has refused a write, every
+    further one is refused, and the file stays as it was before.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, resume: bool = False, with_truth: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        resume: bool = False,
+        with_truth: bool = False,
+        furnish: Furnish | None = None,
     ) -> None:
         """Write a new file at `path`, or with `resume` go on with the one that is there, if any.
 
         `with_truth`: each frame but the first comes with the motion that led to it; a file that is resumed
         keeps what it has. A file left open by a writer that died, or one not made by usert, is first replaced
-        by a sound copy of its complete frames.
+        by a sound copy of its complete frames. `furnish` adds groups of its own to a new file; one that has
+        such groups is not resumed.
         """
         self.path = Path(path)
         self._with_truth = with_truth
+        self._furnish = furnish
         self._file: Any = None
-        self._lock: int | None = None
         self._closed = False
         self._count = 0
         self._scan: Scan | None = None
@@ -144,10 +154,15 @@ class RecordingWriter:
         if not resume:
             raise RecordingError(f"{self.path}: already exists, expected a new name: remove it or resume it")
         if left_open(self.path):
-            _unlock(_lock(self.path, exclusive=True))  # raises where its writer lives
+            Device(self.path).close()  # raises where its writer lives
         with Recording(self.path) as recording:
             self._count, self._scan = len(recording), recording.scan
             self._with_truth = recording.has_truth
+            if recording.appendable and recording.furnished:
+                raise RecordingError(
+                    f"{self.path}: holds {', '.join(recording.furnished)} beside its frames, expected frames alone"
+                    f" to go on with: name another file"
+                )
             if left_open(self.path) or not recording.appendable:
                 _rewrite(recording)
         if self.path.exists():
@@ -171,26 +186,34 @@ class RecordingWriter:
             raise FrameError(f"truth: got shape {truth.shape}, expected {(2, *frame.shape)}")
         try:
             if self._file is None:
-                create_file(self.path, frame, with_truth=self._with_truth)
+                create_file(self.path, frame, with_truth=self._with_truth, furnish=self._furnish)
                 self._scan = frame.scan
                 self._open()
             self._check(frame)
-            _put(self._file["rf"], self._count, frame.samples)
+            self._write("rf", self._count, frame.samples)
             if truth is not None:
-                _put(self._file["truth/displacement"], self._count - 1, truth)
-            _put(self._file["acquired_ns"], self._count, frame.acquired_ns)
+                self._write("truth/displacement", self._count - 1, truth)
+            self._write("acquired_ns", self._count, frame.acquired_ns)
         except (OSError, RuntimeError) as error:
             raise RecordingError(f"{self.path}: cannot be written ({one_line(error)})") from error
         self._count += 1
+
+    def put(self, name: str, row: int, values: Any) -> None:
+        """Write a row of a dataset that `furnish` made, on file when this returns; after the first frame.
+
+        Raises `RecordingError` where the disk refuses.
+        """
+        try:
+            self._write(name, row, values)
+        except (OSError, RuntimeError) as error:
+            raise RecordingError(f"{self.path}: cannot be written ({one_line(error)})") from error
 
     def close(self) -> None:
         """Close the file; may be called again."""
         self._closed = True
         if self._file is not None:
-            self._file.close()
             self._file = None
-        _unlock(self._lock)
-        self._lock = None
+            self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -214,20 +237,31 @@ class RecordingWriter:
                 f" begin a new recording"
             )
 
+    def _write(self, name: str, row: int, values: Any) -> None:
+        self._device.check()
+        _put(self._file[name], row, values)
+        self._device.check()
+
     def _open(self) -> None:
+        self._device = Device(self.path)
         try:
-            self._file = h5py.File(self.path, "r+", libver="latest")
+            self._file = h5py.File(self._device, "r+", libver="latest")
+        except HDF5_ERRORS as error:
+            self._device.close()
+            raise RecordingError(f"{self.path}: cannot be appended to ({one_line(error)})") from error
+        # At the end of the process, too: HDF5 must not outlive the device.
+        self._release = weakref.finalize(self, _close, self._file, self._device)
+        try:
             # What a failed append left past the last complete frame is cut off.
             for name, count in (("rf", self._count), ("truth/displacement", max(self._count - 1, 0))):
                 if name in self._file:
                     self._file[name].resize(count, axis=0)
             self._file.swmr_mode = True
+            self._device.check()
         except HDF5_ERRORS as error:
             self.close()
-            raise RecordingError(
-                f"{self.path}: cannot be appended to ({one_line(error)}): is another program using it?"
-            ) from error
-        self._lock = _lock(self.path, exclusive=False)
+            raise RecordingError(f"{self.path}: cannot be appended to ({one_line(error)})") from error
+        self._device.share()
 
 
 def write_recording(
@@ -267,29 +301,11 @@ def _rewrite(recording: Recording) -> None:
         recording.path.unlink()
 
 
-def _lock(path: Path, *, exclusive: bool) -> int | None:
-    """A lock that dies with its process, None where there are no locks. Raises where another is in its way.
-
-    HDF5 drops its own lock in SWMR mode. A writer holds a shared one instead: HDF5 asks for an exclusive one
-    to open for writing, which is refused, and for a shared one to read, which is granted.
-    """
-    if sys.platform == "win32":
-        return None
-    descriptor = os.open(path, os.O_RDONLY)
+def _close(file: Any, device: Device) -> None:
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise RecordingError(f"{path}: another process has it open, expected to be alone to write") from error
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _unlock(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
+        file.close()
+    finally:
+        device.close()
 
 
 def _put(dataset: Any, k: int, values: Any) -> None:

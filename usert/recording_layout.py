@@ -7,12 +7,16 @@
     attributes           fs_hz, f0_hz, sound_speed_m_s, line_pitch_mm; and of our own making usert_kind and
                          format, which a file made by hand need not have
 
+Further groups may stand beside these, such as those of a live server's record; they are nothing to a recording.
+
 Does not read or write samples. Invariant: a `Layout` that exists can be read; every other file has become
 one `RecordingError` that names its fault.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +27,7 @@ from numpy.typing import NDArray
 
 from .errors import FrameError, RecordingError
 from .frame import FRAME_DTYPES, RFFrame, Scan
+from .recording_device import Device
 
 KIND = "recording"
 FORMAT = 1
@@ -30,6 +35,10 @@ GEOMETRY = tuple(field.name for field in fields(Scan))
 """Names of the root attributes that make the `Scan`."""
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError)
 """What h5py raises for damaged files."""
+OWN = ("rf", "acquired_ns", "truth")
+"""Members of the root that are the recording's own."""
+Furnish = Callable[[Any], None]
+"""Adds groups and attributes to an `h5py.File` that is being made."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -94,19 +103,23 @@ def open_file(path: Path) -> Any:
         raise RecordingError(f"{path}: {reason}") from error
 
 
-def create_file(path: Path, frame: RFFrame, *, with_truth: bool) -> None:
-    """An empty recording for frames like `frame`, there at once or not at all."""
+def create_file(path: Path, frame: RFFrame, *, with_truth: bool, furnish: Furnish | None = None) -> None:
+    """An empty recording for frames like `frame`, there at once or not at all. Raises `OSError`."""
     new = path.with_name(path.name + ".new")
     try:
-        with h5py.File(new, "w", libver="latest") as file:
-            file.attrs["usert_kind"] = KIND
-            file.attrs["format"] = FORMAT
-            for name in GEOMETRY:
-                file.attrs[name] = getattr(frame.scan, name)
-            _growing(file, "rf", frame.shape, frame.samples.dtype)
-            _growing(file, "acquired_ns", (), np.int64)
-            if with_truth:
-                _growing(file, "truth/displacement", (2, *frame.shape), np.float32)
+        with closing(Device(new, new=True)) as device:
+            with h5py.File(device, "w", libver="latest") as file:
+                file.attrs["usert_kind"] = KIND
+                file.attrs["format"] = FORMAT
+                for name in GEOMETRY:
+                    file.attrs[name] = getattr(frame.scan, name)
+                add_growing(file, "rf", frame.shape, frame.samples.dtype)
+                add_growing(file, "acquired_ns", (), np.int64)
+                if with_truth:
+                    add_growing(file, "truth/displacement", (2, *frame.shape), np.float32)
+                if furnish is not None:
+                    furnish(file)
+            device.check()
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
@@ -117,8 +130,9 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _growing(file: Any, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-    chunks = (1, *shape) if shape else (1024,)
+def add_growing(file: Any, name: str, shape: tuple[int, ...], dtype: Any, *, rows: int = 1024) -> None:
+    """An empty dataset of rows of `shape`, one chunk a row; of rows that are scalars, `rows` a chunk."""
+    chunks = (1, *shape) if shape else (rows,)
     file.create_dataset(name, (0, *shape), dtype=dtype, maxshape=(None, *shape), chunks=chunks)
 
 

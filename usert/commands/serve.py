@@ -38,6 +38,14 @@ def serve(
         None, metavar="PUBLIC", help="Public key of the source at --rf; no other is listened to."
     ),
     rf_allow: Path | None = typer.Option(None, metavar="DIR", help=f"With --rf-bind: sources. {ALLOW_HELP}"),
+    record: Path | None = typer.Option(
+        None,
+        metavar="PATH",
+        help="Record frames and images: a new HDF5 file, or a folder, where each run takes a name of its own.",
+    ),
+    record_displacement: bool = typer.Option(
+        False, "--record-displacement", help="Record displacement, too; otherwise a hash of it."
+    ),
     insecure: bool = typer.Option(
         False,
         "--insecure",
@@ -49,17 +57,20 @@ def serve(
     Ends with Ctrl-C or SIGTERM, and a summary.
     """
     import logging
-    from contextlib import closing
+    from contextlib import ExitStack, closing
     from dataclasses import replace
     from typing import cast
 
     from usert.bundle import Bundle, default_bundle_path
     from usert.commands.engine import open_named
     from usert.errors import OptionError
+    from usert.machine import usable_cores
     from usert.runtime.judgement import JudgementRule
     from usert.runtime.lag import LagRule
     from usert.runtime.pairing import PairingRule
     from usert.runtime.receiver import ReceiverType
+    from usert.runtime.record import Provenance
+    from usert.runtime.recorder import Recorder
     from usert.runtime.server import ServerConfig, StrainServer
     from usert.signals import stop_on_signals
 
@@ -82,8 +93,26 @@ def serve(
     if (trained := loaded.manifest.input.trained_for) is not None:
         low, high = trained.strain_percent
         config = replace(config, judgement=JudgementRule(trained_strain=(low / 100, high / 100)))
-    with closing(open_named(loaded, engine=engine, threads=threads, precision=precision)) as opened:
-        server = StrainServer(engine=opened, config=config, weights_hash=loaded.manifest.weights.sha256)
+    recorder: Recorder | None = None
+    with ExitStack() as stack:
+        opened = stack.enter_context(
+            closing(open_named(loaded, engine=engine, threads=threads, precision=precision))
+        )
+        if record is not None:
+            provenance = Provenance.of(
+                loaded,
+                engine=engine,
+                precision=precision,
+                threads=threads or usable_cores(),
+                lag=lag,
+                rf=rf,
+                publish=publish,
+            )
+            recorder = stack.enter_context(Recorder(record, provenance, displacement=record_displacement))
+            typer.echo(f"serve: record in {recorder.path}")
+        server = StrainServer(
+            engine=opened, config=config, weights_hash=loaded.manifest.weights.sha256, recorder=recorder
+        )
         with stop_on_signals(server.stop), server:
             attached = "bound" if rf_bind else "connected"
             typer.echo(f"serve: rf on {server.rf_endpoint} ({rf_type}, {attached})")
@@ -92,3 +121,5 @@ def serve(
             server.run()
             summary = server.stats
     typer.echo(f"serve: {summary}")
+    if recorder is not None:
+        typer.echo(f"record: {recorder.stats}")
