@@ -9,6 +9,7 @@ the library's own are written again; and the library sends nothing to its maker.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ from .graph_engine import INPUTS, OUTPUTS, GraphEngine, Session, check_contract,
 openvino = import_openvino()
 
 DEVICE, PRECISION = "CPU", "f32"
+_OPENING = threading.Lock()
+"""One graph at a time in this process: OpenVINO (2026.4) sets the locale to C while it reads a graph, and two at once
+leave it there, so that nothing but ASCII can be read any more; and the cache is one folder a graph."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +54,8 @@ class OpenVinoEngine(GraphEngine):
 
     def _open(self, graph: Graph) -> Session:
         try:
-            compiled = self._compile(graph)
+            with _OPENING:
+                compiled = self._compile(graph)
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
         check_contract(self.name, graph, _types(compiled.inputs), dict.fromkeys(INPUTS, "i16"))

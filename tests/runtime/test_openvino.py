@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_bundle import QUALITY, SLOPE, STRAIN, tiny_bundle
 
-from usert.bundle import Bundle
+from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, EngineError
 from usert.runtime.engine import Estimate
 from usert.runtime.engines import open_engine
@@ -167,3 +168,23 @@ def test_two_engines_in_two_threads_do_not_disturb_each_other(tmp_path: Path) ->
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_opened_in_many_threads_at_once_it_leaves_the_locale_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sets it to C while it reads a graph; two at once would leave it there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what is cached is not read again
+    bundle, before = Bundle.load(default_bundle_path()), locale.setlocale(locale.LC_ALL)
+
+    def work() -> None:
+        with closing(OpenVinoEngine(bundle, threads=1)) as engine:
+            engine.open_one()
+
+    for _ in range(3):
+        threads = [Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert locale.setlocale(locale.LC_ALL) == before

@@ -21,6 +21,7 @@ from live import (
 )
 
 from usert.bundle import Bundle
+from usert.errors import RecordingError
 from usert.runtime.client import StrainClient
 from usert.runtime.engine import Engine
 from usert.runtime.record import Provenance, Record
@@ -97,10 +98,11 @@ def test_a_killed_server_leaves_a_record_to_run_again(tmp_path: Path, bundle: Bu
                 nonlocal sent
                 push.send_multipart(numbered_message(sent, time_ns=sent).to_parts())
                 sent += 1
-                if not path.exists():
+                try:
+                    with Record(path) as record:
+                        return len(record.images)
+                except RecordingError:  # not there yet, or being made
                     return 0
-                with Record(path) as record:
-                    return len(record.images)
 
             wait_until(lambda: images() >= 20, TIMEOUT_S)
             process.send_signal(signal.SIGKILL)
