@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ MAX_AXIAL = 32_768
 MAX_LINES = 4_096
 MAX_PIXELS = 1 << 24
 
+T = TypeVar("T")
 Buffer: TypeAlias = bytes | memoryview
 Fault = Literal["parts", "header", "version", "kind", "field", "geometry", "size"]
 """What is wrong with a message: the kinds that malformed messages are counted by."""
@@ -98,12 +99,27 @@ class Header:
         """Whether `key` is there, for those that came with a later server of the same version."""
         return key in self._fields
 
-    def text(self, key: str) -> str:
-        """A string of at most `MAX_TEXT` characters."""
-        expected = f"a string of at most {MAX_TEXT} characters"
+    def optional(self, key: str, read: Callable[[str], T]) -> T | None:
+        """What `read`, a method of this header, gives; None where the value is null or the key is missing."""
+        return None if self._fields.get(key) is None else read(key)
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys, for those who refuse what they do not know."""
+        return iter(self._fields)
+
+    def text(self, key: str, most: int = MAX_TEXT) -> str:
+        """A string of at most `most` characters."""
+        expected = f"a string of at most {most} characters"
         value = self._get(key, expected)
-        if not isinstance(value, str) or len(value) > MAX_TEXT:
+        if not isinstance(value, str) or len(value) > most:
             raise self._wrong(key, value, expected)
+        return value
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        value = self._get(key, "true or false")
+        if not isinstance(value, bool):
+            raise self._wrong(key, value, "true or false")
         return value
 
     def choice(self, key: str, allowed: Sequence[str]) -> str:
@@ -139,12 +155,16 @@ class Header:
             raise self._wrong(key, value, "a finite number")
         return float(value)
 
-    def section(self, key: str) -> Header:
-        """A nested object."""
+    def mapping(self, key: str) -> dict[str, Any]:
+        """A nested object as it is, its values not checked."""
         value = self._get(key, "an object")
         if not isinstance(value, dict):
             raise self._wrong(key, value, "an object")
-        return Header(value, f"{self._where}{key}.")
+        return value
+
+    def section(self, key: str) -> Header:
+        """A nested object."""
+        return Header(self.mapping(key), f"{self._where}{key}.")
 
     def sections(self, key: str) -> list[Header]:
         """A list of at most `MAX_PARTS` objects."""

@@ -25,7 +25,7 @@ ImageWarning = Literal["low_quality", "strain_low", "strain_high", "strain_untra
 less. `strain_untrained`: outside what the network was trained for. `precompressed`: the probe presses before it
 palpates; tissue under load is stiffer, and fat can pass for a tumour (Barr and Zhang, J. Ultrasound Med. 31 (2012)
 895-902)."""
-Reason = Literal["", "quality", "still"]
+Reason = Literal["", "quality", "still", "frozen"]
 """Why an image is not `live`."""
 
 _LOOKED_AT = (256, 128)

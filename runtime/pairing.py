@@ -50,40 +50,6 @@ class ReceivedFrame:
     session: int
 
 
-class Sessions:
-    """Numbers the sessions of a stream of messages, each message seen once and in order of arrival.
-
-    A new session starts when the stream's name, its clock, or the frames' shape, type or geometry change, and
-    when the sequence does not grow or time goes backwards, as they do when a source starts again.
-    """
-
-    def __init__(self) -> None:
-        self.number = 0
-        """The session of the last message; 0 before the first."""
-        self.lost = 0
-        """Frames missing in the sequence numbers inside sessions: lost on the way, or never sent."""
-        self._last: RFMessage | None = None
-
-    def admit(self, message: RFMessage) -> int:
-        """The session that `message` belongs to."""
-        last, self._last = self._last, message
-        if last is None or not _continues(last, message):
-            self.number += 1
-        else:
-            self.lost += message.frame.sequence - last.frame.sequence - 1
-        return self.number
-
-
-def _continues(last: RFMessage, message: RFMessage) -> bool:
-    old, new = last.frame, message.frame
-    return (
-        (last.stream, last.clock) == (message.stream, message.clock)
-        and (old.shape, old.samples.dtype, old.scan) == (new.shape, new.samples.dtype, new.scan)
-        and new.sequence > old.sequence
-        and new.time_ns >= old.time_ns
-    )
-
-
 def choose_reference(
     current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule
 ) -> ReceivedFrame | None:
@@ -101,7 +67,7 @@ def choose_reference(
         if frame.session == current.session
         and distance(frame) >= 1
         and abs(distance(frame) - rule.lag) <= rule.max_gap_frames
-        and _interval_ms(frame, current) <= rule.max_interval_ms
+        and interval_ms(frame, current) <= rule.max_interval_ms
     ]
     return min(allowed, key=lambda frame: (abs(distance(frame) - rule.lag), -distance(frame)), default=None)
 
@@ -112,13 +78,13 @@ def reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRu
         (
             current.message.frame.sequence - frame.message.frame.sequence
             for frame in kept
-            if frame.session == current.session and _interval_ms(frame, current) <= rule.max_interval_ms
+            if frame.session == current.session and interval_ms(frame, current) <= rule.max_interval_ms
         ),
         default=0,
     )
 
 
-def _interval_ms(reference: ReceivedFrame, current: ReceivedFrame) -> float:
+def interval_ms(reference: ReceivedFrame, current: ReceivedFrame) -> float:
     """By the source's clock, or by arrival when the source stamps no times."""
     start_ns, end_ns = reference.message.frame.time_ns, current.message.frame.time_ns
     if start_ns == 0:

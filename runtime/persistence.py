@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from usert.errors import OptionError
 
 from .engine import Estimate
+from .header import Header
 
 _ROWS = 128
 """Samples along depth that the past is kept at, at most twice as many; the strain window is far longer than a step."""
@@ -60,6 +61,34 @@ class PersistenceRule:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Averaging:
+    """How much of the past is in an image."""
+
+    weight: float
+    """β."""
+    images: int
+    """That went into it."""
+    past_share: float
+    """Of the past in the image, mean over its pixels, 0 to 1."""
+
+    @classmethod
+    def from_header(cls, header: Header) -> Averaging | None:
+        """That of the key `persistence`; None where there is none."""
+        found = header.optional("persistence", header.section)
+        if found is None:
+            return None
+        return cls(
+            weight=found.number("weight"),
+            images=found.integer("images"),
+            past_share=found.number("past_share"),
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """As header keys."""
+        return {key: getattr(self, key) for key in self.__slots__}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Persisted:
     """An averaged image."""
@@ -67,10 +96,7 @@ class Persisted:
     strain: _Array
     """(N, M): on the grid and at the scale and sign of the newest pair. Where neither past nor present may be read, as
     the newest has it; its quality is still that of the newest pair."""
-    images: int
-    """That went into it."""
-    past_share: float
-    """Of the past in the image, mean over its pixels, 0 to 1."""
+    averaging: Averaging
 
 
 class Persistence:
@@ -93,7 +119,9 @@ class Persistence:
         displacement of `estimate` (`Course.share`); not finite, or out of bounds: the past is forgotten.
         """
         if self.rule.weight == 0:
-            return Persisted(strain=estimate.strain, images=1, past_share=0.0)
+            return Persisted(
+                strain=estimate.strain, averaging=Averaging(weight=0.0, images=1, past_share=0.0)
+            )
         step = max(1, estimate.strain.shape[0] // _ROWS)
         strain = estimate.strain[::step]
         present = self._precision(estimate.quality[::step], strain)
@@ -110,8 +138,11 @@ class Persistence:
         shown = np.where(self._past.imag > 0, np.float32(scale) * _mean(self._past), strain)
         return Persisted(
             strain=_at_all_rows(shown, estimate.strain.shape[0], step),
-            images=self._images,
-            past_share=float(_over(before.imag, self._past.imag).mean()),
+            averaging=Averaging(
+                weight=self.rule.weight,
+                images=self._images,
+                past_share=float(_over(before.imag, self._past.imag).mean()),
+            ),
         )
 
     def _precision(self, quality: NDArray[Any], strain: NDArray[Any]) -> _Array:

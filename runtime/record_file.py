@@ -21,6 +21,7 @@ from .engine import Estimate
 from .gaps import Gap
 from .pairing import ReceivedFrame
 from .record import FRAME, GAP, GROUP, IMAGE, furnish, hash_of
+from .stream import Estimated
 from .wire import StrainMessage
 
 
@@ -44,6 +45,23 @@ class RecordedImage:
     message: StrainMessage
     """It may show another image, as while it is held, or one averaged over time."""
 
+    @classmethod
+    def of(cls, new: Estimated, message: StrainMessage, *, score: float) -> RecordedImage:
+        """Of `new`, whose frames it lets go."""
+        return cls(
+            reference=new.reference.message.frame.sequence,
+            current=new.current.message.frame.sequence,
+            received_ns=new.current.received_ns,
+            matched_ns=new.matched_ns,
+            started_ns=new.started_ns,
+            mean_strain=new.mean_strain,
+            mean_quality=new.mean_quality,
+            score=score,
+            estimate=new.estimate,
+            engine=new.engine,
+            message=message,
+        )
+
 
 class RecordFile:
     """Begun with the first frame of a session; every `put` returns when its row is on file.
@@ -56,6 +74,7 @@ class RecordFile:
     ) -> None:
         """`provenance`: attributes, beside those that `first` gives."""
         self.path = path
+        self.stream = first.message.stream
         self._displacement = displacement
         self._frames = self._images = self._gaps = 0
         attributes: dict[str, str | int] = {

@@ -30,7 +30,7 @@ RETRY_NS = 5_000_000_000
 """From a failure of the disk to the next file."""
 Miss = tuple[Reason, str]
 """Why something is not on file: for the count, and in words."""
-_OPEN_FILES = 2  # the last image of a session comes after the first frame of the next
+_OPEN_FILES = 2  # of one source: the last image of a session comes after the first frame of the next
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,8 @@ class RecordWriter:
         self._files[first.session] = RecordFile(
             path, first, self._attributes, displacement=self._displacement
         )
-        for session in list(self._files)[:-_OPEN_FILES]:
+        of_source = [s for s, file in self._files.items() if file.stream == first.message.stream]
+        for session in of_source[:-_OPEN_FILES]:
             self._end(session)
 
     def _end(self, session: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,13 @@ from numpy.typing import NDArray
 from usert.errors import OptionError
 from usert.frame import Scan
 
+from .header import Header
+
 Refusal = Literal["", "outside", "unreadable", "background"]
 """`outside`: a rectangle is not wholly inside the frame. `unreadable`: too few of its pixels may be read.
 `background`: its strain cannot be told from 0, so a ratio to it means nothing."""
+_FIGURES = ("ratio", "spread", "pixel_spread", "frame_spread", "quality")
+"""Of a ratio; null in a header where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,12 @@ class RegionReading:
     quality: float
     """Mean over readable pixels."""
 
+    @classmethod
+    def from_header(cls, header: Header) -> RegionReading:
+        """From header keys of the same names."""
+        numbers = {key: header.number(key) for key in cls.__slots__ if key != "pixels"}
+        return cls(pixels=header.integer("pixels"), **numbers)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatioReading:
@@ -123,6 +133,19 @@ class RatioReading:
     """Images in the ratio."""
     quality: float | None = None
     """Of the worse rectangle."""
+
+    @classmethod
+    def from_header(cls, header: Header) -> RatioReading | None:
+        """That of the key `ratio`; None where there is none."""
+        found = header.optional("ratio", header.section)
+        if found is None:
+            return None
+        figures: dict[str, Any] = {key: found.optional(key, found.number) for key in _FIGURES}
+        for name in ("target", "background"):
+            region = found.optional(name, found.section)
+            figures[name] = None if region is None else RegionReading.from_header(region)
+        refused = cast(Refusal, found.choice("refused", get_args(Refusal)))
+        return cls(refused=refused, frames=found.integer("frames"), **figures)
 
     def fields(self) -> dict[str, Any]:
         """As header keys: numbers, null where there is none."""

@@ -7,32 +7,30 @@ the server; only `stop()` does.
 from __future__ import annotations
 
 import logging
-import math
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from functools import partial
 
 import zmq
 
-from usert.errors import EngineError, OptionError
-
 from .clock import age_at_server, clock_id, now_ns
-from .endpoint import check_endpoint
-from .engine import Engine, Estimate
+from .config import ServerConfig
+from .engine import Engine
 from .gatekeeper import Gatekeeper
-from .judgement import Judgement, JudgementRule, Reason, StateMachine, StateRule, judge
-from .keys import Keys, ServerKeys
-from .lag import LagControl, LagRule
+from .inbox import Inbox
 from .link import Link
 from .meter import Meter
-from .pairing import PairingRule, ReceivedFrame, Sessions, choose_reference, reach
-from .receiver import Receiver, ReceiverType
+from .pairing import ReceivedFrame
+from .publication import strain_message
+from .receiver import Receiver
 from .record_file import RecordedImage
 from .recorder import Recorder
 from .service import POLL_MS, Service
-from .slot import Slot
+from .stamp import Counters
 from .stats import ServerStats
+from .stream import Estimated, Shown, Stream
 from .tally import Tally
-from .wire import MAX_RF_BYTES, Counters, FrameStamp, RFMessage, State, StrainMessage
+from .wire import MAX_RF_BYTES, RFMessage, StrainMessage
 
 _QUEUE_IMAGES = 2
 """A client that reads slower than this loses images; the server never waits for it."""
@@ -40,54 +38,6 @@ _SUBSCRIPTION_BYTES = 1024
 """The largest message that a client sends."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
-    """Where frames come from, where images go, which frames are paired."""
-
-    rf: str
-    """Endpoint of the RF stream."""
-    publish: str
-    """Endpoint that clients connect to."""
-    rf_type: ReceiverType = "sub"
-    rf_bind: bool = False
-    """Bind the RF endpoint instead of connecting to it."""
-    insecure: bool = False
-    """Allow endpoints beyond this machine without keys."""
-    keys: ServerKeys | None = None
-    """Who sees the images."""
-    rf_keys: Keys | None = None
-    """Whose frames are taken: those of a server if the RF socket binds, else those of a client."""
-    pairing: PairingRule = field(default_factory=PairingRule)
-    lag: LagRule | None = None
-    """Let the lag follow the motion; None: always that of `pairing`."""
-    judgement: JudgementRule = field(default_factory=JudgementRule)
-    state: StateRule = field(default_factory=StateRule)
-
-    def __post_init__(self) -> None:
-        if self.rf_type not in ("sub", "pull"):
-            raise OptionError(f"rf type: got {self.rf_type!r}, expected 'sub' or 'pull'")
-        check_endpoint(self.rf, insecure=self.insecure, keyed=self.rf_keys is not None)
-        check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Image:
-    """An estimate of a pair, its means, which are finite, and what it is worth."""
-
-    reference: ReceivedFrame
-    current: ReceivedFrame
-    estimate: Estimate
-    judgement: Judgement
-    mean_strain: float
-    mean_quality: float
-    matched_ns: int
-    started_ns: int
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.mean_strain) and math.isfinite(self.mean_quality)):
-            raise EngineError("estimate: got strain or quality that is not finite")
 
 
 class StrainServer(Service):
@@ -107,17 +57,13 @@ class StrainServer(Service):
         self._engine = engine
         self._config = config
         self._weights_hash = weights_hash
-        self._sessions = Sessions()
-        longest = None if config.lag is None else config.lag.most
-        self._slot: Slot[ReceivedFrame] = Slot(kept=config.pairing.kept(longest))
-        self._lag = LagControl(config.lag)
-        self._states = StateMachine(config.state)
-        self._good: _Image | None = None
+        self._inbox = Inbox(kept=config.kept, queue=config.every_frame, admitted=self._admitted)
+        self._streams: dict[str, Stream] = {}
         self._meter = Meter()
         self._failed = Tally(log, "no image")
         self._cold = Tally(log, "engine does not warm up")
-        self._unpaired = self._published = self._session = 0
-        self._warm_shape = (0, 0)
+        self._unpaired = self._published = self._missed_deadlines = 0
+        self._warm_shapes: set[tuple[int, int]] = set()
 
     def _open(self, stack: ExitStack) -> None:
         context = stack.enter_context(zmq.Context())
@@ -135,177 +81,172 @@ class StrainServer(Service):
             )
         )
         self.publish_endpoint = self._output.endpoint
-        self._receiver: Receiver[RFMessage] = Receiver(
+        self._receivers = [
+            self._receiver(context, stack, origin) for origin in range(len(self._config.rf_endpoints))
+        ]
+        stack.callback(self._inbox.close)
+        self.rf_endpoints = tuple(receiver.endpoint for receiver in self._receivers)
+
+    def _receiver(
+        self, context: zmq.Context[zmq.Socket[bytes]], stack: ExitStack, origin: int
+    ) -> Receiver[RFMessage]:
+        receiver: Receiver[RFMessage] = Receiver(
             context=context,
-            endpoint=self._config.rf,
+            endpoint=self._config.rf_endpoints[origin],
             socket_type=self._config.rf_type,
             bind=self._config.rf_bind,
             max_bytes=MAX_RF_BYTES,
             decode=RFMessage.from_parts,
-            accept=self._accept,
+            accept=partial(self._inbox.put, origin=origin),
             security=self._gatekeeper.security("rf"),
         )
-        self._receiver.open()
-        stack.callback(self._receiver.close)
-        self.rf_endpoint = self._receiver.endpoint
+        receiver.open()
+        stack.callback(receiver.close)
+        return receiver
 
     def run(self) -> None:
         """Serve until `stop()`."""
         with self._loop():
             while not self.stopping:
-                self._receiver.check()
+                for receiver in self._receivers:
+                    receiver.check()
                 self._output.renew()  # cuts off clients whose key was taken away
-                taken = self._slot.take(POLL_MS / 1e3)
+                taken = self._inbox.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
 
     @property
+    def rf_endpoint(self) -> str:
+        """Where the first RF socket really is."""
+        return self.rf_endpoints[0]
+
+    @property
     def stats(self) -> ServerStats:
         """The counts at this moment; for any thread."""
-        counts = self._slot.counts
+        counts = self._inbox.counts
         return ServerStats(
             received=counts.received,
             dropped=counts.dropped,
-            lost=self._sessions.lost,
-            malformed=self._receiver.malformed.counts,
-            sessions=self._sessions.number,
+            lost=counts.lost,
+            malformed=self._malformed,
+            sessions=counts.sessions,
+            duplicates=counts.duplicates,
+            late=counts.late,
+            turned_away=sum(counts.turned_away.values()),
+            clock_jumps=counts.clock_jumps,
+            streams=counts.sources,
             unpaired=self._unpaired,
             failed=self._failed.counts,
             published=self._published,
+            missed_deadlines=self._missed_deadlines,
             output=self._meter.read(now_ns()),
         )
 
-    def _accept(self, message: RFMessage, arrived_ns: int) -> None:
-        """In the receiving thread: it sees every frame, so that a drop hides no change of session."""
-        session = self._sessions.admit(message)
-        received = ReceivedFrame(message=message, received_ns=arrived_ns, session=session)
-        if self._recorder is not None:
-            self._recorder.put_frame(received)  # before an image can be made of it
-        self._slot.put(received)
+    @property
+    def _malformed(self) -> dict[str, int]:
+        return dict(sum((Counter(receiver.malformed.counts) for receiver in self._receivers), Counter()))
 
-    def _serve(self, current: ReceivedFrame, kept: tuple[ReceivedFrame, ...]) -> None:
-        if current.session != self._session:
-            self._session = current.session
-            self._start_session(current)
-        rule = self._config.pairing
-        if self._config.lag is not None:
-            furthest = reach(current, kept, rule)
-            rule = replace(rule, lag=self._lag.lag_for(current.message.frame.sequence, furthest))
-        reference = choose_reference(current, kept, rule)
+    def _admitted(self, frame: ReceivedFrame) -> None:
+        """In the receiving threads, before an image can be made of the frame."""
+        if self._recorder is not None:
+            self._recorder.put_frame(frame)
+
+    def _serve(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> None:
+        stream = self._stream(current)
+        if stream.frozen:
+            shown = stream.frozen_image()
+            if shown is None:
+                self._unpaired += 1
+            else:
+                self._publish(shown)
+            return
+        reference = stream.reference(current, before)
         if reference is None:
             self._unpaired += 1
             return
-        newest = self._estimate(reference, current)
-        if newest is None:
-            return
-        state = self._states.step(newest.judgement)
-        if state == "live":
-            self._good = newest
-        shown = self._good if state == "held" and self._good is not None else newest
-        message = self._publish(shown, state, self._states.reason)
-        if self._recorder is not None:
-            self._recorder.put_image(
-                RecordedImage(
-                    reference=newest.reference.message.frame.sequence,
-                    current=newest.current.message.frame.sequence,
-                    received_ns=newest.current.received_ns,
-                    matched_ns=newest.matched_ns,
-                    started_ns=newest.started_ns,
-                    mean_strain=newest.mean_strain,
-                    mean_quality=newest.mean_quality,
-                    score=newest.judgement.score,
-                    estimate=newest.estimate,
-                    engine=self._engine.name,
-                    message=message,
-                )
-            )
-
-    def _start_session(self, first: ReceivedFrame) -> None:
-        frame, stream = first.message.frame, first.message.stream
-        log.info("session %d: %r, %d x %d %s", first.session, stream, *frame.shape, frame.samples.dtype)
-        self._lag.reset()
-        self._states.reset()
-        self._good = None
-        if frame.shape == self._warm_shape:
-            return
         try:
-            self._engine.warm_up(frame.shape)
-            self._warm_shape = frame.shape
-        except Exception as error:  # as in `_estimate`; the pairs to come will fail alike, and be counted
-            self._cold.add(type(error).__name__, str(error))
-
-    def _estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> _Image | None:
-        matched_ns = now_ns()
-        first, second = reference.message.frame, current.message.frame
-        try:
-            started_ns = now_ns()
-            estimate = self._engine.run(first.samples, second.samples)
-            judgement = judge(estimate, self._config.judgement, precompression=self._lag.precompression)
-            image = _Image(
-                reference=reference,
-                current=current,
-                estimate=estimate,
-                judgement=judgement,
-                mean_strain=float(estimate.strain.mean()),
-                mean_quality=float(estimate.quality.mean()),
-                matched_ns=matched_ns,
-                started_ns=started_ns,
-            )
+            new = self._estimate(reference, current)
+            shown = stream.show(new, strain_window=self._engine.strain_window_samples)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             self._failed.add(type(error).__name__, str(error))
-            return None
-        self._lag.observe(
-            reference=first.sequence,
-            current=second.sequence,
-            mean_strain=judgement.mean_strain,
-            score=judgement.score,
-            moving=judgement.moving,
-        )
-        return image
+            return
+        message = self._publish(shown)
+        if self._recorder is not None:
+            self._recorder.put_image(RecordedImage.of(new, message, score=shown.newest.score))
 
-    def _publish(self, image: _Image, state: State, reason: Reason) -> StrainMessage:
-        current = image.current
-        frame, clock = current.message.frame, current.message.clock
+    def _stream(self, current: ReceivedFrame) -> Stream:
+        """That of the source of `current`, in the session of it."""
+        name, frame = current.message.stream, current.message.frame
+        if name not in self._streams:
+            here = self._inbox.sources
+            self._streams = {known: self._streams[known] for known in self._streams if known in here}
+            self._streams[name] = Stream(self._config)
+        stream = self._streams[name]
+        if stream.session != current.session:
+            log.info("session %d: %r, %d x %d %s", current.session, name, *frame.shape, frame.samples.dtype)
+            stream.begin(current.session)
+            self._warm_up(frame.shape)
+        return stream
+
+    def _warm_up(self, shape: tuple[int, int]) -> None:
+        if shape in self._warm_shapes:
+            return
+        try:
+            self._engine.warm_up(shape)
+            self._warm_shapes.add(shape)
+        except Exception as error:  # as in `_serve`; the pairs to come will fail alike, and be counted
+            self._cold.add(type(error).__name__, str(error))
+
+    def _estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> Estimated:
+        matched_ns = now_ns()
+        first, second = reference.message.frame, current.message.frame
+        started_ns = now_ns()
+        estimate = self._engine.run(first.samples, second.samples)
+        return Estimated(
+            reference=reference,
+            current=current,
+            estimate=estimate,
+            engine=self._engine.name,
+            weights_hash=self._weights_hash,
+            matched_ns=matched_ns,
+            started_ns=started_ns,
+            ended_ns=now_ns(),
+            mean_strain=float(estimate.strain.mean()),
+            mean_quality=float(estimate.quality.mean()),
+        )
+
+    def _publish(self, shown: Shown) -> StrainMessage:
+        current = shown.image.of.current
         published_ns = now_ns()
         age = age_at_server(
-            time_ns=frame.time_ns,
+            time_ns=current.message.frame.time_ns,
             received_ns=current.received_ns,
             now_ns=published_ns,
-            same_clock=clock == clock_id(),
+            same_clock=current.message.clock == clock_id(),
         )
         self._meter.add(published_ns, age)
         self._published += 1  # all is counted before it is sent, or a client could know of it first
-        counts = self._slot.counts
-        message = StrainMessage(
-            stream=current.message.stream,
-            session=current.session,
-            reference=FrameStamp.of(image.reference.message.frame),
-            current=FrameStamp.of(frame),
-            source_clock=clock,
-            server_clock=clock_id(),
-            received_ns=current.received_ns,
-            matched_ns=image.matched_ns,
-            started_ns=image.started_ns,
+        self._missed_deadlines += shown.state == "live" and age.ms > self._config.deadline_ms
+        message = strain_message(
+            shown,
+            counters=self._counters(),
             published_ns=published_ns,
-            state=state,
-            reason=reason,
-            scan=frame.scan,
-            counters=Counters(
-                received=counts.received,
-                dropped=counts.dropped,
-                malformed=self._receiver.malformed.total,
-                published=self._published,
-            ),
-            weights_hash=self._weights_hash,
-            mean_strain=image.mean_strain,
-            mean_quality=image.mean_quality,
-            score=image.judgement.score,
-            readable_strain=image.judgement.mean_strain,
-            compression=image.judgement.compression,
-            warnings=image.judgement.warnings,
-            displacement=image.estimate.displacement,
-            strain=image.estimate.strain,
-            quality=image.estimate.quality,
+            rule=self._config.judgement,
+            deadline_ms=self._config.deadline_ms,
         )
         self._output.socket.send_multipart(message.to_parts(), copy=False)
         return message
+
+    def _counters(self) -> Counters:
+        counts = self._inbox.counts
+        return Counters(
+            received=counts.received,
+            dropped=counts.dropped,
+            malformed=sum(self._malformed.values()),
+            published=self._published,
+            lost=counts.lost,
+            duplicates=counts.duplicates,
+            late=counts.late,
+            failed=self._failed.total,
+            missed_deadlines=self._missed_deadlines,
+        )

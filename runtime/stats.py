@@ -1,6 +1,7 @@
 """What a live server has done so far, at one moment.
 
-Knows no sockets. Invariant: received = dropped + used + waiting, and used = unpaired + failed + published.
+Knows no sockets. Invariant: received = duplicates + late + turned_away + dropped + used + waiting, and used = unpaired
++ failed + published.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ class ServerStats:
     failed: dict[str, int]
     """Pairs that the engine refused or failed at, by error."""
     published: int
+    duplicates: int = 0
+    """Frames that came before."""
+    late: int = 0
+    """Frames that a newer one had overtaken on the way."""
+    turned_away: int = 0
+    """Frames of a source too many, or of one with the name of another."""
+    clock_jumps: int = 0
+    """Times that a source's clock fell or leapt while its frames went on."""
+    missed_deadlines: int = 0
+    """Live images that were older than the deadline when they were published."""
+    streams: int = 0
+    """Sources that have a place now."""
     output: Readings
     """Rate, and age at publication."""
 

@@ -27,6 +27,9 @@ from .header import (
     scan_fields,
     write_array,
 )
+from .persistence import Averaging
+from .roi import RatioReading
+from .stamp import Counters, FrameStamp
 
 SIGN = "compression positive"
 """The sign convention of strain, in every header."""
@@ -40,6 +43,17 @@ MAX_STRAIN_BYTES = 8 * MAX_PIXELS
 """The largest part of each message: what a socket needs to refuse before it allocates."""
 
 _RF_DTYPES = ("int16", "float32")
+_LATER = (
+    "score",
+    "readable_strain",
+    "compression",
+    "readable_quality",
+    "readable_share",
+    "evident_strain",
+    "precompression",
+    "deadline_ms",
+)
+"""Numbers that came to protocol 1 later than the others: 0 where they are missing."""
 _ARRAYS: tuple[tuple[str, tuple[int, ...]], ...] = (("displacement", (2,)), ("strain", ()), ("quality", ()))
 
 
@@ -95,49 +109,6 @@ class RFMessage:
         return cls(frame=frame, stream=header.text("stream"), clock=header.text("clock"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameStamp:
-    """Which frame an image came from, as its source stamped it."""
-
-    sequence: int
-    time_ns: int
-    """Monotonic clock of the source; see `StrainMessage.source_clock`."""
-    acquired_ns: int
-    """Wall clock of the source, 0 when unknown: for the record, never for an age."""
-
-    @classmethod
-    def of(cls, frame: RFFrame) -> FrameStamp:
-        """The stamp of `frame`."""
-        return cls(sequence=frame.sequence, time_ns=frame.time_ns, acquired_ns=frame.acquired_ns)
-
-    @classmethod
-    def from_header(cls, header: Header) -> FrameStamp:
-        """The stamp from three header keys."""
-        return cls(
-            sequence=header.integer("sequence"),
-            time_ns=header.integer("time_ns"),
-            acquired_ns=header.integer("acquired_ns"),
-        )
-
-    def fields(self) -> dict[str, int]:
-        """The stamp as header keys."""
-        return {"sequence": self.sequence, "time_ns": self.time_ns, "acquired_ns": self.acquired_ns}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """The server's counts since it opened, this image included."""
-
-    received: int
-    """Well-formed RF frames."""
-    dropped: int
-    """Frames received that a newer one replaced before the engine was free."""
-    malformed: int
-    """Messages that broke the protocol."""
-    published: int
-    """Strain images."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StrainMessage:
     """One strain image, with where and when it came from."""
@@ -172,10 +143,26 @@ class StrainMessage:
     """Mean over those pixels, as a fraction, compression positive."""
     compression: float = 0.0
     """`readable_strain` over the top of the useful range, -1 to 1, releasing negative; 0 where nothing moves."""
+    readable_quality: float = 0.0
+    """Quality below which a pixel must not be read."""
+    readable_share: float = 0.0
+    """Of the pixels."""
+    evident_strain: float = 0.0
+    """|Compression| that the displacement as a whole shows beyond its scatter; 0 for a still probe."""
+    precompression: float = 0.0
+    """Compression of the current frame beyond the least of its session, a fraction: a lower bound."""
+    strain_rate: float | None = None
+    """`readable_strain` over the time between the two frames, in 1/s; None when that is unknown."""
+    deadline_ms: float = 0.0
+    """An image older than this at publication has missed its deadline; 0: there is none."""
     reason: str = ""
-    """Why the state is not `live`: `quality` or `still`."""
+    """Why the state is not `live`: `quality`, `still` or `frozen`."""
     warnings: tuple[str, ...] = ()
     """See `usert.runtime.judgement.ImageWarning`."""
+    persistence: Averaging | None = None
+    """How much of earlier images is in `strain`; None: nothing."""
+    ratio: RatioReading | None = None
+    """The two rectangles that the server was told to read; None without them."""
     displacement: NDArray[np.float32]
     """(2, N, M): axial in samples, lateral in lines."""
     strain: NDArray[np.float32]
@@ -209,15 +196,16 @@ class StrainMessage:
             "state": self.state,
             "sign": SIGN,
             **scan_fields(self.scan),
-            "counters": {key: getattr(self.counters, key) for key in Counters.__slots__},
+            "counters": self.counters.fields(),
             "weights_hash": self.weights_hash,
             "mean_strain": self.mean_strain,
             "mean_quality": self.mean_quality,
-            "score": self.score,
-            "readable_strain": self.readable_strain,
-            "compression": self.compression,
+            **{key: getattr(self, key) for key in _LATER},
+            "strain_rate": self.strain_rate,
             "reason": self.reason,
             "warnings": list(self.warnings),
+            "persistence": None if self.persistence is None else self.persistence.fields(),
+            "ratio": None if self.ratio is None else self.ratio.fields(),
             "byte_order": BYTE_ORDER,
             "arrays": [
                 {"name": name, "dtype": "float32", "shape": [*leading, *self.shape]}
@@ -241,7 +229,7 @@ class StrainMessage:
         header.choice("byte_order", (BYTE_ORDER,))
         header.choice("sign", (SIGN,))
         names = [entry.text("name") for entry in listed]
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, Any] = {}
         for name, leading in _ARRAYS:
             if names.count(name) != 1:
                 raise MalformedError(
@@ -253,7 +241,7 @@ class StrainMessage:
             arrays[name] = read_array(parts[1 + index], dtype, listed[index].shape("shape", leading), name)
         if not arrays["strain"].shape == arrays["quality"].shape == arrays["displacement"].shape[1:]:
             raise MalformedError("size", "arrays: got different grids, expected one (N, M) for all")
-        counters = header.section("counters")
+        later: dict[str, Any] = {key: header.number(key) for key in _LATER if key in header}
         return cls(
             stream=header.text("stream"),
             session=header.integer("session"),
@@ -267,14 +255,15 @@ class StrainMessage:
             published_ns=header.integer("published_ns"),
             state=cast(State, header.choice("state", get_args(State))),
             scan=header.scan(),
-            counters=Counters(**{key: counters.integer(key) for key in Counters.__slots__}),
+            counters=Counters.from_header(header.section("counters")),
             weights_hash=header.text("weights_hash"),
             mean_strain=header.number("mean_strain"),
             mean_quality=header.number("mean_quality"),
-            score=header.number("score") if "score" in header else 0.0,
-            readable_strain=header.number("readable_strain") if "readable_strain" in header else 0.0,
-            compression=header.number("compression") if "compression" in header else 0.0,
+            **later,
+            strain_rate=header.optional("strain_rate", header.number),
             reason=header.text("reason") if "reason" in header else "",
             warnings=header.texts("warnings") if "warnings" in header else (),
+            persistence=Averaging.from_header(header),
+            ratio=RatioReading.from_header(header),
             **arrays,
         )

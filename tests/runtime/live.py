@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from usert.frame import RFFrame, Scan
 from usert.runtime.client import StrainClient
 from usert.runtime.clock import clock_id
+from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Engine, Estimate
-from usert.runtime.server import ServerConfig, StrainServer
+from usert.runtime.server import StrainServer
 from usert.runtime.wire import RFMessage, StrainMessage
 
 SCAN = Scan(fs_hz=40e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
@@ -144,6 +145,10 @@ class GatedEngine:
     @property
     def name(self) -> str:
         return self._engine.name
+
+    @property
+    def strain_window_samples(self) -> int:
+        return self._engine.strain_window_samples
 
     def warm_up(self, shape: tuple[int, int]) -> None:
         self._engine.warm_up(shape)

@@ -15,7 +15,8 @@ from live import SCAN, TIMEOUT_S, wait_until
 from usert.errors import OptionError
 from usert.runtime.client import StrainClient, age_of
 from usert.runtime.clock import clock_id, now_ns
-from usert.runtime.wire import Counters, FrameStamp, StrainMessage
+from usert.runtime.stamp import Counters, FrameStamp
+from usert.runtime.wire import StrainMessage
 
 
 def image(published: int = 1, **changes: Any) -> StrainMessage:

@@ -1,15 +1,12 @@
-"""Sessions, and which frame goes with the newest."""
+"""Which frame goes with the newest."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 from live import numbered_message
 
 from usert.errors import OptionError
-from usert.runtime.pairing import PairingRule, ReceivedFrame, Sessions, choose_reference, reach
+from usert.runtime.pairing import PairingRule, ReceivedFrame, choose_reference, reach
 
 
 def received(sequence: int, *, session: int = 1, at_ms: float = 0, time_ns: int = 0) -> ReceivedFrame:
@@ -83,34 +80,3 @@ def test_enough_frames_are_kept_for_the_rule() -> None:
 def test_impossible_rules_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="expected"):
         PairingRule(**bad)  # type: ignore[arg-type]
-
-
-def test_a_steady_stream_is_one_session_and_losses_are_counted() -> None:
-    sessions = Sessions()
-    assert [sessions.admit(numbered_message(k)) for k in (3, 4, 7, 8)] == [1, 1, 1, 1]
-    assert sessions.lost == 2
-
-
-def test_every_change_starts_a_session() -> None:
-    sessions = Sessions()
-    scan = numbered_message().frame.scan
-    floats = np.ones((24, 8), np.float32)
-    numbers = [
-        sessions.admit(message)
-        for message in (
-            numbered_message(1),
-            numbered_message(2, stream="other"),
-            numbered_message(3, stream="other", shape=(24, 9)),
-            numbered_message(4, stream="other"),
-            numbered_message(5, stream="other", samples=floats),
-            numbered_message(6, stream="other", samples=floats, scan=replace(scan, line_pitch_mm=0.2)),
-            numbered_message(7, clock="another"),
-            numbered_message(8, clock="another"),
-            numbered_message(8, clock="another"),
-            numbered_message(2, clock="another"),
-            numbered_message(3, clock="another", time_ns=5),
-            numbered_message(4, clock="another", time_ns=4),
-        )
-    ]
-    assert numbers == [1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 9, 10]
-    assert sessions.lost == 0

@@ -57,7 +57,7 @@ def test_off_gives_back_the_image_itself() -> None:
         estimate = estimate_of(inclusion(40, 20))
         shown = added(persistence, estimate, share=1.0)
         assert shown.strain is estimate.strain
-        assert (shown.images, shown.past_share) == (1, 0.0)
+        assert (shown.averaging.images, shown.averaging.past_share) == (1, 0.0)
 
 
 @pytest.mark.parametrize("weight", [0.4, 0.6, 0.8])
@@ -68,8 +68,8 @@ def test_noise_falls_as_theory_says(weight: float) -> None:
         shown = added(persistence, estimate_of(0.01 + 1e-3 * (noise - noise.mean())))
     expected = math.sqrt((1 - weight) / (1 + weight))
     assert shown.strain.std() / 1e-3 == pytest.approx(expected, rel=0.04)
-    assert shown.past_share == pytest.approx(weight, abs=1e-3)
-    assert shown.images == 60
+    assert shown.averaging.past_share == pytest.approx(weight, abs=1e-3)
+    assert shown.averaging.images == 60
 
 
 def test_the_first_images_are_a_plain_weighted_mean() -> None:
@@ -101,7 +101,7 @@ def test_an_inclusion_that_goes_down_under_a_press_is_not_smeared() -> None:
         estimate = estimate_of(inclusion(depth, 24), axial=-0.02 * rows)
         shown = added(carried, estimate, share=1.0 if k else math.nan)
     assert worst(shown.strain, inclusion(depth, 24)) < 0.03
-    assert shown.images == 10
+    assert shown.averaging.images == 10
 
 
 def test_a_release_adds_to_a_press_and_the_sign_is_that_of_the_newest() -> None:
@@ -127,7 +127,7 @@ def test_little_strain_counts_little() -> None:
     for size in (0.1, 1.0):
         persistence = Persistence(PersistenceRule(weight=0.8))
         added(persistence, estimate_of(strong))
-        shares.append(added(persistence, estimate_of(size * weak)).past_share)
+        shares.append(added(persistence, estimate_of(size * weak)).averaging.past_share)
     assert shares[0] > 0.95
     assert shares[1] == pytest.approx(0.8 / 1.8, abs=0.03)
 
@@ -181,7 +181,7 @@ def test_the_past_is_forgotten_where_it_cannot_be_carried(share: float) -> None:
     persistence = Persistence(PersistenceRule(weight=0.8))
     added(persistence, estimate_of(inclusion(48, 24)))
     shown = added(persistence, estimate_of(inclusion(20, 10)), share=share)
-    assert (shown.images, shown.past_share) == (1, 0.0)
+    assert (shown.averaging.images, shown.averaging.past_share) == (1, 0.0)
     np.testing.assert_allclose(shown.strain, inclusion(20, 10), rtol=1e-4)
 
 
@@ -189,8 +189,8 @@ def test_a_new_session_or_another_shape_starts_anew() -> None:
     persistence = Persistence(PersistenceRule(weight=0.8))
     added(persistence, estimate_of(inclusion(48, 24)))
     persistence.reset()
-    assert added(persistence, estimate_of(inclusion(20, 10))).images == 1
-    assert added(persistence, estimate_of(inclusion(20, 10, (64, 32)))).images == 1
+    assert added(persistence, estimate_of(inclusion(20, 10))).averaging.images == 1
+    assert added(persistence, estimate_of(inclusion(20, 10, (64, 32)))).averaging.images == 1
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])

@@ -23,11 +23,12 @@ from live import (
 from usert.bundle import Bundle
 from usert.errors import RecordingError
 from usert.runtime.client import StrainClient
+from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Engine
 from usert.runtime.record import Provenance, Record
 from usert.runtime.recorder import Recorder
 from usert.runtime.rerun import rerun
-from usert.runtime.server import ServerConfig, StrainServer
+from usert.runtime.server import StrainServer
 from usert.runtime.wire import StrainMessage
 
 

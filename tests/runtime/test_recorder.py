@@ -26,7 +26,8 @@ from usert.runtime.pairing import ReceivedFrame
 from usert.runtime.record import Provenance, Record, hash_of
 from usert.runtime.record_file import RecordedImage, RecordFile
 from usert.runtime.recorder import Kept, Recorder
-from usert.runtime.wire import Counters, FrameStamp, StrainMessage
+from usert.runtime.stamp import Counters, FrameStamp
+from usert.runtime.wire import StrainMessage
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]
 IMAGE_BYTES = 4 * 4 * SHAPE[0] * SHAPE[1]

@@ -24,7 +24,8 @@ from usert.runtime.record import Provenance, Record
 from usert.runtime.record_file import RecordedImage
 from usert.runtime.recorder import Recorder
 from usert.runtime.rerun import rerun
-from usert.runtime.wire import Counters, FrameStamp, RFMessage, StrainMessage
+from usert.runtime.stamp import Counters, FrameStamp
+from usert.runtime.wire import RFMessage, StrainMessage
 
 PAIRS = ((0, 1), (1, 2), (0, 3), (2, 4))
 

@@ -20,8 +20,9 @@ from live import (
 
 from usert.bundle import Bundle
 from usert.errors import OptionError
+from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Engine
-from usert.runtime.server import ServerConfig, StrainServer
+from usert.runtime.server import StrainServer
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from usert.errors import EngineError
 from usert.runtime.client import StrainClient
+from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Engine
-from usert.runtime.server import ServerConfig, StrainServer
+from usert.runtime.server import StrainServer
 
 
 def test_garbage_is_counted_and_survived(

@@ -10,8 +10,8 @@ from theatre import Ring
 
 from usert.errors import OptionError
 from usert.runtime.client import StrainClient
+from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Engine
-from usert.runtime.server import ServerConfig
 
 
 def test_a_client_sees_while_its_key_is_in_the_folder(tmp_path: Path, engine: Engine, source: Source) -> None:

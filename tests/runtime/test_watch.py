@@ -14,7 +14,7 @@ from test_client import Publisher, image, publisher  # noqa: F401
 
 from usert.runtime.client import StrainClient
 from usert.runtime.watch import StatusLine, watch
-from usert.runtime.wire import Counters
+from usert.runtime.stamp import Counters
 
 
 def test_the_line_says_rate_age_strain_quality_and_drops(publisher: Publisher) -> None:  # noqa: F811

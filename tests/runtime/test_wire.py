@@ -13,7 +13,10 @@ import pytest
 from usert.errors import WireError
 from usert.frame import RFFrame, Scan
 from usert.runtime.header import MAX_HEADER_BYTES, MAX_PARTS, MalformedError
-from usert.runtime.wire import Counters, FrameStamp, RFMessage, StrainMessage
+from usert.runtime.persistence import Averaging
+from usert.runtime.roi import RatioReading, RegionReading
+from usert.runtime.stamp import Counters, FrameStamp
+from usert.runtime.wire import RFMessage, StrainMessage
 
 SCAN = Scan(fs_hz=40e6, f0_hz=7.5e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
 
@@ -30,9 +33,16 @@ GOLDEN_STRAIN = [
     b'"source_clock":"c1","server_clock":"c2","received_ns":10,"matched_ns":11,"started_ns":12,'
     b'"published_ns":13,"state":"live","sign":"compression positive",'
     b'"fs_hz":40000000.0,"f0_hz":7500000.0,"sound_speed_m_s":1540.0,"line_pitch_mm":0.3,'
-    b'"counters":{"received":8,"dropped":1,"malformed":3,"published":4},"weights_hash":"abc",'
-    b'"mean_strain":0.015,"mean_quality":0.75,"score":0.5,"readable_strain":0.02,'
-    b'"compression":1.0,"reason":"still","warnings":["strain_high"],"byte_order":"little","arrays":['
+    b'"counters":{"received":8,"dropped":1,"malformed":3,"published":4,"lost":2,"duplicates":1,"late":0,'
+    b'"failed":0,"missed_deadlines":1},"weights_hash":"abc",'
+    b'"mean_strain":0.015,"mean_quality":0.75,"score":0.5,"readable_strain":0.02,"compression":1.0,'
+    b'"readable_quality":0.7,"readable_share":0.5,"evident_strain":0.015,"precompression":0.25,'
+    b'"deadline_ms":200.0,"strain_rate":0.125,"reason":"still","warnings":["strain_high"],'
+    b'"persistence":{"weight":0.5,"images":3,"past_share":0.25},'
+    b'"ratio":{"refused":"","target":{"mean_strain":0.01,"spread":0.002,"error":0.0005,"pixels":900,'
+    b'"readable_share":1.0,"quality":0.9},"background":{"mean_strain":0.02,"spread":0.002,"error":0.0005,'
+    b'"pixels":800,"readable_share":0.75,"quality":0.8},"ratio":0.5,"spread":0.03125,"pixel_spread":0.03125,'
+    b'"frame_spread":null,"frames":2,"quality":0.8},"byte_order":"little","arrays":['
     b'{"name":"displacement","dtype":"float32","shape":[2,1,2]},'
     b'{"name":"strain","dtype":"float32","shape":[1,2]},'
     b'{"name":"quality","dtype":"float32","shape":[1,2]}]}',
@@ -40,6 +50,20 @@ GOLDEN_STRAIN = [
     bytes.fromhex("0ad7233c 0ad7a33c"),
     bytes.fromhex("0000003f 0000803f"),
 ]
+RATIO = RatioReading(
+    refused="",
+    target=RegionReading(
+        mean_strain=0.01, spread=0.002, error=0.0005, pixels=900, readable_share=1.0, quality=0.9
+    ),
+    background=RegionReading(
+        mean_strain=0.02, spread=0.002, error=0.0005, pixels=800, readable_share=0.75, quality=0.8
+    ),
+    ratio=0.5,
+    spread=0.03125,
+    pixel_spread=0.03125,
+    frames=2,
+    quality=0.8,
+)
 
 
 def rf_message(**changes: Any) -> RFMessage:
@@ -67,15 +91,25 @@ def strain_message() -> StrainMessage:
         published_ns=13,
         state="live",
         scan=SCAN,
-        counters=Counters(received=8, dropped=1, malformed=3, published=4),
+        counters=Counters(
+            received=8, dropped=1, malformed=3, published=4, lost=2, duplicates=1, missed_deadlines=1
+        ),
         weights_hash="abc",
         mean_strain=0.015,
         mean_quality=0.75,
         score=0.5,
         readable_strain=0.02,
         compression=1.0,
+        readable_quality=0.7,
+        readable_share=0.5,
+        evident_strain=0.015,
+        precompression=0.25,
+        deadline_ms=200.0,
+        strain_rate=0.125,
         reason="still",
         warnings=("strain_high",),
+        persistence=Averaging(weight=0.5, images=3, past_share=0.25),
+        ratio=RATIO,
         displacement=np.array([[[1, 2]], [[-0.5, 0]]], np.float32),
         strain=np.array([[0.01, 0.02]], np.float32),
         quality=np.array([[0.5, 1]], np.float32),
@@ -140,6 +174,35 @@ def test_keys_and_arrays_of_a_newer_server_are_ignored() -> None:
     header["arrays"].insert(0, {"name": "mask", "dtype": "uint8", "shape": [1, 2]})
     parts = [json.dumps(header | {"new": {"a": 1}}).encode(), b"\1\0", *GOLDEN_STRAIN[1:]]
     np.testing.assert_array_equal(StrainMessage.from_parts(parts).strain, strain_message().strain)
+
+
+def test_an_older_server_leaves_out_what_came_later() -> None:
+    header = json.loads(GOLDEN_STRAIN[0])
+    later = (
+        "score",
+        "compression",
+        "deadline_ms",
+        "strain_rate",
+        "reason",
+        "warnings",
+        "persistence",
+        "ratio",
+    )
+    old = changed(
+        GOLDEN_STRAIN,
+        **dict.fromkeys(later),
+        counters={key: header["counters"][key] for key in ("received", "dropped", "malformed", "published")},
+    )
+    message = StrainMessage.from_parts(old)
+    assert (message.score, message.reason, message.warnings) == (0.0, "", ())
+    assert (message.strain_rate, message.persistence, message.ratio) == (None, None, None)
+    assert message.counters == Counters(received=8, dropped=1, malformed=3, published=4)
+
+
+def test_a_ratio_that_was_refused_is_read_back_with_its_reason() -> None:
+    refused = RatioReading(refused="background", target=RATIO.target, background=RATIO.background)
+    parts = changed(GOLDEN_STRAIN, ratio=refused.fields())
+    assert StrainMessage.from_parts(parts).ratio == refused
 
 
 @pytest.mark.parametrize(
