@@ -31,7 +31,7 @@ from usert.machine import cpu_name
 from usert.network.liteflownet import LiteFlowNet
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import Window, cnr, nrmse, snre, strain_ratio
-from usert.recording import write_recording
+from usert.recording_writer import write_recording
 from usert.strain import axial_strain
 from usert.train.acceptance import estimate, figures
 from usert.train.dataset import PairDataset

@@ -31,7 +31,8 @@ from usert.runtime.pairing import ReceivedFrame
 from usert.runtime.record import Provenance, Record
 from usert.runtime.record_file import RecordedImage
 from usert.runtime.recorder import Recorder
-from usert.runtime.wire import Counters, FrameStamp, RFMessage, StrainMessage
+from usert.runtime.stamp import Counters, FrameStamp
+from usert.runtime.wire import RFMessage, StrainMessage
 
 SHAPES = (512, 128), (1920, 768)
 RATE_HZ = 60.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from usert.recording import RecordingWriter
+from usert.recording_writer import RecordingWriter
 
 from .clock import clock_id
 from .engine import Estimate

@@ -104,25 +104,20 @@ def open_file(path: Path) -> Any:
 
 
 def create_file(path: Path, frame: RFFrame, *, with_truth: bool, furnish: Furnish | None = None) -> None:
-    """An empty recording for frames like `frame`, there at once or not at all. Raises `OSError`."""
-    new = path.with_name(path.name + ".new")
-    try:
-        with closing(Device(new, new=True)) as device:
-            with h5py.File(device, "w", libver="latest") as file:
-                file.attrs["usert_kind"] = KIND
-                file.attrs["format"] = FORMAT
-                for name in GEOMETRY:
-                    file.attrs[name] = getattr(frame.scan, name)
-                add_growing(file, "rf", frame.shape, frame.samples.dtype)
-                add_growing(file, "acquired_ns", (), np.int64)
-                if with_truth:
-                    add_growing(file, "truth/displacement", (2, *frame.shape), np.float32)
-                if furnish is not None:
-                    furnish(file)
-            device.check()
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    """An empty recording for frames like `frame`, in the place of what is there. Raises `OSError`."""
+    with closing(Device(path, new=True)) as device:
+        with h5py.File(device, "w", libver="latest") as file:
+            file.attrs["usert_kind"] = KIND
+            file.attrs["format"] = FORMAT
+            for name in GEOMETRY:
+                file.attrs[name] = getattr(frame.scan, name)
+            add_growing(file, "rf", frame.shape, frame.samples.dtype)
+            add_growing(file, "acquired_ns", (), np.int64)
+            if with_truth:
+                add_growing(file, "truth/displacement", (2, *frame.shape), np.float32)
+            if furnish is not None:
+                furnish(file)
+        device.check()
 
 
 def one_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import pytest
 
 from usert.errors import RecordingError
 from usert.frame import RFFrame
-from usert.recording import Recording, RecordingWriter
+from usert.recording import Recording
 from usert.recording_device import Device, _lookup3
+from usert.recording_writer import RecordingWriter
 
 Make = Callable[..., RFFrame]
 
@@ -26,7 +28,8 @@ from pathlib import Path
 import numpy as np
 from usert.errors import RecordingError
 from usert.frame import RFFrame, Scan
-from usert.recording import Recording, RecordingWriter
+from usert.recording import Recording
+from usert.recording_writer import RecordingWriter
 
 limit, folder = int(sys.argv[1]), Path(sys.argv[2])
 scan = Scan(fs_hz=40e6, f0_hz=6.25e6, sound_speed_m_s=1540, line_pitch_mm=0.108)
@@ -155,3 +158,32 @@ def test_a_file_with_more_than_frames_is_read_but_not_resumed(tmp_path: Path, ma
         np.testing.assert_array_equal(recording.furnished["notes"]["marks"], [0, 10, 20])
     with pytest.raises(RecordingError, match="holds notes beside its frames, expected frames alone"):
         RecordingWriter(path, resume=True)
+
+
+def test_a_reader_that_looks_all_the_time_keeps_no_writer_out(tmp_path: Path, make_frame: Make) -> None:
+    """Opening for reading takes a lock, too: a file must not be there before its writer holds it."""
+    paths = [tmp_path / f"{k}.h5" for k in range(60)]
+    begun = [0]
+    seen: list[int] = []
+
+    def look() -> None:
+        while begun[0] < len(paths):
+            k = begun[0]
+            try:
+                with Recording(paths[k]) as recording:
+                    seen.append(len(recording))
+            except RecordingError:  # not there yet, or empty
+                pass
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        for path in paths:
+            with RecordingWriter(path) as writer:
+                writer.append(make_frame(0))
+                writer.append(make_frame(1))
+            begun[0] += 1
+    finally:
+        begun[0] = len(paths)
+        reader.join()
+    assert seen

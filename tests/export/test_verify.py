@@ -23,7 +23,7 @@ from usert.export.verify import check_fit, recorded_pairs, verify_graph
 from usert.frame import RFFrame
 from usert.manifest import PRECISIONS
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording import write_recording
+from usert.recording_writer import write_recording
 
 SHAPE = (256, 64)
 

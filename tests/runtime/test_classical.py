@@ -16,7 +16,7 @@ from usert.estimators import ESTIMATORS, block_matching
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import rmse, warped_ncc
-from usert.recording import write_recording
+from usert.recording_writer import write_recording
 from usert.runtime.engines import open_classical
 from usert.runtime.engines.classical import ClassicalEngine
 from usert.runtime.engines.ort import OrtEngine

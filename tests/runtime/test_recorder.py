@@ -504,7 +504,7 @@ def test_after_the_end_nothing_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_is_no_record_says_so(tmp_path: Path) -> None:
-    from usert.recording import write_recording
+    from usert.recording_writer import write_recording
 
     write_recording(tmp_path / "a.h5", [numbered_frame()])
     with pytest.raises(RecordingError, match="no group 'record', expected the record of a live server"):

@@ -17,7 +17,7 @@ from live import TIMEOUT_S, numbered_frame, running
 
 from usert.errors import OptionError
 from usert.frame import RFFrame
-from usert.recording import write_recording
+from usert.recording_writer import write_recording
 from usert.runtime.clock import clock_id
 from usert.runtime.replay import Replay, ReplayConfig
 from usert.runtime.wire import RFMessage

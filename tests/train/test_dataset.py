@@ -12,7 +12,7 @@ import torch
 from usert.errors import RecipeError, RecordingError
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import warped_ncc
-from usert.recording import write_recording
+from usert.recording_writer import write_recording
 from usert.train.augment import AugmentConfig, augment
 from usert.train.dataset import PairCrop, PairDataset
 from usert.train.regions import Region

@@ -19,7 +19,7 @@ from torch import Tensor
 from usert.errors import OptionError, RecipeError, UsertError, WeightsError
 from usert.network.liteflownet import LiteFlowNet
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording import write_recording
+from usert.recording_writer import write_recording
 from usert.train.dataset import PairDataset
 from usert.train.finetune import FineTuning, StepReport
 from usert.train.finetune_recipe import FineTuneRecipe

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from usert.errors import RecipeError, RecordingError
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording import write_recording
+from usert.recording_writer import write_recording
 from usert.train.motion import measure_motion
 from usert.train.regions import Region, choose_regions, crop_that_fits, usable
 from usert.train.selection import (

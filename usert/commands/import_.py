@@ -32,7 +32,8 @@ def import_frames(
     from usert.errors import OptionError
     from usert.formats import ImportOptions, Rows, read_frames
     from usert.frame import Scan
-    from usert.recording import Recording, write_recording
+    from usert.recording import Recording
+    from usert.recording_writer import write_recording
 
     options = ImportOptions(
         scan=Scan(
