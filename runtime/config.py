@@ -16,6 +16,9 @@ from .persistence import PersistenceRule
 from .receiver import ReceiverType
 from .roi import Rectangle
 
+MAX_QUEUE = 256
+"""Frames of one source that may wait where every frame is taken."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
@@ -81,6 +84,3 @@ class ServerConfig:
     def kept(self) -> int:
         """How many frames before the newest one are kept for pairing."""
         return self.pairing.kept(None if self.lag is None else self.lag.most)
-
-
-MAX_QUEUE = 256

@@ -55,6 +55,10 @@ class Rectangle:
             ) from error
         return cls(depth_mm=(a, b), lateral_mm=(c, d))
 
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return ",".join(f"{first:g}:{last:g}" for first, last in (self.depth_mm, self.lateral_mm))
+
     def slices(self, scan: Scan) -> tuple[slice, slice]:
         """Samples and lines whose centres lie in it; those beyond the frame are not cut off."""
         return _inside(self.depth_mm, scan.axial_pitch_mm), _inside(self.lateral_mm, scan.line_pitch_mm)

@@ -7,35 +7,44 @@ the server; only `stop()` does.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import zmq
 
-from .clock import age_at_server, clock_id, now_ns
+from .bundle_change import BundleChange
+from .clock import now_ns
 from .config import ServerConfig
+from .control import ControlServer
 from .engine import Engine
 from .gatekeeper import Gatekeeper
+from .health import Health
 from .inbox import Inbox
+from .ledger import Ledger
 from .link import Link
-from .meter import Meter
+from .metrics import Metrics
+from .orders import OpenBundle, Orders
 from .pairing import ReceivedFrame
 from .publication import strain_message
 from .receiver import Receiver
 from .record_file import RecordedImage
+from .record_switch import RecordSwitch
 from .recorder import Recorder
+from .running import Running
 from .service import POLL_MS, Service
-from .stamp import Counters
 from .stats import ServerStats
-from .stream import Estimated, Shown, Stream
-from .tally import Tally
+from .status import status_fields
+from .stream import Shown, Stream
 from .wire import MAX_RF_BYTES, RFMessage, StrainMessage
 
 _QUEUE_IMAGES = 2
 """A client that reads slower than this loses images; the server never waits for it."""
 _SUBSCRIPTION_BYTES = 1024
 """The largest message that a client sends."""
+_LINGER_MS = 200
+"""How long the last image may take to leave."""
 
 log = logging.getLogger(__name__)
 
@@ -49,42 +58,86 @@ class StrainServer(Service):
         engine: Engine,
         config: ServerConfig,
         weights_hash: str = "",
+        bundle: Path | None = None,
         recorder: Recorder | None = None,
+        switch: RecordSwitch | None = None,
+        open_bundle: OpenBundle | None = None,
+        metrics: Metrics | None = None,
+        health: Health | None = None,
     ) -> None:
-        """`recorder`: open, and its maker's to close, after this."""
+        """`recorder`: open, and its maker's to close, after this; or `switch`, with which commands begin records.
+
+        `bundle`: where the engine's is. `open_bundle`: for the command that changes it; None: it cannot be changed.
+        """
         super().__init__()
-        self._recorder = recorder
-        self._engine = engine
         self._config = config
-        self._weights_hash = weights_hash
+        self._engine = Running(
+            engine,
+            judgement=config.judgement,
+            weights_hash=weights_hash,
+            bundle=bundle,
+            keep_warm_s=config.keep_warm_s,
+        )
+        self._switch = switch or RecordSwitch(recorder)
+        self._change = BundleChange(judgement=config.judgement, state=config.state)
         self._inbox = Inbox(kept=config.kept, queue=config.every_frame, admitted=self._admitted)
         self._streams: dict[str, Stream] = {}
-        self._meter = Meter()
-        self._failed = Tally(log, "no image")
-        self._cold = Tally(log, "engine does not warm up")
-        self._unpaired = self._published = self._missed_deadlines = 0
-        self._warm_shapes: set[tuple[int, int]] = set()
+        self._orders = Orders(
+            running=self._engine,
+            streams=lambda: self._streams,
+            switch=self._switch,
+            status=self._status,
+            stop=self.stop,
+            change=self._change,
+            open_bundle=open_bundle,
+            rectangles=config.rectangles,
+        )
+        self._opened_ns = now_ns()
+        self._health = health or Health(self._opened_ns)
+        self._ledger = Ledger(
+            self._inbox, health=self._health, metrics=metrics, deadline_ms=config.deadline_ms
+        )
 
     def _open(self, stack: ExitStack) -> None:
+        config = self._config
+        stack.callback(self._engine.close)
+        stack.callback(self._switch.close)
+        stack.callback(self._change.close)
         context = stack.enter_context(zmq.Context())
         self._gatekeeper = stack.enter_context(
-            Gatekeeper(context, strain=self._config.keys, rf=self._config.rf_keys)
+            Gatekeeper(context, strain=config.keys, rf=config.rf_keys, control=config.control_keys)
         )
         self._output = stack.enter_context(
             Link(
                 context,
                 zmq.PUB,
-                self._config.publish,
+                config.publish,
                 bind=True,
                 security=self._gatekeeper.security("strain"),
-                options={zmq.LINGER: 0, zmq.SNDHWM: _QUEUE_IMAGES, zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES},
+                options={
+                    zmq.LINGER: _LINGER_MS,
+                    zmq.SNDHWM: _QUEUE_IMAGES,
+                    zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES,
+                },
             )
         )
         self.publish_endpoint = self._output.endpoint
+        self._control: ControlServer | None = None
+        if config.control is not None:
+            self._control = ControlServer(
+                context=context,
+                endpoint=config.control,
+                handle=self._orders.handle,
+                security=self._gatekeeper.security("control"),
+            )
+            self._control.open()
+            stack.callback(self._control.close)
+        stack.callback(self._orders.close)
         self._receivers = [
-            self._receiver(context, stack, origin) for origin in range(len(self._config.rf_endpoints))
+            self._receiver(context, stack, origin) for origin in range(len(config.rf_endpoints))
         ]
         stack.callback(self._inbox.close)
+        self._ledger.malformed = [receiver.malformed for receiver in self._receivers]
         self.rf_endpoints = tuple(receiver.endpoint for receiver in self._receivers)
 
     def _receiver(
@@ -108,12 +161,17 @@ class StrainServer(Service):
         """Serve until `stop()`."""
         with self._loop():
             while not self.stopping:
-                for receiver in self._receivers:
-                    receiver.check()
+                self._health.turn(now_ns())
+                for thread in (*self._receivers, self._control):
+                    if thread is not None:
+                        thread.check()
                 self._output.renew()  # cuts off clients whose key was taken away
+                self._orders.carry_out()
                 taken = self._inbox.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
+                else:
+                    self._engine.pause()
 
     @property
     def rf_endpoint(self) -> str:
@@ -121,132 +179,99 @@ class StrainServer(Service):
         return self.rf_endpoints[0]
 
     @property
-    def stats(self) -> ServerStats:
-        """The counts at this moment; for any thread."""
-        counts = self._inbox.counts
-        return ServerStats(
-            received=counts.received,
-            dropped=counts.dropped,
-            lost=counts.lost,
-            malformed=self._malformed,
-            sessions=counts.sessions,
-            duplicates=counts.duplicates,
-            late=counts.late,
-            turned_away=sum(counts.turned_away.values()),
-            clock_jumps=counts.clock_jumps,
-            streams=counts.sources,
-            unpaired=self._unpaired,
-            failed=self._failed.counts,
-            published=self._published,
-            missed_deadlines=self._missed_deadlines,
-            output=self._meter.read(now_ns()),
-        )
+    def control_endpoint(self) -> str | None:
+        """Where commands are taken; None: nowhere."""
+        return None if self._control is None else self._control.endpoint
 
     @property
-    def _malformed(self) -> dict[str, int]:
-        return dict(sum((Counter(receiver.malformed.counts) for receiver in self._receivers), Counter()))
+    def running(self) -> Running:
+        """The engine that runs now, for those who tell of it."""
+        return self._engine
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """The one that is open now; for any thread, as the next."""
+        return self._switch.recorder
+
+    @property
+    def frozen_streams(self) -> int:
+        """How many streams are frozen."""
+        return sum(stream.frozen for stream in list(self._streams.values()))
+
+    @property
+    def stats(self) -> ServerStats:
+        """The counts at this moment; for any thread."""
+        return self._ledger.stats
+
+    def _status(self) -> dict[str, Any]:
+        return status_fields(
+            stats=self.stats,
+            running=self._engine,
+            streams=dict(self._streams),
+            recorder=self.recorder,
+            health=self._health.report(now_ns()),
+            uptime_s=(now_ns() - self._opened_ns) / 1e9,
+            denied=self._gatekeeper.denied.total,
+        )
 
     def _admitted(self, frame: ReceivedFrame) -> None:
         """In the receiving threads, before an image can be made of the frame."""
-        if self._recorder is not None:
-            self._recorder.put_frame(frame)
+        self._health.frame(frame.received_ns)
+        recorder = self.recorder
+        if recorder is not None:
+            recorder.put_frame(frame)
 
     def _serve(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> None:
         stream = self._stream(current)
         if stream.frozen:
-            shown = stream.frozen_image()
-            if shown is None:
-                self._unpaired += 1
+            frozen = stream.frozen_image()
+            if frozen is None:
+                self._ledger.unpaired()
             else:
-                self._publish(shown)
+                self._publish(frozen)
             return
         reference = stream.reference(current, before)
         if reference is None:
-            self._unpaired += 1
+            self._ledger.unpaired()
             return
         try:
-            new = self._estimate(reference, current)
-            shown = stream.show(new, strain_window=self._engine.strain_window_samples)
+            new = self._engine.estimate(reference, current)
+            window = self._engine.engine.strain_window_samples
+            shown = stream.show(new, rule=self._engine.judgement, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
-            self._failed.add(type(error).__name__, str(error))
+            self._ledger.failed(error)
             return
         message = self._publish(shown)
-        if self._recorder is not None:
-            self._recorder.put_image(RecordedImage.of(new, message, score=shown.newest.score))
+        self._ledger.pair(new, shown.newest.score, message.published_ns)
+        recorder = self.recorder
+        if recorder is not None:
+            recorder.put_image(RecordedImage.of(new, message, score=shown.newest.score))
+        self._orders.pair(new)
 
     def _stream(self, current: ReceivedFrame) -> Stream:
         """That of the source of `current`, in the session of it."""
         name, frame = current.message.stream, current.message.frame
-        if name not in self._streams:
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = Stream(self._config)
+            stream.set_rectangles(self._orders.rectangles)
             here = self._inbox.sources
-            self._streams = {known: self._streams[known] for known in self._streams if known in here}
-            self._streams[name] = Stream(self._config)
-        stream = self._streams[name]
+            self._streams = {k: s for k, s in self._streams.items() if k in here} | {name: stream}
         if stream.session != current.session:
             log.info("session %d: %r, %d x %d %s", current.session, name, *frame.shape, frame.samples.dtype)
             stream.begin(current.session)
-            self._warm_up(frame.shape)
+            self._health.warming(now_ns())
+            self._engine.warm_up(frame.shape)
         return stream
 
-    def _warm_up(self, shape: tuple[int, int]) -> None:
-        if shape in self._warm_shapes:
-            return
-        try:
-            self._engine.warm_up(shape)
-            self._warm_shapes.add(shape)
-        except Exception as error:  # as in `_serve`; the pairs to come will fail alike, and be counted
-            self._cold.add(type(error).__name__, str(error))
-
-    def _estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> Estimated:
-        matched_ns = now_ns()
-        first, second = reference.message.frame, current.message.frame
-        started_ns = now_ns()
-        estimate = self._engine.run(first.samples, second.samples)
-        return Estimated(
-            reference=reference,
-            current=current,
-            estimate=estimate,
-            engine=self._engine.name,
-            weights_hash=self._weights_hash,
-            matched_ns=matched_ns,
-            started_ns=started_ns,
-            ended_ns=now_ns(),
-            mean_strain=float(estimate.strain.mean()),
-            mean_quality=float(estimate.quality.mean()),
-        )
-
     def _publish(self, shown: Shown) -> StrainMessage:
-        current = shown.image.of.current
         published_ns = now_ns()
-        age = age_at_server(
-            time_ns=current.message.frame.time_ns,
-            received_ns=current.received_ns,
-            now_ns=published_ns,
-            same_clock=current.message.clock == clock_id(),
-        )
-        self._meter.add(published_ns, age)
-        self._published += 1  # all is counted before it is sent, or a client could know of it first
-        self._missed_deadlines += shown.state == "live" and age.ms > self._config.deadline_ms
         message = strain_message(
             shown,
-            counters=self._counters(),
+            counters=self._ledger.image(shown, published_ns),
             published_ns=published_ns,
-            rule=self._config.judgement,
+            rule=self._engine.judgement,
             deadline_ms=self._config.deadline_ms,
         )
         self._output.socket.send_multipart(message.to_parts(), copy=False)
         return message
-
-    def _counters(self) -> Counters:
-        counts = self._inbox.counts
-        return Counters(
-            received=counts.received,
-            dropped=counts.dropped,
-            malformed=sum(self._malformed.values()),
-            published=self._published,
-            lost=counts.lost,
-            duplicates=counts.duplicates,
-            late=counts.late,
-            failed=self._failed.total,
-            missed_deadlines=self._missed_deadlines,
-        )

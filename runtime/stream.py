@@ -16,7 +16,7 @@ from usert.errors import EngineError
 
 from .config import ServerConfig
 from .engine import Estimate
-from .judgement import Judgement, Reason, StateMachine, judge
+from .judgement import Judgement, JudgementRule, Reason, StateMachine, judge
 from .lag import LagControl
 from .pairing import ReceivedFrame, choose_reference, interval_ms, reach
 from .persistence import Averaging, Persistence
@@ -122,11 +122,11 @@ class Stream:
             rule = replace(rule, lag=self.lag.lag_for(current.message.frame.sequence, furthest))
         return choose_reference(current, before, rule)
 
-    def show(self, new: Estimated, *, strain_window: int) -> Shown:
+    def show(self, new: Estimated, *, rule: JudgementRule, strain_window: int) -> Shown:
         """What to publish now that there is `new`. `strain_window`: samples, of the engine."""
         first, second = new.reference.message.frame, new.current.message.frame
         precompression = self.lag.precompression
-        judgement = judge(new.estimate, self._config.judgement, precompression=precompression)
+        judgement = judge(new.estimate, rule, precompression=precompression)
         self.lag.observe(
             reference=first.sequence,
             current=second.sequence,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
+    "control",
     "demo",
     "export",
     "import",
@@ -20,6 +21,7 @@ COMMANDS = (
     "run",
     "serve",
     "simulate",
+    "status",
     "watch",
 )
 

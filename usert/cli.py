@@ -6,10 +6,12 @@ Each sub-command is a function in `usert/commands/`, which parses, imports its s
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 
 from . import __version__
+from .commands.control import control
 from .commands.demo import demo
 from .commands.export import export
 from .commands.import_ import import_frames
@@ -21,9 +23,10 @@ from .commands.rerun import rerun
 from .commands.run import run
 from .commands.serve import serve
 from .commands.simulate import simulate
+from .commands.status import status
 from .commands.train import train
 from .commands.watch import watch
-from .errors import UsertError
+from .errors import BUG, FAULT, UsertError
 
 app = typer.Typer(
     name="usert",
@@ -58,18 +61,25 @@ app.command("pretrain")(pretrain)
 app.command("train")(train)
 app.command("serve")(serve)
 app.command("watch")(watch)
+app.command("status")(status)
 app.command("replay")(replay)
 app.command("simulate")(simulate)
 app.command("demo")(demo)
+app.add_typer(control, name="control")
 app.add_typer(keys, name="keys")
 
 
 def main() -> None:
-    """Run the command line; a `UsertError` becomes one line on stderr and exit code 1."""
+    """Run the command line; how it ends is told in `usert.errors`."""
     try:
         app()
     except UsertError as error:
         print(f"usert: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(FAULT)
     except BrokenPipeError:
         sys.exit(1)
+    except Exception as error:
+        traceback.print_exc()
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"usert: this is a bug: {told}; please report it with the lines above", file=sys.stderr)
+        sys.exit(BUG)

@@ -1,6 +1,6 @@
 """Every error a user can cause, as one tree.
 
-    UsertError                 one line on stderr, exit code 1
+    UsertError                 one line on stderr, exit code FAULT
     ├── FrameError             samples or geometry that cannot be a frame, or a pair
     ├── RecordingError         a recording that is missing, broken or not ours
     ├── FormatError            a foreign file that is not what it was said to be
@@ -9,17 +9,30 @@
     ├── RecipeError            a recipe with an unknown key or an impossible value
     ├── WireError              a message that breaks the protocol
     ├── EngineError            an engine that cannot be opened or does not answer
-    ├── OptionError            a command-line value that makes no sense
+    ├── ControlError           a live server that refuses a command or does not answer
+    ├── OptionError            a value that makes no sense, on the command line or in a configuration
     └── MissingExtraError      an optional package that is not installed
 
 A message says what, got, expected and remedy, in one line. Mistakes of a programmer raise `ValueError`
 instead; `assert` is never used for input.
+
+How a process ends is for whoever watches over it (`docs/operations.md`):
+
+    0      done; what runs until it is stopped: stopped by a signal
+    1      FAULT: a person must mend something, and to start it again does not help; or a comparison failed
+    2      click's: the command line is not understood
+    70     BUG: an error that nobody foresaw, with a traceback; to start it again may help
+    130    stopped by a signal before it was done; 130 and 143 also at once, by a second signal (`usert.signals`)
 """
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
+
+FAULT = 1
+BUG = 70
+"""EX_SOFTWARE of sysexits.h, which `os` has on Unix only."""
 
 
 class UsertError(Exception):
@@ -58,8 +71,12 @@ class EngineError(UsertError):
     """An engine that cannot be opened or does not answer."""
 
 
+class ControlError(UsertError):
+    """A live server that refuses a command or does not answer."""
+
+
 class OptionError(UsertError):
-    """A command-line value that makes no sense."""
+    """A value that makes no sense, on the command line or in a configuration."""
 
 
 class MissingExtraError(UsertError):

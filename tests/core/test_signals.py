@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -25,3 +28,31 @@ def test_handlers_come_back_after_an_error() -> None:
     with pytest.raises(KeyError), stop_on_signals(lambda: None):
         raise KeyError
     assert signal.getsignal(signal.SIGINT) is old
+
+
+STUCK = """
+import threading
+from usert.signals import stop_on_signals
+
+with stop_on_signals(lambda: print("stop", flush=True), insist=True):
+    print("runs", flush=True)
+    while True:
+        threading.Event().wait(1)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_insists_ends_what_does_not_stop(number: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "runs\n"
+            process.send_signal(number)
+            assert process.stdout.readline() == "stop\n"
+            while process.poll() is None:
+                process.send_signal(number)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.1)
+            assert process.returncode == 128 + number
+        finally:
+            process.kill()

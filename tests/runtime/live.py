@@ -120,11 +120,11 @@ class Feed:
     def prime(self) -> None:
         """Send until the client hears: a subscription takes a moment to arrive."""
         deadline = time.monotonic() + TIMEOUT_S
-        while self.client.receive(0.05) is None:
+        while (heard := self.client.receive(0.05)) is None:
             assert time.monotonic() < deadline, "the client hears nothing"
             self.next()
-        while self.client.receive(0.1) is not None:
-            pass
+        while heard is not None and heard.current.sequence != self.sequence:
+            heard = self.client.receive(0.5)
 
     def image(self) -> StrainMessage:
         """The next image."""
@@ -168,4 +168,4 @@ class GatedEngine:
 def books_balance(server: StrainServer) -> bool:
     stats = server.stats
     used = stats.unpaired + sum(stats.failed.values()) + stats.published
-    return stats.received == stats.dropped + used
+    return stats.received == stats.duplicates + stats.late + stats.turned_away + stats.dropped + used

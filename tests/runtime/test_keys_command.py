@@ -153,15 +153,18 @@ def test_a_server_has_one_pair_for_both_sides(ring: Ring, rf_binds: bool) -> Non
     rf = {"rf_allow": allow} if rf_binds else {"rf_key": public}
     wrong = {"rf_key": public} if rf_binds else {"rf_allow": allow}
     source = ring.server() if rf_binds else ring.client("server", server="display")
-    assert served() == (None, None)
-    assert served(key=key, allow=allow) == (ring.server(), None)
-    assert served(key=key, **rf) == (None, source)
-    assert served(key=key, allow=allow, **rf) == (ring.server(), source)
+    control = {"control_allow": allow}
+    assert served() == (None, None, None)
+    assert served(key=key, allow=allow) == (ring.server(), None, None)
+    assert served(key=key, **rf) == (None, source, None)
+    assert served(key=key, **control) == (None, None, ring.server())
+    assert served(key=key, allow=allow, **rf, **control) == (ring.server(), source, ring.server())
     for given, expected in (
         ({"key": key}, "got --key alone, expected --key and --allow"),
         ({"allow": allow}, "got --allow alone"),
         (rf, f"got --rf-{'allow' if rf_binds else 'key'} alone"),
         ({"allow": allow} | rf, "got --allow alone"),
+        (control, "got --control-allow alone"),
         ({"key": key} | wrong, f"socket that {'binds, expected --rf-allow' if rf_binds else 'connects'}"),
     ):
         with pytest.raises(OptionError, match=expected):

@@ -175,7 +175,9 @@ def test_a_reading_goes_into_a_header() -> None:
 
 
 def test_a_rectangle_is_read_from_text() -> None:
-    assert Rectangle.parse("10:14.5,3:8") == Rectangle(depth_mm=(10, 14.5), lateral_mm=(3, 8))
+    rectangle = Rectangle.parse("10:14.5,3:8")
+    assert rectangle == Rectangle(depth_mm=(10, 14.5), lateral_mm=(3, 8))
+    assert str(rectangle) == "10:14.5,3:8"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from usert.runtime.client import StrainClient
 from usert.runtime.engine import Estimate
 from usert.runtime.lag import LagRule
+from usert.runtime.persistence import Averaging, PersistenceRule
 from usert.runtime.wire import StrainMessage
 
 
@@ -124,3 +125,57 @@ def test_the_lag_grows_where_there_is_little_motion(told: Told, source: Source) 
             told.strain = 0.0005 * lag  # what the next pair, about as far apart, will show
         assert lags[-1] >= 6
         assert max(lags) <= 16 + 4
+
+
+def test_images_are_averaged_over_time_and_say_so(told: Told, source: Source) -> None:
+    persistence = PersistenceRule(weight=0.5)
+    with (
+        running(make_server(told, source, persistence=persistence)) as server,
+        StrainClient(server.publish_endpoint) as client,
+    ):
+        feed = Feed(source, client)
+        feed.prime()
+        first = after(feed, told, 0.01, 0.9)
+        second = after(feed, told, 0.012, 0.9)
+        assert first.persistence is not None
+        assert second.persistence is not None
+        assert second.persistence.weight == 0.5
+        assert second.persistence.images == first.persistence.images + 1
+        assert 0.2 < second.persistence.past_share < 0.6
+        assert second.mean_strain == pytest.approx(second.strain.mean())
+        feed.sequence = 0  # another session: nothing of the past
+        feed.next()
+        assert after(feed, told, 0.01, 0.9).persistence == Averaging(weight=0.5, images=1, past_share=0.0)
+        held = after(feed, told, 0.03, 0.2)
+        assert held.persistence == Averaging(weight=0.5, images=1, past_share=0.0), "held as it was"
+
+
+def test_without_averaging_the_image_is_the_engines(feed: Feed, told: Told) -> None:
+    assert after(feed, told, 0.01, 0.9).persistence is None
+
+
+def test_the_strain_rate_is_that_of_the_sources_clock(feed: Feed, told: Told) -> None:
+    told.strain = 0.01
+    begin = feed.next().frame.time_ns
+    feed.image()
+    feed.next(time_ns=begin + 50_000_000)
+    assert feed.image().strain_rate == pytest.approx(0.2)
+    feed.next(time_ns=begin + 50_000_000)
+    assert feed.image().strain_rate is None, "no time between them"
+
+
+def test_an_image_older_than_the_deadline_is_counted(told: Told, source: Source) -> None:
+    told.strain = 0.01
+    with (
+        running(make_server(told, source, deadline_ms=1e-6)) as server,
+        StrainClient(server.publish_endpoint) as client,
+    ):
+        feed = Feed(source, client)
+        feed.prime()
+        feed.next()
+        image = feed.image()
+        assert image.deadline_ms == 1e-6
+        assert image.counters.missed_deadlines == image.counters.published == server.stats.missed_deadlines
+        held = after(feed, told, 0.03, 0.2)
+        assert held.state == "held"
+        assert held.counters.missed_deadlines == image.counters.missed_deadlines, "old on purpose"

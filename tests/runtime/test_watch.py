@@ -13,8 +13,8 @@ from rich.console import Console
 from test_client import Publisher, image, publisher  # noqa: F401
 
 from usert.runtime.client import StrainClient
-from usert.runtime.watch import StatusLine, watch
 from usert.runtime.stamp import Counters
+from usert.runtime.watch import StatusLine, watch
 
 
 def test_the_line_says_rate_age_strain_quality_and_drops(publisher: Publisher) -> None:  # noqa: F811

@@ -77,12 +77,19 @@ def source_keys(
 
 
 def served_keys(
-    *, key: Path | None, allow: Path | None, rf_binds: bool, rf_allow: Path | None, rf_key: Path | None
-) -> tuple[ServerKeys | None, Keys | None]:
-    """Keys of the two sockets of `usert serve`, towards its clients and towards the source, of one pair."""
+    *,
+    key: Path | None,
+    allow: Path | None,
+    rf_binds: bool,
+    rf_allow: Path | None,
+    rf_key: Path | None,
+    control_allow: Path | None = None,
+) -> tuple[ServerKeys | None, Keys | None, ServerKeys | None]:
+    """Keys of the sockets of `usert serve` towards clients, source and console, all of one pair."""
     rf_keyed = rf_allow is not None or rf_key is not None
+    elsewhere = rf_keyed or control_allow is not None
     return (
-        server_keys(None if rf_keyed and allow is None else key, allow),
+        server_keys(None if elsewhere and allow is None else key, allow),
         source_keys(
             binds=rf_binds,
             key=key if rf_keyed else None,
@@ -90,6 +97,7 @@ def served_keys(
             server=rf_key,
             options=("--rf-allow", "--rf-key"),
         ),
+        server_keys(key if control_allow is not None else None, control_allow, option="--control-allow"),
     )
 
 

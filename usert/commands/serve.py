@@ -6,13 +6,19 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.config_file import CONFIG_HELP, take_config
 from usert.commands.engine import HELP, PRECISION_HELP
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, served_keys
 
+_QUEUE = 16
+"""Frames of a source that wait with `--every-frame`; beyond it the sender waits."""
+
 
 def serve(
-    rf: str = typer.Option(
-        ..., metavar="ENDPOINT", help="Where RF frames come from, tcp://HOST:PORT or ipc://PATH."
+    rf: list[str] = typer.Option(
+        ...,
+        metavar="ENDPOINT",
+        help="Where RF frames come from, tcp://HOST:PORT or ipc://PATH; once for each endpoint.",
     ),
     publish: str = typer.Option(
         ..., metavar="ENDPOINT", help="Where clients find strain images; port 0 is any free one."
@@ -21,23 +27,55 @@ def serve(
     rf_bind: bool = typer.Option(
         False, "--rf-bind", help="Wait for the source at --rf instead of connecting to it."
     ),
+    every_frame: bool = typer.Option(
+        False,
+        "--every-frame",
+        help="Make an image of every frame, however old it is by then, instead of the newest: for replays.",
+    ),
     bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
     lag: str = typer.Option(
         "auto",
         metavar="auto|L",
         help="Frames between the two of a pair; auto follows the motion of the hand.",
     ),
+    persistence: float = typer.Option(
+        0.0, metavar="W", help="Weight of the past in averaging over time, 0 (none) to below 1; .4 is mild."
+    ),
+    target: str | None = typer.Option(
+        None, metavar="RECT", help="Rectangle of the strain ratio, depth,lateral in mm, such as 10:14.5,3:8."
+    ),
+    background: str | None = typer.Option(
+        None, metavar="RECT", help="The one beside it that it is compared with."
+    ),
+    deadline_ms: float = typer.Option(
+        200.0, metavar="MS", help="Age at publication beyond which a live image has missed its deadline."
+    ),
     engine: str = typer.Option("best", metavar="NAME", help=HELP),
     precision: str | None = typer.Option(None, metavar="NAME", help=PRECISION_HELP),
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of the engine; all cores by default."
     ),
+    keep_warm: float = typer.Option(
+        0.0, metavar="S", help="In a pause run the engine every S seconds, for the image after it; 0: never."
+    ),
+    control: str | None = typer.Option(
+        None, metavar="ENDPOINT", help="Take commands there, from `usert status` and `usert control`."
+    ),
+    monitor: str | None = typer.Option(
+        None,
+        metavar="HOST:PORT",
+        help="Answer GET /metrics (Prometheus) and GET /health there; port 0 is any free one.",
+    ),
+    log_format: str = typer.Option("text", metavar="text|json", help="How the log on stderr looks."),
     key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
     allow: Path | None = typer.Option(None, metavar="DIR", help=f"Viewers. {ALLOW_HELP}"),
     rf_key: Path | None = typer.Option(
         None, metavar="PUBLIC", help="Public key of the source at --rf; no other is listened to."
     ),
     rf_allow: Path | None = typer.Option(None, metavar="DIR", help=f"With --rf-bind: sources. {ALLOW_HELP}"),
+    control_allow: Path | None = typer.Option(
+        None, metavar="DIR", help=f"Who may give commands. {ALLOW_HELP}"
+    ),
     record: Path | None = typer.Option(
         None,
         metavar="PATH",
@@ -46,80 +84,98 @@ def serve(
     record_displacement: bool = typer.Option(
         False, "--record-displacement", help="Record displacement, too; otherwise a hash of it."
     ),
+    record_folder: Path | None = typer.Option(
+        None, metavar="DIR", help="Where records go that begin on command (`usert control record`)."
+    ),
     insecure: bool = typer.Option(
         False,
         "--insecure",
         help="Allow endpoints that other machines can reach, unencrypted, without a password.",
+    ),
+    site: Path | None = typer.Option(
+        None, "--config", metavar="FILE", is_eager=True, callback=take_config, help=CONFIG_HELP
+    ),
+    check: bool = typer.Option(
+        False,
+        "--check",
+        is_eager=True,  # of this start, not of the site: no key of a configuration
+        help="Open all that serving needs, run the engine once, say what was found, and end.",
     ),
 ) -> None:
     """Turn a stream of RF frames into a stream of strain images, the newest frame first.
 
     Ends with Ctrl-C or SIGTERM, and a summary.
     """
-    import logging
-    from contextlib import ExitStack, closing
     from dataclasses import replace
     from typing import cast
 
     from usert.bundle import Bundle, default_bundle_path
-    from usert.commands.engine import open_named
+    from usert.commands.serve_site import Site, run_site
     from usert.errors import OptionError
-    from usert.machine import usable_cores
+    from usert.log_format import configure
+    from usert.runtime.bundle_change import trained_strain
+    from usert.runtime.config import ServerConfig
     from usert.runtime.judgement import JudgementRule
     from usert.runtime.lag import LagRule
+    from usert.runtime.monitor_server import parse_address
     from usert.runtime.pairing import PairingRule
+    from usert.runtime.persistence import PersistenceRule
     from usert.runtime.receiver import ReceiverType
-    from usert.runtime.record import Provenance
-    from usert.runtime.recorder import Recorder
-    from usert.runtime.server import ServerConfig, StrainServer
-    from usert.signals import stop_on_signals
+    from usert.runtime.roi import Rectangle
 
-    logging.basicConfig(format="usert: %(message)s", level=logging.INFO)
-    keys, rf_keys = served_keys(key=key, allow=allow, rf_binds=rf_bind, rf_allow=rf_allow, rf_key=rf_key)
+    configure(log_format)
+    if monitor is not None:
+        parse_address(monitor, insecure=insecure)
+    if check and site is not None:
+        typer.echo(f"check: configuration {site}")
     if lag != "auto" and not lag.isdecimal():
         raise OptionError(f"--lag: got {lag!r}, expected auto or a number of frames")
+    if (target is None) != (background is None):
+        raise OptionError("strain ratio: got one rectangle, expected --target and --background, or neither")
+    if record_folder is not None and not record_folder.is_dir():
+        raise OptionError(f"--record-folder: got {record_folder}, expected a folder that exists")
+    keys, rf_keys, control_keys = served_keys(
+        key=key,
+        allow=allow,
+        rf_binds=rf_bind,
+        rf_allow=rf_allow,
+        rf_key=rf_key,
+        control_allow=control_allow,
+    )
     config = ServerConfig(
-        rf=rf,
+        rf=tuple(rf),
         publish=publish,
         rf_type=cast(ReceiverType, rf_type),
         rf_bind=rf_bind,
+        every_frame=_QUEUE if every_frame else None,
         insecure=insecure,
         keys=keys,
         rf_keys=rf_keys,
+        control=control,
+        control_keys=control_keys,
         pairing=PairingRule() if lag == "auto" else PairingRule(lag=int(lag)),
         lag=LagRule() if lag == "auto" else None,
+        persistence=PersistenceRule(weight=persistence),
+        rectangles=None
+        if target is None or background is None
+        else (Rectangle.parse(target), Rectangle.parse(background)),
+        deadline_ms=deadline_ms,
+        keep_warm_s=keep_warm,
     )
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
-    if (trained := loaded.manifest.input.trained_for) is not None:
-        low, high = trained.strain_percent
-        config = replace(config, judgement=JudgementRule(trained_strain=(low / 100, high / 100)))
-    recorder: Recorder | None = None
-    with ExitStack() as stack:
-        opened = stack.enter_context(
-            closing(open_named(loaded, engine=engine, threads=threads, precision=precision))
-        )
-        if record is not None:
-            provenance = Provenance.of(
-                loaded,
-                engine=engine,
-                precision=precision,
-                threads=threads or usable_cores(),
-                lag=lag,
-                rf=rf,
-                publish=publish,
-            )
-            recorder = stack.enter_context(Recorder(record, provenance, displacement=record_displacement))
-            typer.echo(f"serve: record in {recorder.path}")
-        server = StrainServer(
-            engine=opened, config=config, weights_hash=loaded.manifest.weights.sha256, recorder=recorder
-        )
-        with stop_on_signals(server.stop), server:
-            attached = "bound" if rf_bind else "connected"
-            typer.echo(f"serve: rf on {server.rf_endpoint} ({rf_type}, {attached})")
-            typer.echo(f"serve: strain on {server.publish_endpoint}")
-            typer.echo(f"serve: {opened.name}, lag {lag}; Ctrl-C ends")
-            server.run()
-            summary = server.stats
-    typer.echo(f"serve: {summary}")
-    if recorder is not None:
-        typer.echo(f"record: {recorder.stats}")
+    trained = JudgementRule(trained_strain=trained_strain(loaded.manifest))
+    run_site(
+        Site(
+            config=replace(config, judgement=trained),
+            bundle=loaded,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            lag=lag,
+            record=record,
+            record_displacement=record_displacement,
+            record_folder=record_folder,
+            monitor=monitor,
+        ),
+        check=check,
+    )

@@ -1,0 +1,107 @@
+"""Recording begun and ended while the server runs.
+
+Knows recorders and the one folder that records go to; not who asks. Opening and closing wait for a disk, so both have a
+thread of their own. Invariant: there is one recorder at most, and one that was begun here is ended here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from usert.errors import OptionError
+
+from .recorder import Recorder, RecorderStats
+
+MakeRecorder = Callable[[Path, bool], Recorder]
+"""A recorder to this file, with displacement or without; not open yet."""
+
+_SUFFIX = ".h5"
+
+
+class RecordSwitch:
+    """`recorder` is for any thread, and may change at any time."""
+
+    def __init__(
+        self,
+        recorder: Recorder | None = None,
+        *,
+        folder: Path | None = None,
+        make: MakeRecorder | None = None,
+    ) -> None:
+        """`recorder`: one that is open, which its maker closes in the end. `folder`: of those begun here."""
+        self.recorder = recorder
+        self._folder = folder
+        self._make = make
+        self._busy = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._begun: Recorder | None = None
+
+    def start(self, name: str, *, displacement: bool) -> Future[Mapping[str, Any]]:
+        """Record to a new file of the folder. Errors, in the future: `OptionError`, `RecordingError`."""
+        return self._do("start", lambda: self._start(name, displacement))
+
+    def stop(self) -> Future[Mapping[str, Any]]:
+        """End the record, whoever began it; what waits is written first. Errors, in the future: `OptionError`."""
+        return self._do("stop", self._stop)
+
+    def close(self) -> None:
+        """End what was begun here; idempotent."""
+        for thread in self._threads:
+            thread.join()
+        if self._begun is not None:
+            self.recorder = None
+            self._begun.__exit__(None, None, None)
+            self._begun = None
+
+    def _start(self, name: str, displacement: bool) -> Mapping[str, Any]:
+        if self._folder is None or self._make is None:
+            raise OptionError(
+                "record: this server has no folder for records: start it with --record-folder DIR"
+            )
+        if self.recorder is not None:
+            raise OptionError(f"record: {self.recorder.path} is being written: end it first (record-stop)")
+        path = self._folder / name
+        if path.parent != self._folder or name.startswith(".") or path.suffix != _SUFFIX:
+            raise OptionError(
+                f"record: got {name!r}, expected the name of a new file in {self._folder}, such as case7{_SUFFIX}"
+            )
+        recorder = self._make(path, displacement)
+        recorder.__enter__()
+        self._begun = self.recorder = recorder
+        return {"record": str(recorder.path)}
+
+    def _stop(self) -> Mapping[str, Any]:
+        recorder, self.recorder = self.recorder, None
+        if recorder is None:
+            raise OptionError("record-stop: nothing is being recorded")
+        recorder.__exit__(None, None, None)
+        self._begun = None
+        return record_fields(recorder.stats)
+
+    def _do(self, what: str, action: Callable[[], Mapping[str, Any]]) -> Future[Mapping[str, Any]]:
+        future: Future[Mapping[str, Any]] = Future()
+
+        def work() -> None:
+            with self._busy:
+                try:
+                    future.set_result(action())
+                except BaseException as error:  # told to who asked
+                    future.set_exception(error)
+
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._threads.append(threading.Thread(target=work, name=f"record {what}"))
+        self._threads[-1].start()
+        return future
+
+
+def record_fields(stats: RecorderStats) -> dict[str, Any]:
+    """As JSON takes it."""
+    counts = {
+        what: {"received": kept.received, "recorded": kept.recorded, "missing": kept.missing}
+        for what, kept in (("frames", stats.frames), ("images", stats.images))
+    }
+    return {"files": [str(path) for path in stats.files[-4:]], **counts}

@@ -1,0 +1,98 @@
+"""`--config FILE`: the options of a command from a TOML file.
+
+Knows the command by its options alone, so that those it gets one day are covered, too; knows nothing of what they
+mean. Options that click calls eager, such as `--config` itself, belong to one start and are no keys. Invariant: the
+command line wins over the file, and a key that no option bears, or a value of another type, is refused by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from usert.errors import OptionError
+
+CONFIG_HELP = (
+    "TOML file of these options, such as rf_bind = true for --rf-bind; the command line wins over it."
+)
+_ALIKE = 0.7
+"""From which on a key is taken for a slip of the pen, 1 for the very same."""
+_TOLD = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Path: "a path in quotes, not an empty one",
+}
+
+
+def take_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Callback of an eager option: what stands in `path` becomes the defaults of all options after it."""
+    if path is not None:
+        context.default_map = {**(context.default_map or {}), **_options(context, path)}
+    return path
+
+
+def _options(context: typer.Context, path: Path) -> dict[str, Any]:
+    """Values by the names of the command's parameters. Errors: `OptionError`."""
+    kinds = get_type_hints(context.command.callback)
+    known = {
+        flag[2:].replace("-", "_"): option
+        for option in context.command.params
+        if not option.is_eager and option.name in kinds
+        for flag in option.opts
+        if flag.startswith("--")
+    }
+    values: dict[str, Any] = {}
+    for key, value in _table(path).items():
+        if isinstance(value, dict):
+            raise OptionError(f"{path}: got a table [{key}], expected plain keys only, before any table")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=_ALIKE) or known
+            raise OptionError(f"{path}: unknown key {key!r}, expected {', '.join(near)}")
+        option = known[key]
+        try:
+            taken = _taken(kinds[option.name], value, path.parent)
+            option.process_value(context, taken)  # click's own rules, such as a least value
+        except typer.BadParameter as error:
+            raise OptionError(f"{path}: {key}: {' '.join(error.message.split()).rstrip('.')}") from error
+        values[option.name] = taken
+    return values
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the configuration: {error.strerror}") from error
+    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
+        raise OptionError(f"{path}: not valid TOML: {error}") from error
+
+
+def _taken(kind: Any, value: object, folder: Path) -> Any:
+    """`value` as an option of `kind` takes it; paths begin at `folder`. Raises `BadParameter`."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (UnionType, Union):
+        kind = next(part for part in parts if part is not NoneType)
+        return _taken(kind, value, folder)
+    if origin is list:  # an option that may be repeated; once is enough
+        items = value if isinstance(value, list) else [value]
+        return [_taken(parts[0], item, folder) for item in items]
+    if origin is tuple:
+        if isinstance(value, list) and len(value) == len(parts):
+            return tuple(_taken(part, item, folder) for part, item in zip(parts, value, strict=True))
+        raise typer.BadParameter(f"got {value!r}, expected a list of {len(parts)}")
+    if kind is Path and isinstance(value, str) and value:
+        return str(folder / value)
+    if kind is str and type(value) is int:  # lag = 2, as --lag 2
+        return str(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind in _TOLD and (kind is Path or type(value) is not kind):
+        raise typer.BadParameter(f"got {value!r}, expected {_TOLD[kind]}")
+    return value

@@ -1,0 +1,163 @@
+"""What `usert serve` opens, in its order; serves, and gives all back.
+
+Knows no options of the command line. Invariant: a check opens what a server opens, in the same order and the same way;
+it ends where serving would begin, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from usert import __version__
+from usert.bundle import Bundle
+from usert.commands.engine import open_named
+from usert.commands.serve_check import told_bundle, told_keys, told_record, try_engine
+from usert.commands.socket_file import claimed
+from usert.machine import usable_cores
+from usert.runtime.census import Sources
+from usert.runtime.clock import now_ns
+from usert.runtime.config import ServerConfig
+from usert.runtime.engine import Engine
+from usert.runtime.health import Health
+from usert.runtime.metrics import Metrics
+from usert.runtime.monitor_pages import monitor_pages
+from usert.runtime.monitor_server import MonitorServer
+from usert.runtime.record import Provenance
+from usert.runtime.record_switch import RecordSwitch
+from usert.runtime.recorder import Recorder
+from usert.runtime.server import StrainServer
+from usert.signals import stop_on_signals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What is served at one place."""
+
+    config: ServerConfig
+    bundle: Bundle
+    engine: str
+    precision: str | None
+    threads: int | None
+    lag: str
+    """As a person writes it: `auto`, or a number of frames."""
+    record: Path | None = None
+    record_displacement: bool = False
+    record_folder: Path | None = None
+    """Of records that begin on command."""
+    monitor: str | None = None
+    """HOST:PORT of metrics and health."""
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """Endpoints that others connect to."""
+        config = self.config
+        control = () if config.control is None else (config.control,)
+        return (config.publish, *control, *(config.rf_endpoints if config.rf_bind else ()))
+
+    def recorder(self) -> Recorder | None:
+        """Not open yet; None where nothing is recorded."""
+        if self.record is None:
+            return None
+        return self.recorder_to(self.record, self.record_displacement, self.bundle)
+
+    def recorder_to(self, path: Path, displacement: bool, bundle: Bundle) -> Recorder:
+        """Of images by `bundle`; not open yet."""
+        provenance = Provenance.of(
+            bundle,
+            engine=self.engine,
+            precision=self.precision,
+            threads=self.threads or usable_cores(),
+            lag=self.lag,
+            rf=list(self.config.rf_endpoints),
+            publish=self.config.publish,
+        )
+        return Recorder(path, provenance, displacement=displacement)
+
+    def open(self, bundle: Bundle, engine: str = "", precision: str = "") -> Engine:
+        """`bundle` by the engine and in the precision of these names, or those of the site."""
+        return open_named(
+            bundle,
+            engine=engine or self.engine,
+            threads=self.threads,
+            precision=precision or self.precision,
+        )
+
+
+def run_site(site: Site, *, check: bool = False) -> None:
+    """Serve until a signal comes, and say what was done; or `check`, and say what there is. Errors: `UsertError`."""
+
+    def say(what: str) -> None:
+        typer.echo(f"{'check' if check else 'serve'}: {what}")
+
+    if check:
+        say(told_keys(site.config))
+        say(told_bundle(site.bundle))
+    recorder = site.recorder()
+    with ExitStack() as stack:
+        engine = stack.enter_context(closing(site.open(site.bundle)))
+        if check:
+            say(try_engine(engine, site.bundle, site.precision))
+        metrics, health = Metrics(), Health(now_ns())
+        switch = RecordSwitch(
+            None if check else recorder,  # a source may send already
+            folder=site.record_folder,
+            make=lambda path, displacement: site.recorder_to(path, displacement, running_bundle()),
+        )
+        server = StrainServer(
+            engine=engine,
+            config=site.config,
+            weights_hash=site.bundle.manifest.weights.sha256,
+            bundle=site.bundle.folder,
+            switch=switch,
+            open_bundle=site.open,
+            metrics=metrics,
+            health=health,
+        )
+
+        def running_bundle() -> Bundle:
+            return Bundle.load(server.running.bundle or site.bundle.folder)
+
+        stack.enter_context(stop_on_signals(server.stop, insist=True))
+        stack.enter_context(claimed(*site.bound))
+        if recorder is not None:
+            stack.enter_context(recorder)
+            say(told_record(recorder.path) if check else f"record in {recorder.path}")
+        metrics.watch(
+            Sources(
+                stats=lambda: server.stats,
+                engine=lambda: server.running.engine.name,
+                about=lambda: {
+                    "version": __version__,
+                    "bundle": str(server.running.bundle),
+                    "weights_sha256": server.running.weights_hash,
+                },
+                recorder=lambda: server.recorder,
+                frozen=lambda: server.frozen_streams,
+            )
+        )
+        with server, ExitStack() as watched:
+            attached = "bound" if site.config.rf_bind else "connected"
+            for endpoint in server.rf_endpoints:
+                say(f"rf on {endpoint} ({site.config.rf_type}, {attached})")
+            say(f"strain on {server.publish_endpoint}")
+            if server.control_endpoint is not None:
+                say(f"control on {server.control_endpoint}")
+            if site.monitor is not None:
+                pages = monitor_pages(metrics, health)
+                insecure = site.config.insecure
+                say(
+                    f"monitor on {watched.enter_context(MonitorServer(site.monitor, pages, insecure=insecure)).url}"
+                )
+            if check:
+                say("all is well")
+                return
+            say(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
+            server.run()
+        summary = server.stats  # after its threads: no frame comes in between
+    say(str(summary))
+    if recorder is not None:
+        typer.echo(f"record: {recorder.stats}")

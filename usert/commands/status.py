@@ -1,0 +1,113 @@
+"""`usert status`: how a live server is, as a card for a person or as JSON.
+
+Knows what units the endings of keys mean, not which keys there are. Invariant: whatever the server says is printed
+as printable text, each value with its unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
+
+CONTROL_HELP = "Where `usert serve --control` takes commands."
+INSECURE_HELP = "Allow an endpoint on another machine without keys, unencrypted."
+
+_UNITS = {
+    "_m_s": "m/s",
+    "_per_s": "/s",
+    "_percent": "%",
+    "_bytes": "B",
+    "_hz": "Hz",
+    "_mm": "mm",
+    "_ns": "ns",
+    "_ms": "ms",
+    "_s": "s",
+}
+"""Of numbers, by how their key ends; the first that fits."""
+_STRAIN = "strain"
+"""A key that ends so holds a fraction, which a person reads as percent."""
+
+
+def status(
+    control: str = typer.Option(..., metavar="ENDPOINT", help=CONTROL_HELP),
+    json: bool = typer.Option(False, "--json", help="Print JSON, for programs."),
+    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
+    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
+    insecure: bool = typer.Option(False, "--insecure", help=INSECURE_HELP),
+) -> None:
+    """Say how a live server is: what it runs, what it received and sent, how old its images are."""
+    from json import dumps
+
+    from usert.runtime.command import Command
+    from usert.runtime.controller import Controller
+    from usert.signals import stop_on_signals
+
+    controller = Controller(control, keys=client_keys(key, server_key), insecure=insecure)
+    with stop_on_signals(controller.stop), controller:
+        answer = controller.ask(Command(name="status"))
+    typer.echo(dumps(answer, indent=2) if json else card(answer))
+
+
+def card(fields: Mapping[str, Any]) -> str:
+    """`fields` as lines of a name and a value, all values in one column, what is nested indented."""
+    rows = list(_rows(fields, ""))
+    width = max((len(name) for name, value in rows if value), default=0)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() if value else name for name, value in rows)
+
+
+def _rows(fields: Mapping[str, Any], indent: str) -> Iterator[tuple[str, str]]:
+    for key, value in fields.items():
+        if isinstance(value, dict) and value:
+            yield _plain(f"{indent}{key}"), ""
+            yield from _rows(value, indent + "  ")
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            yield from _rows({f"{key} {place}": item for place, item in enumerate(value, 1)}, indent)
+        else:
+            name, text = _named(key, value)
+            yield _plain(indent + name), _plain(text)
+
+
+def _named(key: str, value: Any) -> tuple[str, str]:
+    """The name without its unit, and the value with it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _words(_without_unit(key) if value is None else key), _text(value)
+    if key.endswith(_STRAIN):
+        return _words(key), f"{100 * value:+.2f} %"
+    for ending, unit in _UNITS.items():
+        if key.endswith(ending):
+            return _words(key.removesuffix(ending)), f"{_number(value)} {unit}"
+    return _words(key), _number(value)
+
+
+def _without_unit(key: str) -> str:
+    return next((key.removesuffix(ending) for ending in _UNITS if key.endswith(ending)), key)
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ("", [], {}):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_number(item) if isinstance(item, int | float) else str(item) for item in value)
+    return str(value)
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would take for an order."""
+    return "".join(character if character.isprintable() else "?" for character in text)
