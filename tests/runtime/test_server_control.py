@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -122,6 +123,23 @@ def test_the_status_is_that_of_the_server(room: Room, bundle: Bundle) -> None:
     [stream] = status["streams"]
     assert (stream["stream"], stream["sequence"], stream["state"]) == ("test", room.feed.sequence, "live")
     assert stream["shape"] == list(SHAPE)
+
+
+def test_the_specification_lists_what_is_answered(room: Room, folder: Path) -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "protocol.md").read_text(encoding="utf-8")
+    said = set(re.findall(r"`(\w+)`", page[page.index("## `reply`") :]))
+
+    def keys(value: object) -> set[str]:
+        if isinstance(value, dict):
+            return set(value).union(*(keys(inner) for inner in value.values()))
+        return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+    room.image()
+    room.ask("roi", target=LEFT, background=RIGHT)
+    room.ask("record", path="a.h5")
+    status = room.console.ask(STATUS)
+    for result in (status, room.ask("record-stop"), room.ask("freeze"), room.ask("resume")):
+        assert keys(result) <= said
 
 
 def test_a_frozen_image_stays_until_it_is_let_go(room: Room) -> None:

@@ -28,6 +28,7 @@ from usert.runtime.monitor_pages import monitor_pages
 from usert.runtime.monitor_server import MonitorServer
 from usert.runtime.record import Provenance
 from usert.runtime.record_switch import RecordSwitch
+from usert.runtime.record_writer import check_free
 from usert.runtime.recorder import Recorder
 from usert.runtime.server import StrainServer
 from usert.signals import stop_on_signals
@@ -126,6 +127,10 @@ def run_site(site: Site, *, check: bool = False) -> None:
         if recorder is not None:
             stack.enter_context(recorder)
             say(told_record(recorder.path) if check else f"record in {recorder.path}")
+        if site.record_folder is not None and check:
+            probe = site.record_folder / ".usert-check.h5"
+            check_free(probe)
+            say(told_record(probe))
         metrics.watch(
             Sources(
                 stats=lambda: server.stats,
