@@ -18,6 +18,7 @@ from rich.text import Text
 from .client import StrainClient
 from .clock import now_ns
 from .meter import Meter, Readings
+from .roi import RatioReading
 from .wire import StrainMessage
 
 _REFRESH_S = 0.1
@@ -100,5 +101,18 @@ def status_text(client: StrainClient, message: StrainMessage | None, readings: R
         f"strain {100 * message.mean_strain:+.2f} %  quality {message.mean_quality:.2f}  "
         f"dropped {message.counters.dropped}"
     )
+    if message.reason:
+        text += f"  {message.reason}"
+    if message.warnings:
+        text += f"  {', '.join(message.warnings)}"
+    if message.ratio is not None:
+        text += f"  ratio {_ratio_text(message.ratio)}"
     malformed = message.counters.malformed + sum(client.malformed.values())
     return f"{text}  malformed {malformed}" if malformed else text
+
+
+def _ratio_text(reading: RatioReading) -> str:
+    """Never a bare number."""
+    if reading.ratio is None or reading.spread is None:
+        return f"none ({reading.refused})"
+    return f"{reading.ratio:.2f} ± {reading.spread:.2f}"

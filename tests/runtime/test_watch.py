@@ -7,12 +7,14 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
 import zmq
 from live import TIMEOUT_S
 from rich.console import Console
 from test_client import Publisher, image, publisher  # noqa: F401
 
 from usert.runtime.client import StrainClient
+from usert.runtime.roi import RatioReading
 from usert.runtime.stamp import Counters
 from usert.runtime.watch import StatusLine, watch
 
@@ -28,6 +30,27 @@ def test_the_line_says_rate_age_strain_quality_and_drops(publisher: Publisher) -
     assert lines[-1].startswith("live ")
     for expected in ("images/s", "age ", "strain +1.23 %", "quality 0.88", "dropped 4", "malformed 2"):
         assert expected in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (RatioReading(refused="", ratio=0.45, spread=0.031, frames=3), "ratio 0.45 ± 0.03"),
+        (RatioReading(refused="unreadable"), "ratio none (unreadable)"),
+    ],
+)
+def test_the_line_says_why_and_never_a_bare_ratio(
+    publisher: Publisher,  # noqa: F811
+    ratio: RatioReading,
+    expected: str,
+) -> None:
+    lines: list[str] = []
+    shown = replace(image(), state="held", reason="frozen", warnings=("strain_low",), ratio=ratio)
+    with StrainClient(publisher.endpoint) as client:
+        publisher.wait()
+        publisher.send(shown)
+        watch(client, lines.append, count=1)
+    assert f"frozen  strain_low  {expected}" in lines[-1]
 
 
 def test_silence_is_stale_and_ends_in_time(publisher: Publisher) -> None:  # noqa: F811
