@@ -8,7 +8,6 @@ command, nor somebody who sends too many keeps others from theirs.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from .command import Command, Reply
 from .gatekeeper import Security
 from .header import MAX_HEADER_BYTES, MAX_PARTS, Buffer, MalformedError
 from .link import Link
+from .link_thread import LinkThread
 from .service import POLL_MS
 from .tally import Tally
 
@@ -85,7 +85,7 @@ class _Waiting:
     future: Future[Result]
 
 
-class ControlServer:
+class ControlServer(LinkThread):
     """Give each command to `handle`, in this thread, and send what its future brings, when it does."""
 
     def __init__(
@@ -97,61 +97,23 @@ class ControlServer:
         security: Security | None = None,
     ) -> None:
         """`handle` returns at once. A `UsertError`, of it or its future, is told to the sender."""
+        super().__init__(f"control {endpoint}")
         self._context = context
         self._wanted = endpoint
         self._handle = handle
         self._security = security
         self._allowance = Allowance()
         self._waiting: list[_Waiting] = []
-        self._stopping = False
-        self._failure: BaseException | None = None
-        self._attached: Future[str] = Future()
-        self._thread = threading.Thread(target=self._main, name=f"control {endpoint}", daemon=True)
         self.malformed = Tally(log, "malformed command")
         self.refused = Tally(log, "command refused")
         """`rate`, `waiting`: there were too many."""
         self.failed = Tally(log, "command failed")
         """By the type of what was raised."""
 
-    def open(self) -> None:
-        """Start the thread and wait until its socket is bound. Errors: `OptionError`."""
-        self._thread.start()
-        try:
-            self._attached.result()
-        except BaseException:
-            self._thread.join()
-            raise
-
-    def close(self) -> None:
-        """End the thread and its socket; what is under way is told so. Idempotent."""
-        self._stopping = True
-        self._thread.join()
-
-    def check(self) -> None:
-        """Raise what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
-
-    @property
-    def endpoint(self) -> str:
-        """Where the socket really is."""
-        return self._attached.result()
-
-    def _main(self) -> None:
-        try:
-            with self._link() as link:
-                self._attached.set_result(link.endpoint)
-                while not self._stopping:
-                    link.renew()
-                    if link.socket.poll(_WAITING_POLL_MS if self._waiting else POLL_MS):
-                        self._take(link.socket)
-                    self._answer(link.socket)
-                self._end(link.socket)
-        except BaseException as error:  # told to whoever opens or checks
-            if self._attached.done():
-                self._failure = error
-            else:
-                self._attached.set_exception(error)
+    def _turn(self, link: Link) -> None:
+        if link.socket.poll(_WAITING_POLL_MS if self._waiting else POLL_MS):
+            self._take(link.socket)
+        self._answer(link.socket)
 
     def _link(self) -> Link:
         options: dict[int, int | bytes] = {
@@ -205,10 +167,11 @@ class ControlServer:
             if waiting.sender.socket is socket:
                 _send(waiting.sender, reply)
 
-    def _end(self, socket: zmq.Socket[bytes]) -> None:
-        self._answer(socket)
+    def _end(self, link: Link) -> None:
+        """What is under way is told that the server ends."""
+        self._answer(link.socket)
         for waiting in self._waiting:
-            if waiting.sender.socket is socket:
+            if waiting.sender.socket is link.socket:
                 _send(waiting.sender, Reply.refusal(waiting.name, "the server ends").to_parts())
 
     def _reply(self, name: str, future: Future[Result]) -> list[Buffer]:

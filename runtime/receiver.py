@@ -7,9 +7,7 @@ this thread alone, and no message, however broken, ends it.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Generic, Literal, TypeVar
 
 import zmq
@@ -18,6 +16,7 @@ from .clock import now_ns
 from .gatekeeper import Security
 from .header import MAX_PARTS, Buffer, MalformedError
 from .link import Link
+from .link_thread import LinkThread
 from .service import POLL_MS
 from .tally import Tally
 
@@ -30,7 +29,7 @@ _QUEUE_MESSAGES = 4
 log = logging.getLogger(__name__)
 
 
-class Receiver(Generic[M]):
+class Receiver(LinkThread, Generic[M]):
     """Give `accept` each message with its time of arrival (`now_ns`), in the receiving thread."""
 
     def __init__(
@@ -45,6 +44,7 @@ class Receiver(Generic[M]):
         accept: Callable[[M, int], None],
         security: Security | None = None,
     ) -> None:
+        super().__init__(f"receive {endpoint}")
         self._context = context
         self._wanted = endpoint
         self._socket_type = socket_type
@@ -53,49 +53,11 @@ class Receiver(Generic[M]):
         self._decode = decode
         self._accept = accept
         self._security = security
-        self._stopping = False
-        self._failure: BaseException | None = None
-        self._attached: Future[str] = Future()
-        self._thread = threading.Thread(target=self._main, name=f"receive {endpoint}", daemon=True)
         self.malformed = Tally(log, "malformed message")
 
-    def open(self) -> None:
-        """Start the thread and wait until its socket is there. Errors: `OptionError`."""
-        self._thread.start()
-        try:
-            self._attached.result()
-        except BaseException:
-            self._thread.join()
-            raise
-
-    def close(self) -> None:
-        """End the thread and its socket; idempotent."""
-        self._stopping = True
-        self._thread.join()
-
-    def check(self) -> None:
-        """Raise what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
-
-    @property
-    def endpoint(self) -> str:
-        """Where the socket really is."""
-        return self._attached.result()
-
-    def _main(self) -> None:
-        try:
-            with self._link() as link:
-                self._attached.set_result(link.endpoint)
-                while not self._stopping:
-                    link.renew()
-                    if link.socket.poll(POLL_MS):
-                        self._take(_receive_parts(link.socket))
-        except BaseException as error:  # told to whoever opens or checks
-            if self._attached.done():
-                self._failure = error
-            else:
-                self._attached.set_exception(error)
+    def _turn(self, link: Link) -> None:
+        if link.socket.poll(POLL_MS):
+            self._take(_receive_parts(link.socket))
 
     def _link(self) -> Link:
         options: dict[int, int | bytes] = {
