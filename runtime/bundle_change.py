@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -34,6 +34,10 @@ _GRACE_S = 2.0
 """How long the end waits for a bundle that is loading."""
 
 log = logging.getLogger(__name__)
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for it any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,8 @@ class BundleChange:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._future: Future[Ready] | None = None
-        self._loading: Path | None = None
+        self._under_way: Path | None = None
+        """Until its outcome is taken, or it is given up."""
         self._outcome: Ready | UsertError | None = None
         self._closed = False
 
@@ -90,20 +95,19 @@ class BundleChange:
         """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial`, noise is run.
 
         `opener` is called in the thread that loads. The future is for its figures and its errors; the engine comes by
-        `take`. While it loads, `cancel()` of the future gives it up. Errors, here: `BundleError` while another change
-        is on its way, or after the end; in the future: a `UsertError` that names the bundle.
+        `take`. While it loads, `cancel()` of the future gives it up. Errors, here: `BundleError` until the outcome of
+        the change before is taken, and after the end; in the future: a `UsertError` that names the bundle.
         """
         folder, future = Path(path), Future[Ready]()
         with self._lock:
             if self._closed:
                 raise BundleError(f"bundle {folder}: the server ends, no bundle is loaded any more")
-            waiting = self._outcome.path if isinstance(self._outcome, Ready) else self._loading
-            if waiting is not None:
+            if self._under_way is not None:
                 raise BundleError(
-                    f"bundle {folder}: got a change while {waiting} is on its way, expected one at a time; "
+                    f"bundle {folder}: got a change while {self._under_way} is on its way, expected one at a time; "
                     "ask again when that is done"
                 )
-            self._loading, self._outcome, self._future = folder, None, future
+            self._under_way, self._future = folder, future
             prepare = partial(self._prepared, folder, opener, tuple(shapes), trial, future)
             self._thread = threading.Thread(
                 target=self._work, args=(folder, prepare, future), name="bundle", daemon=True
@@ -118,6 +122,8 @@ class BundleChange:
         """
         with self._lock:
             outcome, self._outcome = self._outcome, None
+            if outcome is not None:
+                self._under_way = None
         if isinstance(outcome, UsertError):
             raise outcome
         return outcome
@@ -139,24 +145,25 @@ class BundleChange:
             thread.join(wait_s)
             if thread.is_alive():
                 log.warning(
-                    "bundle %s: still loading at the end; it is closed when it has loaded", self._loading
+                    "bundle %s: still loading at the end; it is closed when it has loaded", self._under_way
                 )
 
     def _work(self, folder: Path, prepare: Callable[[], Ready], future: Future[Ready]) -> None:
         outcome: Ready | UsertError | None
         try:
             outcome = prepare()
-        except CancelledError:
+        except _GivenUpError:
             outcome = None
         except UsertError as error:
             outcome = error
         except BaseException as error:  # an engine runs foreign code, and whoever waits must hear
             outcome = EngineError(f"bundle {folder}: {' '.join(str(error).split()) or type(error).__name__}")
         with self._lock:
-            self._loading = None
             wanted = not self._closed and future.set_running_or_notify_cancel()
             if wanted:
                 self._outcome = outcome
+            else:
+                self._under_way = None
         if not wanted:
             future.cancel()
             if isinstance(outcome, Ready):
@@ -232,7 +239,7 @@ def _named(folder: Path) -> Iterator[None]:
 
 def _check_wanted(future: Future[Ready]) -> None:
     if future.cancelled():
-        raise CancelledError
+        raise _GivenUpError
 
 
 def _close(engine: Engine) -> None:

@@ -1,7 +1,9 @@
 """When to run the engine in a pause of the stream, for nothing but the speed of the first image after it.
 
-Knows times only; whoever asks runs the engine, and throws the answer away. Invariant: nothing is due while frames come,
-before the first of them, or longer than `most_s` after the last.
+A frame that comes during such a run waits for its end, so it pays only where the first run after a pause is late by
+more than that: on a CPU it is not (`benchmarks/keep_warm.py`). Knows times only; whoever asks runs the engine, and
+throws the answer away. Invariant: nothing is due while frames come, before the first of them, or longer than `most_s`
+after the last.
 """
 
 from __future__ import annotations

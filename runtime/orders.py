@@ -181,7 +181,7 @@ class Orders:
         change = self._change.start(
             command.path,
             opener=lambda bundle: opening(bundle, command.engine, command.precision),
-            shapes=self._running.shapes,
+            shapes=list(dict.fromkeys(stream.shape for stream in self._streams().values())),
             trial=trial,
         )
         self._loading = change, future

@@ -42,15 +42,10 @@ class Running:
         self.bundle = bundle
         self.cold = Tally(log, "engine does not warm up")
         self._owned = False
-        self._shapes: dict[Shape, None] = {}
-        """Those that it is warm for, in order of use."""
+        self._shapes: set[Shape] = set()
+        """Those that it is warm for."""
         self._keep_warm = KeepWarm(keep_warm_s)
         self._last: tuple[ReceivedFrame, ReceivedFrame] | None = None
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """Those that it is warm for."""
-        return tuple(self._shapes)
 
     def warm_up(self, shape: Shape) -> None:
         """Load what frames of `shape` need, once.
@@ -61,7 +56,7 @@ class Running:
             return
         try:
             self.engine.warm_up(shape)
-            self._shapes[shape] = None
+            self._shapes.add(shape)
         except Exception as error:  # an engine runs foreign code
             self.cold.add(type(error).__name__, str(error))
 
@@ -108,7 +103,7 @@ class Running:
         self.close()
         self.engine, self._owned = ready.engine, True
         self.judgement, self.weights_hash, self.bundle = ready.judgement, ready.weights_sha256, ready.path
-        self._shapes = dict.fromkeys(ready.shapes)
+        self._shapes = set(ready.shapes)
         log.info("bundle %s: %s runs, weights %s", ready.path, ready.name, ready.weights_sha256[:12])
 
     def close(self) -> None:

@@ -259,7 +259,7 @@ class StrainServer(Service):
             self._streams = {k: s for k, s in self._streams.items() if k in here} | {name: stream}
         if stream.session != current.session:
             log.info("session %d: %r, %d x %d %s", current.session, name, *frame.shape, frame.samples.dtype)
-            stream.begin(current.session)
+            stream.begin(current.session, frame.shape)
             self._health.warming(now_ns())
             self._engine.warm_up(frame.shape)
         return stream

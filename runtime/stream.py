@@ -86,12 +86,13 @@ class Stream:
         self.session = 0
         self.frozen = False
         self.rectangles: tuple[Rectangle, Rectangle] | None = config.rectangles
-        self.begin(0)
+        self.begin(0, (0, 0))
 
-    def begin(self, session: int) -> None:
-        """Forget all that belonged to the session before."""
+    def begin(self, session: int, shape: tuple[int, int]) -> None:
+        """Forget all that belonged to the session before; `shape`: of its frames."""
         config = self._config
         self.session = session
+        self.shape = shape
         self.lag = LagControl(config.lag)
         self._states = StateMachine(config.state)
         self._persistence = Persistence(config.persistence)
@@ -102,12 +103,13 @@ class Stream:
         self.last: Shown | None = None
 
     def forget_images(self) -> None:
-        """As at the first image, but with the motion so far: for another engine."""
+        """As at the first image, but with the motion so far: for another engine. A frozen image stays."""
         self._states = StateMachine(self._config.state)
         self._persistence.reset()
         self._last_reference = None
         self._meter = None
-        self.good = None
+        if not self.frozen:
+            self.good = None
 
     def set_rectangles(self, rectangles: tuple[Rectangle, Rectangle] | None) -> None:
         """Read target and background in every image from now on; None: no longer."""

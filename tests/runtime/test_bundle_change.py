@@ -275,11 +275,14 @@ def test_one_change_at_a_time(
     assert second.result(TIMEOUT_S) is change.take()
 
 
-def test_one_that_failed_does_not_stand_in_the_way(
+def test_one_that_failed_stands_in_the_way_until_it_is_heard(
     change: BundleChange, opener: Opener, bundle: Bundle, tmp_path: Path
 ) -> None:
     failed = change.start(tmp_path / "nothing", opener=opener, shapes=[SHAPE], trial=None)
     assert isinstance(failed.exception(TIMEOUT_S), BundleError)
+    with pytest.raises(BundleError, match="nothing is on its way"):
+        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    refusal(change, failed)
     ready = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None).result(TIMEOUT_S)
     assert change.take() is ready
 
@@ -298,6 +301,15 @@ def test_a_cancelled_change_closes_what_it_opened(
     with pytest.raises(CancelledError):
         future.result(TIMEOUT_S)
     assert change.take() is None
+    wait_until(lambda: starts(change, bundle, opener))
+
+
+def starts(change: BundleChange, bundle: Bundle, opener: Opener) -> bool:
+    try:
+        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    except BundleError:
+        return False
+    return True
 
 
 def test_the_end_closes_what_nobody_took(change: BundleChange, opener: Opener, bundle: Bundle) -> None:
@@ -329,6 +341,7 @@ def test_the_end_does_not_wait_for_a_library_and_nothing_is_left_open(
     [
         (MemoryError("no memory\nat all"), EngineError, "no memory at all"),
         (MemoryError(), EngineError, "MemoryError"),
+        (CancelledError(), EngineError, "CancelledError"),
         (SystemExit("a library ends"), EngineError, "a library ends"),
         (OptionError("engine: got 'x'"), OptionError, "engine: got 'x'"),
         (MissingExtraError("torch is not installed"), MissingExtraError, "torch is not installed"),
