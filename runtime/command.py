@@ -7,14 +7,13 @@ nothing is carried out that was understood by half.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, cast
 
 from usert.errors import OptionError
 
-from .header import MAX_HEADER_BYTES, MAX_TEXT, Buffer, Header, MalformedError, encode_header
+from .header import MAX_HEADER_BYTES, MAX_TEXT, UNPRINTABLE, Buffer, Header, MalformedError, encode_header
 from .roi import Rectangle
 
 CommandName = Literal[
@@ -51,8 +50,6 @@ _RECTANGLES = ("target", "background")
 _MOST = {"path": MAX_PATH, "target": 64, "background": 64, "engine": 32, "precision": 32}
 """Characters; so few that every command fits into a header, however it is escaped."""
 _ENVELOPE = ("usert", "kind", "command")
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What would break a line of a log or a terminal, or the name of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +124,7 @@ class Reply:
     @classmethod
     def refusal(cls, command: str, error: str) -> Self:
         """With `error` as one line that is not too long."""
-        line = _UNPRINTABLE.sub("?", " ".join(error.split()))[:MAX_ERROR]
+        line = UNPRINTABLE.sub("?", " ".join(error.split()))[:MAX_ERROR]
         return cls(command=command, error=line or "refused")
 
     @property
@@ -172,7 +169,7 @@ def _unknown(name: CommandName, key: str) -> MalformedError:
 def _check_text(what: str, value: str, most: int) -> None:
     if len(value) > most:
         raise MalformedError("field", f"{what}: got {len(value)} characters, expected at most {most}")
-    if _UNPRINTABLE.search(value):
+    if UNPRINTABLE.search(value):
         raise MalformedError("field", f"{what}: got {value!r:.40}, expected no control characters")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -27,6 +28,8 @@ MAX_LINES = 4_096
 MAX_PIXELS = 1 << 24
 
 T = TypeVar("T")
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What would break a line of a log or a terminal, or the name of a file."""
 Buffer: TypeAlias = bytes | memoryview
 Fault = Literal["parts", "header", "version", "kind", "field", "geometry", "size"]
 """What is wrong with a message: the kinds that malformed messages are counted by."""
@@ -108,10 +111,10 @@ class Header:
         return iter(self._fields)
 
     def text(self, key: str, most: int = MAX_TEXT) -> str:
-        """A string of at most `most` characters."""
-        expected = f"a string of at most {most} characters"
+        """A string of at most `most` characters, none of them in `UNPRINTABLE`."""
+        expected = f"a string of at most {most} characters, no control characters"
         value = self._get(key, expected)
-        if not isinstance(value, str) or len(value) > most:
+        if not isinstance(value, str) or len(value) > most or UNPRINTABLE.search(value):
             raise self._wrong(key, value, expected)
         return value
 

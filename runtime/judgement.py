@@ -32,6 +32,8 @@ _LOOKED_AT = (256, 128)
 """Samples and lines that means are taken over, at most twice as many."""
 _FITTED = (64, 32)
 """Those that the plane is fitted to."""
+_SINGULAR = 1e-6
+"""Of the determinant over the squared trace: below it the points lie in a line."""
 _LEAST_FITTED = 0.05
 """Share of them that must be readable for a plane to mean anything."""
 
@@ -96,11 +98,14 @@ class Judgement:
 def judge(estimate: Estimate, rule: JudgementRule, *, precompression: float = 0.0) -> Judgement:
     """Judge an image; `precompression` is what `LagControl` knows of the frames so far."""
     rows, lines = _strides(estimate.quality.shape, _LOOKED_AT)
-    quality, strain = estimate.quality[::rows, ::lines], estimate.strain[::rows, ::lines]
-    readable = np.flatnonzero(rule.readable(quality) & np.isfinite(strain))
-    share = len(readable) / quality.size
-    score = float(quality.ravel().take(readable).sum(dtype=np.float64)) / quality.size
-    mean = float(strain.ravel().take(readable).mean(dtype=np.float64)) if len(readable) else 0.0
+    quality, strain = (
+        np.ascontiguousarray(array[::rows, ::lines]).ravel() for array in (estimate.quality, estimate.strain)
+    )
+    readable = rule.readable(quality) & np.isfinite(strain)
+    count = int(np.count_nonzero(readable))
+    share = count / quality.size
+    score = _sum(quality, readable) / quality.size
+    mean = _sum(strain, readable) / count if count else 0.0
     evident = _evident_strain(estimate, rule)
     moving = evident >= rule.still_strain
     return Judgement(
@@ -138,12 +143,43 @@ def _evident_strain(estimate: Estimate, rule: JudgementRule) -> float:
     at = np.nonzero(use)
     if len(at[0]) < max(_LEAST_FITTED * use.size, 3):
         return 0.0
-    points = np.stack([at[0] * (rows / size[0]), at[1] * (lines / size[1]), axial[use]]).astype(np.float64)
+    points = np.stack([*at, axial[at]]).astype(np.float64)
     points -= points.mean(axis=1, keepdims=True)
+    points[:2] *= [[rows / size[0]], [lines / size[1]]]
     spread = points @ points.T / points.shape[1]
-    slopes = np.linalg.pinv(spread[:2, :2], rcond=1e-6, hermitian=True) @ spread[:2, 2]
+    slopes = _solved(spread)
     residual = math.sqrt(max(spread[2, 2] - float(slopes @ spread[:2, 2]), 0.0))
     return max(0.0, abs(float(slopes[0])) - rule.scatter * residual) / int(size[0])
+
+
+def _solved(spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The plane's slopes, the least ones where all points lie in a line; written out, as LAPACK is slow to wake up."""
+    (a, b, p), (_, c, q), _ = spread.tolist()
+    determinant = a * c - b * b
+    if determinant > _SINGULAR * (a + c) ** 2:
+        return np.array([(c * p - b * q) / determinant, (a * q - b * p) / determinant])
+    slopes: NDArray[np.float64] = (
+        np.linalg.pinv(spread[:2, :2], rcond=_SINGULAR, hermitian=True) @ spread[:2, 2]
+    )
+    return slopes
+
+
+def means(estimate: Estimate) -> tuple[float, float]:
+    """Of strain and of quality, over whole rows, at most twice as many as are looked at: reading memory is what costs.
+
+    Not finite where one of these rows is not; what is fitted along depth over more rows than lie between them has no
+    other.
+    """
+    rows, _ = _strides(estimate.quality.shape, _LOOKED_AT)
+    return _mean(estimate.strain[::rows]), _mean(estimate.quality[::rows])
+
+
+def _mean(image: NDArray[Any]) -> float:
+    return float(np.einsum("ij->i", image).sum(dtype=np.float64)) / image.size
+
+
+def _sum(values: NDArray[Any], where: NDArray[np.bool_]) -> float:
+    return float(np.where(where, values, 0).sum(dtype=np.float64))
 
 
 def _strides(shape: tuple[int, ...], most: tuple[int, int]) -> tuple[int, int]:

@@ -7,12 +7,13 @@ handed over by `change` is closed here; the first one stays its maker's to close
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from .bundle_change import Ready
 from .clock import now_ns
 from .engine import Engine, Estimate
-from .judgement import JudgementRule
+from .judgement import JudgementRule, means
 from .keep_warm import KeepWarm
 from .pairing import ReceivedFrame
 from .stream import Estimated
@@ -33,16 +34,17 @@ class Running:
         judgement: JudgementRule,
         weights_hash: str = "",
         bundle: Path | None = None,
+        warm: Iterable[Shape] = (),
         keep_warm_s: float = 0.0,
     ) -> None:
-        """`bundle`: where the engine's is; None where it has none."""
+        """`bundle`: where the engine's is; None where it has none. `warm`: shapes that the engine is warm for."""
         self.engine = engine
         self.judgement = judgement
         self.weights_hash = weights_hash
         self.bundle = bundle
         self.cold = Tally(log, "engine does not warm up")
         self._owned = False
-        self._shapes: set[Shape] = set()
+        self._shapes: set[Shape] = set(warm)
         """Those that it is warm for."""
         self._keep_warm = KeepWarm(keep_warm_s)
         self._last: tuple[ReceivedFrame, ReceivedFrame] | None = None
@@ -69,6 +71,7 @@ class Running:
         estimate = self.engine.run(first.samples, second.samples)
         ended_ns = now_ns()
         self._keep_warm.frame(ended_ns)
+        mean_strain, mean_quality = means(estimate)
         return Estimated(
             reference=reference,
             current=current,
@@ -78,8 +81,8 @@ class Running:
             matched_ns=matched_ns,
             started_ns=started_ns,
             ended_ns=ended_ns,
-            mean_strain=float(estimate.strain.mean()),
-            mean_quality=float(estimate.quality.mean()),
+            mean_strain=mean_strain,
+            mean_quality=mean_quality,
         )
 
     def backward(self, pair: Estimated) -> Estimate:

@@ -7,6 +7,7 @@ the server; only `stop()` does.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,8 @@ _QUEUE_IMAGES = 2
 """A client that reads slower than this loses images; the server never waits for it."""
 _SUBSCRIPTION_BYTES = 1024
 """The largest message that a client sends."""
+_TOLD, _TELL_NS = 10, 1_000_000_000
+"""Sessions that are told in the log at once, and between two after that: a source may begin one with every frame."""
 _LINGER_MS = 200
 """How long the last image may take to leave."""
 
@@ -59,6 +62,7 @@ class StrainServer(Service):
         config: ServerConfig,
         weights_hash: str = "",
         bundle: Path | None = None,
+        warm: Iterable[tuple[int, int]] = (),
         recorder: Recorder | None = None,
         switch: RecordSwitch | None = None,
         open_bundle: OpenBundle | None = None,
@@ -67,7 +71,8 @@ class StrainServer(Service):
     ) -> None:
         """`recorder`: open, and its maker's to close, after this; or `switch`, with which commands begin records.
 
-        `bundle`: where the engine's is. `open_bundle`: for the command that changes it; None: it cannot be changed.
+        `bundle`: where the engine's is. `warm`: shapes of frames that it is warm for. `open_bundle`: for the command
+        that changes it; None: it cannot be changed.
         """
         super().__init__()
         self._config = config
@@ -76,6 +81,7 @@ class StrainServer(Service):
             judgement=config.judgement,
             weights_hash=weights_hash,
             bundle=bundle,
+            warm=warm,
             keep_warm_s=config.keep_warm_s,
         )
         self._switch = switch or RecordSwitch(recorder)
@@ -92,6 +98,7 @@ class StrainServer(Service):
             open_bundle=open_bundle,
             rectangles=config.rectangles,
         )
+        self._told_ns = 0
         self._opened_ns = now_ns()
         self._health = health or Health(self._opened_ns)
         self._ledger = Ledger(
@@ -258,7 +265,11 @@ class StrainServer(Service):
             here = self._inbox.sources
             self._streams = {k: s for k, s in self._streams.items() if k in here} | {name: stream}
         if stream.session != current.session:
-            log.info("session %d: %r, %d x %d %s", current.session, name, *frame.shape, frame.samples.dtype)
+            if current.session <= _TOLD or current.received_ns - self._told_ns >= _TELL_NS:
+                self._told_ns = current.received_ns
+                log.info(
+                    "session %d: %r, %d x %d %s", current.session, name, *frame.shape, frame.samples.dtype
+                )
             stream.begin(current.session, frame.shape)
             self._health.warming(now_ns())
             self._engine.warm_up(frame.shape)

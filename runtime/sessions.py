@@ -16,6 +16,8 @@ Refused = Literal["duplicate", "late"]
 
 _LATE_FRAMES = 16
 """Frames that one may be overtaken by; further back the source has started again."""
+_LEAP_FRAMES = 1 << 20
+"""Beyond it frames were not lost, but counted anew: hours at any rate; and the count of the lost stays readable."""
 _JUMP_NS = 1_000_000_000
 """By which the source's clock may run ahead of arrival between two frames: no queue hides more."""
 
@@ -24,7 +26,7 @@ class Sessions:
     """Admits each message of one source in order of arrival.
 
     A new session starts when the clock's name or the frames' shape, type or geometry change, when the sequence does
-    not grow, as it does when the source starts again, and when its clock jumps.
+    not grow, as it does when the source starts again, or leaps, and when its clock jumps.
     """
 
     def __init__(self, number: Callable[[], int]) -> None:
@@ -53,7 +55,7 @@ class Sessions:
             self._refuse(message.frame.sequence)
             return None
         waited_ns, self._arrived_ns, self._last = arrived_ns - self._arrived_ns, arrived_ns, message
-        if last is not None and _alike(last, message) and message.frame.sequence > last.frame.sequence:
+        if last is not None and _alike(last, message) and _follows(last, message):
             if not _jumped(last, message, waited_ns):
                 self._miss(last.frame.sequence + 1, message.frame.sequence)
                 return self._session
@@ -86,6 +88,10 @@ def _alike(last: RFMessage, message: RFMessage) -> bool:
         new.samples.dtype,
         new.scan,
     )
+
+
+def _follows(last: RFMessage, message: RFMessage) -> bool:
+    return 0 < message.frame.sequence - last.frame.sequence <= _LEAP_FRAMES
 
 
 def _behind(last: RFMessage, message: RFMessage) -> bool:

@@ -45,10 +45,12 @@ class ServerStats:
     """Rate, and age at publication."""
 
     def __str__(self) -> str:
+        unused = {"duplicates": self.duplicates, "late": self.late, "turned away": self.turned_away}
+        told = "".join(f", {what} {count}" for what, count in unused.items() if count)
         return (
             f"{self.received} frames received, {self.output}, dropped {self.dropped}, lost {self.lost}, "
             f"unpaired {self.unpaired}, failed {by_kind(self.failed)}, malformed {by_kind(self.malformed)}, "
-            f"sessions {self.sessions}"
+            f"sessions {self.sessions}{told}"
         )
 
 

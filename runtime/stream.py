@@ -44,6 +44,11 @@ class Estimated:
     mean_quality: float
 
     def __post_init__(self) -> None:
+        shape, made = self.reference.message.frame.shape, self.estimate
+        expected = (2, *shape), shape, shape
+        for array, right in zip((made.displacement, made.strain, made.quality), expected, strict=True):
+            if array.shape != right or array.dtype != np.float32:
+                raise EngineError(f"estimate: got {array.dtype} {array.shape}, expected float32 {right}")
         if not (math.isfinite(self.mean_strain) and math.isfinite(self.mean_quality)):
             raise EngineError("estimate: got strain or quality that is not finite")
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from usert.errors import EngineError
 from usert.runtime.client import StrainClient
 from usert.runtime.config import ServerConfig
-from usert.runtime.engine import Engine
+from usert.runtime.engine import Engine, Estimate
 from usert.runtime.server import StrainServer
 
 
@@ -136,3 +136,61 @@ def test_an_engine_that_fails_once_is_counted_and_survived(engine: Engine, sourc
             feed.next()
             feed.image()
             assert server.stats.failed == {type(fault).__name__: 1}
+
+
+class Wrong:
+    """An engine that answers with arrays that are none of an estimate."""
+
+    name = "wrong"
+    strain_window_samples = 3
+
+    def __init__(self, *arrays: NDArray[Any]) -> None:
+        self._arrays = arrays
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        pass
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+        displacement, strain, quality = self._arrays
+        return Estimate(displacement=displacement, strain=strain, quality=quality)
+
+    def close(self) -> None:
+        pass
+
+
+def _whole(*shape: int, dtype: str = "float32") -> NDArray[Any]:
+    return np.zeros(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        (_whole(1, *SHAPE), _whole(*SHAPE), _whole(*SHAPE)),
+        (_whole(2, *SHAPE), _whole(1, *SHAPE), _whole(*SHAPE)),
+        (_whole(2, *SHAPE), _whole(*SHAPE), _whole(*SHAPE, dtype="float64")),
+        (_whole(2, 12, 8), _whole(12, 8), _whole(12, 8)),
+        (_whole(2, *SHAPE), np.full(SHAPE, np.nan, np.float32), _whole(*SHAPE)),
+    ],
+    ids=["displacement", "strain", "dtype", "grid", "nan"],
+)
+def test_an_engine_that_answers_nonsense_is_counted_and_survived(
+    source: Source, arrays: tuple[NDArray[Any], ...]
+) -> None:
+    with running(make_server(Wrong(*arrays), source)) as server:
+        for k in range(5):
+            source.send(numbered_message(k))
+            wait_until(lambda k=k: server.stats.received == k + 1 and books_balance(server))
+        stats = server.stats
+        assert stats.published == 0
+        assert sum(stats.failed.values()) == 4
+
+
+def test_a_source_that_begins_anew_with_every_frame_fills_no_log(
+    server: StrainServer, feed: Feed, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for k in range(50):
+        feed.source.send(numbered_message(k, shape=(24, 8 + k % 2)))
+    wait_until(lambda: server.stats.received == feed.source.frames and books_balance(server))
+    assert server.stats.sessions > 50
+    assert len([record for record in caplog.records if "session" in record.message]) <= 13

@@ -105,3 +105,16 @@ def test_a_pause_and_a_link_that_was_cut_are_no_jumps() -> None:
         assert sessions.admit(numbered_message(k, time_ns=time * MS), at * MS) == 1
     assert sessions.admit(numbered_message(300, time_ns=12_000 * MS), 10_002 * MS) == 1
     assert (sessions.clock_jumps, sessions.lost) == (0, 295)
+
+
+def test_a_sequence_that_leaps_counts_anew_and_loses_nothing() -> None:
+    """Or the count of the lost would grow beyond what a header may hold."""
+    sessions = fresh()
+    assert admitted(sessions, (1, 10), ((1 << 63) - 1, 20), (2, 40_000), ((1 << 63) - 1, 40_010)) == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert admitted(sessions, (5, 80_000), (5 + (1 << 20), 80_010)) == [5, 5]
+    assert sessions.lost == (1 << 20) - 1

@@ -55,6 +55,11 @@ def serve(
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of the engine; all cores by default."
     ),
+    shape: list[str] = typer.Option(
+        [],
+        metavar="NxM",
+        help="Make the engine ready for frames of this size before the start; may be repeated.",
+    ),
     keep_warm: float = typer.Option(
         0.0, metavar="S", help="In a pause run the engine every S seconds, for the image after it; 0: never."
     ),
@@ -111,6 +116,7 @@ def serve(
 
     from usert.bundle import Bundle, default_bundle_path
     from usert.commands.serve_site import Site, run_site
+    from usert.commands.shape import parse_shape
     from usert.errors import OptionError
     from usert.log_format import configure
     from usert.runtime.bundle_change import trained_strain
@@ -175,6 +181,7 @@ def serve(
             record=record,
             record_displacement=record_displacement,
             record_folder=record_folder,
+            warm=tuple(map(parse_shape, shape)),
             monitor=monitor,
         ),
         check=check,

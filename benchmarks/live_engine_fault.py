@@ -1,0 +1,89 @@
+"""The fault of an engine that raises once; in this process, where its run can be made to.
+
+Knows the server's own interface. Invariant: the engine behind is the default one, and runs every other pair.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, closing
+from typing import Any
+
+from live_source import Source, SourceConfig
+from live_stage import RATE_HZ, SHAPES
+from live_viewer import Viewer
+from numpy.typing import NDArray
+
+from usert.bundle import Bundle, default_bundle_path
+from usert.errors import EngineError
+from usert.runtime.clock import now_ns
+from usert.runtime.config import ServerConfig
+from usert.runtime.engine import Engine, Estimate
+from usert.runtime.engines import open_engine
+from usert.runtime.server import StrainServer
+
+_LOOPBACK = "tcp://127.0.0.1:0"
+
+
+class FaultyEngine:
+    """Raises at the next pair after `fail` was set."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.fail = threading.Event()
+        self.failed_ns = 0
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
+    @property
+    def strain_window_samples(self) -> int:
+        return self._engine.strain_window_samples
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        self._engine.warm_up(shape)
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+        if self.fail.is_set():
+            self.fail.clear()
+            self.failed_ns = now_ns()
+            raise EngineError("the device was lost")
+        return self._engine.run(reference, current)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def engine_fault() -> dict[str, Any]:
+    """From the moment of the exception, which no frame outlives."""
+    with ExitStack() as stack:
+        opened = stack.enter_context(closing(open_engine(Bundle.load(default_bundle_path()), threads=1)))
+        engine = FaultyEngine(opened)
+        config = ServerConfig(rf=_LOOPBACK, rf_type="pull", rf_bind=True, publish=_LOOPBACK)
+        server = stack.enter_context(StrainServer(engine=engine, config=config))
+        thread = threading.Thread(target=server.run, name="serve")
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(server.stop)
+        source = stack.enter_context(
+            Source(SourceConfig(endpoint=server.rf_endpoint, shapes=SHAPES[:1], frames="press"))
+        )
+        viewer = stack.enter_context(Viewer(server.publish_endpoint))
+        source.order(rate_hz=RATE_HZ)
+        viewer.wait(lambda image: image.state == "live" and image.current > 30, timeout_s=120)
+        engine.fail.set()
+        image = viewer.wait(
+            lambda image: image.state == "live" and 0 < engine.failed_ns < image.received_ns, timeout_s=30
+        )
+        sent = source.rest().frames
+        viewer.rest(1.0)
+        stats = server.stats
+    used = stats.unpaired + stats.published + sum(stats.failed.values())
+    right = stats.failed == {"EngineError": 1} and stats.received == sent == stats.dropped + used
+    return {
+        "fault": "engine raises once",
+        "live again (ms)": (image.arrived_ns - engine.failed_ns) / 1e6,
+        "counters": str(stats),
+        "right": "yes" if right else f"sent {sent}",
+    }

@@ -1,0 +1,108 @@
+"""A server at work, with all that a fault may befall: scanner, cables, viewer, record; and the books at the end.
+
+Knows the other parts of the live benchmarks. Invariant: at the end of the `with` block all processes are gone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from live_relay import cable
+from live_serve import Serve, books
+from live_source import Source, SourceConfig
+from live_viewer import Seen, Viewer
+
+from usert.runtime.clock import now_ns
+
+RATE_HZ = 10.0
+SHAPES = (256, 64), (240, 48)
+OPTIONS = ["--lag", "1", "--threads", "1"]
+_STEADY_IMAGES = 10
+_AGAIN_S = 60.0
+
+
+class Stage:
+    """`with Stage() as stage:`; images come when it is entered. `cut`: ends that get a cable to cut."""
+
+    def __init__(self, arguments: Sequence[str] = (), *, cut: str = "") -> None:
+        """`arguments`: those of `usert serve`."""
+        self._arguments = [*OPTIONS, *arguments]
+        self._cut = cut
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._stack = stack
+            self.server = stack.enter_context(Serve(self._arguments))
+            rf, publish = self.server.rf, self.server.publish
+            if self._cut:
+                self.cable = stack.enter_context(cable(rf if self._cut == "rf" else publish))
+                rf, publish = (
+                    (self.cable.endpoint, publish) if self._cut == "rf" else (rf, self.cable.endpoint)
+                )
+            self.source = self.add_source(rf)
+            self.viewer = stack.enter_context(Viewer(publish))
+            self.source.order(rate_hz=RATE_HZ)
+            self.steady()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def add_source(self, rf: str) -> Source:
+        """A scanner that rests."""
+        return self._stack.enter_context(Source(SourceConfig(endpoint=rf, shapes=SHAPES, frames="press")))
+
+    def add(self, what: Any) -> Any:
+        """Enter a context that ends with the stage."""
+        return self._stack.enter_context(what)
+
+    def steady(self) -> Seen:
+        """Until some live images have come in a row; the last."""
+        since = len(self.viewer.seen)
+        for _ in range(_STEADY_IMAGES):
+            self.viewer.wait(lambda image: image.state == "live", since=since, timeout_s=120)
+            since = len(self.viewer.seen)
+        return self.viewer.seen[-1]
+
+    def again(self, since_ns: int, wanted: Callable[[Seen], bool] = lambda image: True) -> float:
+        """Milliseconds from `since_ns` until a live image of a frame received later came, which is `wanted`."""
+        image = self.viewer.wait(
+            lambda image: image.state == "live" and image.received_ns > since_ns and wanted(image),
+            timeout_s=_AGAIN_S,
+        )
+        return (image.arrived_ns - since_ns) / 1e6
+
+    def pause(self, seconds: float) -> int:
+        """Let the fault last; the time of its end."""
+        time.sleep(seconds)
+        return now_ns()
+
+    def close_books(self, sources: Sequence[Source], **expected: int) -> dict[str, Any]:
+        """End scanners and server; columns that say whether its counts are `expected` and balance.
+
+        `sources`: all whose frames are known to have been sent, or none.
+        """
+        self.source.rest()
+        self.viewer.rest(1.0)
+        counts = self.server.end()
+        expected = {"failed": 0, "malformed": 0, **expected}
+        if sources:
+            sent = sum(source.sent.frames for source in sources)
+            expected["received and lost"] = sent
+        found = counts | {"received and lost": counts["received"] + counts["lost"]}
+        wrong = [f"{key} {found[key]}, expected {n}" for key, n in expected.items() if found[key] != n]
+        if not books(counts):
+            wrong.append("books do not balance")
+        shown = ("received", "lost", "dropped", "unpaired", "failed", "sessions", "images")
+        return {
+            "counters": ", ".join(f"{key} {counts[key]}" for key in shown),
+            "right": "; ".join(wrong) or "yes",
+        }
