@@ -1,10 +1,11 @@
 """A traced graph with the network's convolutions in int8, for CPUs: static quantisation (QDQ) by ONNX Runtime.
 
-Activations get the range that they have on simulated pairs, weights one of their own an output channel. The first
-layer, which sees the echoes, and those that give the flow stay in float32: that halves the error and costs no time
+Activations get the range that they have on simulated pairs, weights one of their own an output channel; all ranges
+are symmetric about 0 and biases stay float32, since TensorRT takes nothing else. The first layer, which sees the
+echoes, and those that give the flow stay in float32: that halves the error and costs no time
 (`benchmarks/RESULTS.md`). What comes after the network is untouched.
 
-Knows nothing of bundles. Invariant: weights stay float32 in the graph, and become int8 when it is loaded, so that
+Knows nothing of bundles. Invariant: parameters stay float32 in the graph, and become int8 when it is loaded, so that
 they are still those of the one weights file.
 """
 
@@ -17,7 +18,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.silent import import_onnxruntime
@@ -88,13 +91,40 @@ def quantised(
             op_types_to_quantize=["Conv"],
             nodes_to_quantize=nodes,
             per_channel=True,
-            activation_type=QuantType.QUInt8,
+            activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"AddQDQPairToWeight": True},
+            extra_options={
+                "AddQDQPairToWeight": True,
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+            },
         )
         found: onnx.ModelProto = onnx.load(path)
+    _keep_signs(found)
     return found
+
+
+def _keep_signs(model: onnx.ModelProto) -> None:
+    """Put a maximum, which changes nothing, between each concatenation and its quantisation.
+
+    OpenVINO (2026.4) quantises the parts instead, and in int8 loses their signs. A maximum with the least that int8
+    holds stops it; `Clip`, which would say the same, is taken out again.
+    """
+    made = {output: node for node in model.graph.node for output in node.output}
+    values = {initializer.name: initializer for initializer in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        whole = node.input[0] if node.op_type == "QuantizeLinear" else ""
+        if whole in made and made[whole].op_type == "Concat":
+            least = np.iinfo(np.int8).min * numpy_helper.to_array(values[node.input[1]])
+            model.graph.initializer.append(numpy_helper.from_array(least, f"{whole}.least"))
+            node.input[0] = f"{whole}.bounded"
+            nodes.append(helper.make_node("Max", [whole, f"{whole}.least"], [node.input[0]]))
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 @contextmanager

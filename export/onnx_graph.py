@@ -5,7 +5,7 @@ One weights file then serves torch and every graph of a bundle. The weights are 
 float32 that the graph computes with, once, when it is loaded.
 
 Knows nothing of accuracy. Invariant: every parameter of the network is read from the weights file; no copy of one
-stays in the ONNX file (but for biases in int8, which are whole numbers there).
+stays in the ONNX file.
 """
 
 from __future__ import annotations
