@@ -42,6 +42,7 @@ from usert.runtime.pairing import ReceivedFrame
 from usert.runtime.record_file import RecordedImage
 from usert.runtime.recorder import Recorder
 from usert.runtime.server import StrainServer
+from usert.runtime.steady import steady
 from usert.runtime.wire import StrainMessage
 
 CEILING_MS = 2.0
@@ -129,6 +130,7 @@ def measure(
         source = stack.enter_context(
             Source(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
         )
+        stack.enter_context(steady())  # as `usert serve`
         profiler = cProfile.Profile()
         run = (lambda: profiler.runcall(server.run)) if profile else server.run
         thread = threading.Thread(target=run, name="serve")

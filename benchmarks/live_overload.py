@@ -47,7 +47,7 @@ def overload(
         viewer.wait(lambda image: True, timeout_s=120)  # the engine is open
         source.order(rate_hz=_SLOW_HZ, count=_SLOW_FRAMES)
         slowly = source.wait(60).frames
-        idle_ms = float(np.median([image.worked_ms for image in viewer.rest()[-_SLOW_FRAMES // 2 :]]))
+        idle_ms = min(image.worked_ms for image in viewer.rest()[-_SLOW_FRAMES // 2 :])
         # what PUB sent before its receiver had subscribed was never on its way
         counters = viewer.seen[-1].counters
         before = slowly - counters["received"] - counters.get("lost", 0)

@@ -28,7 +28,7 @@ palpates; tissue under load is stiffer, and fat can pass for a tumour (Barr and 
 Reason = Literal["", "quality", "still", "frozen"]
 """Why an image is not `live`."""
 
-_LOOKED_AT = (256, 128)
+_LOOKED_AT = (128, 128)
 """Samples and lines that means are taken over, at most twice as many."""
 _FITTED = (64, 32)
 """Those that the plane is fitted to."""

@@ -6,7 +6,6 @@ it ends where serving would begin, and leaves nothing behind.
 
 from __future__ import annotations
 
-import gc
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from usert.runtime.record_switch import RecordSwitch
 from usert.runtime.record_writer import check_free
 from usert.runtime.recorder import Recorder
 from usert.runtime.server import StrainServer
+from usert.runtime.steady import steady
 from usert.signals import stop_on_signals
 
 
@@ -167,9 +167,8 @@ def run_site(site: Site, *, check: bool = False) -> None:
                 say("all is well")
                 return
             say(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
-            gc.collect()
-            gc.freeze()  # what is there stays: a collection of all of it would hold an image up by 20 to 40 ms
-            server.run()
+            with steady():
+                server.run()
         summary = server.stats  # after its threads: no frame comes in between
     say(str(summary))
     if recorder is not None:
