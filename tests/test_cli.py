@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
+    "bench",
     "control",
     "demo",
     "export",

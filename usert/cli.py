@@ -11,6 +11,7 @@ import traceback
 import typer
 
 from . import __version__
+from .commands.bench import bench
 from .commands.control import control
 from .commands.demo import demo
 from .commands.export import export
@@ -64,6 +65,7 @@ app.command("watch")(watch)
 app.command("status")(status)
 app.command("replay")(replay)
 app.command("simulate")(simulate)
+app.command("bench")(bench)
 app.command("demo")(demo)
 app.add_typer(control, name="control")
 app.add_typer(keys, name="keys")

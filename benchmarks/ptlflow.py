@@ -1,0 +1,275 @@
+"""ptlflow's eager LiteFlowNet, the peer that a user would pick, beside our engines: same function, and as shipped.
+
+    python -m venv peer && peer/bin/pip install -r benchmarks/requirements-ptlflow.txt
+    python benchmarks/ptlflow.py --peer peer/bin/python [--same DIR] [--shape 512x128 …] [--threads N] [--seconds 10]
+
+`same`: levels 6 to 2 in float32 without normalised features or refinement, which is ptlflow's network; ours makes its
+channels from int16 samples and strain and quality beside it, too. It is exported into DIR, once (minutes). `shipped`:
+the default bundle. All of a shape take turns in one run, a process each. Weights of the peer and of `same` are random:
+none are downloaded. Asserts that both networks have the same parameters but for our learned scales, and multiply as
+often; that answers are finite, and ours within the manifest's tolerances. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+SHAPES = "512x128", "1024x256", "1920x768"
+PARAMETERS = 5_379_613
+"""Of ptlflow's; ours has 244 more, the 1 x 1 convolutions of R."""
+FLOPS_APART = 0.08
+"""Relative, that channels, strain, quality and the correlation's band explain."""
+_MARK = "@"
+"""Before each line of the peer that is meant for us: its libraries print, too."""
+
+
+class Peer:
+    """`with Peer(python, threads) as peer:` in its own environment."""
+
+    def __init__(self, python: Path, threads: int) -> None:
+        self._command = [str(python), "-P", __file__, "--serve", "--threads", str(threads)]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.about = self._answer()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        said = "it said nothing"
+        for line in self._process.stdout:
+            if line.startswith(_MARK):
+                answer: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+                return answer
+            said = line.strip() or said
+        sys.exit(f"ptlflow: the peer ended: {said}")
+
+
+def serve(threads: int) -> None:
+    """The peer's side: `{"shape": [N, M]}` prepares, `{"seconds": s}` is a turn."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # torchvision looks for two operators whose library a torch without CUDA cannot load
+    stubs = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        stubs.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import ptlflow
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = ptlflow.get_model("liteflownet").eval().to(device)
+    about = {
+        "torch": torch.__version__,
+        "device": device,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    print(_MARK + json.dumps(about), flush=True)
+    images: Any = None
+
+    def run() -> Any:
+        flow = model({"images": images})["flows"]
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return flow
+
+    with torch.no_grad():
+        for line in sys.stdin:
+            question = json.loads(line)
+            if "shape" in question:
+                images = torch.rand(1, 2, 3, *question["shape"]).to(device)
+                with FlopCounterMode(display=False) as counter:
+                    flow = run()
+                run()
+                answer = {"flops": counter.get_total_flops(), "finite": bool(torch.isfinite(flow).all())}
+            else:
+                answer = {"ms": turn(run, question["seconds"])}
+            print(_MARK + json.dumps(answer), flush=True)
+
+
+def turn(run: Any, seconds: float) -> list[float]:
+    """Milliseconds of runs in a row, without the first."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        begin = time.perf_counter()
+        run()
+        times.append(1e3 * (time.perf_counter() - begin))
+    return times[1:]
+
+
+def export_same(folder: Path, shapes: list[tuple[int, int]]) -> None:
+    """The peer's network as a bundle of ours, with random weights as the peer's are."""
+    import torch
+
+    from usert.export.exporter import ExportConfig, export_bundle
+    from usert.network.liteflownet import LiteFlowNet
+    from usert.network.weights import save_weights
+
+    torch.manual_seed(0)
+    network = LiteFlowNet(normalise_features=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = Path(scratch) / "weights.safetensors"
+        save_weights(network, weights, recipe="none: random numbers, for timing only")
+        config = ExportConfig(shapes=shapes, any_shape=False, finest=2, refinement="off")
+        export_bundle(weights, folder, config, report=lambda line: print(line, file=sys.stderr))
+
+
+def measure(
+    peer: Peer, same: Path, shape: tuple[int, int], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """A row of the peer and one of each of ours that runs here."""
+    from contextlib import ExitStack
+
+    from usert.bundle import Bundle, default_bundle_path
+    from usert.commands.engine import open_named
+    from usert.errors import BundleError, EngineError, MissingExtraError
+    from usert.runtime.bench_answer import Scene
+    from usert.runtime.bench_spread import Spread
+    from usert.runtime.bench_trial import Trial
+    from usert.runtime.bench_turn import Order
+    from usert.runtime.bench_worker import Variant, Worker
+    from usert.runtime.engines import ENGINES
+    from usert.runtime.engines.choice import choose_graph
+    from usert.runtime.roofline import graph_cost
+
+    told = peer.ask(shape=list(shape))
+    assert told["finite"], f"{shape}: the peer's flow is not finite"
+    scene, order = Scene.of(shape), Order(seconds=options.seconds / options.rounds)
+    times: dict[str, list[float]] = {"ptlflow eager": []}
+    flops = {"ptlflow eager": float(told["flops"])}
+    accuracy: dict[str, Any] = {}
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for what, folder in (("same", same), ("shipped", default_bundle_path())):
+            bundle = Bundle.load(folder)
+            with Trial([bundle], scene, open_named, threads=options.threads, keep=False) as trial:
+                for engine in ENGINES:
+                    for precision in dict.fromkeys(graph.precision for graph in bundle.manifest.graphs):
+                        variant = Variant(
+                            bundle=folder,
+                            engine=engine,
+                            precision=precision,
+                            shape=shape,
+                            threads=options.threads,
+                        )
+                        try:
+                            worker = stack.enter_context(Worker(variant, scene.pair, open_named))
+                        except (BundleError, EngineError, MissingExtraError) as error:
+                            print(f"{variant}: not here: {error}", file=sys.stderr)
+                            continue
+                        name = f"{what}, {engine} {precision}"
+                        accuracy[name] = trial.check(variant, worker.opened.answer, scene.pair)
+                        graph, whole = choose_graph(bundle.manifest.graphs, shape, (precision,))
+                        flops[name] = graph_cost(bundle.path_of(graph), whole).flops
+                        workers[name], times[name] = worker, []
+                        if what == "same":
+                            apart = abs(flops[name] / told["flops"] - 1)
+                            assert apart < FLOPS_APART, (
+                                f"{name}: {flops[name]:.4g} FLOP, ptlflow {told['flops']:.4g}"
+                            )
+        for _ in range(options.rounds):
+            times["ptlflow eager"] += peer.ask(seconds=order.seconds)["ms"]
+            for name, worker in workers.items():
+                times[name] += worker.turn(order).latency_ms
+    rows = []
+    for name, values in times.items():
+        spread, exact = Spread.of(values), accuracy.get(name)
+        rows.append(
+            {
+                "shape": f"{shape[0]}x{shape[1]}",
+                "what": name,
+                "p50 (ms)": spread.p50,
+                "p90": spread.p90,
+                "max": spread.most,
+                "n": spread.count,
+                "ptlflow / this": Spread.of(times["ptlflow eager"]).p50 / spread.p50,
+                "GFLOP": flops[name] / 1e9,
+                "GFLOP/s": flops[name] / spread.p50 / 1e6,
+                "strain rms (%)": ""
+                if exact is None or exact.apart is None
+                else exact.apart.rms_strain_percent,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--peer", type=Path, help="python of the environment that has ptlflow")
+    parser.add_argument("--same", type=Path, help="bundle of the same function; made if it is not there")
+    parser.add_argument(
+        "--shape", action="append", help=f"samples x lines; {', '.join(SHAPES)} if none is named"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="of each; all cores if not given")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each, in all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.threads)
+        return
+    if options.peer is None:
+        sys.exit(
+            "ptlflow: --peer: got none, expected the python of an environment with requirements-ptlflow.txt"
+        )
+
+    from tables import markdown
+
+    from usert.commands.shape import parse_shape
+    from usert.errors import UsertError
+    from usert.runtime.bench_machine import machine, told_machine
+    from usert.runtime.bench_rates import better, cpu_rates
+
+    options.threads = options.threads or machine()["cores"]
+    try:
+        shapes = [parse_shape(text) for text in options.shape or SHAPES]
+        with tempfile.TemporaryDirectory() as scratch, Peer(options.peer, options.threads) as peer:
+            about, found = peer.about, machine()
+            assert about["parameters"] == PARAMETERS, f"ptlflow has {about['parameters']} parameters"
+            same = options.same or Path(scratch) / "same"
+            if not same.exists():
+                export_same(same, shapes)
+            rates = cpu_rates(options.threads)
+            rows = []
+            for shape in shapes:
+                rows += measure(peer, same, shape, options)
+                rates = better(rates, cpu_rates(options.threads))
+    except UsertError as error:
+        sys.exit(f"ptlflow: {error}")
+    peak = rates.flops / 1e9
+    rows = [row | {"of peak (%)": 100 * row["GFLOP/s"] / peak} for row in rows]
+    print("\n".join(told_machine(found)))
+    print(
+        f"peer: ptlflow's LiteFlowNet, torch {about['torch']}, {about['device']}; {options.threads} threads each"
+    )
+    print(f"peak of this CPU: {peak:.0f} GFLOP/s (float32 matrix product)\n")
+    print(markdown(rows))
+    print(json.dumps({"benchmark": "ptlflow", "machine": found, "peer": about, "peak": peak, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()

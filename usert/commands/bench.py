@@ -1,0 +1,124 @@
+"""`usert bench`: how fast and how exact the engines are here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def bench(
+    bundle: list[Path] = typer.Option(
+        [],
+        metavar="DIR",
+        help="Bundle to use instead of the default one; may be repeated: accuracy is told from the first one.",
+    ),
+    engine: list[str] = typer.Option(
+        [],
+        metavar="NAME",
+        help="openvino, onnxruntime, onnxruntime-cuda, torch, …; all that work here if none is named.",
+    ),
+    precision: list[str] = typer.Option(
+        [], metavar="float32|float16|int8", help="May be repeated; those in the bundle if none is named."
+    ),
+    shape: list[str] = typer.Option(
+        [],
+        metavar="NxM",
+        help="Frame shape; may be repeated; those of the bundle's own graphs if none is named.",
+    ),
+    threads: int | None = typer.Option(
+        None, metavar="N", help="Threads of each engine; all cores by default."
+    ),
+    seconds: float = typer.Option(10.0, metavar="S", help="Time for each variant."),
+    rounds: int = typer.Option(5, metavar="N", help="Turns that it is parted into; variants take turns."),
+    rate: float | None = typer.Option(
+        None,
+        metavar="HZ",
+        help="Frames come so often, whether or not the engine is free; otherwise the next when the last is done.",
+    ),
+    every_frame: bool = typer.Option(
+        False, "--every-frame", help="Frames queue, instead of the newest dropping those that wait."
+    ),
+    pause: float = typer.Option(
+        0.0, metavar="S", help="Idle before each turn: what the first frame after it costs."
+    ),
+    wire: bool = typer.Option(
+        False,
+        "--wire",
+        help="Over real sockets: simulated scanner, `usert serve` and a client, a process each.",
+    ),
+    rf: str | None = typer.Option(
+        None,
+        metavar="ENDPOINT",
+        help="With --wire: your scanner, which publishes there, instead of the simulated one.",
+    ),
+    insecure: bool = typer.Option(
+        False, "--insecure", help="With --rf: it may be on another machine, without keys."
+    ),
+    gpu_peak: str | None = typer.Option(
+        None,
+        metavar="TFLOPS,GBS",
+        help="Rates of the GPU, for the floor of what runs on it; they are not measured.",
+    ),
+    json_file: Path | None = typer.Option(
+        None, "--json", metavar="FILE", help="Write the JSON object there, too."
+    ),
+    csv_file: Path | None = typer.Option(None, "--csv", metavar="FILE", help="Write the rows as CSV."),
+    plot: Path | None = typer.Option(None, metavar="PNG", help="Draw the latencies."),
+) -> None:
+    """Time every engine that works here, side by side, with its accuracy and the floor of this machine.
+
+    Answers are checked before they are timed. Latency counts from when a frame was due. Progress goes to stderr; the
+    last line on stdout is one JSON object. Ends with 1 if an engine's answer was wrong.
+    """
+    from usert.bundle import default_bundle_path
+    from usert.commands.engine import open_named
+    from usert.commands.shape import parse_shape
+    from usert.errors import FAULT
+    from usert.runtime.bench import Bench
+    from usert.runtime.bench_config import BenchConfig, parse_rates
+    from usert.runtime.bench_plot import save_plot
+    from usert.runtime.bench_report import check_file, to_csv, to_json, told, write
+    from usert.signals import stop_on_signals
+
+    for option, path in (("--json", json_file), ("--csv", csv_file), ("--plot", plot)):
+        if path is not None:
+            check_file(option, path, ".png" if option == "--plot" else "")
+    config = BenchConfig(
+        bundles=tuple(bundle) or (default_bundle_path(),),
+        engines=tuple(engine),
+        precisions=tuple(precision),
+        shapes=tuple(parse_shape(text) for text in shape),
+        threads=threads,
+        seconds=seconds,
+        rounds=rounds,
+        rate_hz=rate,
+        every_frame=every_frame,
+        pause_s=pause,
+        wire=wire,
+        rf=rf,
+        insecure=insecure,
+        gpu_rates=None if gpu_peak is None else parse_rates(gpu_peak),
+    )
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with stop_on_signals(interrupt):
+            report = Bench(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
+    except KeyboardInterrupt:
+        typer.echo("usert: stopped, nothing was written", err=True)
+        raise typer.Exit(130) from None
+    for line in told(report):
+        typer.echo(line)
+    text = to_json(report)
+    if json_file is not None:
+        write(json_file, text + "\n")
+    if csv_file is not None:
+        write(csv_file, to_csv(report))
+    if plot is not None:
+        save_plot(plot, report.rows, title=f"usert bench: {report.mode}, {report.machine['cpu']}")
+    typer.echo(text)
+    if any(row["error"] is not None for row in report.rows):
+        raise typer.Exit(FAULT)
