@@ -23,6 +23,7 @@ COMMANDS = (
     "serve",
     "simulate",
     "status",
+    "view",
     "watch",
 )
 

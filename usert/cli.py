@@ -26,6 +26,7 @@ from .commands.serve import serve
 from .commands.simulate import simulate
 from .commands.status import status
 from .commands.train import train
+from .commands.view import view
 from .commands.watch import watch
 from .errors import BUG, FAULT, UsertError
 
@@ -62,6 +63,7 @@ app.command("pretrain")(pretrain)
 app.command("train")(train)
 app.command("serve")(serve)
 app.command("watch")(watch)
+app.command("view")(view)
 app.command("status")(status)
 app.command("replay")(replay)
 app.command("simulate")(simulate)

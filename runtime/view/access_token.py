@@ -1,0 +1,43 @@
+"""The secret that lets a browser in where the page can be reached from other machines.
+
+Knows files and strings. Invariant: a token is long enough not to be guessed, and no other user reads its file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+from usert.errors import OptionError
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")
+_RANDOM_BYTES = 32
+_WIDER_THAN_OWNER = 0o077
+
+
+def random_token() -> str:
+    """A new one."""
+    return secrets.token_urlsafe(_RANDOM_BYTES)
+
+
+def read_token(path: Path) -> str:
+    """The one line of a file. Errors: `OptionError`, also where others may read it."""
+    try:
+        with path.open("rb") as file:
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & _WIDER_THAN_OWNER:
+                raise OptionError(f"--token-file: {path} is a secret that others may read: chmod 600 it")
+            text = file.read(1024).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise OptionError(f"--token-file: cannot read {path}: {error.strerror}") from error
+    if not _TOKEN.fullmatch(text):
+        raise OptionError(
+            f"--token-file: got {path}, which holds no token, expected one line of 22 to 256 letters, digits, - and _"
+        )
+    return text
+
+
+def same(given: str, token: str) -> bool:
+    """Whether they are equal, in a time that does not tell how much of it is."""
+    return secrets.compare_digest(given.encode(), token.encode())

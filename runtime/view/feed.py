@@ -1,0 +1,102 @@
+"""The thread that follows the strain stream for all browsers.
+
+Knows the client, the painter and one callback; no browser. Invariant: an image is turned into a picture at most once,
+and not at all while nobody watches.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from ..client import StrainClient
+from ..clock import now_ns
+from ..service import Service
+from ..wire import StrainMessage
+from .frames import RecentFrames
+from .picture import Arrival, Painter, Picture
+
+_WAIT_S = 0.05
+_MOST_STREAMS = 8
+
+
+class Feed(Service):
+    """`with Feed(...) as feed:`; pictures go to `spread`, in this feed's thread."""
+
+    def __init__(
+        self,
+        client: StrainClient,
+        *,
+        frames: RecentFrames | None = None,
+        stream: str = "",
+        watched: Callable[[], bool],
+        spread: Callable[[Picture], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """`stream`: which one; empty: the first that is heard. `failed` is called if the thread ends by an error."""
+        super().__init__()
+        self._client = client
+        self._frames = frames
+        self._stream = stream
+        self._watched = watched
+        self._spread = spread
+        self._failed = failed
+        self._others: dict[str, None] = {}
+        self._painter = Painter()
+        self._pending: tuple[StrainMessage, Arrival] | None = None
+        self._last: StrainMessage | None = None
+        self._starts = 1
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._main, name="view feed")
+
+    def _open(self, stack: ExitStack) -> None:
+        if self._frames is not None:
+            stack.enter_context(self._frames)
+        stack.enter_context(self._client)
+        self._thread.start()
+        stack.callback(self._end)
+
+    def _end(self) -> None:
+        self.stop()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises what ended the thread."""
+        if self._error is not None:
+            raise self._error
+
+    def _main(self) -> None:
+        try:
+            while not self.stopping:
+                message = self._client.receive(_WAIT_S)
+                if message is not None and self._ours(message):
+                    self._pending = message, self._arrival(message)
+                if self._pending is not None and self._watched():
+                    self._paint(*self._pending)
+                    self._pending = None
+        except BaseException as error:  # raised again by `check`, in the thread that can end the process
+            self._error = error
+            self._failed()
+
+    def _ours(self, message: StrainMessage) -> bool:
+        self._stream = self._stream or message.stream
+        if message.stream == self._stream:
+            return True
+        if len(self._others) < _MOST_STREAMS:
+            self._others[message.stream] = None
+        return False
+
+    def _arrival(self, message: StrainMessage) -> Arrival:
+        last, self._last = self._last, message
+        if last is not None and message.counters.published < last.counters.published:
+            self._starts += 1
+        age = self._client.age
+        assert age is not None  # an image was handed out just now
+        return Arrival(age=age, at_ns=now_ns(), server_starts=self._starts, other_streams=tuple(self._others))
+
+    def _paint(self, message: StrainMessage, arrival: Arrival) -> None:
+        reference = None
+        if self._frames is not None:
+            reference = self._frames.find(message.stream, message.reference)
+        self._spread(self._painter.paint(message, arrival, reference))

@@ -1,0 +1,187 @@
+"""The live page as a service: from `with LivePage(config) as page:` on its address is known, `page.run()` serves it.
+
+Knows what it is made of, and its order. Invariant: one strain client serves all browsers, and when `run` returns no
+thread and no socket is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.websockets import WebSocket
+
+from usert import __version__
+from usert.errors import OptionError
+
+from ..client import StrainClient
+from ..controller import Controller
+from ..keys import ClientKeys
+from ..service import Service
+from .address import Address
+from .feed import Feed
+from .frames import RecentFrames
+from .gate import Gate
+from .pages import pages
+from .record_button import RecordButton
+from .viewer import Viewer
+from .viewers import Viewers
+
+_MOST_MESSAGE = 1 << 16
+_GRACE_S = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageConfig:
+    """What is shown, and where."""
+
+    strain: str
+    http: Address
+    rf: str | None = None
+    """Where the RF frames are, for B-mode."""
+    control: str | None = None
+    """Where the strain server takes commands, for records."""
+    stream: str = ""
+    """Which stream; empty: the first that is heard."""
+    token: str | None = field(default=None, repr=False)
+    """Without it no browser gets in; None: everybody on this machine does."""
+    stale_ms: float = 500.0
+    keys: ClientKeys | None = None
+    rf_keys: ClientKeys | None = None
+    insecure: bool = False
+    """Endpoints beyond this machine without keys."""
+    certificate: tuple[Path, Path] | None = None
+    """Of TLS: the chain and the secret key, both PEM."""
+
+    def __post_init__(self) -> None:
+        if self.http.open and self.token is None:
+            raise ValueError("a page that other machines can reach has a token")
+        if not 0 < self.stale_ms < float("inf"):
+            raise OptionError(f"--stale-ms: got {self.stale_ms:g}, expected more than 0")
+
+
+class LivePage(Service):
+    """Serves until `stop()`."""
+
+    def __init__(self, config: PageConfig) -> None:
+        """Errors: `OptionError` for endpoints that may not be used; when it opens, for an address that is taken."""
+        super().__init__()
+        self._config = config
+        elsewhere: dict[str, Any] = {"keys": config.keys, "insecure": config.insecure}
+        self._client = StrainClient(config.strain, stale_ms=config.stale_ms, **elsewhere)
+        self._frames = None
+        if config.rf is not None:
+            self._frames = RecentFrames(config.rf, keys=config.rf_keys, insecure=config.insecure)
+        self._controller = None if config.control is None else Controller(config.control, **elsewhere)
+        self._viewers = Viewers()
+        self._button: RecordButton | None = None
+        self._about = {
+            "run": secrets.token_hex(8),
+            "version": __version__,
+            "strain": config.strain,
+            "stale_ms": config.stale_ms,
+            "bmode": config.rf is not None,
+            "control": config.control is not None,
+        }
+
+    def _open(self, stack: ExitStack) -> None:
+        config = self._config
+        self._listener = stack.enter_context(config.http.listen())
+        self.port = int(self._listener.getsockname()[1])
+        """The real one."""
+        self._server = _Server(self._server_config())
+
+    def _server_config(self) -> uvicorn.Config:
+        config = self._config
+        encrypted = config.certificate is not None
+        app = Gate(
+            pages(self._viewers, self._viewer), token=config.token, port=self.port, encrypted=encrypted
+        )
+        settings = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=_MOST_MESSAGE,
+            ws_per_message_deflate=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            ssl_certfile=None if config.certificate is None else config.certificate[0],
+            ssl_keyfile=None if config.certificate is None else config.certificate[1],
+        )
+        try:
+            settings.load()
+        except OSError as error:
+            raise OptionError(f"--tls-cert, --tls-key: {error.strerror or error}") from error
+        return settings
+
+    @property
+    def url(self) -> str:
+        """What to open, with the token."""
+        config = self._config
+        url = config.http.url(self.port, encrypted=config.certificate is not None)
+        return url if config.token is None else f"{url}?token={config.token}"
+
+    def stop(self) -> None:
+        """Make `run` end soon. For any thread and for signal handlers; idempotent."""
+        super().stop()
+        if self.state == "open":
+            self._server.should_exit = True
+
+    def run(self) -> None:
+        """Serve. Errors: whatever ended the thread that follows the stream."""
+        with self._loop():
+            if not self.stopping:
+                asyncio.run(self._serve(self._listener))
+
+    async def _serve(self, listener: socket.socket) -> None:
+        self._events = asyncio.get_running_loop()
+        with ExitStack() as stack:
+            if self._controller is not None:
+                self._button = RecordButton(
+                    self._controller,
+                    show=lambda told: self._in_loop(self._viewers.say, "record", told),
+                    watched=self._viewers.watched,
+                )
+                stack.enter_context(self._button)
+            feed = Feed(
+                self._client,
+                frames=self._frames,
+                stream=self._config.stream,
+                watched=self._viewers.watched,
+                spread=lambda picture: self._in_loop(self._viewers.offer, picture),
+                failed=self.stop,
+            )
+            stack.enter_context(feed)
+            await self._server.serve([listener])
+        feed.check()
+
+    def _in_loop(self, call: Callable[..., None], *values: Any) -> None:
+        """Of other threads, which end before the loop does."""
+        self._events.call_soon_threadsafe(call, *values)
+
+    def _viewer(self, socket_: WebSocket) -> Viewer:
+        return Viewer(socket_, about=self._about, record=self._record)
+
+    def _record(self, viewer: Viewer, start: bool) -> None:
+        if self._button is None:
+            viewer.say("refused", "records need the control endpoint: start usert view with --control")
+        else:
+            self._button.press(start, lambda line: self._in_loop(viewer.say, "refused", line))
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

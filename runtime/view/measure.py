@@ -1,0 +1,153 @@
+"""Strain ratios of two rectangles in pictures, for each browser its own.
+
+Knows pictures as they were sent, and `RatioMeter`. What is measured is what was sent: live, and frozen in the browser,
+which then sends back the pictures that it has kept; so no viewer needs a right to command the server, and nobody's
+rectangles are another's. Invariant: a reading is of live images of one session only.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from usert.errors import OptionError, UsertError, WireError
+from usert.frame import Scan
+
+from ..roi import RatioMeter, RatioReading, RatioRule, Rectangle
+from .planes import Plane, strain_of, unpack
+
+MOST_IMAGES = RatioRule().frames
+_PLANES = ("strain", "quality")
+_MOST_TEXT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """What of a picture is measured."""
+
+    state: str
+    session: int
+    readable_quality: float
+    """0: the server does not say."""
+    pitch_mm: tuple[float, float]
+    """Of samples and of lines of the frame."""
+    strain: Plane
+    quality: Plane
+
+    @classmethod
+    def from_message(cls, message: bytes | memoryview) -> Self:
+        """Of a picture as it was sent. Errors: `WireError`."""
+        fields, planes = unpack(message, _PLANES)
+        try:
+            down, across = map(float, fields["pitch_mm"])
+            if not (0 < down < 100 and 0 < across < 100):
+                raise ValueError(f"a sensible pitch_mm, but {down:g}, {across:g}")
+            return cls(
+                state=str(fields["state"]),
+                session=int(fields["session"]),
+                readable_quality=float(fields["readable_quality"]),
+                pitch_mm=(down, across),
+                strain=planes["strain"],
+                quality=planes["quality"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise WireError(f"picture: got a header without {error}") from error
+
+
+class Ruler:
+    """Reads the same two rectangles in one picture after another."""
+
+    def __init__(self, target: Rectangle, background: Rectangle) -> None:
+        self.rectangles = target, background
+        self._meter: RatioMeter | None = None
+        self._session = 0
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> Self:
+        """From `target` and `background` as a browser sends them. Errors: `OptionError`."""
+        texts = [str(fields.get(name, ""))[:_MOST_TEXT] for name in ("target", "background")]
+        return cls(*map(Rectangle.parse, texts))
+
+    def read(self, picture: Measured) -> RatioReading | None:
+        """The ratio with this picture as the newest; None for one that is not live."""
+        if picture.state != "live":
+            return None
+        rule = _rule(picture)
+        if self._meter is None or self._meter.rule != rule:
+            self._meter = RatioMeter(*self.rectangles, rule)
+        elif picture.session != self._session:
+            self._meter.reset()
+        self._session = picture.session
+        quality = picture.quality.values / 255.0
+        return self._meter.read(strain_of(picture.strain), quality, _scan(picture))
+
+
+def measure(body: bytes) -> RatioReading | None:
+    """What a browser asks of pictures that it kept, oldest first; None when none of them is live.
+
+    `body`: the length of a JSON object (uint32, little-endian), the object with `target`, `background` and the `sizes`
+    of the pictures in bytes, then the pictures. Errors: `UsertError`.
+    """
+    view = memoryview(body)
+    try:
+        (room,) = struct.unpack("<I", view[:4])
+        asked = json.loads(bytes(view[4 : 4 + room]))
+        ruler, sizes = Ruler.parse(asked), [int(size) for size in asked["sizes"]]
+    except OptionError:
+        raise
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WireError(f"measure: got a body that makes no sense ({error})") from error
+    if not 1 <= len(sizes) <= MOST_IMAGES or min(sizes) <= 0 or 4 + room + sum(sizes) != len(view):
+        raise WireError(
+            f"measure: got {len(sizes)} pictures, expected 1 to {MOST_IMAGES}, as long as it says"
+        )
+    return _last_reading(ruler, _split(view[4 + room :], sizes))
+
+
+def reading_fields(reading: RatioReading | None) -> dict[str, Any] | None:
+    """As JSON takes it."""
+    return None if reading is None else reading.fields()
+
+
+def checked(error: UsertError) -> str:
+    """One line for a person."""
+    return " ".join(str(error).split())[:300]
+
+
+def _last_reading(ruler: Ruler, pictures: Sequence[Measured]) -> RatioReading | None:
+    reading = None
+    for picture in pictures:
+        reading = ruler.read(picture) or reading
+    return reading
+
+
+def _split(view: memoryview, sizes: Sequence[int]) -> list[Measured]:
+    pictures, place = [], 0
+    for size in sizes:
+        pictures.append(Measured.from_message(view[place : place + size]))
+        place += size
+    return pictures
+
+
+def _rule(picture: Measured) -> RatioRule:
+    """For the pixels that are left: lengths in frames' samples become lengths in those of the plane."""
+    usual, (down, across) = RatioRule(), picture.strain.step
+    return RatioRule(
+        readable_quality=min(1.0, picture.readable_quality or usual.readable_quality),
+        least_pixels=max(1, usual.least_pixels // (down * across)),
+        patch=(max(1, usual.patch[0] // down), max(1, usual.patch[1] // across)),
+    )
+
+
+def _scan(picture: Measured) -> Scan:
+    """One with the distances of the plane; the meter reads nothing else of it."""
+    (down, across), (axial, lateral) = picture.strain.step, picture.pitch_mm
+    return Scan(
+        fs_hz=1e3 / (2 * axial * down),  # with a sound speed of 1 m/s
+        f0_hz=1e2 / (2 * axial * down),
+        sound_speed_m_s=1.0,
+        line_pitch_mm=lateral * across,
+    )

@@ -1,0 +1,110 @@
+"""The addresses of the live page: its files, the stream of pictures, and measuring.
+
+Knows requests; neither who may ask (see `gate`) nor where pictures come from. Invariant: a file is served if it was
+read from the package when the page opened, and under no other name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import PurePosixPath
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from usert.errors import UsertError
+
+from .colour_tables import colour_tables
+from .measure import checked, measure, reading_fields
+from .viewer import Viewer
+from .viewers import Viewers
+
+MOST_BODY = 1 << 24
+"""Bytes of pictures that a browser sends to be measured."""
+_MEASURING = 2
+"""At the same time."""
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starlette:
+    """The application, without a gate."""
+    static = _static_files()
+    measuring = asyncio.Semaphore(_MEASURING)
+
+    async def index(request: Request) -> Response:
+        return static["index.html"]
+
+    async def file(request: Request) -> Response:
+        found = static.get(request.path_params["name"])
+        return found or Response("usert view: there is no such file\n", 404, media_type="text/plain")
+
+    async def alive(request: Request) -> Response:
+        return Response(status_code=204)
+
+    async def measured(request: Request) -> Response:
+        try:
+            body = await _body(request)
+            async with measuring:
+                reading = await asyncio.to_thread(measure, body)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except UsertError as error:
+            return _json({"error": checked(error)}, 400)
+        return _json({"reading": reading_fields(reading)})
+
+    async def stream(socket: WebSocket) -> None:
+        await socket.accept()
+        if viewers.full:
+            await socket.close(code=1013, reason="too many browsers watch")
+            return
+        viewer = make_viewer(socket)
+        with viewers.joined(viewer):
+            await viewer.run()
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/static/{name}", file),
+            Route("/alive", alive),
+            Route("/measure", measured, methods=["POST"]),
+            WebSocketRoute("/stream", stream),
+        ]
+    )
+
+
+async def _body(request: Request) -> bytes:
+    """Errors: `UsertError` for one that is too large."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BODY:
+            raise UsertError(f"measure: got more than {MOST_BODY} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
+
+
+def _static_files() -> dict[str, Response]:
+    found = {
+        entry.name: Response(
+            entry.read_bytes(), headers={"content-type": _TYPES[PurePosixPath(entry.name).suffix]}
+        )
+        for entry in files(__package__).joinpath("static").iterdir()
+        if PurePosixPath(entry.name).suffix in _TYPES
+    }
+    found["colours.json"] = _json(colour_tables())
+    return found

@@ -1,0 +1,137 @@
+"""One strain image as browsers get it: its figures and its planes, encoded once for all.
+
+Knows messages and planes, no sockets. `born_ms` is the moment in this machine's monotonic clock from which the age of
+the image counts, by the client's rules of `docs/protocol.md`. Invariant: B-mode in a picture is of the very frame that
+its strain lies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from usert.frame import RFFrame
+
+from ..clock import Age
+from ..wire import StrainMessage
+from .bmode import RANGE_DB, BMode
+from .measure import Measured
+from .planes import MOST_STRAIN, Plane, least_readable, pack, quality_plane, steps, strain_plane
+from .strain_range import StrainRange
+
+_FIGURES = (
+    "stream",
+    "session",
+    "state",
+    "reason",
+    "score",
+    "readable_strain",
+    "readable_quality",
+    "readable_share",
+    "compression",
+    "strain_rate",
+    "precompression",
+    "deadline_ms",
+    "mean_quality",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """How and when an image came."""
+
+    age: Age
+    at_ns: int
+    """Of the monotonic clock, when `age` was read."""
+    server_starts: int = 1
+    """How often the strain server was seen to start."""
+    other_streams: tuple[str, ...] = ()
+    """On the same endpoint, not shown."""
+
+
+class Picture:
+    """Made by a `Painter`; `encoded` is the message."""
+
+    def __init__(self, id_: int, fields: Mapping[str, Any], planes: Mapping[str, Plane]) -> None:
+        self.id = id_
+        self.fields = fields
+        self._planes = planes
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The message, made once."""
+        return pack({"id": self.id, **self.fields}, list(self._planes.values()))
+
+    @property
+    def measured(self) -> Measured:
+        """What a strain ratio is read of."""
+        return Measured(
+            state=self.fields["state"],
+            session=self.fields["session"],
+            readable_quality=self.fields["readable_quality"],
+            pitch_mm=self.fields["pitch_mm"],
+            strain=self._planes["strain"],
+            quality=self._planes["quality"],
+        )
+
+
+class Painter:
+    """Makes pictures of one stream's images, in their order."""
+
+    def __init__(self) -> None:
+        self._bmode = BMode()
+        self._range = StrainRange()
+        self._session: tuple[int, int] | None = None
+        self._count = 0
+        self._last_bmode: tuple[RFFrame, Plane] | None = None
+
+    def paint(self, message: StrainMessage, arrival: Arrival, reference: RFFrame | None) -> Picture:
+        """`reference`: the frame that the image lies on, where there is one."""
+        session = (arrival.server_starts, message.session)
+        if session != self._session:
+            self._session = session
+            self._range.reset()
+        planes = {"strain": strain_plane(message.strain), "quality": quality_plane(message.quality)}
+        if reference is not None and reference.shape == message.shape:
+            planes["bmode"] = self._painted(reference)
+        self._count += 1
+        return Picture(self._count, self._fields(message, arrival), planes)
+
+    def _painted(self, reference: RFFrame) -> Plane:
+        if self._last_bmode is None or self._last_bmode[0] is not reference:
+            self._last_bmode = reference, self._bmode.plane(reference)
+        return self._last_bmode[1]
+
+    def _fields(self, message: StrainMessage, arrival: Arrival) -> dict[str, Any]:
+        down, across = steps(message.shape, MOST_STRAIN)
+        soft = self._range.soft_end(
+            message.strain[::down, ::across], message.quality[::down, ::across], message.readable_quality
+        )
+        scan, (n, m) = message.scan, message.shape
+        pitch_mm = (scan.axial_pitch_mm, scan.line_pitch_mm)
+        return {
+            **{name: getattr(message, name) for name in _FIGURES},
+            "warnings": list(message.warnings),
+            "persistence": None if message.persistence is None else message.persistence.fields(),
+            "ratio": None if message.ratio is None else message.ratio.fields(),
+            "reference": message.reference.sequence,
+            "current": message.current.sequence,
+            "acquired_ms": message.current.acquired_ns / 1e6,
+            "born_ms": arrival.at_ns / 1e6 - arrival.age.ms,
+            "exact": arrival.age.exact,
+            "pitch_mm": pitch_mm,
+            "extent_mm": (n * pitch_mm[0], m * pitch_mm[1]),
+            "reach_mm": (
+                down * ((n - 1) // down) * pitch_mm[0],
+                across * ((m - 1) // across) * pitch_mm[1],
+            ),
+            "least_readable": least_readable(message.readable_quality),
+            "soft_strain": soft,
+            "range_db": RANGE_DB,
+            "server_starts": arrival.server_starts,
+            "other_streams": list(arrival.other_streams),
+            "counters": message.counters.fields(),
+            "weights": message.weights_hash[:12],
+        }

@@ -1,0 +1,70 @@
+// Planes into colours. Knows pictures and the tables of the server; paints into small canvases, one pixel a sample. What
+// must not be read is transparent there, so that whatever lies below shows.
+
+const UNIT = 1e-5;
+const UNKNOWN = -32768;
+
+export class Painter {
+  #tables = {};
+  #cache = new Map();
+
+  constructor(tables) {
+    for (const [name, colours] of Object.entries(tables)) {
+      const table = new Uint32Array(256);
+      const bytes = new Uint8ClampedArray(table.buffer);
+      colours.forEach((colour, at) => bytes.set([...colour, 255], 4 * at));
+      this.#tables[name] = table;
+    }
+  }
+
+  get maps() {
+    return Object.keys(this.#tables);
+  }
+
+  colour(map, unit) {
+    const at = Math.max(0, Math.min(255, Math.round(255 * unit)));
+    const [r, g, b] = new Uint8Array(this.#tables[map].buffer, 4 * at, 3);
+    return `rgb(${r} ${g} ${b})`;
+  }
+
+  strain(picture, { map, blank, soft }) {
+    const { strain, quality } = picture.planes;
+    const table = this.#tables[map];
+    const scale = (255 * UNIT) / soft;
+    const least = blank ? picture.leastReadable : 0;
+    return this.#painted('strain', picture, `${map} ${soft} ${least}`, strain, (pixels) => {
+      const values = strain.values;
+      for (let at = 0; at < values.length; at++) {
+        const value = values[at];
+        if (value === UNKNOWN || quality.values[at] < least) pixels[at] = 0;
+        else pixels[at] = table[Math.max(0, Math.min(255, Math.round(value * scale)))];
+      }
+    });
+  }
+
+  grey(picture, name) {
+    const plane = picture.planes[name];
+    return this.#painted(name, picture, '', plane, (pixels) => {
+      const table = this.#tables.grey;
+      for (let at = 0; at < pixels.length; at++) pixels[at] = table[plane.values[at]];
+    });
+  }
+
+  // Painted once, as long as nothing changes.
+  #painted(name, picture, how, plane, fill) {
+    let entry = this.#cache.get(name);
+    if (!entry) this.#cache.set(name, (entry = { canvas: document.createElement('canvas') }));
+    if (entry.picture === picture && entry.how === how) return entry.canvas;
+    const { canvas } = entry;
+    if (canvas.width !== plane.columns || canvas.height !== plane.rows) {
+      canvas.width = plane.columns;
+      canvas.height = plane.rows;
+    }
+    const context = canvas.getContext('2d');
+    const image = context.createImageData(plane.columns, plane.rows);
+    fill(new Uint32Array(image.data.buffer));
+    context.putImageData(image, 0, 0);
+    Object.assign(entry, { picture, how });
+    return canvas;
+  }
+}

@@ -1,0 +1,165 @@
+// The page: what comes over the link is kept, judged and drawn, once for each frame of the screen. Knows all the others.
+// Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
+
+import { Cine } from './cine.js';
+import { Painter } from './colours.js';
+import { Controls } from './controls.js';
+import { Link } from './link.js';
+import { Measuring } from './measuring.js';
+import { Regions } from './regions.js';
+import { ServerClock } from './clock.js';
+import { ageText, stateOf } from './words.js';
+import { drawStage } from './stage.js';
+import { load } from './settings.js';
+import { showFigures } from './figures.js';
+
+const $ = (id) => document.getElementById(id);
+const RATE_MS = 2000;
+const FIGURES_MS = 100;
+const NOTICE_MS = 8000;
+
+history.replaceState(null, '', location.pathname); // the token is in a cookie by now, and not to be seen
+const painter = new Painter(await (await fetch('static/colours.json')).json());
+const clock = new ServerClock();
+const cine = new Cine();
+const page = {
+  cine, painter, clock,
+  view: load(painter.maps),
+  about: null,
+  link: 'lost',
+  line: '',
+  record: null,
+  arrivals: [],
+  heardMs: performance.now(),
+  panels: [],
+  dirty: true,
+  say,
+  scene,
+};
+page.regions = new Regions(() => { page.dirty = true; measuring.update(); }, say);
+
+const link = new Link(clock, {
+  state(state, line) {
+    const before = page.link;
+    if (state === 'lost' && before === 'refused') return;
+    Object.assign(page, { link: state, line, dirty: true });
+    if (state === 'open' && page.about && before !== 'open') say('Connected again.');
+    if (state === 'lost' && line) say(`usert view closed the connection: ${line}.`);
+    if (state === 'open') measuring.forget();
+  },
+  picture(picture) {
+    const before = cine.newest;
+    if (before && before.run === page.about?.run && picture.header.server_starts > before.header.server_starts) say('The strain server was started again.');
+    picture.run = page.about?.run;
+    if (before && before.header.stream === picture.header.stream && before.header.session !== picture.header.session) say('The source began anew, or its settings changed.');
+    if (before) measuring.inherit(picture, before);
+    cine.add(picture);
+    page.heardMs = performance.now();
+    page.arrivals.push(page.heardMs);
+    page.dirty ||= !cine.frozen;
+    tellOthers(picture);
+  },
+  text(key, value) {
+    if (key === 'about') {
+      if (page.about && page.about.run !== value.run) say('usert view was started again.');
+      page.about = value;
+      $('about').textContent = `usert ${value.version}, strain from ${value.strain}${value.bmode ? '' : '. No B-mode: usert view was started without --rf'}.`;
+    } else if (key === 'reading') {
+      measuring.take(value);
+    } else if (key === 'record') {
+      page.record = value;
+    } else if (key === 'refused') {
+      say(value);
+    }
+    page.dirty = true;
+  },
+});
+page.send = (key, value) => link.send(key, value);
+const measuring = new Measuring(cine, page.regions, link);
+page.measuring = measuring;
+const controls = new Controls(page);
+
+let others = '';
+function tellOthers({ header }) {
+  const now = header.other_streams.join(', ');
+  if (now && now !== others) say(`Also on this endpoint: ${now}. This page shows ${header.stream}; choose with --stream.`);
+  others = now;
+}
+
+function say(text) {
+  const line = document.createElement('p');
+  line.textContent = `${new Date().toLocaleTimeString()}  ${text}`;
+  const notices = $('notices');
+  if ([...notices.children].some((one) => one.textContent === line.textContent)) return;
+  notices.append(line);
+  while (notices.children.length > 3) notices.firstChild.remove();
+  setTimeout(() => line.remove(), NOTICE_MS);
+}
+
+function scene() {
+  const picture = cine.shown;
+  const age = picture ? ageOf(picture) : null;
+  const state = stateOf({
+    link: page.link, line: page.line, picture, age, about: page.about,
+    staleMs: page.about?.stale_ms ?? 500,
+    quietMs: performance.now() - page.heardMs,
+    frozen: cine.frozen,
+  });
+  if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
+  return {
+    picture, age, state, painter, view: page.view, about: page.about,
+    regions: page.regions, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
+  };
+}
+
+// Of a picture of an earlier run of usert view, whose clock is not this one's, what this browser knows.
+function ageOf(picture) {
+  if (picture.run === page.about?.run) return clock.age(picture);
+  return { ms: performance.now() - picture.arrivedMs, exact: false };
+}
+
+const canvas = $('canvas');
+const context = canvas.getContext('2d', { alpha: false });
+let shown = '';
+let figuresMs = 0;
+
+function draw(now) {
+  requestAnimationFrame(draw);
+  const current = scene();
+  const { state, age } = current;
+  if (document.body.dataset.state !== state.key) document.body.dataset.state = state.key;
+  canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside, as below
+  const what = `${state.key} ${current.picture?.id}`;
+  const changed = page.dirty || what !== shown;
+  if (changed) {
+    const ratio = window.devicePixelRatio || 1;
+    const { clientWidth: width, clientHeight: height } = canvas;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+    }
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    page.panels = drawStage(context, width, height, current);
+    shown = what;
+    page.dirty = false;
+    canvas.dataset.drawn = current.picture?.id ?? '';
+    canvas.dataset.panels = JSON.stringify(page.panels);
+  }
+  if (changed || now - figuresMs > FIGURES_MS) {
+    figuresMs = now;
+    showText($('word'), state.word);
+    showText($('why'), state.why);
+    showText($('age'), age ? ageText(age.ms, age.exact) : '–');
+    while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
+    showText($('rate'), (page.arrivals.length / (RATE_MS / 1000)).toFixed(page.arrivals.length < 10 ? 1 : 0));
+    showFigures(current);
+    controls.show();
+  }
+}
+
+function showText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+new ResizeObserver(() => { page.dirty = true; }).observe(canvas);
+requestAnimationFrame(draw);

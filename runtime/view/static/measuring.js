@@ -1,0 +1,86 @@
+// Asks for the strain ratio. Live, the server is told the regions and sends a reading with each picture; frozen, it is sent
+// the kept pictures. Knows cine, regions and link; no elements. A reading belongs to the regions it was asked for.
+
+const MOST_IMAGES = 10;
+const WAIT_MS = 120;
+
+export class Measuring {
+  #told = null;
+  #timer = 0;
+  #asked = '';
+
+  constructor(cine, regions, link) {
+    Object.assign(this, { cine, regions, link });
+  }
+
+  // After anything that may change what is measured.
+  update() {
+    if (this.cine.frozen) {
+      this.#ask();
+    } else {
+      this.#asked = '';
+      this.#tell();
+    }
+  }
+
+  // The connection is new: it knows nothing.
+  forget() {
+    this.#told = null;
+    this.update();
+  }
+
+  #tell() {
+    const texts = this.regions.texts;
+    const told = JSON.stringify(texts);
+    if (!this.link.open || told === this.#told) return;
+    this.#told = told;
+    this.link.send('regions', texts);
+  }
+
+  // A reading came: of the picture `of`, by the regions told last.
+  take({ of, ...reading }) {
+    const { newest } = this.cine;
+    if (newest && newest.id === of && this.#told === JSON.stringify(this.regions.texts)) {
+      newest.reading = { ...reading, version: this.regions.version };
+    }
+  }
+
+  // Of a picture that has no reading of its own: that of the live one before it.
+  inherit(picture, before) {
+    if (before?.reading && before.reading.version === this.regions.version && picture.header.session === before.header.session) {
+      picture.reading = before.reading;
+    }
+  }
+
+  #ask() {
+    const picture = this.cine.shown;
+    const { texts, version } = this.regions;
+    const asked = `${picture.id} ${version}`;
+    if (!texts || asked === this.#asked) return;
+    this.#asked = asked;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(async () => {
+      const put = (reading) => {
+        if (version === this.regions.version) picture.reading = { ...reading, version };
+      };
+      const pictures = this.cine.before(MOST_IMAGES);
+      if (!pictures.length) return put({ none: true });
+      try {
+        const answer = await fetch('measure', { method: 'POST', body: bodyOf(texts, pictures), signal: AbortSignal.timeout(5000) });
+        const { reading, error } = await answer.json();
+        put(error ? { error } : reading ?? { none: true });
+      } catch {
+        this.#asked = '';
+        put({ error: 'No connection to usert view: it is what measures.' });
+      }
+    }, WAIT_MS);
+  }
+}
+
+function bodyOf(texts, pictures) {
+  const sizes = pictures.map((one) => one.measuredBytes);
+  const head = new TextEncoder().encode(JSON.stringify({ ...texts, sizes }));
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, head.length, true);
+  return new Blob([length, head, ...pictures.map((one) => new Uint8Array(one.message, 0, one.measuredBytes))]);
+}

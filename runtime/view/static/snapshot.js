@@ -1,0 +1,63 @@
+// A PNG of what is shown: images with scales and bars as on the screen, and the state, age and numbers in writing, so that
+// it means something without the page. Knows a scene; the file goes where the browser puts downloads.
+
+import { adviceOf, ratioTexts } from './figures.js';
+import { ageText, percent } from './words.js';
+import { drawStage } from './stage.js';
+
+const WIDTH = 1600;
+const HEIGHT = 900;
+const HEAD = 84;
+const FOOT = 150;
+
+export function snapshot(scene) {
+  const canvas = document.createElement('canvas');
+  canvas.width = WIDTH;
+  canvas.height = HEAD + HEIGHT + FOOT;
+  const context = canvas.getContext('2d');
+  context.fillStyle = '#0b0e12';
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.save();
+  context.translate(0, HEAD);
+  drawStage(context, WIDTH, HEIGHT, scene);
+  context.restore();
+  write(context, scene);
+  canvas.toBlob((blob) => save(blob, scene), 'image/png');
+}
+
+function write(context, scene) {
+  const { picture, state, age } = scene;
+  const { header } = picture;
+  context.fillStyle = '#f0f3f6';
+  context.textBaseline = 'alphabetic';
+  context.textAlign = 'left';
+  context.font = `800 40px ${scene.font}`;
+  context.fillText(state.word, 40, 56);
+  const after = 64 + context.measureText(state.word).width;
+  context.font = `24px ${scene.font}`;
+  context.fillText(`image age when saved: ${ageText(age.ms, age.exact)}`, after, 54);
+  context.textAlign = 'right';
+  context.fillText(new Date().toLocaleString(), WIDTH - 40, 54);
+  const ratio = ratioTexts(scene);
+  const lines = [
+    `compression ${percent(header.readable_strain)}   quality ${header.score.toFixed(2)}, ${Math.round(100 * header.readable_share)} % may be read` +
+      `   strain ratio A / B ${ratio.value}${scene.regions.both ? `   ${ratio.words}` : ''}`,
+    [ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
+    `stream ${header.stream}, session ${header.session}, frames ${header.reference} to ${header.current}, weights ${header.weights || 'unknown'}, ` +
+      `usert ${scene.about?.version ?? ''}. Not a medical device. For research.`,
+  ];
+  context.textAlign = 'left';
+  lines.forEach((line, at) => {
+    context.font = `${at === 2 ? 18 : 24}px ${scene.font}`;
+    context.fillText(line, 40, HEAD + HEIGHT + 36 + 42 * at, WIDTH - 80);
+  });
+}
+
+function save(blob, { picture }) {
+  const link = document.createElement('a');
+  const time = new Date().toISOString().replace(/[-:]/g, '').replace(/\..*/, '').replace('T', '-');
+  link.href = URL.createObjectURL(blob);
+  link.download = `usert-${picture.header.stream.replace(/[^\w-]/g, '_')}-${time}-${picture.header.current}.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}

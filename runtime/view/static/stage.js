@@ -1,0 +1,121 @@
+// Draws the panels: images, scales, bars, regions. Knows a context and a scene; screen and snapshot are drawn by the same
+// lines. Strain that must not be read never looks like strain that may: it is hatched, or the B-mode below shows.
+
+import { drawBar, drawScales } from './scales.js';
+import { layOut } from './layout.js';
+import { mark } from './marks.js';
+
+export const TITLES = { bmode: 'B-mode', strain: 'Strain', overlay: 'Strain on B-mode', quality: 'Quality' };
+
+export function kindsOf(scene) {
+  const { view, picture } = scene;
+  const kinds = { side: ['bmode', 'strain'], overlay: ['overlay'], strain: ['strain'] }[view.mode];
+  const shown = picture.planes.bmode || scene.about?.bmode ? kinds : ['strain'];
+  return view.quality ? [...shown, 'quality'] : shown;
+}
+
+export function softEnd(scene) {
+  const { picture, view } = scene;
+  return view.range === 'auto' ? picture.soft : Math.sign(picture.soft) * view.range;
+}
+
+// Returns the panels, for pointers.
+export function drawStage(context, width, height, scene) {
+  context.fillStyle = '#0b0e12';
+  context.fillRect(0, 0, width, height);
+  if (!scene.picture) return [];
+  const panels = layOut(kindsOf(scene), scene.picture.extent, width, height);
+  for (const panel of panels) {
+    context.save();
+    context.beginPath();
+    context.rect(panel.x, panel.y, panel.width, panel.height);
+    context.clip();
+    drawImages(context, panel, scene);
+    context.restore();
+    context.fillStyle = '#f0f3f6';
+    context.font = `600 20px ${scene.font}`;
+    context.textAlign = 'left';
+    context.textBaseline = 'bottom';
+    const range = panel.kind === 'bmode' ? `, ${scene.picture.header.range_db} dB` : '';
+    context.fillText(TITLES[panel.kind] + range, panel.x, panel.y - 13);
+    drawScales(context, panel, scene);
+    drawBar(context, panel, scene, softEnd(scene));
+    drawRegions(context, panel, scene);
+    mark(context, panel, scene);
+  }
+  return panels;
+}
+
+function drawImages(context, panel, scene) {
+  const { picture, view, painter } = scene;
+  // Over the whole panel: right to half a step of the plane, a tenth of a millimetre.
+  const put = (canvas) => context.drawImage(canvas, panel.x, panel.y, panel.width, panel.height);
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = 'high';
+  if (panel.kind === 'quality') {
+    put(painter.grey(picture, 'quality'));
+    return;
+  }
+  if (panel.kind !== 'strain') {
+    if (picture.planes.bmode) put(painter.grey(picture, 'bmode'));
+    else say(context, panel, scene, 'no B-mode of this image');
+    if (panel.kind === 'bmode') return;
+  } else {
+    hatch(context, panel);
+  }
+  context.globalAlpha = panel.kind === 'overlay' ? view.opacity : 1;
+  put(painter.strain(picture, { map: view.map, blank: view.blank, soft: softEnd(scene) }));
+  context.globalAlpha = 1;
+}
+
+// Below strain that must not be read.
+function hatch(context, { x, y, width, height }) {
+  context.fillStyle = '#30343a';
+  context.fillRect(x, y, width, height);
+  context.strokeStyle = '#8b929b';
+  context.lineWidth = 1.5;
+  context.beginPath();
+  for (let at = -height; at < width; at += 9) {
+    context.moveTo(x + at, y + height);
+    context.lineTo(x + at + height, y);
+  }
+  context.stroke();
+}
+
+function say(context, { x, y, width, height }, scene, text) {
+  context.fillStyle = '#aab4c0';
+  context.font = `18px ${scene.font}`;
+  context.textAlign = 'center';
+  context.textBaseline = 'middle';
+  context.fillText(text, x + width / 2, y + height / 2);
+}
+
+function drawRegions(context, panel, scene) {
+  for (const [name, region] of Object.entries(scene.regions.all)) {
+    if (!region) continue;
+    const x = panel.x + region.lateral[0] * panel.scale;
+    const y = panel.y + region.depth[0] * panel.scale;
+    const width = (region.lateral[1] - region.lateral[0]) * panel.scale;
+    const height = (region.depth[1] - region.depth[0]) * panel.scale;
+    context.setLineDash([]);
+    context.lineWidth = 5;
+    context.strokeStyle = '#000';
+    context.strokeRect(x, y, width, height);
+    context.lineWidth = scene.regions.active === name ? 3 : 2;
+    context.strokeStyle = '#fff';
+    if (name === 'B') context.setLineDash([7, 5]);
+    context.strokeRect(x, y, width, height);
+    context.setLineDash([]);
+    context.font = `800 17px ${scene.font}`;
+    context.fillStyle = '#fff';
+    context.fillRect(x - 1, y - 1, 22, 22);
+    context.fillStyle = '#000';
+    context.textAlign = 'center';
+    context.textBaseline = 'middle';
+    context.fillText(name, x + 10, y + 11);
+    if (scene.regions.active === name) {
+      context.fillStyle = '#fff';
+      context.fillRect(x + width - 6, y + height - 6, 12, 12);
+    }
+  }
+}

@@ -1,0 +1,45 @@
+"""Which strain the softest colour stands for, from image to image.
+
+Knows strain and quality. The range follows the compression at once and the contrast within the image slowly, so that
+tissue keeps its colour while the hand presses more or less; when it releases, strain is negative, and so is the end of
+the range. Invariant: the range is never narrower than `LEAST`, or the noise of a still probe would look like tissue.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST = 1e-3
+_SOFT_PERCENT = 98.0
+_FOLLOWING = 0.1
+_EVIDENT = 5e-4
+"""|Mean strain| that says what contrast there is."""
+_TYPICAL = 1.3
+"""Softest strain over the mean, before an image has told."""
+
+
+class StrainRange:
+    """`soft_end` of one image after another; `reset` for a new session."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget earlier images."""
+        self._contrast: float | None = None
+
+    def soft_end(self, strain: NDArray[Any], quality: NDArray[Any], readable_quality: float) -> float:
+        """Strain of the softest colour, a fraction, negative when the tissue is released; the hardest is 0."""
+        values = strain[(quality >= readable_quality) & np.isfinite(strain)]
+        if values.size < 0.01 * strain.size:
+            return LEAST
+        mean = float(values.mean(dtype=np.float64))
+        sign = -1.0 if mean < 0 else 1.0
+        if abs(mean) > _EVIDENT:
+            contrast = min(5.0, float(np.percentile(sign * values, _SOFT_PERCENT)) / abs(mean))
+            before = contrast if self._contrast is None else self._contrast
+            self._contrast = before + _FOLLOWING * (contrast - before)
+        return sign * max(LEAST, (self._contrast or _TYPICAL) * abs(mean))

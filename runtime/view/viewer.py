@@ -1,0 +1,125 @@
+"""One browser: what it is sent, and what it says.
+
+Knows the messages between page and server. A browser says which pictures it has got, and is sent the next one only
+while fewer than `WINDOW` are on their way. Invariant: nothing queues for a slow browser: what waits for it is the
+newest picture, and a bounded number of short texts.
+
+Texts to the browser are JSON objects of one key: `about`, `pong`, `reading`, `record`, `refused`. From it: `ping` (its
+clock, given back), `got` (the id of a picture), `regions` (`target`, `background`; or null), `record` (true, false).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from usert.errors import OptionError
+
+from ..clock import now_ns
+from .measure import Ruler, checked, reading_fields
+from .picture import Picture
+
+WINDOW = 2
+"""Pictures on their way to one browser: two, so that a long way does not halve the rate."""
+_MOST_TEXTS = 32
+_MOST_MESSAGE = 4096
+
+RecordOrder = Callable[["Viewer", bool], None]
+
+
+class Viewer:
+    """`run()` until the browser is gone. Of the event loop's thread, all of it."""
+
+    def __init__(self, socket: WebSocket, *, about: Mapping[str, Any], record: RecordOrder) -> None:
+        self._socket = socket
+        self._record = record
+        self._wake = asyncio.Event()
+        self._newest: Picture | None = None
+        self._last: Picture | None = None
+        self._under_way = 0
+        self._ruler: Ruler | None = None
+        self._texts: deque[str] = deque(maxlen=_MOST_TEXTS)
+        self.say("about", about)
+
+    def offer(self, picture: Picture) -> None:
+        """Send it, unless a newer one comes before there is room."""
+        self._newest = picture
+        self._wake.set()
+
+    def say(self, key: str, value: Any) -> None:
+        """Send a text."""
+        self._texts.append(json.dumps({key: value}, separators=(",", ":")))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Errors: none for a browser that goes away, or that breaks the rules: it is cut off."""
+        writer = asyncio.ensure_future(self._write())
+        try:
+            await self._read()
+        except WebSocketDisconnect:
+            pass
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            await self._cut_off()
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    async def _cut_off(self) -> None:
+        with suppress(RuntimeError):  # closed already
+            await self._socket.close(code=1008, reason="a message that makes no sense")
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._texts:
+                await self._socket.send_text(self._texts.popleft())
+            if self._newest is not None and self._under_way < WINDOW:
+                picture, self._newest = self._newest, None
+                self._under_way += 1
+                self._last = picture
+                await self._socket.send_bytes(picture.encoded)
+                self._measure(picture)
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._socket.receive_text()
+            if len(message) > _MOST_MESSAGE:
+                raise ValueError("too long")
+            for key, value in json.loads(message).items():
+                self._take(key, value)
+
+    def _take(self, key: str, value: Any) -> None:
+        if key == "ping":
+            self.say("pong", {"ping": float(value), "now_ms": now_ns() / 1e6})
+        elif key == "got":
+            self._under_way = max(0, self._under_way - 1)
+            self._wake.set()
+        elif key == "regions":
+            self._set_regions(value)
+        elif key == "record":
+            self._record(self, bool(value))
+        else:
+            raise KeyError(key)
+
+    def _set_regions(self, value: Any) -> None:
+        try:
+            self._ruler = None if value is None else Ruler.parse(value)
+        except OptionError as error:
+            self._ruler = None
+            self.say("refused", checked(error))
+            return
+        if self._last is not None:
+            self._measure(self._last)
+
+    def _measure(self, picture: Picture) -> None:
+        if self._ruler is not None:
+            reading = self._ruler.read(picture.measured)
+            if reading is not None:
+                self.say("reading", {"of": picture.id, **(reading_fields(reading) or {})})

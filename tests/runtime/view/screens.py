@@ -1,0 +1,120 @@
+"""The screenshots of `docs/live-page.md`, made anew:
+`PYTHONPATH=tests/runtime python tests/runtime/view/screens.py docs/images`.
+
+A real `usert view` and a real browser; images by the default bundle, sent at a steady rate (`show`), so that a busy
+machine makes the same pictures as an idle one.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+
+from browser import Screen, chromium, opened
+from live import running
+from PIL import Image
+from playwright.sync_api import Browser
+from show import Act, Show, make_default_act
+
+from usert.runtime.view.address import Address
+from usert.runtime.view.live_page import LivePage, PageConfig
+
+SHAPE = (1280, 192)
+HAZE = 2.0
+PATIENT_MS = 5000.0
+"""Limit of the page for the picture of what is held."""
+_WIDEST = 1280
+
+
+def main(folder: Path, act: Act) -> None:
+    """All of them into `folder`."""
+    path = chromium()
+    assert path is not None, "no Chromium"
+    with opened(path) as browser, Show(act, rate_hz=12) as show:
+        with running(LivePage(config(show, 500.0))) as page:
+            moments(show, act, page.url, browser, folder)
+        with running(LivePage(config(show, PATIENT_MS))) as page:
+            tab = browser.new_page(viewport={"width": 1280, "height": 720})
+            screen = Screen(tab)
+            tab.goto(page.url)
+            screen.wait_state("live")
+            for region in act.regions_mm():
+                screen.draw(region)
+            screen.expect("#ratio-more", "10 images")
+            show.held = True
+            screen.wait_state("held")
+            tab.wait_for_timeout(200)
+            save_small(tab.screenshot(), folder / "page-held.png")
+
+
+def config(show: Show, stale_ms: float) -> PageConfig:
+    return PageConfig(strain=show.strain, rf=show.rf, http=Address.parse("127.0.0.1:0"), stale_ms=stale_ms)
+
+
+def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> None:
+    """One after the other, on one page."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 720})
+    screen = Screen(tab)
+    tab.goto(url)
+
+    def save(name: str) -> None:
+        tab.wait_for_timeout(250)
+        save_small(tab.screenshot(), folder / f"page-{name}.png")
+
+    screen.wait_state("live")
+    tab.wait_for_timeout(2500)
+    save("live")
+    screen.press("q")
+    save("quality")
+    screen.press("q", "v")
+    save("overlay")
+    screen.press("v", "v")
+    for region in act.regions_mm():
+        screen.draw(region)
+    screen.expect("#ratio-more", "10 images")
+    screen.press("Escape")
+    save("ratio")
+    screen.press(" ", ",", ",", ",")
+    tab.wait_for_timeout(3000)
+    save("frozen")
+    screen.press(" ", "c")
+    show.still = True
+    screen.wait_state("idle")
+    save("idle")
+    show.still = False
+    screen.wait_state("live")
+    show.silent = True
+    screen.wait_state("stale")
+    tab.wait_for_timeout(1900)
+    save("stale")
+    show.silent = False
+    screen.wait_state("live")
+    show.changes = {"warnings": ("strain_low", "low_quality", "precompressed")}
+    screen.press("m", "m")
+    screen.expect("#warnings", "press a little more")
+    save("warnings")
+    show.changes = {}
+    screen.press("m")
+    for name, width, height in (("tablet", 800, 1180), ("tablet-landscape", 1180, 800)):
+        tab.set_viewport_size({"width": width, "height": height})
+        tab.wait_for_timeout(2500)
+        save(name)
+    screen.press("?")
+    save("help")
+    screen.press("Escape")
+    with tab.expect_download() as download:
+        screen.press("s")
+    save_small(Path(download.value.path()).read_bytes(), folder / "page-snapshot.png")
+    assert screen.faults == [], screen.faults
+
+
+def save_small(png: bytes, path: Path) -> None:
+    """In 256 colours, which is a fifth of the size."""
+    image = Image.open(BytesIO(png)).convert("RGB")
+    image.thumbnail((_WIDEST, _WIDEST), Image.Resampling.LANCZOS)
+    image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), make_default_act(shape=SHAPE, haze=HAZE))

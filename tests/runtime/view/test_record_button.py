@@ -1,0 +1,32 @@
+"""What of a server's status the page shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from usert.runtime.view.record_button import told
+
+
+@pytest.mark.parametrize(
+    ("record", "files", "images", "missing"),
+    [
+        (None, [], 0, 0),
+        ({"files": ["a.h5"], "frames": {}, "images": {}}, ["a.h5"], 0, 0),
+        (
+            {
+                "files": ["a.h5"],
+                "frames": {"received": 9, "recorded": 7, "missing": {"queue_full": 2}},
+                "images": {"received": 5, "recorded": 4, "missing": {"queue_full": 1}},
+            },
+            ["a.h5"],
+            4,
+            3,
+        ),
+    ],
+)
+def test_a_record_is_told(record: Any, files: list[str], images: int, missing: int) -> None:
+    expected = {"error": "", "files": files, "images": images, "missing": missing}
+    assert told({"record": record}) == expected
+    assert told({}) == {"error": "", "files": [], "images": 0, "missing": 0}

@@ -1,0 +1,91 @@
+"""`usert view`: the live page, in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
+from usert.commands.status import CONTROL_HELP
+
+
+def view(
+    strain: str = typer.Option(..., metavar="ENDPOINT", help="Where `usert serve` publishes."),
+    rf: str | None = typer.Option(
+        None, metavar="ENDPOINT", help="Where the RF frames are (PUB), for B-mode beside the strain."
+    ),
+    control: str | None = typer.Option(
+        None, metavar="ENDPOINT", help=f"For starting and stopping records. {CONTROL_HELP}"
+    ),
+    http: str = typer.Option(
+        "127.0.0.1:8080", metavar="HOST:PORT", help="Where the page is; port 0 is any free one."
+    ),
+    stream: str = typer.Option("", metavar="NAME", help="Which stream to show; the first that is heard."),
+    stale_ms: float = typer.Option(
+        500.0, metavar="MS", min=0.0, help="An image older than this is called stale."
+    ),
+    token_file: Path | None = typer.Option(
+        None,
+        metavar="FILE",
+        help="The token that browsers need, instead of a random one; also on this machine alone.",
+    ),
+    tls_cert: Path | None = typer.Option(
+        None, metavar="PEM", help="Certificate: the page is then encrypted."
+    ),
+    tls_key: Path | None = typer.Option(None, metavar="PEM", help="Its secret key."),
+    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
+    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
+    rf_key: Path | None = typer.Option(
+        None, metavar="PUBLIC", help="Public key of the source at --rf; no other is listened to."
+    ),
+    insecure: bool = typer.Option(
+        False,
+        "--insecure",
+        help="Allow endpoints on other machines without keys, and a page for them unencrypted.",
+    ),
+) -> None:
+    """Show the live stream in a browser: B-mode, strain, quality, strain ratio, how old it is; Ctrl-C ends.
+
+    On this machine alone anybody may look; elsewhere only who has the address with its token.
+    """
+    from usert.errors import OptionError, require
+
+    for module in ("starlette", "uvicorn", "websockets"):
+        require(module, "view")
+    from usert.runtime.view.access_token import random_token, read_token
+    from usert.runtime.view.address import Address
+    from usert.runtime.view.live_page import LivePage, PageConfig
+    from usert.signals import stop_on_signals
+
+    if (tls_cert is None) != (tls_key is None):
+        raise OptionError("TLS: got one of --tls-cert and --tls-key, expected both, or neither")
+    address = Address.parse(http)
+    token = None if token_file is None else read_token(token_file)
+    if address.open and token is None:
+        token = random_token()
+    page = LivePage(
+        PageConfig(
+            strain=strain,
+            rf=rf,
+            control=control,
+            http=address,
+            stream=stream,
+            token=token,
+            stale_ms=stale_ms,
+            keys=client_keys(key if rf_key is None or server_key is not None else None, server_key),
+            rf_keys=client_keys(key if rf_key is not None else None, rf_key, option="--rf-key"),
+            insecure=insecure,
+            certificate=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+        )
+    )
+    with stop_on_signals(page.stop), page:
+        if address.open and tls_cert is None and not insecure:
+            typer.echo(
+                "view: not encrypted: who listens on this network can read images and token; give --tls-cert and "
+                "--tls-key, or --insecure if the network is yours alone",
+                err=True,
+            )
+        typer.echo(f"view: page on {page.url}")
+        typer.echo(f"view: strain from {strain}; Ctrl-C ends")
+        page.run()
