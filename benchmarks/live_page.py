@@ -36,8 +36,11 @@ _LOOPBACK = "tcp://127.0.0.1:0"
 _DRAWN = """() => {
   const canvas = document.getElementById('canvas');
   window.drawn = [];
-  new MutationObserver(() => window.drawn.push([performance.now(), Number(canvas.dataset.ageMs)]))
-    .observe(canvas, { attributeFilter: ['data-drawn'] });
+  let last = canvas.dataset.drawn;
+  new MutationObserver(() => {
+    if (canvas.dataset.drawn !== last) window.drawn.push(Number(canvas.dataset.ageMs));
+    last = canvas.dataset.drawn;
+  }).observe(canvas, { attributeFilter: ['data-drawn'] });
 }"""
 
 
@@ -97,7 +100,8 @@ class PageViewer:
         self._page.evaluate(_DRAWN)
 
     def end(self) -> list[float]:
-        return [age for _, age in self._page.evaluate("() => window.drawn")]
+        ages: list[float] = self._page.evaluate("() => window.drawn")
+        return ages
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def test_everything_goes_by_keys_alone(screen: Screen) -> None:
     first = ratio(screen)[0]
     assert 0.2 < first < 0.8
     screen.press("a", "ArrowDown", "ArrowRight", "Shift+ArrowRight", "Shift+ArrowDown")
-    assert page.locator("#region-a").get_attribute("aria-pressed") == "true"
+    screen.until(lambda: page.locator("#region-a").get_attribute("aria-pressed") == "true")
     ratio(screen)
     screen.press("Delete")
     screen.expect("#ratio-words", "Now draw A")
@@ -128,7 +128,7 @@ def test_everything_goes_by_keys_alone(screen: Screen) -> None:
     screen.press("q")
     screen.until(lambda: [one["kind"] for one in screen.panels()] == ["bmode", "strain", "quality"])
     screen.press("x")
-    assert page.locator("#blank").get_attribute("aria-pressed") == "false"
+    screen.until(lambda: page.locator("#blank").get_attribute("aria-pressed") == "false")
     screen.press("?")
     assert page.locator("#help").is_visible()
     screen.press(" ")  # of the dialog, not of the page

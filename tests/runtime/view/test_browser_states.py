@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser import MakePage, Open, Screen
+from browser import LIVE_S, MakePage, Open, Screen
 from live import running
 from show import Act, Show
 
@@ -124,8 +124,8 @@ def test_a_server_that_starts_again_is_told(act: Act, serve_page: MakePage, look
         screen.until(lambda: screen.drawn > 5)
     screen.wait_state("stale")
     with Show(act, strain=strain, rf=rf):
+        screen.expect("#notices", "strain server was started again", LIVE_S)
         screen.wait_state("live")
-        screen.expect("#notices", "strain server was started again")
 
 
 def test_the_page_finds_its_server_again(show: Show, look: Open) -> None:
@@ -138,8 +138,8 @@ def test_the_page_finds_its_server_again(show: Show, look: Open) -> None:
     assert screen.text("#word") == "NO CONNECTION"
     again = PageConfig(strain=show.strain, rf=show.rf, http=Address.parse(f"127.0.0.1:{port}"))
     with running(LivePage(again)):
+        screen.expect("#notices", "usert view was started again", LIVE_S)
         screen.wait_state("live")
-        screen.expect("#notices", "usert view was started again")
 
 
 def test_a_token_that_is_no_longer_right_is_said(show: Show, look: Open) -> None:
