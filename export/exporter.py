@@ -29,7 +29,7 @@ from usert.network.weights import OURS, load_published, load_weights, read_info,
 
 from .gate import Frame, compare, judge, tolerances
 from .graph import QUALITY_WINDOW, StrainGraph
-from .int8 import quantised
+from .int8 import RANGES_SHAPE, quantised
 from .onnx_graph import EXAMPLE_SHAPE, OPSET, save_onnx, trace_onnx
 from .onnx_session import open_onnx
 from .plans import SUITABLE, OpenPlan, Report, build_plans, prove_plans
@@ -89,7 +89,7 @@ class ExportConfig:
                 raise OptionError(f"--plan: got {module!r}, expected {' or '.join(MODULES)}")
         if self.plans and not set(SUITABLE) & set(self.precisions):
             raise OptionError(
-                f"--plan: got no --precision of {' or '.join(SUITABLE)}, expected one: TensorRT takes those"
+                f"--plan: got no --precision of {' or '.join(SUITABLE)}, expected one: plans are made of those"
             )
         if self.plan_range is not None and not (self.any_shape and self.plans):
             raise OptionError("--plan-range: got no --plan or no graph of any shape, expected both")
@@ -202,7 +202,7 @@ def _graphs(
             else:
                 model = plain = plain or trace_onnx(reference, shape)
             if precision == "int8":
-                model = quantised(model, shape or EXAMPLE_SHAPE, fitting)
+                model = quantised(model, shape or RANGES_SHAPE, fitting)
             save_onnx(model, path, stored)
             run = open_onnx(path)
             accuracy = compare(reference, run, shape or EXAMPLE_SHAPE, fitting)

@@ -37,16 +37,21 @@ from onnxruntime.quantization import (  # noqa: E402
     quantize_static,
 )
 
+RANGES_SHAPE = (1024, 256)
+"""Frames that the graph for any shape takes its ranges from: those of small frames are too short for large ones."""
 KEPT = ("features.levels.0.", "head.6.", "scale_x.", "scale_y.")
 """In the names of weights whose convolutions stay in float32."""
 SEEDS = (1000, 1001, 1002)
 """Of simulated scanners that the gate's own is not among."""
 FRAMES = ((1, 3), (3, 9), (0, 12), (5, 6))
 """Pairs of frames of each: .05 to 3 % of strain."""
+SHIFTED = ((5, 6, 30), (9, 3, -30))
+"""And pairs whose second frame is taken so many samples deeper, the most that the network has learned
+(`usert.train.pairs`): where a whole frame moves, the ranges would be too short without."""
 
 
 class Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Simulated pairs of `shape`, each whole and with a masked corner, then the `recorded` ones."""
+    """Simulated pairs of `shape` (N, M), each whole and with a masked corner, then the `recorded` ones."""
 
     def __init__(self, shape: tuple[int, int], recorded: Sequence[tuple[Frame, Frame]] = ()) -> None:
         self._pairs = self._all(shape, recorded)
@@ -54,10 +59,13 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]
     def _all(
         self, shape: tuple[int, int], recorded: Sequence[tuple[Frame, Frame]]
     ) -> Iterator[tuple[Frame, Frame]]:
+        rows, most = shape[0], max(shift for *_, shift in SHIFTED)
         for seed in SEEDS:
-            scanner = SimulatedScanner(ScannerConfig(shape=shape), seed=seed)
-            for i, j in FRAMES:
-                reference, current = scanner.frame(i).samples.copy(), scanner.frame(j).samples.copy()
+            scanner = SimulatedScanner(ScannerConfig(shape=(rows + most, shape[1])), seed=seed)
+            for i, j, shift in (*((i, j, 0) for i, j in FRAMES), *SHIFTED):
+                first = max(0, -shift)
+                reference = scanner.frame(i).samples[first : first + rows].copy()
+                current = scanner.frame(j).samples[first + shift : first + shift + rows].copy()
                 yield reference.copy(), current.copy()
                 mask_corner(reference, current)
                 yield reference, current
@@ -102,15 +110,15 @@ def quantised(
             },
         )
         found: onnx.ModelProto = onnx.load(path)
-    _keep_signs(found)
+    keep_signs(found)
     return found
 
 
-def _keep_signs(model: onnx.ModelProto) -> None:
+def keep_signs(model: onnx.ModelProto) -> None:
     """Put a maximum, which changes nothing, between each concatenation and its quantisation.
 
-    OpenVINO (2026.4) quantises the parts instead, and in int8 loses their signs. A maximum with the least that int8
-    holds stops it; `Clip`, which would say the same, is taken out again.
+    OpenVINO (2026.4) quantises the parts instead, and on vector units (VNNI) loses their signs. A maximum with the
+    least that int8 holds stops it; `Clip`, which would say the same, is taken out again.
     """
     made = {output: node for node in model.graph.node for output in node.output}
     values = {initializer.name: initializer for initializer in model.graph.initializer}

@@ -1,4 +1,4 @@
-"""The whole live path on this machine: simulated scanner, server, client, and a picture at the end.
+"""The whole live path on this machine: simulated scanner, server, client, live page, and a picture at the end.
 
 Knows the commands of the children and the protocol between them. Invariant: when `run` returns or raises, the
 children have ended and nothing is half-written.
@@ -35,6 +35,10 @@ from .wire import MAX_RF_BYTES, RFMessage, StrainMessage
 
 GOOD_QUALITY = 0.8
 """An image of less mean quality is shown only where there is no better one."""
+WHAT_ONE_SEES = (
+    "a hand presses and releases; in the strain image a dark disc, three times as stiff as what surrounds it, which "
+    "B-mode cannot show; hatched parts must not be read; the band on top says how old the image is"
+)
 _LOOPBACK = "tcp://127.0.0.1:0"
 _KEPT_FRAMES = 128
 _FIRST_IMAGE_S = 120.0
@@ -47,7 +51,7 @@ class DemoConfig:
     """What the demo runs, for how long, and where the picture goes."""
 
     out: Path
-    seconds: float = 12.0
+    seconds: float = 30.0
     """From the first image on."""
     size: str = "small"
     rate_hz: float = 20.0
@@ -55,6 +59,8 @@ class DemoConfig:
     """Frames between the two of a pair: at the simulated hand's pace about 1 % of strain at most."""
     bundle: Path | None = None
     """None: the default bundle."""
+    page: bool = True
+    """Whether to serve the live page beside it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < float("inf"):
@@ -93,11 +99,15 @@ class DemoReport:
 
 
 class Demo:
-    """`Demo(config, show).run()`; `stop()` ends it early, with what was seen until then."""
+    """`Demo(config, show, keep).run()`; `stop()` ends it early, with what was seen until then.
 
-    def __init__(self, config: DemoConfig, show: Callable[[str], None]) -> None:
+    `show` takes what holds for now, `keep` what is to stay readable.
+    """
+
+    def __init__(self, config: DemoConfig, show: Callable[[str], None], keep: Callable[[str], None]) -> None:
         self._config = config
         self._show = show
+        self._keep = keep
         self._stopping = False
         self._client: StrainClient | None = None
         self._best: StrainMessage | None = None
@@ -125,9 +135,19 @@ class Demo:
                 server = stack.enter_context(Child(self._server_command(rf[1])))
                 strain = server.wait_for(r"strain on (\S+)", stopping=lambda: self._stopping)
                 if strain is not None:
+                    if self._config.page:
+                        self._serve_page(stack, strain[1], rf[1])
                     client = stack.enter_context(StrainClient(strain[1], stale_ms=_STALE_MS))
                     readings = self._watch(client, frames, source, server)
         return self._report(readings)
+
+    def _serve_page(self, stack: ExitStack, strain: str, rf: str) -> None:
+        command = ["view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0"]
+        view = stack.enter_context(Child([*command, "--stale-ms", f"{_STALE_MS:g}"]))
+        page = view.wait_for(r"page on (\S+)", stopping=lambda: self._stopping)
+        if page is not None:
+            self._keep(f"demo: open {page[1]} in a browser, for the next {self._config.seconds:g} s")
+            self._keep(f"demo: {WHAT_ONE_SEES}")
 
     def _source_command(self) -> list[str]:
         config = self._config

@@ -60,6 +60,10 @@ class StatusLine:
             self._console.out(text, highlight=False)
             self._next_s = time.monotonic() + _PLAIN_LINE_S
 
+    def keep(self, text: str) -> None:
+        """Put `text` above the line, to stay there."""
+        self._console.out(text, highlight=False)
+
 
 def watch(
     client: StrainClient,

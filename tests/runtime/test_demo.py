@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -24,10 +25,26 @@ from usert.runtime.simulated import Cycle, LesionRatio, simulated_scanner
 WAIT_S = 6 * TIMEOUT_S
 
 
+def ignore(text: str) -> None:
+    """What the demo says."""
+
+
 def test_the_demo_ends_in_a_picture_and_figures(bundle: Bundle, tmp_path: Path) -> None:
     lines: list[str] = []
+    kept: list[str] = []
+    page: list[bytes] = []
+
+    def keep(text: str) -> None:
+        kept.append(text)
+        if address := re.search(r"open (http://127\.0\.0\.1:\d+\S*) in a browser", text):
+            with urlopen(address[1], timeout=TIMEOUT_S) as answer:
+                page.append(answer.read())
+
     config = DemoConfig(out=tmp_path / "demo.png", seconds=1.0, bundle=bundle.folder)
-    report = Demo(config, lines.append).run()
+    report = Demo(config, lines.append, keep).run()
+    assert len(page) == 1
+    assert b"<html" in page[0]
+    assert "dark disc" in kept[-1]
     assert report.picture == config.out
     with Image.open(config.out) as picture:
         assert min(picture.size) > 100
@@ -46,22 +63,22 @@ def test_a_server_that_fails_ends_the_demo_with_its_line(tmp_path: Path) -> None
     with pytest.raises(
         EngineError, match=r"usert serve ended with exit code 1: usert: bundle .*no such folder"
     ):
-        Demo(config, lambda text: None).run()
+        Demo(config, ignore, ignore).run()
     assert not config.out.exists()
 
 
 def test_stop_before_the_start_ends_it_without_a_picture(bundle: Bundle, tmp_path: Path) -> None:
     config = DemoConfig(out=tmp_path / "demo.png", bundle=bundle.folder)
-    demo = Demo(config, lambda text: None)
+    demo = Demo(config, ignore, ignore)
     demo.stop()
     assert str(demo.run()) == "0 images, stopped before a picture could be taken"
     assert not config.out.exists()
 
 
 def test_stop_from_another_thread_keeps_what_was_seen(bundle: Bundle, tmp_path: Path) -> None:
-    config = DemoConfig(out=tmp_path / "demo.png", seconds=WAIT_S, bundle=bundle.folder)
+    config = DemoConfig(out=tmp_path / "demo.png", seconds=WAIT_S, bundle=bundle.folder, page=False)
     live = threading.Event()
-    demo = Demo(config, lambda text: live.set() if text.startswith("live") else None)
+    demo = Demo(config, lambda text: live.set() if text.startswith("live") else None, ignore)
 
     def stop_when_live() -> None:
         live.wait(WAIT_S)

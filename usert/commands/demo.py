@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
 
 def demo(
-    seconds: float = typer.Option(12.0, metavar="S", help="How long, from the first image on."),
+    seconds: float = typer.Option(30.0, metavar="S", help="How long, from the first image on."),
     out: Path = typer.Option(Path("usert-demo.png"), metavar="PNG", help="Picture of the best image."),
     size: str = typer.Option(
         "small", metavar="NAME", help="Frame size of the simulated scanner: small, medium, large."
@@ -16,8 +17,11 @@ def demo(
     rate: float = typer.Option(20.0, metavar="HZ", help="Frames a second of the simulated scanner."),
     lag: int = typer.Option(4, metavar="L", help="Frames between the two of a pair."),
     bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
+    page: bool = typer.Option(
+        True, help="Serve the live page, too, and print its address; needs the extra `view`."
+    ),
 ) -> None:
-    """Run simulated scanner, server and client together; save a picture, print rate, age and strain ratio.
+    """Run simulated scanner, server, client and live page together; save a picture, print rate, age and strain ratio.
 
     Needs no GPU, no scanner and no download. Ctrl-C ends it early.
     """
@@ -27,9 +31,16 @@ def demo(
     from usert.runtime.watch import StatusLine
     from usert.signals import stop_on_signals
 
-    config = DemoConfig(out=out, seconds=seconds, size=size, rate_hz=rate, lag=lag, bundle=bundle)
+    missing = [name for name in ("starlette", "uvicorn", "websockets") if find_spec(name) is None]
+    if page and missing:
+        typer.echo(
+            f"demo: no live page: no module {missing[0]}; pip install 'usert[view]' gives one", err=True
+        )
+    config = DemoConfig(
+        out=out, seconds=seconds, size=size, rate_hz=rate, lag=lag, bundle=bundle, page=page and not missing
+    )
     with StatusLine(Console()) as line:
-        show = Demo(config, line.show)
+        show = Demo(config, line.show, line.keep)
         with stop_on_signals(show.stop):
             report = show.run()
     typer.echo(f"demo: {report}")
