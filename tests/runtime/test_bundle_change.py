@@ -362,12 +362,17 @@ def test_what_an_opener_raises_names_the_bundle(
 
 def test_changes_given_up_at_any_moment_leave_nothing_open(bundle: Bundle) -> None:
     rng, opener, taken = np.random.default_rng(0), Opener(), 0
-    for _ in range(40):
+    for k in range(40):
         change = BundleChange()
         future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
         ready = None
-        for _ in range(int(10 ** rng.uniform(0, 5))):
-            ready = ready or change.take()
+        if k == 0:  # at leisure
+            future.result(TIMEOUT_S)
+            while ready is None:
+                ready = change.take()
+        elif k > 1:  # at once, or at some moment
+            for _ in range(int(10 ** rng.uniform(0, 5))):
+                ready = ready or change.take()
         if rng.random() < 0.5:
             future.cancel()
         change.close(TIMEOUT_S)

@@ -112,6 +112,7 @@ def test_a_fault_that_a_person_must_mend_is_exit_code_1_and_usage_2(bundle: Bund
 
 
 MAIN = """
+import signal
 import threading
 from usert.cli import app, main
 
@@ -121,6 +122,7 @@ def fall():
 
 @app.command()
 def wait():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     print("waits", flush=True)
     threading.Event().wait()
 
@@ -140,6 +142,7 @@ def test_what_nobody_foresaw_is_a_traceback_a_line_and_exit_code_70() -> None:
 
 
 def test_ctrl_c_where_nothing_listens_to_it_is_exit_code_130() -> None:
+    """Also where the tests run in the background, whose children a shell makes deaf to it."""
     with subprocess.Popen([sys.executable, "-c", MAIN, "wait"], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
