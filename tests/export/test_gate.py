@@ -10,7 +10,18 @@ import pytest
 import torch
 
 from usert.errors import BundleError
-from usert.export.gate import Accuracy, Frame, Outputs, compare, judge, tolerances, worst
+from usert.export.gate import (
+    DEEPEST,
+    PAIRS,
+    Accuracy,
+    Frame,
+    Outputs,
+    compare,
+    judge,
+    scanner_for,
+    tolerances,
+    worst,
+)
 from usert.export.graph import StrainGraph
 from usert.manifest import PRECISIONS
 from usert.network.liteflownet import LiteFlowNet
@@ -35,6 +46,13 @@ def test_torch_differs_from_itself_by_nothing(graph: StrainGraph) -> None:
     assert all(getattr(accuracy, figure) == 0.0 for figure in tolerances("float32"))
     assert accuracy.truth_rmse_samples > 0
     judge(accuracy, "torch")
+
+
+@pytest.mark.parametrize("rows", [DEEPEST, 4 * DEEPEST])
+def test_the_end_of_a_long_frame_moves_no_further(rows: int) -> None:
+    scanner = scanner_for((rows, 32))
+    most = max(np.abs(scanner.truth(i, j)[0]).max() for i, j in PAIRS)
+    assert most == pytest.approx(20, rel=0.1)
 
 
 def test_what_is_added_is_what_is_found(graph: StrainGraph) -> None:
