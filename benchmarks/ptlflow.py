@@ -1,13 +1,14 @@
 """ptlflow's eager LiteFlowNet, the peer that a user would pick, beside our engines: same function, and as shipped.
 
     python -m venv peer && peer/bin/pip install -r benchmarks/requirements-ptlflow.txt
-    python benchmarks/ptlflow.py --peer peer/bin/python [--same DIR] [--shape 512x128 …] [--threads N] [--seconds 10]
+    python benchmarks/ptlflow.py --peer peer/bin/python [--same DIR] [--bundle DIR …] [--shape 512x128 …] [--threads N]
 
 `same`: levels 6 to 2 in float32 without normalised features or refinement, which is ptlflow's network; ours makes its
-channels from int16 samples and strain and quality beside it, too. It is exported into DIR, once (minutes). `shipped`:
-the default bundle. All of a shape take turns in one run, a process each. Weights of the peer and of `same` are random:
-none are downloaded. Asserts that both networks have the same parameters but for our learned scales, and multiply as
-often; that answers are finite, and ours within the manifest's tolerances. The last line is one JSON object.
+channels from int16 samples and strain and quality beside it, too. It is exported into DIR, once (minutes). Other
+bundles, the default one if none is named, go by their names. All of a shape take turns in one run, a process each.
+Weights of the peer and of `same` are random: none are downloaded. Asserts that both networks have the same parameters
+but for our learned scales, and multiply as often; that answers are finite, and ours within the manifest's tolerances.
+The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -106,11 +107,13 @@ def serve(threads: int) -> None:
                 run()
                 answer = {"flops": counter.get_total_flops(), "finite": bool(torch.isfinite(flow).all())}
             else:
-                answer = {"ms": turn(run, question["seconds"])}
+                used_s = time.process_time()
+                times = runs(run, question["seconds"])
+                answer = {"ms": times, "cpu_ms": 1e3 * (time.process_time() - used_s) / (len(times) + 1)}
             print(_MARK + json.dumps(answer), flush=True)
 
 
-def turn(run: Any, seconds: float) -> list[float]:
+def runs(run: Any, seconds: float) -> list[float]:
     """Milliseconds of runs in a row, without the first."""
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -144,7 +147,7 @@ def measure(
     """A row of the peer and one of each of ours that runs here."""
     from contextlib import ExitStack
 
-    from usert.bundle import Bundle, default_bundle_path
+    from usert.bundle import Bundle
     from usert.commands.engine import open_named
     from usert.errors import BundleError, EngineError, MissingExtraError
     from usert.runtime.bench_answer import Scene
@@ -164,7 +167,7 @@ def measure(
     accuracy: dict[str, Any] = {}
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
-        for what, folder in (("same", same), ("shipped", default_bundle_path())):
+        for what, folder in (("same", same), *options.shipped):
             bundle = Bundle.load(folder)
             with Trial([bundle], scene, open_named, threads=options.threads, keep=False) as trial:
                 for engine in ENGINES:
@@ -191,10 +194,15 @@ def measure(
                             assert apart < FLOPS_APART, (
                                 f"{name}: {flops[name]:.4g} FLOP, ptlflow {told['flops']:.4g}"
                             )
+        used: dict[str, list[float]] = {name: [] for name in times}
         for _ in range(options.rounds):
-            times["ptlflow eager"] += peer.ask(seconds=order.seconds)["ms"]
+            told = peer.ask(seconds=order.seconds)
+            times["ptlflow eager"] += told["ms"]
+            used["ptlflow eager"].append(told["cpu_ms"])
             for name, worker in workers.items():
-                times[name] += worker.turn(order).latency_ms
+                turn = worker.turn(order)
+                times[name] += turn.latency_ms
+                used[name].append(1e3 * (turn.cpu_s or float("nan")) / turn.done)
     rows = []
     for name, values in times.items():
         spread, exact = Spread.of(values), accuracy.get(name)
@@ -206,6 +214,7 @@ def measure(
                 "p90": spread.p90,
                 "max": spread.most,
                 "n": spread.count,
+                "CPU (ms)": Spread.of(used[name]).p50,
                 "ptlflow / this": Spread.of(times["ptlflow eager"]).p50 / spread.p50,
                 "GFLOP": flops[name] / 1e9,
                 "GFLOP/s": flops[name] / spread.p50 / 1e6,
@@ -221,6 +230,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer", type=Path, help="python of the environment that has ptlflow")
     parser.add_argument("--same", type=Path, help="bundle of the same function; made if it is not there")
+    parser.add_argument(
+        "--bundle", type=Path, action="append", help="of ours, to time, too; the default one if none is named"
+    )
     parser.add_argument(
         "--shape", action="append", help=f"samples x lines; {', '.join(SHAPES)} if none is named"
     )
@@ -239,12 +251,14 @@ def main() -> None:
 
     from tables import markdown
 
+    from usert.bundle import default_bundle_path
     from usert.commands.shape import parse_shape
     from usert.errors import UsertError
     from usert.runtime.bench_machine import machine, told_machine
     from usert.runtime.bench_rates import better, cpu_rates
 
     options.threads = options.threads or machine()["cores"]
+    options.shipped = [(path.name, path) for path in options.bundle or [default_bundle_path()]]
     try:
         shapes = [parse_shape(text) for text in options.shape or SHAPES]
         with tempfile.TemporaryDirectory() as scratch, Peer(options.peer, options.threads) as peer:

@@ -1,0 +1,49 @@
+"""The bridge of docs/scanners.md, run as it is printed: a real server reads its frames and makes images of them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "scanners.md"
+ENOUGH_S, ENDS_S = 120.0, 60.0
+
+
+def program() -> str:
+    (found,) = re.findall(r'^```python title="bridge.py"\n(.*?)^```$', PAGE.read_text(), re.DOTALL | re.M)
+    return str(found)
+
+
+def test_images_of_what_the_bridge_sends(tmp_path: Path) -> None:
+    (tmp_path / "bridge.py").write_text(program())
+    # ipc: no port to be taken by somebody else
+    rf, strain = f"ipc://{tmp_path}/rf", f"ipc://{tmp_path}/strain"
+    usert = [sys.executable, "-m", "usert"]
+    bridge = subprocess.Popen([sys.executable, "bridge.py", rf], cwd=tmp_path, stderr=subprocess.PIPE)
+    server = subprocess.Popen(
+        [*usert, "serve", "--rf", rf, "--publish", strain],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        watch = subprocess.run(
+            [*usert, "watch", "--strain", strain, "--count", "20", "--seconds", str(ENOUGH_S)],
+            capture_output=True, text=True, timeout=2 * ENOUGH_S, check=True,
+        )  # fmt: skip
+        server.terminate()
+        said, _ = server.communicate(timeout=ENDS_S)
+    finally:
+        for process in (bridge, server):
+            process.kill()
+        _, complaint = bridge.communicate()
+        server.communicate()
+    assert not complaint
+    assert "watch: 20 images" in watch.stdout
+    assert "session 1: 'my-scanner', 512 x 64 int16" in said
+    assert "malformed 0" in said
+    assert "failed 0" in said
+    # the speckle is pressed by a known amount, and seen to be
+    strains = [float(x) for x in re.findall(r"strain ([+-][\d.]+) %", watch.stdout)]
+    assert strains
+    assert max(map(abs, strains)) > 0.2
