@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from usert.evaluation.pair import BORDER, Image, Pair
 from usert.formats import ImportOptions, Rows, read_frames
 from usert.frame import Scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import Window
-
-Image = NDArray[Any]
 
 ALPINION = Scan(fs_hz=40e6, f0_hz=6.25e6, sound_speed_m_s=1540, line_pitch_mm=0.108)
 FIELD_II = Scan(fs_hz=40e6, f0_hz=7.27e6, sound_speed_m_s=1540, line_pitch_mm=0.04)
@@ -29,8 +24,6 @@ ARM = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
 the one that makes its inclusion round."""
 STRAINS = (0.005, 0.01, 0.02, 0.03, 0.05)
 SIMULATED_SHAPE = (1024, 128)
-BORDER = 32, 4
-"""Samples and lines left out of the errors against truth: there, tissue leaves the frame."""
 TITLES = {
     "alpinion": "Alpinion phantom, a stiff lesion (strain window 93 samples)",
     "alpinion-large": "Alpinion phantom, 1.1 to 1.6 % of strain (strain window 93 samples)",
@@ -40,25 +33,6 @@ TITLES = {
     "still": "Volunteer's arm, hardly any motion (strain window 93 samples)",
 }
 """Of the tables, by the names that a person types; `seeds` is filled in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two frames and where to look."""
-
-    name: str
-    pre: Image
-    post: Image
-    scan: Scan
-    strain_window: int
-    """Samples of the least-squares fit along depth."""
-    ncc_rows: tuple[int, int]
-    homogeneous: Window | None = None
-    target: Window | None = None
-    background: Window | None = None
-    still: Window | None = None
-    """Where hardly anything moves, so that strain is mostly error."""
-    truth: Image | None = None
 
 
 def pairs_of(table: str, rf: Path | None, seeds: int) -> Iterator[Pair]:
@@ -124,6 +98,7 @@ def field_ii(rf: Path) -> Iterator[Pair]:
             homogeneous=Window(rows=(650, 900), lines=(20, 50)),
             target=Window(rows=(460, 620), lines=(103, 148)),
             background=Window(rows=(460, 620), lines=(20, 50)),
+            twice="0 → 0.5 %" if level == 1 else None,
         )
 
 

@@ -35,7 +35,7 @@ _TEXT_PX, _SMALL_PX, _LARGE_PX = 19, 17, 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Panel:
+class Panel:
     title: str
     image: Image.Image
     anchors: str
@@ -54,26 +54,40 @@ def save_figure(
     strain: NDArray[Any],
     quality: NDArray[Any],
     title: str | None = None,
+    soft: float | None = None,
 ) -> None:
-    """Draw the reference frame's `samples` (N, M), `strain` as a fraction and `quality` 0 to 1 into `path`.
+    """Draw `figure_page` into `path`. Errors: `OptionError` when the file cannot be written."""
+    page = figure_page(samples=samples, scan=scan, strain=strain, quality=quality, title=title, soft=soft)
+    _save(page, Path(path))
 
-    Errors: `OptionError` when the file cannot be written.
+
+def figure_page(
+    *,
+    samples: NDArray[Any],
+    scan: Scan,
+    strain: NDArray[Any],
+    quality: NDArray[Any],
+    title: str | None = None,
+    soft: float | None = None,
+) -> Image.Image:
+    """The reference frame's `samples` (N, M), `strain` as a fraction and `quality` 0 to 1, side by side.
+
+    `soft` is the strain of the softest colour, as in `strain_range`; None: that of this pair.
     """
     if not samples.shape == strain.shape == quality.shape:
         raise ValueError(f"got shapes {samples.shape}, {strain.shape}, {quality.shape}, expected one shape")
     known = np.isfinite(strain) & np.isfinite(quality)
     strain = np.where(known, strain, 0).astype(np.float32)
     quality = np.where(known, quality, 0).astype(np.float32)
-    extent_mm = (strain.shape[0] * scan.axial_pitch_mm, strain.shape[1] * scan.line_pitch_mm)
-    scale = _LONGEST_PX / max(extent_mm)
-    size = (max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale)))
+    extent_mm = _extent_mm(strain.shape, scan)
+    size = _panel_size(extent_mm)
     doubted = float((quality < TRUSTED_QUALITY).mean())
     panels = (
-        _bmode_panel(samples, size),
-        _strain_panel(strain, quality, size),
-        _Panel(
+        bmode_panel(samples, size),
+        strain_panel(strain, quality, size, soft),
+        Panel(
             title="Quality",
-            image=Image.fromarray(colours(_resized(quality, size), GREY)),
+            image=Image.fromarray(colours(resized(quality, size), GREY)),
             anchors=GREY,
             bottom=0,
             top=1,
@@ -83,7 +97,14 @@ def save_figure(
     if doubted > 0:
         share = "less than 1" if doubted < 0.01 else f"{100 * doubted:.0f}"
         notes.append(f"Hatched: quality below {TRUSTED_QUALITY} ({share} % of the image).")
-    _save(_compose(panels, extent_mm, title, notes), Path(path))
+    return _compose(panels, extent_mm, title, notes)
+
+
+def pixel_mm(shape: tuple[int, ...], scan: Scan) -> tuple[float, float]:
+    """Depth and width of a pixel of the panels of a page, for frames of `shape` (N, M)."""
+    depth_mm, width_mm = _extent_mm(shape, scan)
+    width, height = _panel_size((depth_mm, width_mm))
+    return depth_mm / height, width_mm / width
 
 
 def strain_range(strain: NDArray[Any], quality: NDArray[Any]) -> tuple[float, float]:
@@ -110,11 +131,21 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     return [k * step for k in range(first, last + 1)]
 
 
-def _bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> _Panel:
-    amplitude = _resized(envelope(samples - samples.mean(axis=0)), size)
+def _extent_mm(shape: tuple[int, ...], scan: Scan) -> tuple[float, float]:
+    return shape[0] * scan.axial_pitch_mm, shape[1] * scan.line_pitch_mm
+
+
+def _panel_size(extent_mm: tuple[float, float]) -> tuple[int, int]:
+    """Width and height in pixels, alike in both directions."""
+    scale = _LONGEST_PX / max(extent_mm)
+    return max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale))
+
+
+def bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> Panel:
+    amplitude = resized(envelope(samples - samples.mean(axis=0)), size)
     bright = max(float(np.percentile(amplitude, 99.5)), 1e-30)
     level_db = 20 * np.log10(np.maximum(amplitude / bright, 1e-9))
-    return _Panel(
+    return Panel(
         title="B-mode (dB)",
         image=Image.fromarray(colours(1 + level_db / DYNAMIC_RANGE_DB, GREY)),
         anchors=GREY,
@@ -123,15 +154,18 @@ def _bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> _Panel:
     )
 
 
-def _strain_panel(strain: NDArray[Any], quality: NDArray[Any], size: tuple[int, int]) -> _Panel:
-    hard, soft = strain_range(strain, quality)
-    picture = colours((_resized(strain, size) - hard) / (soft - hard), VIRIDIS).astype(np.float32)
-    doubted = _resized(quality, size) < TRUSTED_QUALITY
+def strain_panel(
+    strain: NDArray[Any], quality: NDArray[Any], size: tuple[int, int], soft: float | None = None
+) -> Panel:
+    hard, widest = strain_range(strain, quality)
+    soft = widest if soft is None else soft
+    picture = colours((resized(strain, size) - hard) / (soft - hard), VIRIDIS).astype(np.float32)
+    doubted = resized(quality, size) < TRUSTED_QUALITY
     row, column = np.indices(doubted.shape)
     stripe = (row + column) % 12 < 4
     picture[doubted] = 0.35 * picture[doubted] + 0.65 * 60
     picture[doubted & stripe] = 165
-    return _Panel(
+    return Panel(
         title="Axial strain (%)",
         image=Image.fromarray(picture.astype(np.uint8)),
         anchors=VIRIDIS,
@@ -141,14 +175,14 @@ def _strain_panel(strain: NDArray[Any], quality: NDArray[Any], size: tuple[int, 
     )
 
 
-def _resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+def resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
     """Numbers at the panel's pixels: averaged where there are more of them, interpolated where fewer."""
     picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
     return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
 
 
 def _compose(
-    panels: tuple[_Panel, ...], extent_mm: tuple[float, float], title: str | None, notes: list[str]
+    panels: tuple[Panel, ...], extent_mm: tuple[float, float], title: str | None, notes: list[str]
 ) -> Image.Image:
     width, height = panels[0].image.size
     cell = _LEFT_PX + max(width, _NARROWEST_PX) + _BAR_GAP_PX + _BAR_PX + _BAR_LABELS_PX
@@ -164,7 +198,7 @@ def _compose(
     return page
 
 
-def _draw_panel(page: Image.Image, panel: _Panel, x: int, y: int, extent_mm: tuple[float, float]) -> None:
+def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, extent_mm: tuple[float, float]) -> None:
     """The panel with its image's upper left corner at (x, y)."""
     draw = ImageDraw.Draw(page)
     width, height = panel.image.size

@@ -14,6 +14,7 @@ from . import __version__
 from .commands.bench import bench
 from .commands.control import control
 from .commands.demo import demo
+from .commands.eval import evaluation
 from .commands.export import export
 from .commands.import_ import import_frames
 from .commands.info import info
@@ -68,6 +69,7 @@ app.command("status")(status)
 app.command("replay")(replay)
 app.command("simulate")(simulate)
 app.command("bench")(bench)
+app.command("eval")(evaluation)
 app.command("demo")(demo)
 app.add_typer(control, name="control")
 app.add_typer(keys, name="keys")

@@ -12,7 +12,7 @@ from PIL import Image
 from usert.errors import OptionError
 from usert.frame import RFFrame, Scan
 from usert.runtime.colormap import GREY, VIRIDIS, colours
-from usert.runtime.figure import _bmode_panel, _strain_panel, save_figure, strain_range, ticks
+from usert.runtime.figure import bmode_panel, save_figure, strain_panel, strain_range, ticks
 
 SHAPE = (400, 60)
 SIZE = (60, 100)
@@ -64,7 +64,7 @@ def test_doubtful_strain_does_not_choose_the_range() -> None:
 def test_a_hard_lesion_is_darker_whether_compressed_or_stretched(sign: int) -> None:
     strain = np.full(SHAPE, sign * 0.01, np.float32)
     strain[150:250, 20:40] = sign * 0.003
-    panel = _strain_panel(strain, np.ones(SHAPE, np.float32), SIZE)
+    panel = strain_panel(strain, np.ones(SHAPE, np.float32), SIZE)
     pixels = lightness(np.asarray(panel.image))
     assert pixels[50, 30] < pixels[10, 30] - 30
     assert panel.ends == ("hard", "soft")
@@ -74,7 +74,7 @@ def test_a_hard_lesion_is_darker_whether_compressed_or_stretched(sign: int) -> N
 def test_doubtful_strain_is_hatched() -> None:
     strain, quality = np.full(SHAPE, 0.01, np.float32), np.ones(SHAPE, np.float32)
     quality[200:] = 0.2
-    pixels = np.asarray(_strain_panel(strain, quality, SIZE).image).astype(int)
+    pixels = np.asarray(strain_panel(strain, quality, SIZE).image).astype(int)
     assert (pixels[:45] == pixels[0, 0]).all()
     saturation = pixels[55:].max(axis=-1) - pixels[55:].min(axis=-1)
     assert 0.2 < (saturation == 0).mean() < 0.5
@@ -84,7 +84,7 @@ def test_doubtful_strain_is_hatched() -> None:
 def test_bmode_is_dark_where_echoes_are_weak(make_frame: Callable[..., RFFrame]) -> None:
     samples = make_frame(shape=SHAPE, dtype="float32").samples.copy()
     samples[200:] *= 0.1
-    pixels = np.asarray(_bmode_panel(samples, SIZE).image)[..., 0].astype(float)
+    pixels = np.asarray(bmode_panel(samples, SIZE).image)[..., 0].astype(float)
     assert pixels[:45].mean() - pixels[55:].mean() == pytest.approx(255 * 20 / 60, rel=0.1)
 
 

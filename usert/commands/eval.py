@@ -1,0 +1,152 @@
+"""`usert eval`: how accurate methods are on recordings, as one HTML report.
+
+Knows the options only; the work is that of `usert.evaluation`. Invariant: the report is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from usert.commands.engine import HELP, PRECISION_HELP
+
+_WINDOW = "ROWS,LINES"
+
+
+def evaluation(
+    inputs: list[Path] = typer.Argument(
+        ..., metavar="REC.h5|PAIRS.toml…", help="Recordings, or files that name pairs and where to look."
+    ),
+    out: Path = typer.Option(..., metavar="HTML", help="The report: one file, which needs no network."),
+    method: list[str] = typer.Option(
+        ["usert", "ncc", "glue"],
+        metavar="usert|ncc|glue|glue-smooth",
+        help="May be repeated: the default bundle's network, block matching, GLUE.",
+    ),
+    bundle: list[str] = typer.Option(
+        [], metavar="[NAME=]DIR", help="A bundle as one more method; may be repeated."
+    ),
+    weights: list[str] = typer.Option(
+        [],
+        metavar="NAME=FILE[,REFINEMENT[,LEVEL]]",
+        help="A weights file as one more method, by torch: off, cheap or full refinement, levels down to 2, 3 or 4.",
+    ),
+    pairs: str | None = typer.Option(
+        None,
+        metavar="I:J,…|consecutive",
+        help="Pairs of every recording, reference first, from 0; chosen as for training if not given.",
+    ),
+    count: int = typer.Option(
+        4, metavar="N", min=1, help="Pairs of a recording at most, where they are chosen."
+    ),
+    target: str | None = typer.Option(
+        None, metavar=_WINDOW, help="Window of the lesion, such as 1230:1450,170:212: CNR, SR."
+    ),
+    background: str | None = typer.Option(None, metavar=_WINDOW, help="Window beside it: CNR, SR."),
+    homogeneous: str | None = typer.Option(None, metavar=_WINDOW, help="Window of one stiffness: SNRe."),
+    still: str | None = typer.Option(None, metavar=_WINDOW, help="Window where hardly anything moves."),
+    strain_window_mm: float | None = typer.Option(
+        None,
+        metavar="X",
+        help="Length of the strain's least-squares window, instead of the default bundle's.",
+    ),
+    engine: str = typer.Option("best", metavar="NAME", help=HELP),
+    precision: str | None = typer.Option(None, metavar="NAME", help=PRECISION_HELP),
+    threads: int | None = typer.Option(
+        None, metavar="N", help="Threads of each network; all cores by default."
+    ),
+    json_file: Path | None = typer.Option(None, "--json", metavar="FILE", help="All of it as JSON."),
+    markdown: Path | None = typer.Option(None, metavar="FILE", help="The tables as Markdown."),
+) -> None:
+    """Hold methods against each other on pairs of frames, with and without known truth.
+
+    Strain is taken from every displacement in the same way. A recording that `usert simulate` wrote holds the truth.
+    What is done goes to stderr; Ctrl-C writes nothing.
+    """
+    import shlex
+    import sys
+    from contextlib import ExitStack
+    from datetime import UTC, datetime
+
+    from usert.bundle import Bundle, default_bundle_path
+    from usert.commands.engine import open_named
+    from usert.errors import OptionError
+    from usert.evaluation.evaluate import Result, evaluate
+    from usert.evaluation.markdown import cell
+    from usert.evaluation.methods import open_methods
+    from usert.evaluation.page import page
+    from usert.evaluation.planning import Look, plan
+    from usert.evaluation.report import Report, hashes, save, to_json, to_markdown, told
+    from usert.runtime.bench_machine import machine
+    from usert.runtime.bench_report import check_file
+    from usert.signals import stop_on_signals
+
+    check_file("--out", out, ".html")
+    for option, path in (("--json", json_file), ("--markdown", markdown)):
+        if path is not None:
+            check_file(option, path)
+    written = [path.resolve() for path in (out, json_file, markdown) if path is not None]
+    default_window = Bundle.load(default_bundle_path(), verify=False).manifest.strain_window_samples
+    look = Look(
+        target=target,
+        background=background,
+        homogeneous=homogeneous,
+        still=still,
+        strain_window_mm=strain_window_mm,
+    )
+    done = total = 0
+
+    def observe(result: Result) -> None:
+        nonlocal done
+        done += 1
+        figures = ", ".join(f"{name} {cell(value)}" for name, value in result.figures.items())
+        typer.echo(
+            f"eval: {done} of {total}: {result.table}, {result.pair}, {result.method}: {figures}", err=True
+        )
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with stop_on_signals(interrupt), ExitStack() as stack:
+            tables, left_out = plan(inputs, pairs=pairs, count=count, look=look)
+            for table in tables:
+                table.check(default_window)
+            read = [Path(pair.recording).resolve() for table in tables for pair in table.pairs]
+            read += [path.resolve() for path in inputs]
+            if double := [path for path in written if path in read or written.count(path) > 1]:
+                raise OptionError(
+                    f"got {double[0]} twice, expected a name of its own for each file that is written"
+                )
+            methods = open_methods(
+                method,
+                bundles=bundle,
+                weights=weights,
+                open_bundle=lambda loaded: open_named(
+                    loaded, engine=engine, threads=threads, precision=precision
+                ),
+                threads=threads,
+                stack=stack,
+            )
+            total = len(methods) * sum(len(table.pairs) for table in tables)
+            found = evaluate(tables, methods, default_window=default_window, observe=observe)
+            report = Report(
+                tables=found,
+                methods=told(methods),
+                left_out=left_out,
+                sha256=hashes(found),
+                default_window=default_window,
+                command=shlex.join(["usert", *sys.argv[1:]]),
+                machine=machine(),
+                made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            )
+            for path, text in ((json_file, to_json), (markdown, to_markdown), (out, page)):
+                if path is not None:
+                    save(path, text(report) + ("" if text is page else "\n"))
+    except KeyboardInterrupt:
+        typer.echo(f"usert: stopped after {done} of {total}, {out} not written", err=True)
+        raise typer.Exit(130) from None
+    for line in left_out:
+        typer.echo(line, err=True)
+    typer.echo(f"{report.pair_count} pairs by {', '.join(m.name for m in report.methods)}: {out}")

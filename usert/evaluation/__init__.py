@@ -1,0 +1,1 @@
+"""How accurate methods are on recordings, with and without truth: what `usert eval` measures, and its report."""

@@ -1,0 +1,169 @@
+"""A pair as panels: the frame, the true strain if it is known, and of each method strain and quality, as inline SVG.
+
+Pixels are PNG inside the SVG, painted as `usert.runtime.figure` paints them; axes and words are SVG, so that they take
+the page's colours and print sharp. Knows nothing of figures or tables. Invariant: the strain panels of one pair share
+one colour scale, which begins at 0.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from html import escape
+
+import numpy as np
+from PIL import Image as Pillow
+
+from usert.quality import Window
+from usert.runtime.colormap import GREY, colours
+from usert.runtime.figure import (
+    TRUSTED_QUALITY,
+    Panel,
+    bmode_panel,
+    resized,
+    strain_panel,
+    strain_range,
+    ticks,
+)
+from usert.strain import axial_strain
+
+from .figures import Measured
+from .pair import Image, Pair
+
+_LONGEST_PX, _PAINTED = 230, 1.3  # on the page; pixels painted for each of them
+_LEFT_PX, _TOP_PX, _FOOT_PX = 38, 22, 36
+_GAP_PX, _BAR_PX, _BAR_LABELS_PX, _NARROWEST_PX = 8, 9, 40, 210
+_COLOURS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """Panels that stand one above the other."""
+
+    head: str
+    """Name of the method; empty for the pair itself."""
+    panels: tuple[str, ...]
+    """Each an `<svg>` element."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """One pair, a column for itself and one a method."""
+
+    pair: str
+    columns: tuple[Column, ...]
+
+
+def draw_pair(pair: Pair, measured: Mapping[str, Measured]) -> Drawing:
+    """`measured` by method."""
+    extent_mm = pair.pre.shape[0] * pair.scan.axial_pitch_mm, pair.pre.shape[1] * pair.scan.line_pitch_mm
+    qualities = {name: np.clip(found.quality, 0, 1) for name, found in measured.items()}
+    true_strain = None if pair.truth is None else axial_strain(pair.truth[0], pair.strain_window)
+    if true_strain is None:
+        softs = [strain_range(_known(found.strain), qualities[name])[1] for name, found in measured.items()]
+        soft = float(np.median(softs))
+    else:
+        soft = strain_range(true_strain, np.ones_like(true_strain))[1]
+
+    size = _size(extent_mm, _PAINTED)
+    own = [_svg(bmode_panel(pair.pre, size), extent_mm, pair.windows, pair.pre.shape)]
+    if true_strain is not None:
+        panel = strain_panel(true_strain, np.ones_like(true_strain), size, soft)
+        own.append(_svg(replace(panel, title="True axial strain (%)"), extent_mm))
+    columns = [Column(head="", panels=tuple(own))]
+    for name, found in measured.items():
+        quality = qualities[name]
+        # strain that could not be fitted is shown as doubted
+        seen = np.where(np.isfinite(found.strain), quality, 0)
+        strain = strain_panel(_known(found.strain), seen, size, soft)
+        correlation = Panel(
+            title="Quality (NCC after the warp)",
+            image=Pillow.fromarray(colours(resized(quality, size), GREY)),
+            anchors=GREY,
+            bottom=0,
+            top=1,
+        )
+        columns.append(
+            Column(head=name, panels=tuple(_svg(panel, extent_mm) for panel in (strain, correlation)))
+        )
+    return Drawing(pair=pair.name, columns=tuple(columns))
+
+
+HATCHED = f"Hatched: quality below {TRUSTED_QUALITY}."
+
+
+def _known(strain: Image) -> Image:
+    return np.where(np.isfinite(strain), strain, 0).astype(np.float32)
+
+
+def _size(extent_mm: tuple[float, float], painted: float = 1.0) -> tuple[int, int]:
+    """Width and height in pixels, alike in both directions."""
+    scale = painted * _LONGEST_PX / max(extent_mm)
+    return max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale))
+
+
+def _svg(
+    panel: Panel,
+    extent_mm: tuple[float, float],
+    windows: Mapping[str, Window] | None = None,
+    shape: tuple[int, ...] = (1, 1),
+) -> str:
+    """The panel with axes in mm and its colour bar; `windows` of a frame of `shape` are outlined."""
+    width, height = _size(extent_mm)
+    x, y = _LEFT_PX, _TOP_PX
+    bar = x + width + _GAP_PX
+    whole = max(bar + _BAR_PX + _BAR_LABELS_PX, _NARROWEST_PX), y + height + _FOOT_PX
+    title = escape(panel.title)
+    parts = [
+        f'<svg width="{whole[0]}" height="{whole[1]}" viewBox="0 0 {whole[0]} {whole[1]}" role="img"'
+        f' aria-label="{title}"><text x="{x}" y="{y - 8}" class="t">{title}</text>',
+        _picture(panel.image, x, y, width, height),
+        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" class="f"/>',
+    ]
+    for depth in ticks(0, extent_mm[0], max(2, height // 40)):
+        at = y + depth / extent_mm[0] * height
+        parts.append(f'<path d="M{x - 4} {at:.1f}h4"/>{_word(x - 7, at + 4, f"{depth:g}", "end")}')
+    for across in ticks(0, extent_mm[1], max(2, width // 45)):
+        at = x + across / extent_mm[1] * width
+        parts.append(
+            f'<path d="M{at:.1f} {y + height}v4"/>{_word(at, y + height + 16, f"{across:g}", "middle")}'
+        )
+    parts.append(_word(x + width / 2, y + height + 31, "mm", "middle"))
+
+    ramp = colours(np.linspace(1, 0, 64)[:, np.newaxis], panel.anchors)
+    parts.append(_picture(Pillow.fromarray(ramp), bar, y, _BAR_PX, height))
+    parts.append(f'<rect x="{bar}" y="{y}" width="{_BAR_PX}" height="{height}" class="f"/>')
+    for number in ticks(panel.bottom, panel.top, max(2, height // 40)):
+        at = y + (panel.top - number) / (panel.top - panel.bottom) * height
+        parts.append(
+            f'<path d="M{bar + _BAR_PX} {at:.1f}h3"/>{_word(bar + _BAR_PX + 6, at + 4, f"{number:.4g}", "start")}'
+        )
+    scale = height / shape[0], width / shape[1]
+    for name, window in (windows or {}).items():
+        top, left = y + window.rows[0] * scale[0], x + window.lines[0] * scale[1]
+        high, wide = (
+            (end - first) * unit
+            for (first, end), unit in zip((window.rows, window.lines), scale, strict=True)
+        )
+        box = f'x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{high:.1f}"'
+        parts.append(
+            f'<rect {box} class="h"/><rect {box} class="w"/>'
+            f'<text x="{left + 3:.1f}" y="{top + 11:.1f}" class="w">{escape(name[0].upper())}</text>'
+        )
+    return "".join(parts) + "</svg>"
+
+
+def _word(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _picture(image: Pillow.Image, x: int, y: int, width: int, height: int) -> str:
+    """The pixels as a PNG of few colours, which is small."""
+    few = image.quantize(_COLOURS, dither=Pillow.Dither.NONE)
+    file = io.BytesIO()
+    few.save(file, format="PNG", optimize=True)
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    box = f'x="{x}" y="{y}" width="{width}" height="{height}" preserveAspectRatio="none"'
+    return f'<image {box} href="data:image/png;base64,{data}"/>'

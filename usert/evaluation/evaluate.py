@@ -1,0 +1,86 @@
+"""Every method on every pair of a plan, one after another: the loop of `usert eval`.
+
+Knows neither files nor terminal. Invariant: one pair at a time is in memory, whatever the plan; what stays of it are
+its figures and its drawings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .drawing import Drawing, draw_pair
+from .figures import CPU_S, Figures, Measured, doubling, measure
+from .methods import Method
+from .pair import Image
+from .plan import PlannedPair, PlannedTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One method on one pair."""
+
+    table: str
+    pair: str
+    method: str
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedTable:
+    """All methods on the pairs of a table."""
+
+    title: str
+    pairs: tuple[PlannedPair, ...]
+    results: tuple[Result, ...]
+    """Pair by pair, in the order of the methods."""
+    drawings: tuple[Drawing, ...]
+    """Of the first pair of each name."""
+
+
+def evaluate(
+    tables: Sequence[PlannedTable],
+    methods: Sequence[Method],
+    *,
+    default_window: int,
+    observe: Callable[[Result], None] = lambda result: None,
+) -> tuple[EvaluatedTable, ...]:
+    """`default_window`: samples of the strain's fit for pairs that name none. Errors: those of recordings and methods.
+
+    Every pair of every table must have passed its `check`.
+    """
+    return tuple(_table(table, methods, default_window, observe) for table in tables)
+
+
+def _table(
+    table: PlannedTable,
+    methods: Sequence[Method],
+    default_window: int,
+    observe: Callable[[Result], None],
+) -> EvaluatedTable:
+    results: list[Result] = []
+    drawings: dict[str, Drawing] = {}
+    halves = {pair.twice for pair in table.pairs}
+    kept: dict[tuple[str, str], Image] = {}
+    for planned in table.pairs:
+        pair = planned.load(default_window)
+        measured: dict[str, Measured] = {}
+        for method in methods:
+            method.warm_up(pair.pre.shape)
+            start = time.process_time()
+            d = method.estimate(pair.pre, pair.post)
+            elapsed = time.process_time() - start
+            measured[method.name] = found = measure(pair, d)
+            figures = {CPU_S: elapsed} | found.figures
+            if pair.twice is not None:
+                figures |= doubling(pair, d, kept[pair.twice, method.name])
+            if pair.name in halves:
+                kept[pair.name, method.name] = d
+            results.append(Result(table=table.title, pair=pair.name, method=method.name, figures=figures))
+            observe(results[-1])
+        if pair.name not in drawings:
+            drawings[pair.name] = draw_pair(pair, measured)
+    return EvaluatedTable(
+        title=table.title, pairs=table.pairs, results=tuple(results), drawings=tuple(drawings.values())
+    )

@@ -1,0 +1,53 @@
+"""A pair that methods are judged on: two frames, and where in them to look.
+
+Knows nothing of methods, figures or files. Invariant: truth, where there is one, is on the grid of `pre`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from usert.frame import Scan
+from usert.quality import Window
+
+Image = NDArray[Any]
+
+BORDER = 32, 4
+"""Samples and lines left out of the errors against truth: there, tissue leaves the frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two frames and where to look."""
+
+    name: str
+    """Pairs of one name in a table, such as seeds of one phantom, are averaged in it."""
+    pre: Image
+    post: Image
+    scan: Scan
+    strain_window: int
+    """Samples of the least-squares fit along depth."""
+    ncc_rows: tuple[int, int]
+    """Samples over which the correlation after the warp is averaged."""
+    homogeneous: Window | None = None
+    """Of one stiffness."""
+    target: Window | None = None
+    background: Window | None = None
+    still: Window | None = None
+    """Where hardly anything moves, so that strain is mostly error."""
+    truth: Image | None = None
+    """Displacement (2, N, M)."""
+    twice: str | None = None
+    """Name of the pair before it in the table whose displacement is half of this one's."""
+
+    @property
+    def windows(self) -> dict[str, Window]:
+        """Those that there are, by name."""
+        named = {name: getattr(self, name) for name in WINDOWS}
+        return {name: window for name, window in named.items() if window is not None}
+
+
+WINDOWS = ("homogeneous", "target", "background", "still")

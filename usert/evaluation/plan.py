@@ -1,0 +1,190 @@
+"""Which pairs of which recordings are evaluated, in which tables; from a TOML file, or from names on a command line.
+
+    [[tables]]
+    title = "Phantom with a stiff lesion"
+    target = "1230:1450,170:212"             # of all pairs of the table that have none of their own
+    background = "1230:1450,60:102"
+
+    [[tables.pairs]]
+    recording = "phantom.h5"                 # beside this file
+    frames = [248, 253]                      # reference, current
+
+Knows headers of recordings; reads no samples before a pair is loaded. Invariant: what `check` lets pass can be loaded.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from usert.errors import OptionError, RecordingError
+from usert.quality import Window
+from usert.recording import Recording
+from usert.schema import build
+
+from .pair import BORDER, WINDOWS, Pair
+from .truth import true_motion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPair:
+    """A pair by its place, and where to look; see `Pair`."""
+
+    recording: str
+    """Path; one that is not absolute begins at the folder of the file that says so."""
+    frames: tuple[int, int]
+    """Reference and current frame, counted from 0."""
+    name: str = ""
+    """Empty: the numbers of its frames."""
+    strain_window_samples: int | None = None
+    """None: that of the default bundle."""
+    ncc_rows: tuple[int, int] | None = None
+    """None: all but the border."""
+    homogeneous: str | None = None
+    """A window, `rows,lines` such as `500:750,110:260`; so are the next three."""
+    target: str | None = None
+    background: str | None = None
+    still: str | None = None
+    twice: str | None = None
+    why: str = "named"
+    """How it came to be chosen."""
+
+    @property
+    def label(self) -> str:
+        return self.name or f"{self.frames[0]} → {self.frames[1]}"
+
+    @property
+    def windows(self) -> dict[str, Window]:
+        """Those that there are, by name. Errors: `OptionError` that names the window."""
+        found = {}
+        for name in WINDOWS:
+            text = getattr(self, name)
+            if text is not None:
+                try:
+                    found[name] = Window.parse(text)
+                except OptionError as error:
+                    raise OptionError(f"{name}: {error}") from error
+        return found
+
+    def check(self, default_window: int) -> None:
+        """Errors: `RecordingError` or `OptionError` that names recording, frames and the fault."""
+        where = f"{self.recording} {self.frames[0]}:{self.frames[1]}"
+        with Recording(self.recording) as recording:
+            count, shape = len(recording), recording.shape
+            has_truth = recording.has_truth
+        if not 0 <= min(self.frames) <= max(self.frames) < count:
+            raise OptionError(
+                f"{where}: got frames out of range, expected 0 to {count - 1}: there are {count}"
+            )
+        if self.frames[0] == self.frames[1]:
+            raise OptionError(f"{where}: got a frame and itself, expected two different frames")
+        window = self.strain_window_samples or default_window
+        if window < 3 or window % 2 == 0:
+            raise OptionError(f"{where}: strain window of {window} samples, expected an odd number from 3 up")
+        if shape[0] < window:
+            raise OptionError(
+                f"{where}: frames of {shape[0]} samples, expected {window} or more: the strain window"
+            )
+        if (has_truth or self.ncc_rows is None) and any(
+            side <= 2 * border for side, border in zip(shape, BORDER, strict=True)
+        ):
+            raise OptionError(
+                f"{where}: frames of {shape[0]} x {shape[1]}, expected more than {2 * BORDER[0]} x {2 * BORDER[1]}: "
+                "the border is left out"
+            )
+        if self.ncc_rows is not None and not 0 <= self.ncc_rows[0] < self.ncc_rows[1] <= shape[0]:
+            first, end = self.ncc_rows
+            raise OptionError(f"{where}: ncc_rows {first}:{end}, expected a:b within 0:{shape[0]}")
+        for name, area in self.windows.items():
+            try:
+                area.of(np.broadcast_to(np.float32(0), shape))
+            except OptionError as error:
+                raise OptionError(f"{where}: {name}: {error}") from error
+        if (self.target is None) != (self.background is None):
+            raise OptionError(f"{where}: got one of target and background, expected both or neither")
+
+    def load(self, default_window: int) -> Pair:
+        """Its samples and truth. Errors: `RecordingError`."""
+        with Recording(self.recording) as recording:
+            reference, current = (recording.frame(k) for k in self.frames)
+            return Pair(
+                name=self.label,
+                pre=reference.samples,
+                post=current.samples,
+                scan=recording.scan,
+                strain_window=self.strain_window_samples or default_window,
+                ncc_rows=self.ncc_rows or (BORDER[0], recording.shape[0] - BORDER[0]),
+                truth=true_motion(recording, *self.frames),
+                twice=self.twice,
+                **self.windows,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTable:
+    """Pairs that belong together: one table of figures."""
+
+    title: str
+    pairs: tuple[PlannedPair, ...]
+
+    def check(self, default_window: int, observe: Callable[[], None] = lambda: None) -> None:
+        """Errors: `RecordingError` or `OptionError` that says which pair cannot be evaluated, and why."""
+        if not self.pairs:
+            raise OptionError(f"table {self.title!r}: got no pairs, expected at least one")
+        seen: set[str] = set()
+        for pair in self.pairs:
+            pair.check(default_window)
+            if pair.twice is not None and pair.twice not in seen:
+                raise OptionError(
+                    f"table {self.title!r}, pair {pair.label!r}: twice = {pair.twice!r}, expected the name of a pair "
+                    "before it"
+                )
+            seen.add(pair.label)
+            observe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    tables: tuple[PlannedTable, ...]
+
+
+def read_plan(path: Path) -> tuple[PlannedTable, ...]:
+    """The tables of a TOML file. Errors: `OptionError` that names the file and the key."""
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordingError(f"{path}: no such file, expected pairs to evaluate as TOML") from None
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
+        raise OptionError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return build(_File, _with_defaults(tree, path), "", error=OptionError).tables
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error
+
+
+def _with_defaults(tree: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a table says goes for each of its pairs; paths begin at the folder of the file."""
+    tables = tree.get("tables")
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        return tree  # `build` says what is wrong
+    return {**tree, "tables": [_table_with_defaults(table, path) for table in tables]}
+
+
+def _table_with_defaults(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    pairs = table.get("pairs")
+    if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
+        return table
+    own = {key: value for key, value in table.items() if key in ("title", "pairs")}
+    defaults = {key: value for key, value in table.items() if key not in own}
+    merged = [{"why": f"named in {path.name}"} | defaults | pair for pair in pairs]
+    for pair in merged:
+        if isinstance(pair.get("recording"), str):
+            pair["recording"] = str(path.parent / pair["recording"])
+    return own | {"pairs": merged}

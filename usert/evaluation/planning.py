@@ -1,0 +1,75 @@
+"""What a person named on the command line, recordings or files of pairs, as tables of planned pairs.
+
+Knows which of the two a name is by its ending. Invariant: options that say where to look go for recordings only; a file
+of pairs says that itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from usert.errors import OptionError
+from usert.recording import Recording
+from usert.runtime.pairs import parse_pairs
+from usert.strain import window_samples
+
+from .choice import choose
+from .plan import PlannedPair, PlannedTable, read_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Where to look in recordings, as typed; None: not said."""
+
+    target: str | None = None
+    background: str | None = None
+    homogeneous: str | None = None
+    still: str | None = None
+    strain_window_mm: float | None = None
+
+    def fields(self, recording: Recording) -> dict[str, Any]:
+        """Those of a `PlannedPair` of that recording."""
+        fields = asdict(self)
+        length_mm = fields.pop("strain_window_mm")
+        if length_mm is not None:
+            fields["strain_window_samples"] = window_samples(recording.scan, length_mm)
+        return fields
+
+
+def plan(
+    inputs: Sequence[Path], *, pairs: str | None, count: int, look: Look
+) -> tuple[tuple[PlannedTable, ...], tuple[str, ...]]:
+    """The tables, and a line on each recording of which pairs were chosen.
+
+    `pairs` None: at most `count` of each recording are chosen. Errors: `OptionError`, `RecordingError`.
+    """
+    recordings = [path for path in inputs if path.suffix.lower() != ".toml"]
+    given = {"--pairs": pairs} | {
+        f"--{name.replace('_', '-')}": value for name, value in asdict(look).items()
+    }
+    if not recordings and (named := [option for option, value in given.items() if value is not None]):
+        raise OptionError(
+            f"{named[0]}: goes for recordings, got only files of pairs, expected it to stand in them"
+        )
+    fields: dict[Path, dict[str, Any]] = {}
+    tables: list[PlannedTable] = []
+    notes: tuple[str, ...] = ()
+    for path in recordings:
+        with Recording(path) as recording:
+            fields[path] = look.fields(recording)
+            if pairs is not None:
+                planned = tuple(
+                    PlannedPair(recording=str(path), frames=frames, why="named: --pairs", **fields[path])
+                    for frames in parse_pairs(pairs, len(recording))
+                )
+                tables.append(PlannedTable(title=path.name, pairs=planned))
+    if recordings and pairs is None:
+        chosen, notes = choose(fields, count=count)
+        tables += chosen
+    for path in inputs:
+        if path not in recordings:
+            tables += read_plan(path)
+    return tuple(tables), notes

@@ -1,0 +1,119 @@
+"""All that one evaluation found, with what it was made of: as JSON, as Markdown, and saved whole.
+
+Knows no HTML. Invariant: a file is there whole or as it was before, and what is no finite number is null in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from usert.bundle import sha256_of
+from usert.errors import OptionError
+
+from .evaluate import EvaluatedTable
+from .markdown import markdown
+from .methods import Method
+from .summary import averaged, summary
+
+KIND, FORMAT = "evaluation", 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodTold:
+    """A method, after it ran."""
+
+    name: str
+    what: str
+    weights_sha256: str
+    """Empty for one without weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that the page and the JSON say."""
+
+    tables: tuple[EvaluatedTable, ...]
+    methods: tuple[MethodTold, ...]
+    left_out: tuple[str, ...]
+    """A line on each recording of which pairs were chosen, in words."""
+    sha256: Mapping[str, str]
+    """Of each recording, by its path."""
+    default_window: int
+    """Samples of the strain's fit for pairs that name none."""
+    command: str
+    machine: Mapping[str, Any]
+    made: str
+    """Date and time, ISO 8601."""
+
+    @property
+    def pair_count(self) -> int:
+        return sum(len(table.pairs) for table in self.tables)
+
+
+def told(methods: Sequence[Method]) -> tuple[MethodTold, ...]:
+    return tuple(
+        MethodTold(name=method.name, what=method.what(), weights_sha256=method.made_of) for method in methods
+    )
+
+
+def hashes(tables: Sequence[EvaluatedTable]) -> dict[str, str]:
+    """SHA-256 of every recording."""
+    return {path: sha256_of(path) for path in sorted({p.recording for table in tables for p in table.pairs})}
+
+
+def to_markdown(report: Report) -> str:
+    return "\n\n".join(f"### {table.title}\n\n{markdown(averaged(table.results))}" for table in report.tables)
+
+
+def to_json(report: Report) -> str:
+    """One object; `rows` are of a pair and method each, pairs of one name averaged."""
+    tree = {
+        "kind": KIND,
+        "format": FORMAT,
+        "made": report.made,
+        "command": report.command,
+        "machine": dict(report.machine),
+        "methods": [asdict(method) for method in report.methods],
+        "tables": [
+            {
+                "title": table.title,
+                "pairs": [asdict(pair) | {"name": pair.label} for pair in table.pairs],
+                "rows": averaged(table.results),
+                "results": [asdict(result) for result in table.results],
+                "summary": {
+                    figure: {name: asdict(spread) for name, spread in by_method.items()}
+                    for figure, by_method in summary(table.results).items()
+                },
+            }
+            for table in report.tables
+        ],
+        "left_out": list(report.left_out),
+        "recordings_sha256": dict(report.sha256),
+        "default_strain_window_samples": report.default_window,
+    }
+    return json.dumps(_plain(tree), ensure_ascii=False, allow_nan=False)
+
+
+def save(path: Path, text: str) -> None:
+    """Written beside and renamed. Errors: `OptionError`."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8", errors="replace")
+        part.replace(path)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_plain(value) for value in tree]
+    return tree if not isinstance(tree, float) or math.isfinite(tree) else None
