@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any
 
 from live_engine_fault import engine_fault
-from live_record_faults import disk_full, disk_refuses, server_killed
+from live_record_faults import disk_full, disk_refuses, server_killed, server_replaced
 from live_stage import SHAPES, Stage
 from live_viewer import DistantViewer
 from tables import markdown
@@ -115,6 +115,7 @@ def shape_changes() -> dict[str, Any]:
 FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
     "scanner": scanner_restarts,
     "kill": server_killed,
+    "standby": server_replaced,
     "stall": viewer_stalls,
     "rf-closed": lambda: link_cut("rf", "closed"),
     "rf-silent": lambda: link_cut("rf", "silent"),

@@ -1,4 +1,4 @@
-"""Faults of a server that records: it is killed; its disk is full; its disk refuses.
+"""Faults of a server that records: it is killed, without and with a spare; its disk is full; its disk refuses.
 
 Knows records from outside, as files that grow. Invariant: frames on record and frames missing, by the record's own
 account, are together those that the server received.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 import resource
+import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -51,6 +53,32 @@ def server_killed() -> dict[str, Any]:
             )
         row["notes"] = f"of which start {1e3 * stage.server.start_s:.0f} ms"
         return row | {"record": readable(path, last)}
+
+
+def server_replaced() -> dict[str, Any]:
+    """`kill -9`, with `--standby`: the spare takes over."""
+    with tempfile.TemporaryDirectory() as folder:
+        ends = {name: f"tcp://127.0.0.1:{free_port()}" for name in ("rf", "publish")}
+        with Stage(["--standby", "--record", folder], **ends) as stage:
+            spare = stage.server.logged(r"process (\d+) is ready to take over")[1]
+            serving = stage.server.logged(r"process (\d+) serves")[1]
+            time.sleep(_FAULT_S)
+            last = stage.viewer.seen[-1]
+            since = now_ns()
+            os.kill(int(serving), signal.SIGKILL)
+            ms = stage.again(since, lambda image: image.counters["published"] < last.counters["published"])
+            assert stage.server.logged(r"process (\d+) serves")[1] == spare
+            stage.steady()
+            row = {"fault": "server killed, --standby", "live again (ms)": ms}
+            row |= stage.close_books((), sessions=1)
+        first = min(Path(folder).glob("*.h5"), key=lambda path: path.name)
+        return row | {"record": readable(first, last)}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def readable(path: Path, last: Seen) -> str:

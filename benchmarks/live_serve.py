@@ -86,6 +86,16 @@ class Serve:
         assert found is not None
         return found
 
+    def logged(self, pattern: str, timeout_s: float = _START_S) -> re.Match[str]:
+        """The newest line of its log that holds `pattern`, once there is one."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for line in reversed(tuple(self._child.errors)):
+                if match := re.search(pattern, line):
+                    return match
+            time.sleep(5e-3)
+        raise AssertionError(f"usert serve logged no {pattern!r} in {timeout_s:g} s")
+
 
 def counts_of(summary: str) -> dict[str, int]:
     """Such as `{"received": 7, "images": 6, "dropped": 0, …}`; each name once, the first of that name."""

@@ -28,16 +28,17 @@ _AGAIN_S = 60.0
 class Stage:
     """`with Stage() as stage:`; images come when it is entered. `cut`: ends that get a cable to cut."""
 
-    def __init__(self, arguments: Sequence[str] = (), *, cut: str = "") -> None:
-        """`arguments`: those of `usert serve`."""
+    def __init__(self, arguments: Sequence[str] = (), *, cut: str = "", **endpoints: str) -> None:
+        """`arguments`: those of `usert serve`; `endpoints`: `rf` and `publish`, if not free ports."""
         self._arguments = [*OPTIONS, *arguments]
+        self._endpoints = endpoints
         self._cut = cut
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._stack = stack
-            self.server = stack.enter_context(Serve(self._arguments))
+            self.server = stack.enter_context(Serve(self._arguments, **self._endpoints))
             rf, publish = self.server.rf, self.server.publish
             if self._cut:
                 self.cable = stack.enter_context(cable(rf if self._cut == "rf" else publish))

@@ -49,6 +49,11 @@ class Running:
         self._keep_warm = KeepWarm(keep_warm_s)
         self._last: tuple[ReceivedFrame, ReceivedFrame] | None = None
 
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Those that the engine is warm for; for any thread."""
+        return tuple(self._shapes)
+
     def warm_up(self, shape: Shape) -> None:
         """Load what frames of `shape` need, once.
 

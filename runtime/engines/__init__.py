@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from usert.bundle import Bundle, default_bundle_path
@@ -26,6 +28,8 @@ _PROVIDERS = {
     "onnxruntime-cuda": "CUDAExecutionProvider",
     "onnxruntime": "CPUExecutionProvider",
 }
+_LIBRARIES = {"onnxruntime-tensorrt": "providers_tensorrt", "onnxruntime-cuda": "providers_cuda"}
+"""Files of ONNX Runtime's package for GPUs: `libonnxruntime_providers_cuda.so` or `onnxruntime_providers_cuda.dll`."""
 _TENSORRTS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
@@ -50,7 +54,22 @@ def open_engine(
 
         return opened
 
-    return BestEngine({name: opener(name) for name in ENGINES}, blame="onnxruntime")
+    candidates = {name: opener(name) for name in ENGINES if _worth_opening(name, bundle)}
+    return BestEngine(candidates, blame="onnxruntime")
+
+
+def _worth_opening(name: str, bundle: Bundle) -> bool:
+    """Whether it may run here, as far as can be told without its library, which takes up to half a second to import.
+
+    Of a build of ONNX Runtime that keeps its providers elsewhere, a GPU has to be asked for by name.
+    """
+    if name in _TENSORRTS:
+        return any(plan.library == _TENSORRTS[name] for plan in bundle.manifest.plans)
+    if name in _PROVIDERS and name in _ON_GPU:
+        found = find_spec("onnxruntime")
+        folders = () if found is None else found.submodule_search_locations or ()
+        return any(path for folder in folders for path in Path(folder, "capi").glob(f"*{_LIBRARIES[name]}*"))
+    return True
 
 
 def open_classical(method: str) -> Engine:

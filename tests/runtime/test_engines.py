@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,9 +43,33 @@ def test_the_best_is_not_one_that_is_only_listed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(ort.onnxruntime, "get_available_providers", lambda: listed)
     monkeypatch.setattr(ort.onnxruntime, "InferenceSession", falls_back)
     monkeypatch.setattr(ort, "gpu_name", lambda: "NVIDIA H200 (sm_90)")
-    with closing(open_engine(tiny_bundle(tmp_path / "b"))) as engine:
+    bundle = tiny_bundle(tmp_path / "b")
+    with closing(open_engine(bundle)) as engine:
+        assert engine.name == "openvino CPU"
+    assert asked == []  # the package for CPUs has no libraries of theirs
+
+    (tmp_path / "capi").mkdir()
+    for provider in ("cuda", "tensorrt"):
+        (tmp_path / "capi" / f"libonnxruntime_providers_{provider}.so").touch()
+    of_gpus = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(engines, "find_spec", lambda name: of_gpus)
+    with closing(open_engine(bundle)) as engine:
         assert engine.name == "openvino CPU"
     assert asked == listed[:2]
+
+
+def test_the_best_loads_no_library_that_cannot_be_it(tmp_path: Path) -> None:
+    """Each costs up to half a second of a start."""
+    bundle = tiny_bundle(tmp_path / "b")
+    code = (
+        "import sys; from usert.bundle import Bundle; from usert.runtime.engines import open_engine; "
+        "open_engine(Bundle.load(sys.argv[1])).close(); "
+        "print([m for m in ('onnxruntime', 'tensorrt', 'tensorrt_rtx', 'cuda') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(bundle.folder)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_without_openvino_onnxruntime_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

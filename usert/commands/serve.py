@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -97,6 +100,11 @@ def serve(
         "--insecure",
         help="Allow endpoints that other machines can reach, unencrypted, without a password.",
     ),
+    standby: bool = typer.Option(
+        False,
+        "--standby",
+        help="Keep a second process ready, which takes over when the server dies; needs ports of their own.",
+    ),
     site: Path | None = typer.Option(
         None, "--config", metavar="FILE", is_eager=True, callback=take_config, help=CONFIG_HELP
     ),
@@ -106,11 +114,21 @@ def serve(
         is_eager=True,  # of this start, not of the site: no key of a configuration
         help="Open all that serving needs, run the engine once, say what was found, and end.",
     ),
+    cue: int | None = typer.Option(None, "--cue", is_eager=True, hidden=True),  # `usert.runtime.cue`
 ) -> None:
     """Turn a stream of RF frames into a stream of strain images, the newest frame first.
 
     Ends with Ctrl-C or SIGTERM, and a summary.
     """
+    from usert.log_format import configure
+
+    configure(log_format)
+    if standby and cue is None and not check:
+        _stand_by(
+            {"rf": rf if rf_bind else [], "publish": [publish], "control": [control], "monitor": [monitor]},
+            record,
+        )
+
     from dataclasses import replace
     from typing import cast
 
@@ -118,9 +136,9 @@ def serve(
     from usert.commands.serve_site import Site, run_site
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
-    from usert.log_format import configure
     from usert.runtime.bundle_change import trained_strain
     from usert.runtime.config import ServerConfig
+    from usert.runtime.cue import Cue
     from usert.runtime.judgement import JudgementRule
     from usert.runtime.lag import LagRule
     from usert.runtime.monitor_server import parse_address
@@ -129,7 +147,6 @@ def serve(
     from usert.runtime.receiver import ReceiverType
     from usert.runtime.roi import Rectangle
 
-    configure(log_format)
     if monitor is not None:
         parse_address(monitor, insecure=insecure)
     if check and site is not None:
@@ -185,4 +202,20 @@ def serve(
             monitor=monitor,
         ),
         check=check,
+        cue=None if cue is None else Cue(cue),
     )
+
+
+def _stand_by(bound: Mapping[str, Sequence[str | None]], record: Path | None) -> NoReturn:
+    """Watch over servers of this very command line; `bound`: where they are found, by option."""
+    from usert.errors import OptionError
+    from usert.runtime.standby import Standby, check_fixed
+
+    for option, endpoints in bound.items():
+        for endpoint in endpoints:
+            check_fixed(option, endpoint)
+    if record is not None and not record.is_dir():
+        raise OptionError(
+            f"--record: got {record}, expected a folder with --standby, where each process makes a file of its own"
+        )
+    raise typer.Exit(Standby(sys.argv[1:]).run())

@@ -21,6 +21,7 @@ from usert.machine import usable_cores
 from usert.runtime.census import Sources
 from usert.runtime.clock import now_ns
 from usert.runtime.config import ServerConfig
+from usert.runtime.cue import Cue
 from usert.runtime.engine import Engine
 from usert.runtime.health import Health
 from usert.runtime.metrics import Metrics
@@ -91,8 +92,11 @@ class Site:
         )
 
 
-def run_site(site: Site, *, check: bool = False) -> None:
-    """Serve until a signal comes, and say what was done; or `check`, and say what there is. Errors: `UsertError`."""
+def run_site(site: Site, *, check: bool = False, cue: Cue | None = None) -> None:
+    """Serve until a signal comes, and say what was done; or `check`, and say what there is. Errors: `UsertError`.
+
+    `cue`: of a supervisor, which says when to open what only one process can have.
+    """
 
     def say(what: str) -> None:
         typer.echo(f"{'check' if check else 'serve'}: {what}")
@@ -103,8 +107,14 @@ def run_site(site: Site, *, check: bool = False) -> None:
     recorder = site.recorder()
     with ExitStack() as stack:
         engine = stack.enter_context(closing(site.open(site.bundle)))
-        for shape in site.warm:
+        warm = site.warm
+        for shape in warm:
             engine.warm_up(shape)
+        if cue is not None:
+            further = cue.wait(engine.warm_up)
+            if further is None:
+                return
+            warm += further
         if check:
             say(try_engine(engine, site.bundle, site.precision))
         metrics, health = Metrics(), Health(now_ns())
@@ -118,7 +128,7 @@ def run_site(site: Site, *, check: bool = False) -> None:
             config=site.config,
             weights_hash=site.bundle.manifest.weights.sha256,
             bundle=site.bundle.folder,
-            warm=site.warm,
+            warm=warm,
             switch=switch,
             open_bundle=site.open,
             metrics=metrics,
@@ -167,6 +177,8 @@ def run_site(site: Site, *, check: bool = False) -> None:
                 say("all is well")
                 return
             say(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
+            if cue is not None:
+                watched.enter_context(cue.serving(lambda: server.running.shapes, server.stop))
             with steady():
                 server.run()
         summary = server.stats  # after its threads: no frame comes in between
