@@ -23,7 +23,9 @@ Shape = tuple[int, int]
 def choose_graph(graphs: Sequence[Graph], shape: Shape, precisions: Sequence[str]) -> tuple[Graph, Shape]:
     """The graph for frames of `shape` (N, M), and the shape that they must be padded to for it.
 
-    `precisions` are those wanted, best first; the shape counts for more. Errors: `BundleError` with what there is.
+    `precisions` are those wanted, best first; the shape counts for more. Of several, int8 is not taken for frames that
+    are longer than any it was proven on: the deeper, the more tissue moves, and its ranges end there (at 1920 x 768 it
+    fails the gate, `benchmarks/RESULTS.md`). Errors: `BundleError` with what there is.
     """
     usable = [graph for graph in graphs if graph.precision in precisions]
     if not usable:
@@ -42,7 +44,13 @@ def choose_graph(graphs: Sequence[Graph], shape: Shape, precisions: Sequence[str
             f"frame: got {shape[0]}x{shape[1]}, expected {known}, or up to 31 samples or lines less; export the "
             f"bundle with --shape {shape[0]}x{shape[1]}, or for any shape"
         )
-    best = min(fitting, key=lambda graph: (fits.index(graph.shape), precisions.index(graph.precision)))
+    proven = max((graph.speed.shape[0] for graph in usable if graph.precision == "int8"), default=0)
+
+    def rank(graph: Graph) -> tuple[int, bool, int]:
+        too_long = graph.precision == "int8" and graph.shape is None and shape[0] > proven
+        return fits.index(graph.shape), too_long, precisions.index(graph.precision)
+
+    best = min(fitting, key=rank)
     return best, best.shape or shape
 
 

@@ -8,10 +8,11 @@ from usert.errors import BundleError
 from usert.manifest import Graph, Speed
 from usert.runtime.engines.choice import by_preference, choose_graph
 
-SPEED = Speed(engine="e", machine="m", threads=1, shape=(1, 1), milliseconds=1.0)
 
-
-def graph(shape: tuple[int, int] | None, precision: str = "float32") -> Graph:
+def graph(
+    shape: tuple[int, int] | None, precision: str = "float32", proven: tuple[int, int] = (330, 90)
+) -> Graph:
+    """`proven`: what it was tried on, if it takes any shape."""
     name = f"{shape}{precision}".translate(str.maketrans("(, )", "____"))
     return Graph(
         file=f"g{name}.onnx",
@@ -20,7 +21,7 @@ def graph(shape: tuple[int, int] | None, precision: str = "float32") -> Graph:
         sha256="0" * 64,
         bytes=1,
         accuracy={},
-        speed=SPEED,
+        speed=Speed(engine="e", machine="m", threads=1, shape=shape or proven, milliseconds=1.0),
     )
 
 
@@ -54,6 +55,19 @@ def test_its_own_shape_then_the_next_multiples_of_32_then_any(
     whole: tuple[int, int],
 ) -> None:
     assert choose_graph(graphs, shape, precisions) == (expected, whole)
+
+
+def test_int8_is_not_taken_for_frames_longer_than_any_that_it_was_proven_on() -> None:
+    any_int8, both = graph(None, "int8"), ("int8", "float32")
+    graphs = (*ALL, any_int8)
+    assert choose_graph(graphs, (512, 200), both) == (any_int8, (512, 200))  # as long as SMALL_INT8
+    assert choose_graph(graphs, (513, 200), both) == (ANY, (513, 200))
+    assert choose_graph(graphs, (4000, 200), ("int8",)) == (any_int8, (4000, 200))  # asked for by name
+    assert (
+        choose_graph((any_int8, graph(None, "float16")), (4000, 200), ("int8", "float16"))[0].precision
+        == "float16"
+    )
+    assert choose_graph((any_int8,), (4000, 200), both) == (any_int8, (4000, 200))  # there is nothing else
 
 
 def test_what_the_bundle_cannot_take_is_said() -> None:
