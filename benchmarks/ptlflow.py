@@ -185,7 +185,11 @@ def measure(
                             print(f"{variant}: not here: {error}", file=sys.stderr)
                             continue
                         name = f"{what}, {engine} {precision}"
-                        accuracy[name] = trial.check(variant, worker.opened.answer, scene.pair)
+                        try:
+                            accuracy[name] = trial.check(variant, worker.opened.answer, scene.pair)
+                        except EngineError as error:
+                            print(f"{variant}: left out: {error}", file=sys.stderr)
+                            continue
                         graph, whole = choose_graph(bundle.manifest.graphs, shape, (precision,))
                         flops[name] = graph_cost(bundle.path_of(graph), whole).flops
                         workers[name], times[name] = worker, []
