@@ -1,10 +1,12 @@
 """LiteFlowNet, written from its description.
 
 T.-W. Hui, X. Tang, C. C. Loy, "LiteFlowNet: A Lightweight Convolutional Neural Network for Optical Flow
-Estimation", CVPR 2018. Two frames go through one pyramid of features (NetC); from the coarsest level to the
-finest, the flow is found by descriptor matching (M), refined below a pixel (S) and smoothed by a local
-convolution whose kernel follows the features (R). The first level keeps full resolution, so level k is at
-1 / 2^(k-1) and the finest flow, level 2, at one half.
+Estimation", CVPR 2018, doi:10.1109/CVPR.2018.00936.
+
+Two frames go through one pyramid of features (NetC); from the coarsest level to the finest, the flow is found by
+descriptor matching (M), refined below a pixel (S) and smoothed by a local convolution whose kernel follows the
+features (R). The first level keeps full resolution, so level k is at 1 / 2^(k-1) and the finest flow, level 2, at
+one half.
 
 Knows nothing of RF samples, units of strain or files. Invariant: inside, flow is (lateral, axial) in units
 of 20 full-resolution pixels, as in the published weights; `forward` gives (axial, lateral) in pixels of the
