@@ -13,14 +13,24 @@ import typer
 
 def import_frames(
     files: list[Path] = typer.Argument(..., help="Files in the order of their frames."),
-    file_format: str = typer.Option(..., "--format", help="alpinion, mat, metaimage or raw."),
+    file_format: str = typer.Option(
+        ..., "--format", help="alpinion, clarius, mat, metaimage, numpy, raw, uff, ultrasonix or zea."
+    ),
     out: Path = typer.Option(..., "--out", help="The recording to write (HDF5)."),
-    fs_mhz: float = typer.Option(..., "--fs-mhz", help="Sampling frequency along depth."),
-    f0_mhz: float = typer.Option(..., "--f0-mhz", help="Centre frequency of the pulse."),
-    line_pitch_mm: float = typer.Option(..., "--line-pitch-mm", help="Distance of neighbouring scan lines."),
-    sound_speed: float = typer.Option(1540.0, "--sound-speed", help="Speed of sound in m/s."),
+    fs_mhz: float | None = typer.Option(
+        None,
+        "--fs-mhz",
+        help="Sampling frequency along depth; needed, as the next two, where no file says it.",
+    ),
+    f0_mhz: float | None = typer.Option(None, "--f0-mhz", help="Centre frequency of the pulse."),
+    line_pitch_mm: float | None = typer.Option(
+        None, "--line-pitch-mm", help="Distance of neighbouring scan lines."
+    ),
+    sound_speed: float | None = typer.Option(
+        None, "--sound-speed", help="Speed of sound in m/s; 1540 where nobody says it."
+    ),
     rows: str | None = typer.Option(None, "--rows", help="Axial samples to keep, a:b with b left out."),
-    variable: str | None = typer.Option(None, "--variable", help="mat: name of the array."),
+    variable: str | None = typer.Option(None, "--variable", help="mat, numpy, uff: name of the array."),
     shape: str | None = typer.Option(
         None, "--shape", metavar="NxM", help="raw: samples x lines of one frame."
     ),
@@ -30,15 +40,18 @@ def import_frames(
     """Turn frames of a scanner or a simulation into a recording."""
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
-    from usert.formats import ImportOptions, Rows, read_frames
-    from usert.frame import Scan
+    from usert.formats import Declared, ImportOptions, Rows, declared, read_frames
     from usert.recording import Recording
     from usert.recording_writer import write_recording
 
+    asked = Declared(
+        fs_hz=None if fs_mhz is None else 1e6 * fs_mhz,
+        f0_hz=None if f0_mhz is None else 1e6 * f0_mhz,
+        sound_speed_m_s=sound_speed,
+        line_pitch_mm=line_pitch_mm,
+    )
     options = ImportOptions(
-        scan=Scan(
-            fs_hz=fs_mhz * 1e6, f0_hz=f0_mhz * 1e6, sound_speed_m_s=sound_speed, line_pitch_mm=line_pitch_mm
-        ),
+        scan=asked.over(declared(file_format, files, variable)).scan(),
         rows=None if rows is None else Rows.parse(rows),
         variable=variable,
         shape=None if shape is None else parse_shape(shape),
@@ -52,5 +65,10 @@ def import_frames(
     with Recording(out) as recording:
         rows_kept, lines = recording.shape
         typer.echo(f"{out}: {count} frames of {rows_kept} x {lines} {recording.dtype}")
+        scan = recording.scan
+        typer.echo(
+            f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, line pitch {scan.line_pitch_mm:.6g} mm, "
+            f"sound speed {scan.sound_speed_m_s:g} m/s"
+        )
     if frames.scale != 1:
         typer.echo(f"float64 samples of all frames multiplied by {frames.scale:.6g}, to a peak of 1")

@@ -17,21 +17,47 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, OptionError
 from ..frame import FRAME_DTYPES, RFFrame
+from .clarius import declared_by_clarius, read_clarius
+from .declared import Declared
 from .matlab import read_alpinion, read_mat
 from .metaimage import read_metaimage
+from .numpy_file import read_numpy
 from .options import ImportOptions, Rows
 from .raw import read_raw
+from .uff import declared_by_uff, read_uff
+from .ultrasonix import read_ultrasonix
+from .zea import declared_by_zea, read_zea
 
-__all__ = ["READERS", "ForeignFrames", "ImportOptions", "Reader", "Rows", "read_frames"]
+__all__ = [
+    "READERS",
+    "Declared",
+    "ForeignFrames",
+    "ImportOptions",
+    "Reader",
+    "Rows",
+    "declared",
+    "read_frames",
+]
 
 Reader = Callable[[Path, ImportOptions], Iterator[NDArray[Any]]]
 
 READERS: dict[str, Reader] = {
     "alpinion": read_alpinion,
+    "clarius": read_clarius,
     "mat": read_mat,
     "metaimage": read_metaimage,
+    "numpy": read_numpy,
     "raw": read_raw,
+    "uff": read_uff,
+    "ultrasonix": read_ultrasonix,
+    "zea": read_zea,
 }
+_DECLARED: dict[str, Callable[[Path, str | None], Declared]] = {
+    "clarius": declared_by_clarius,
+    "uff": declared_by_uff,
+    "zea": declared_by_zea,
+}
+"""Of the formats that may say something of their geometry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +100,20 @@ def read_frames(name: str, paths: Sequence[Path], options: ImportOptions) -> For
         raise FormatError(f"{doubles} of {count} frames are float64, expected one type: import them apart")
     scale = 1 / peak if peak > 0 else 1.0
     return ForeignFrames(reader=reader, paths=tuple(paths), options=options, scale=scale)
+
+
+def declared(name: str, paths: Sequence[Path], variable: str | None = None) -> Declared:
+    """What files in format `name` say of their geometry; all must say the same. Errors: as `read_frames`."""
+    if name not in READERS:
+        raise OptionError(f"format: got {name!r}, expected one of {', '.join(READERS)}")
+    for path in paths:
+        if not path.is_file():
+            raise FormatError(f"{path}: no such file")
+    said = {path: _DECLARED[name](path, variable) for path in paths} if name in _DECLARED else {}
+    for path, geometry in said.items():
+        if geometry != said[paths[0]]:
+            raise FormatError(f"{path}: {geometry}, expected that of {paths[0]}: import them apart")
+    return said[paths[0]] if said else Declared()
 
 
 def _arrays(reader: Reader, paths: Sequence[Path], options: ImportOptions) -> Iterator[NDArray[Any]]:

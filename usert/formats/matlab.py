@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, MissingExtraError, require
+from ..recording_layout import HDF5_ERRORS
 from .options import ImportOptions
 
+_BUFFERS = "RcvData"
+"""As Verasonics' own scripts call the cells of the receive buffers."""
 _NUMERIC = {"double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
 
 
@@ -24,6 +27,11 @@ def read_mat(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """Frames of one numeric variable (N, M) or (N, M, F); its name is needed where there are several."""
     names = _names_v73(path) if h5py.is_hdf5(path) else _names_v5(path)
     name = options.variable
+    if name in (None, _BUFFERS) and _has_buffers(path):
+        raise FormatError(
+            f"{path}: holds {_BUFFERS}, a Verasonics' receive buffers of channel data, expected RF lines: beamform"
+            " them, save the lines as an array, and name it by --variable"
+        )
     if name is None:
         if len(names) != 1:
             raise FormatError(f"{path}: arrays {', '.join(names) or 'none'}, expected one: name the variable")
@@ -53,6 +61,16 @@ def read_alpinion(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     if ensembles != 1:
         raise FormatError(f"{path}: EnsembleNum is {ensembles}, expected 1: Doppler data is no B-mode frame")
     yield data[:valid].T if options.transpose else data[:valid]
+
+
+def _has_buffers(path: Path) -> bool:
+    if not h5py.is_hdf5(path):
+        return any(name == _BUFFERS for name, _, _ in _scipy(path, "whosmat"))
+    try:
+        with h5py.File(path, "r") as file:
+            return _BUFFERS in file
+    except HDF5_ERRORS:
+        return False  # whoever reads the names says so
 
 
 def _count(value: NDArray[Any] | None, default: int) -> int:

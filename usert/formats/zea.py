@@ -1,0 +1,76 @@
+"""zea's HDF5 files, where they hold beamformed RF.
+
+After github.com/tue-bmd/zea, docs/source/_spec_ref.rst: `data/beamformed_data` is a group with `pixels` (frames, x, z,
+channels) or (frames, x, z, y, channels), or, as the tree at its head and older files have it, an array (frames, z, x,
+channels); one channel is RF, two are IQ. `scan/center_frequency` is in Hz, `scan/sound_speed` in m/s. The extent of the
+pixels is not used: whether it runs from centres or from edges is not told. Knows no channel data (`raw_data`).
+
+Invariant: what comes out is real, sampled along depth, one line a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+from ..recording_layout import HDF5_ERRORS, one_line
+from .declared import Declared
+from .options import ImportOptions
+
+_DATA = "data/beamformed_data"
+
+
+def read_zea(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
+    """Frames (N, M), in the order of the file."""
+    with _opened(path) as file:
+        item = file.get(_DATA)
+        if item is None:
+            there = ", ".join(file.get("data", {})) or "nothing"
+            raise FormatError(
+                f"{path}: data holds {there}, expected beamformed_data: channel data must be beamformed"
+            )
+        grouped = isinstance(item, h5py.Group)
+        pixels = item.get("pixels") if grouped else item
+        if not isinstance(pixels, h5py.Dataset):
+            raise FormatError(f"{path}: {_DATA} holds {', '.join(item) or 'nothing'}, expected pixels")
+        if pixels.ndim not in (4, 5) or pixels.dtype.kind not in "iuf":
+            raise FormatError(
+                f"{path}: {_DATA} is {pixels.dtype} {pixels.shape}, expected real numbers (frames, x, z, channels)"
+            )
+        if pixels.shape[-1] != 1:
+            raise FormatError(f"{path}: {_DATA} has {pixels.shape[-1]} channels (IQ), expected one of RF")
+        if pixels.ndim == 5 and pixels.shape[3] != 1:
+            raise FormatError(f"{path}: {_DATA} has {pixels.shape[3]} planes, expected one")
+        for k in range(pixels.shape[0]):
+            frame = pixels[k].reshape(pixels.shape[1:3])
+            upright = frame.T if grouped else frame  # a group has x first
+            yield upright.T if options.transpose else upright
+
+
+def declared_by_zea(path: Path, variable: str | None) -> Declared:
+    """Centre frequency, if all transmits have one, and speed of sound."""
+    with _opened(path) as file:
+
+        def number(name: str) -> float | None:
+            if not isinstance(file.get(name), h5py.Dataset):
+                return None
+            found = np.unique(file[name][()])
+            return float(found[0]) if len(found) == 1 else None
+
+        return Declared(f0_hz=number("scan/center_frequency"), sound_speed_m_s=number("scan/sound_speed"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except HDF5_ERRORS as error:
+        raise FormatError(f"{path}: not a sound zea file ({one_line(error)})") from error
