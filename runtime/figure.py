@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from usert.errors import OptionError
 from usert.frame import Scan
 
 from .colormap import GREY, VIRIDIS, colours
+from .fan import Fan
 
 TRUSTED_QUALITY = 0.5
 """Strain of a lower quality is hatched, and left out of the choice of the colour bar's range."""
@@ -32,6 +33,7 @@ _LEFT_PX, _BAR_GAP_PX, _BAR_PX, _BAR_LABELS_PX = 82, 18, 18, 74
 _MARGIN_PX, _TITLE_PX, _HEAD_PX, _FOOT_PX, _NOTE_PX = 22, 44, 40, 74, 40
 _PAPER, _INK, _FAINT = (18, 18, 20), (232, 232, 236), (150, 150, 156)
 _TEXT_PX, _SMALL_PX, _LARGE_PX = 19, 17, 24
+_FAN_PX, _AROUND_FAN = 512, 30  # a side in beam space at least across and at most along; grey outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,12 @@ def save_figure(
     quality: NDArray[Any],
     title: str | None = None,
     soft: float | None = None,
+    fan: Fan | None = None,
 ) -> None:
     """Draw `figure_page` into `path`. Errors: `OptionError` when the file cannot be written."""
-    page = figure_page(samples=samples, scan=scan, strain=strain, quality=quality, title=title, soft=soft)
+    page = figure_page(
+        samples=samples, scan=scan, strain=strain, quality=quality, title=title, soft=soft, fan=fan
+    )
     _save(page, Path(path))
 
 
@@ -69,10 +74,12 @@ def figure_page(
     quality: NDArray[Any],
     title: str | None = None,
     soft: float | None = None,
+    fan: Fan | None = None,
 ) -> Image.Image:
     """The reference frame's `samples` (N, M), `strain` as a fraction and `quality` 0 to 1, side by side.
 
-    `soft` is the strain of the softest colour, as in `strain_range`; None: that of this pair.
+    `soft` is the strain of the softest colour, as in `strain_range`; None: that of this pair. `fan`: how the lines lie,
+    where they are not parallel; depth then counts from the highest point of the fan.
     """
     if not samples.shape == strain.shape == quality.shape:
         raise ValueError(f"got shapes {samples.shape}, {strain.shape}, {quality.shape}, expected one shape")
@@ -81,8 +88,11 @@ def figure_page(
     quality = np.where(known, quality, 0).astype(np.float32)
     extent_mm = _extent_mm(strain.shape, scan)
     size = _panel_size(extent_mm)
+    if fan is not None:
+        depth_mm, extent_mm = extent_mm[0], fan.extent_mm(extent_mm[0])
+        size = max(strain.shape[1], _FAN_PX), min(strain.shape[0], _FAN_PX)  # in beam space, as it is painted
     doubted = float((quality < TRUSTED_QUALITY).mean())
-    panels = (
+    panels: tuple[Panel, ...] = (
         bmode_panel(samples, size),
         strain_panel(strain, quality, size, soft),
         Panel(
@@ -93,6 +103,8 @@ def figure_page(
             top=1,
         ),
     )
+    if fan is not None:
+        panels = tuple(_laid_out(panel, fan, depth_mm, _panel_size(extent_mm)) for panel in panels)
     notes = ["Strain: compression positive."]
     if doubted > 0:
         share = "less than 1" if doubted < 0.01 else f"{100 * doubted:.0f}"
@@ -139,6 +151,14 @@ def _panel_size(extent_mm: tuple[float, float]) -> tuple[int, int]:
     """Width and height in pixels, alike in both directions."""
     scale = _LONGEST_PX / max(extent_mm)
     return max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale))
+
+
+def _laid_out(panel: Panel, fan: Fan, depth_mm: float, size: tuple[int, int]) -> Panel:
+    """A panel that is painted in beam space, as `size` (width, height) pixels of the fan."""
+    painted = np.asarray(panel.image)
+    laid = [fan.lay_out(painted[..., c], depth_mm=depth_mm, size=size[::-1]) for c in range(3)]
+    around = [np.where(np.isfinite(channel), channel, _AROUND_FAN) for channel in laid]
+    return replace(panel, image=Image.fromarray(np.stack(around, axis=-1).round().astype(np.uint8)))
 
 
 def bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> Panel:

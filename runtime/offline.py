@@ -20,9 +20,10 @@ from usert.errors import FrameError, OptionError
 from usert.frame import RFFrame, Scan
 from usert.manifest import Conventions
 from usert.recording import Recording
-from usert.strain import axial_strain, window_samples
+from usert.strain import axial_strain
 
 from .engine import Engine, Estimate
+from .origin import Origin, library_version
 from .pairs import Pair
 from .results import ResultFile
 
@@ -56,27 +57,17 @@ def estimate_pairs(
     *,
     pairs: Sequence[Pair],
     observe: Observer,
-    strain_window_mm: float | None = None,
+    made_of: Origin,
     stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[PairReport, ...]:
     """Estimate each pair and store it in `out`, which appears when the last is done.
 
     If anything goes wrong, Ctrl-C included, what stood at `out` before stays.
     `stopped` is asked after each pair; once it says yes, `KeyboardInterrupt` is raised and nothing written.
-    `bundle` is the one that `engine` runs, None if it runs none. `strain_window_mm` None keeps the strain that
-    the engine gives.
+    `bundle` is the one that `engine` runs, None if it runs none. `made_of` goes into the file, with the engine that
+    really ran, and says over which window strain is taken from the displacement, if not the engine's own.
     Errors: `FrameError` that names the pair; `OptionError` when `out` cannot be written.
     """
-    window = engine.strain_window_samples
-    if strain_window_mm is not None:
-        window = window_samples(recording.scan, strain_window_mm)
-    provenance: dict[str, str | int | float] = {
-        "recording": str(recording.path),
-        "engine": engine.name,
-        "strain_window_samples": window,
-    }
-    if bundle is not None:
-        provenance |= {"bundle": str(bundle.folder), "bundle_sha256": bundle.sha256}
     reports: list[PairReport] = []
     with ResultFile(
         out,
@@ -84,7 +75,6 @@ def estimate_pairs(
         shape=recording.shape,
         scan=recording.scan,
         conventions=Conventions() if bundle is None else bundle.manifest.conventions,
-        provenance=provenance,
     ) as results:
         for index, pair in enumerate(pairs):
             reference, current = recording.frame(pair[0]), recording.frame(pair[1])
@@ -94,8 +84,9 @@ def estimate_pairs(
             except FrameError as error:
                 raise FrameError(f"pair {pair[0]}:{pair[1]}: {error}") from error
             elapsed_ms = (time.perf_counter_ns() - started) / 1e6
-            if strain_window_mm is not None:
-                estimate = replace(estimate, strain=axial_strain(estimate.displacement[0], window))
+            if made_of.strain_window_mm:
+                strain = axial_strain(estimate.displacement[0], made_of.strain_window_samples)
+                estimate = replace(estimate, strain=strain)
             results.write(index, estimate)
             known = np.isfinite(estimate.strain)
             report = PairReport(
@@ -108,6 +99,8 @@ def estimate_pairs(
             observe(report, reference, estimate)
             if stopped():
                 raise KeyboardInterrupt
+        ran = replace(made_of, engine=engine.name, engine_version=library_version(engine.name))
+        results.describe(ran.attributes())
     return tuple(reports)
 
 

@@ -3,10 +3,12 @@
     /pairs (P, 2)                 reference and current frame in the recording
     /displacement (P, 2, N, M)    float32, attributes: units, convention
     /strain, /quality (P, N, M)   float32, likewise
-    attributes of the root        usert_kind, format, usert_version, geometry of the scan, where it comes from
+    attributes of the root        usert_kind, format, usert_version, geometry of the scan (units are in the names),
+                                  where it comes from (`usert.runtime.origin`)
 
 Knows h5py; not where estimates come from. Invariant: under its final name stands a whole file or none; what
-is being written is called `NAME.part`, and removed if anything goes wrong.
+is being written is called `NAME.part`, and removed if anything goes wrong. The same estimates of the same origin give
+the same bytes: no clock is in the file.
 """
 
 from __future__ import annotations
@@ -47,7 +49,6 @@ class ResultFile:
         shape: tuple[int, int],
         scan: Scan,
         conventions: Conventions,
-        provenance: Mapping[str, str | int | float],
     ) -> None:
         self._path = Path(path)
         self._part = self._path.with_name(self._path.name + ".part")
@@ -60,7 +61,6 @@ class ResultFile:
             "format": FORMAT,
             "usert_version": __version__,
             **asdict(scan),
-            **provenance,
         }
         self._attributes["axial_pitch_mm"] = scan.axial_pitch_mm
 
@@ -90,6 +90,13 @@ class ResultFile:
         except (OSError, RuntimeError) as error:
             raise self._cannot_write(error) from error
 
+    def describe(self, attributes: Mapping[str, str | int | float]) -> None:
+        """Say where the estimates come from. Errors: as `write`."""
+        try:
+            self._file.attrs.update(attributes)
+        except (OSError, RuntimeError) as error:
+            raise self._cannot_write(error) from error
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -98,6 +105,8 @@ class ResultFile:
             return
         try:
             self._file.close()
+            with self._part.open("rb") as part:
+                os.fsync(part.fileno())  # or a power cut leaves the name without what it names
             self._part.replace(self._path)
         except (OSError, RuntimeError) as failure:
             self._discard()

@@ -12,6 +12,7 @@ import typer
 
 from . import __version__
 from .commands.bench import bench
+from .commands.bridge import bridge
 from .commands.control import control
 from .commands.demo import demo
 from .commands.eval import evaluation
@@ -71,6 +72,7 @@ app.command("simulate")(simulate)
 app.command("bench")(bench)
 app.command("eval")(evaluation)
 app.command("demo")(demo)
+app.add_typer(bridge, name="bridge")
 app.add_typer(control, name="control")
 app.add_typer(keys, name="keys")
 

@@ -121,7 +121,8 @@ class Device(io.RawIOBase):
         return size
 
     def close(self) -> None:
-        self._raw.close()
+        if hasattr(self, "_raw"):  # not where the file could not be opened, and the object goes away
+            self._raw.close()
         super().close()
 
     def _lock(self, *, exclusive: bool) -> None:

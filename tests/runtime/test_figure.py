@@ -12,7 +12,8 @@ from PIL import Image
 from usert.errors import OptionError
 from usert.frame import RFFrame, Scan
 from usert.runtime.colormap import GREY, VIRIDIS, colours
-from usert.runtime.figure import bmode_panel, save_figure, strain_panel, strain_range, ticks
+from usert.runtime.fan import Fan
+from usert.runtime.figure import bmode_panel, figure_page, save_figure, strain_panel, strain_range, ticks
 
 SHAPE = (400, 60)
 SIZE = (60, 100)
@@ -50,6 +51,25 @@ def test_hard_is_zero_and_soft_the_strain_of_most_tissue(sign: int) -> None:
     hard, soft = strain_range(strain, np.ones_like(strain))
     assert hard == 0
     assert sign * soft == pytest.approx(0.02, rel=0.02)
+
+
+def test_a_fan_is_painted_inside_and_grey_outside() -> None:
+    """Of a phased array: a triangle, pointing up, whose colours are those of the lines."""
+    scan = Scan(fs_hz=40e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
+    strain = np.where(np.arange(SHAPE[1]) < SHAPE[1] // 2, 0.0, 0.01) * np.ones((SHAPE[0], 1))
+    page = figure_page(
+        samples=speckle(),
+        scan=scan,
+        strain=strain,
+        quality=np.ones(SHAPE),
+        fan=Fan(radius_mm=0, degrees=90),
+    )
+    pixels = np.asarray(page).astype(int)
+    for painted in (colours(np.array([0.0]), VIRIDIS)[0], colours(np.array([1.0]), VIRIDIS)[0]):
+        assert (np.abs(pixels - painted).max(axis=-1) < 3).sum() > 10_000
+    hard = np.abs(pixels - colours(np.array([0.0]), VIRIDIS)[0]).max(axis=-1) < 3
+    rows, columns = np.nonzero(hard[:, 300:1100])  # the second panel, without its colour bar
+    assert np.ptp(columns[rows < rows.min() + 20]) < 40 < np.ptp(columns[rows == int(np.median(rows))])
 
 
 def test_doubtful_strain_does_not_choose_the_range() -> None:

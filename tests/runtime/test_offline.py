@@ -26,6 +26,7 @@ from usert.runtime.engine import Engine
 from usert.runtime.engines import open_engine
 from usert.runtime.offline import estimate_pairs, figure_path
 from usert.runtime.pairs import parse_pairs
+from usert.runtime.recipe import Recipe
 
 SHAPE = (96, 24)
 SCAN = {"fs_hz": 40e6, "f0_hz": 6.25e6, "sound_speed_m_s": 1540.0, "line_pitch_mm": 0.108}
@@ -51,6 +52,22 @@ def recording(tmp_path: Path) -> Path:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     return tiny_bundle(tmp_path / "bundle")
+
+
+def estimate(source: Recording, engine: Engine, bundle: Bundle, out: Path, pairs: str) -> None:
+    """As `usert run` does."""
+    recipe = Recipe(pairs=pairs)
+    estimate_pairs(
+        source,
+        engine,
+        bundle,
+        out,
+        pairs=parse_pairs(pairs, len(source)),
+        observe=lambda *_: None,
+        made_of=recipe.origin(
+            source, called="rec.h5", engine=engine, engine_name="onnxruntime", bundle=bundle
+        ),
+    )
 
 
 def usert(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -201,9 +218,7 @@ def test_ctrl_c_leaves_nothing_half_written(recording: Path, bundle: Bundle, tmp
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with Recording(recording) as source, pytest.raises(KeyboardInterrupt):
-            estimate_pairs(
-                source, engine, bundle, tmp_path / "o.h5", pairs=((0, 1), (1, 2)), observe=lambda *_: None
-            )
+            estimate(source, engine, bundle, tmp_path / "o.h5", "0:1,1:2")
     finally:
         signal.signal(signal.SIGINT, inherited)
     assert engine.calls == 2
@@ -237,7 +252,7 @@ def test_disk_that_is_too_small_is_told_before_the_work(
         closing(open_engine(bundle, threads=1)) as engine,
         pytest.raises(OptionError, match=r"needs 0\.00 GB, 0\.00 GB are free; choose fewer pairs"),
     ):
-        estimate_pairs(source, engine, bundle, tmp_path / "o.h5", pairs=((0, 1),), observe=lambda *_: None)
+        estimate(source, engine, bundle, tmp_path / "o.h5", "0:1")
     assert names(tmp_path) == ["rec.h5"]
 
 
@@ -269,5 +284,5 @@ def test_frames_of_the_wrong_pair_are_refused_by_the_library_too(bundle: Bundle,
     path = write(tmp_path / "rec.h5", np.stack([speckle(1)[0], np.zeros(SHAPE, np.int16)]))
     engine = open_engine(bundle, threads=1)
     with Recording(path) as source, pytest.raises(FrameError, match="pair 0:1: current frame: all samples"):
-        estimate_pairs(source, engine, bundle, tmp_path / "o.h5", pairs=((0, 1),), observe=lambda *_: None)
+        estimate(source, engine, bundle, tmp_path / "o.h5", "0:1")
     engine.close()

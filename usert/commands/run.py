@@ -1,4 +1,4 @@
-"""`usert run`: strain of a recording's pairs, into a file and a picture."""
+"""`usert run`: strain of a recording's pairs, or of all recordings beneath a folder, into files and pictures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from usert.commands.engine import HELP, PRECISION_HELP
 
 
 def run(
-    recording: Path = typer.Argument(..., metavar="REC.h5", help="Recording of RF frames."),
-    out: Path = typer.Option(..., metavar="OUT.h5", help="File to write; replaced when all pairs are done."),
+    recording: Path = typer.Argument(
+        ..., metavar="REC.h5|FOLDER", help="Recording of RF frames, or a folder: every *.h5 beneath it."
+    ),
+    out: Path = typer.Option(
+        ...,
+        metavar="OUT.h5|FOLDER",
+        help="File to write, replaced when all pairs are done; for a folder, the folder of results.",
+    ),
     pairs: str = typer.Option(
         "consecutive", metavar="consecutive|I:J,…", help="Pairs of frames, reference first, counted from 0."
     ),
@@ -26,97 +32,84 @@ def run(
         metavar="PNG",
         help="Picture of the first pair; each further pair that --pairs lists gets its own, NAME-I-J.png.",
     ),
+    fan: str | None = typer.Option(
+        None,
+        metavar="RADIUS:DEGREES",
+        help="Lay out the lines of --figure as a curved array's: radius in mm (0: phased), angle from first to last.",
+    ),
+    also: list[str] = typer.Option(
+        [],
+        metavar="png|mp4|dicom",
+        help="All pairs beside OUT.h5 as a folder of PNGs, a video, or a DICOM object; may be repeated.",
+    ),
+    dicom_like: Path | None = typer.Option(
+        None,
+        metavar="FILE.dcm",
+        help="Patient and study of the DICOM object are those of this file; empty without it.",
+    ),
     strain_window_mm: float | None = typer.Option(
         None, metavar="X", help="Length of the strain's least-squares window, instead of the bundle's own."
     ),
     engine: str = typer.Option("best", metavar="NAME", help=HELP),
     precision: str | None = typer.Option(None, metavar="NAME", help=PRECISION_HELP),
     threads: int | None = typer.Option(
-        None, metavar="N", help="Threads of the engine; all cores by default."
+        None, metavar="N", help="Threads of the engine; all cores by default, over Ray one."
+    ),
+    overwrite: bool = typer.Option(
+        False, "--overwrite", help="Of a folder: make anew the results that another run left."
+    ),
+    ray: str | None = typer.Option(
+        None,
+        metavar="local|ADDRESS",
+        help="Of a folder: over Ray, on this machine or the cluster at ADDRESS; auto finds it.",
+    ),
+    workers: int | None = typer.Option(
+        None, metavar="N", help="Workers over Ray, each with an engine of its own; 2 by default."
     ),
 ) -> None:
-    """Estimate displacement, strain and quality of a recording's pairs.
+    """Estimate displacement, strain and quality of a recording's pairs, or of all recordings beneath a folder.
 
     Writes /pairs, /displacement, /strain and /quality; ends with a line a pair: mean strain, median quality,
-    milliseconds of the engine. Ctrl-C stops after the pair in work and writes nothing.
+    milliseconds of the engine. Ctrl-C stops after the pair in work and writes nothing. Of a folder: a result and a line
+    each, under the same names; results that are there are kept, so the same command goes on where it was stopped.
     """
-    from contextlib import closing
-    from threading import Event
-
-    from usert.bundle import Bundle, default_bundle_path
-    from usert.commands.engine import open_named
-    from usert.commands.progress import progress_bar
+    from usert.commands.method import require_method
+    from usert.commands.run_archive import Archive
+    from usert.commands.run_one import One
     from usert.errors import OptionError
-    from usert.estimators import ESTIMATORS
-    from usert.frame import RFFrame
-    from usert.recording import Recording
-    from usert.runtime.engine import Estimate
-    from usert.runtime.engines import open_classical
-    from usert.runtime.figure import save_figure
-    from usert.runtime.offline import PairReport, check_output, estimate_pairs, extrapolation, figure_path
-    from usert.runtime.pairs import CONSECUTIVE, parse_pairs
-    from usert.signals import stop_on_signals
+    from usert.runtime.fan import Fan
+    from usert.runtime.outputs import require_kinds
+    from usert.runtime.recipe import Recipe
 
-    classical = method != "usert"
-    if classical and method not in ESTIMATORS:
-        raise OptionError(f"--method: got {method!r}, expected one of usert, {', '.join(ESTIMATORS)}")
-    asked = None if engine == "best" else engine
-    options = (("--bundle", bundle), ("--engine", asked), ("--precision", precision), ("--threads", threads))
-    for option, value in options:
-        if classical and value is not None:
-            raise OptionError(f"{option}: got {value} with --method {method}, which takes none: leave it out")
-
-    done, stop = 0, Event()
-    with Recording(recording) as source:
-        check_output(out, recording, option="--out")
-        if figure is not None:
-            check_output(figure, recording, option="--figure", suffix=".png")
-        chosen = parse_pairs(pairs, len(source))
-        drawn = chosen[:1] if pairs.strip() == CONSECUTIVE else chosen
-        loaded = None if classical else Bundle.load(bundle if bundle is not None else default_bundle_path())
-        if loaded is not None and (warning := extrapolation(loaded, source.scan)):
-            typer.echo(f"usert: {warning}", err=True)
-
-        progress = progress_bar("strain")
-
-        def observe(report: PairReport, reference: RFFrame, estimate: Estimate) -> None:
-            if figure is not None and report.pair in drawn:
-                save_figure(
-                    figure_path(figure, report.pair, chosen[0]),
-                    samples=reference.samples,
-                    scan=reference.scan,
-                    strain=estimate.strain,
-                    quality=estimate.quality,
-                    title=f"Frames {report.pair[0]} to {report.pair[1]}: {report.figures}",
-                )
-            nonlocal done
-            done += 1
-            progress.update(task, completed=done)
-
-        try:
-            with (
-                stop_on_signals(stop.set),
-                closing(
-                    open_classical(method)
-                    if loaded is None
-                    else open_named(loaded, engine=engine, threads=threads, precision=precision)
-                ) as opened,
-                progress,
-            ):
-                task = progress.add_task("strain", total=len(chosen))
-                reports = estimate_pairs(
-                    source,
-                    opened,
-                    loaded,
-                    out,
-                    pairs=chosen,
-                    observe=observe,
-                    strain_window_mm=strain_window_mm,
-                    stopped=stop.is_set,
-                )
-        except KeyboardInterrupt:
-            typer.echo(f"usert: stopped after {done} of {len(chosen)} pairs, {out} not written", err=True)
-            raise typer.Exit(130) from None
-    for report in reports:
-        typer.echo(f"{report.pair[0]}:{report.pair[1]}  {report.figures}, {report.elapsed_ms:.0f} ms")
-    typer.echo(f"{len(reports)} pair{'s' if len(reports) > 1 else ''} in {out}")
+    require_method(method, bundle=bundle, engine=engine, threads=threads, precision=precision)
+    require_kinds(also, dicom_like=dicom_like)
+    recipe = Recipe(
+        method=method,
+        pairs=pairs.strip(),
+        precision=precision,
+        strain_window_mm=strain_window_mm,
+        also=tuple(dict.fromkeys(also)),
+        dicom_like=None if dicom_like is None else str(dicom_like.absolute()),
+        overwrite=overwrite,
+    )
+    if not recording.is_dir():
+        options = (("--overwrite", overwrite), ("--ray", ray is not None), ("--workers", workers is not None))
+        for option, given in options:
+            if given:
+                raise OptionError(f"{option}: got {recording}, which is no folder: leave the option out")
+        lines = None if fan is None else Fan.parse(fan)
+        if lines is not None and figure is None:
+            raise OptionError(f"--fan: got {fan} without --figure: add it, or leave this out")
+        One(recording, out, recipe, bundle=bundle, engine=engine, threads=threads).run(figure, lines)
+        return
+    if figure is not None:
+        raise OptionError(f"--figure: got {figure} with a folder, expected --also png")
+    if fan is not None:
+        raise OptionError(f"--fan: got {fan} with a folder, expected one recording and --figure")
+    archive = Archive(recording, out, recipe, bundle=bundle, engine=engine, threads=threads)
+    if ray is not None:
+        archive.run_on_ray(ray, 2 if workers is None else workers)
+    elif workers is not None:
+        raise OptionError(f"--workers: got {workers} without --ray: add it, or leave it out")
+    else:
+        archive.run()

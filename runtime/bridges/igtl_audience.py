@@ -1,0 +1,177 @@
+"""A TCP server that speaks and does not listen: whoever connects gets the newest message of each device.
+
+Knows bytes by the name of a device, not what they mean; what clients send is read and thrown away. `pyigtl` has a
+server, too, but it serves one client at a time, cuts whoever does not take an image within 10 ms, and sends a new
+client what waited for the one before. Invariant: a client that is slow, stands still or is killed costs one waiting
+message a device, and nobody else notices; each message is sent whole or the connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+from usert.errors import OptionError
+
+from ..service import Service
+from ..view.address import is_loopback
+
+MOST_CLIENTS = 16
+_STILL_S = 30.0
+"""A client that has not taken what it was sent by then is let go."""
+_SEND_BUFFER_BYTES = 1 << 20
+"""What waits in it is old; in less, large images take longer."""
+_READ_BYTES = 1 << 16
+_QUEUE_CONNECTIONS = 16
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    waiting: dict[str, bytes] = field(default_factory=dict)
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def offer(self, messages: Mapping[str, bytes]) -> None:
+        self.waiting.update(messages)
+        self.filled.set()
+
+
+class Audience(Service):
+    """`with Audience(host, port) as audience: audience.offer({"strain": ...})`; a thread of its own."""
+
+    def __init__(self, host: str, port: int, *, insecure: bool = False) -> None:
+        """Port 0 is any free one. Errors: `OptionError` for an address beyond this machine unless `insecure`."""
+        super().__init__()
+        if not is_loopback(host) and not insecure:
+            raise OptionError(
+                f"--host: got {host!r}, which other machines can reach, and OpenIGTLink is not encrypted: use "
+                "127.0.0.1 and an SSH tunnel, or give --insecure if the network is yours alone"
+            )
+        if not 0 <= port <= 0xFFFF:
+            raise OptionError(f"--port: got {port}, expected 0 to 65535")
+        self._address = host, port
+        self._clients: set[_Client] = set()
+        self.served = 0
+        """Clients so far."""
+        self.turned_away = 0
+        """Clients who found `MOST_CLIENTS` here."""
+        self.cut = 0
+        """Clients who stood still."""
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._main, name="igtl clients")
+
+    def _open(self, stack: ExitStack) -> None:
+        self._listener = stack.enter_context(_listen(*self._address))
+        host, self.port = self._listener.getsockname()[:2]
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        """Where it really is."""
+        self._events = asyncio.new_event_loop()
+        stack.callback(self._events.close)
+        self._ended = asyncio.Event()
+        self._thread.start()
+        stack.callback(self._end)
+
+    def _end(self) -> None:
+        with suppress(RuntimeError):  # the loop has ended by an error
+            self._events.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+
+    @property
+    def count(self) -> int:
+        """Clients who are here now."""
+        return len(self._clients)
+
+    def offer(self, messages: Mapping[str, bytes]) -> None:
+        """Send them to all, in this order, each instead of an older one of its device that still waits.
+
+        For any thread. Errors: whatever ended the thread that serves.
+        """
+        if self._error is not None:
+            raise self._error
+        with suppress(RuntimeError):
+            self._events.call_soon_threadsafe(self._spread, dict(messages))
+
+    def _spread(self, messages: Mapping[str, bytes]) -> None:
+        for client in self._clients:
+            client.offer(messages)
+
+    def _main(self) -> None:
+        try:
+            self._events.run_until_complete(self._serve())
+        except BaseException as error:  # raised again by `offer`, in the thread that can end the process
+            self._error = error
+
+    async def _serve(self) -> None:
+        tasks: set[asyncio.Task[None]] = set()
+
+        def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(self._attend(reader, writer))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        server = await asyncio.start_server(
+            welcome, sock=self._listener, limit=_READ_BYTES, backlog=_QUEUE_CONNECTIONS
+        )
+        async with server:
+            await self._ended.wait()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = _Client()
+        try:
+            if len(self._clients) >= MOST_CLIENTS:
+                self.turned_away += 1
+                return
+            self.served += 1
+            self._clients.add(client)
+            ways = {asyncio.create_task(_throw_away(reader)), asyncio.create_task(self._send(client, writer))}
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+        finally:
+            self._clients.discard(client)
+            writer.transport.abort()  # at once: a client that stands still would never take the rest
+
+    async def _send(self, client: _Client, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(high=0)
+        while True:
+            await client.filled.wait()
+            client.filled.clear()
+            messages, client.waiting = client.waiting, {}
+            for message in messages.values():
+                writer.write(message)
+                try:
+                    async with asyncio.timeout(_STILL_S):
+                        await writer.drain()
+                except TimeoutError:
+                    self.cut += 1
+                    return
+
+
+async def _throw_away(reader: asyncio.StreamReader) -> None:
+    """Until the client has gone."""
+    with suppress(OSError):
+        while await reader.read(_READ_BYTES):
+            pass
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        listener = socket.create_server(address, family=family, backlog=_QUEUE_CONNECTIONS)
+    except (OSError, UnicodeError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number and number > 0 else str(error)
+        raise OptionError(f"--host {host} --port {port}: cannot bind: {reason}") from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # of connections, too
+    return listener

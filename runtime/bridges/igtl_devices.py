@@ -1,0 +1,156 @@
+"""A strain image as OpenIGTLink messages, one device each.
+
+Knows messages, no sockets. Axes of an IMAGE: i counts scan lines, j samples along depth, k is the one slice; the world
+is RAS with i towards the left and j towards posterior, so that an axial view shows the image upright, first line on its
+left, and the first sample of the first line is the origin. Invariant: a pixel of strain that may not be read, and every
+pixel of an image that is neither `live` nor `held`, is `blank`, which is finite.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.errors import OptionError
+from usert.frame import RFFrame, Scan
+
+from ..clock import Age
+from ..view.bmode import BMode
+from ..wire import State, StrainMessage
+from .igtl_library import require_pyigtl
+
+if TYPE_CHECKING:
+    from pyigtl.messages import MessageBase
+
+NAMES = ("strain", "quality", "bmode", "status")
+BLANK_PERCENT = -100.0
+"""No tissue is strained so: a threshold hides it, and who averages over it notices. Not NaN, at which 3D Slicer has
+crashed (Slicer/Slicer issues 4907 and 7737), and not 0, which is the strain of what is hard."""
+SLICE_MM = 1.0
+"""Thickness of the one slice, which nobody knows: OpenIGTLink wants a number above 0."""
+_MOST_S = 1 << 32
+"""The header of OpenIGTLink has 32 bits for seconds."""
+_MOST_NAME = 20
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_READABLE: tuple[State, ...] = ("live", "held")
+
+Packed = dict[str, bytes]
+"""Whole OpenIGTLink messages, by device, in the order they are sent."""
+
+
+class Devices:
+    """Names, and the messages of one image after another of one stream."""
+
+    def __init__(self, prefix: str = "usert", *, blank_percent: float = BLANK_PERCENT) -> None:
+        """Errors: `OptionError`; `MissingExtraError` without pyigtl."""
+        require_pyigtl()
+        longest = max(map(len, NAMES)) + 1
+        if not _PREFIX.fullmatch(prefix) or len(prefix) + longest > _MOST_NAME:
+            raise OptionError(
+                f"--prefix: got {prefix!r}, expected a letter, then letters, digits, '_' or '-', "
+                f"{_MOST_NAME - longest} in all at most"
+            )
+        if not math.isfinite(blank_percent):
+            raise OptionError(f"--blank: got {blank_percent}, expected a finite number of percent")
+        self._prefix = prefix
+        self._blank = np.float32(blank_percent)
+        self._bmode = BMode()
+
+    def name(self, device: str) -> str:
+        """Such as `usert_strain`."""
+        return f"{self._prefix}_{device}"
+
+    def image(
+        self, message: StrainMessage, *, state: State, wall_s: float, reference: RFFrame | None = None
+    ) -> Packed:
+        """Strain, quality, and B-mode of `reference`, the frame that the image lies on, where there is one.
+
+        `state`: that of the image by now, which may have become `stale`. `wall_s`: when it was acquired.
+        """
+        scan = message.scan
+        planes = {
+            "strain": self._strain(message, state),
+            "quality": np.nan_to_num(message.quality, posinf=0.0, neginf=0.0),
+        }
+        packed = {
+            device: self._packed(device, values, pitch_of(scan), wall_s) for device, values in planes.items()
+        }
+        if reference is not None and reference.shape == message.shape:
+            plane = self._bmode.plane(reference)
+            packed["bmode"] = self._packed("bmode", plane.values, pitch_of(scan, plane.step), wall_s)
+        return packed
+
+    def status(
+        self, message: StrainMessage | None, *, state: State, age: Age | None, wall_s: float
+    ) -> Packed:
+        """What a person is told of the newest image, as JSON."""
+        from pyigtl.messages import StringMessage
+
+        told: dict[str, Any] = {"state": state}
+        if message is not None and age is not None:
+            told |= {
+                "reason": message.reason,
+                "warnings": list(message.warnings),
+                "age_ms": round(age.ms, 1),
+                "age_exact": age.exact,
+                "readable_strain_percent": round(100 * message.readable_strain, 4),
+                "mean_quality": round(message.mean_quality, 4),
+                "readable_quality": message.readable_quality,
+                "readable_share": round(message.readable_share, 4),
+                "stream": message.stream,
+                "sequence": message.current.sequence,
+            }
+        text = json.dumps(told)  # ASCII, or pyigtl cannot encode it
+        return {"status": _bytes(StringMessage(text, timestamp=wall_s, device_name=self.name("status")))}
+
+    def _strain(self, message: StrainMessage, state: State) -> NDArray[np.float32]:
+        if state not in _READABLE:
+            return np.full(message.shape, self._blank)
+        with np.errstate(over="ignore"):
+            percent = np.float32(100) * message.strain
+        readable = (message.quality >= message.readable_quality) & np.isfinite(percent)
+        return np.where(readable, percent, self._blank)
+
+    def _packed(
+        self, device: str, values: NDArray[Any], pitch_mm: tuple[float, float], wall_s: float
+    ) -> bytes:
+        from pyigtl.messages import ImageMessage
+
+        return _bytes(
+            ImageMessage(
+                np.ascontiguousarray(values)[np.newaxis],
+                ijk_to_world_matrix=matrix(pitch_mm),
+                world_coordinate_system="ras",
+                timestamp=wall_s,
+                device_name=self.name(device),
+            )
+        )
+
+
+def pitch_of(scan: Scan, step: tuple[int, int] = (1, 1)) -> tuple[float, float]:
+    """Millimetres from one pixel to the next, along depth and from line to line."""
+    return step[0] * scan.axial_pitch_mm, step[1] * scan.line_pitch_mm
+
+
+def matrix(pitch_mm: tuple[float, float]) -> NDArray[np.float64]:
+    """From (i, j, k, 1) to the world, RAS, in mm."""
+    return np.diag([-pitch_mm[1], -pitch_mm[0], SLICE_MM, 1.0])
+
+
+def wall_of(message: StrainMessage, age: Age, now_s: float) -> float:
+    """Unix time of the current frame: the source's, or where it told none that of its arrival.
+
+    `now_s`: Unix time at which `age` was read.
+    """
+    acquired_s = message.current.acquired_ns / 10**9
+    return acquired_s if 0 < acquired_s < _MOST_S else max(0.0, now_s - age.ms / 1e3)
+
+
+def _bytes(message: MessageBase) -> bytes:
+    packed: bytes = message.pack()
+    return packed

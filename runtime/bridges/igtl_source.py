@@ -1,0 +1,190 @@
+"""The bridge in: RF frames of an OpenIGTLink sender, such as PLUS, to `usert serve`.
+
+Knows the reader of messages, the reader of frames and one ZeroMQ socket. Invariant: an image that is no RF frame is
+counted and told once a kind, a sender that goes is waited for, and neither ends the bridge.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import zmq
+
+from usert.errors import OptionError, WireError
+from usert.frame import RFFrame, Scan
+from usert.log_format import printable
+
+from ..clock import clock_id, now_ns
+from ..endpoint import check_endpoint
+from ..gatekeeper import Gatekeeper
+from ..header import MalformedError
+from ..keys import ServerKeys
+from ..link import Link
+from ..service import POLL_MS, Service
+from ..tally import Tally
+from ..view.address import is_loopback
+from ..wire import RFMessage
+from .igtl_frames import FrameReader, ImageReading
+from .igtl_library import require_pyigtl
+from .igtl_reader import connect, messages
+
+_ADDRESS = re.compile(r"(?P<host>\[[^\]\s]+\]|[^:\s\[\]/]+):(?P<port>\d{1,5})")
+_AGAIN_S = 1.0
+_QUEUE_FRAMES = 2
+_SUBSCRIPTION_BYTES = 1024
+_MOST_NS = 1 << 63
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """Where frames come from, what they are, and where they go."""
+
+    receive: str
+    """HOST:PORT of the OpenIGTLink server."""
+    publish: str
+    """Where to bind, for `usert serve --rf`."""
+    reading: ImageReading
+    device: str = ""
+    """Which images; empty: those of the first device whose image is an RF frame."""
+    stream: str = ""
+    """Its name; empty: that of the device."""
+    keys: ServerKeys | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        host, _ = self.sender
+        if not is_loopback(host) and not self.insecure:
+            raise OptionError(
+                f"--receive: got {self.receive!r}, which is another machine, and OpenIGTLink is not encrypted: use an "
+                "SSH tunnel, or give --insecure if the network is yours alone"
+            )
+        check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
+
+    @property
+    def sender(self) -> tuple[str, int]:
+        """Host and port. Errors: `OptionError`."""
+        match = _ADDRESS.fullmatch(self.receive)
+        if match is None or not 0 < int(match["port"]) <= 0xFFFF:
+            raise OptionError(f"--receive: got {self.receive!r}, expected HOST:PORT, such as 127.0.0.1:18944")
+        return match["host"].strip("[]"), int(match["port"])
+
+
+class IgtlSource(Service):
+    """`with IgtlSource(config) as source: source.run()`, until `stop()`; frames leave at `source.endpoint`."""
+
+    def __init__(self, config: SourceConfig, say: Callable[[str], None] = lambda line: None) -> None:
+        """`say` is told in a line what changes. Errors: `MissingExtraError` without pyigtl."""
+        super().__init__()
+        require_pyigtl()
+        self._config = config
+        self._say = say
+        self._told = ""
+        self._reader = FrameReader(config.reading)
+        self._device = config.device
+        self._seen: tuple[Any, ...] = ()
+        self.sent = 0
+        """Frames handed to ZeroMQ."""
+        self.refused = Tally(log, "not an RF frame")
+        """Images of no use, by kind."""
+
+    def _open(self, stack: ExitStack) -> None:
+        context = stack.enter_context(zmq.Context())
+        gatekeeper = stack.enter_context(Gatekeeper(context, rf=self._config.keys))
+        self._link = stack.enter_context(
+            Link(
+                context,
+                zmq.PUB,
+                self._config.publish,
+                bind=True,
+                security=gatekeeper.security("rf"),
+                options={
+                    zmq.LINGER: 0,
+                    zmq.SNDHWM: _QUEUE_FRAMES,
+                    zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES,
+                },
+            )
+        )
+        self.endpoint = self._link.endpoint
+
+    def run(self) -> None:
+        """Pass frames on; connects again by itself."""
+        with self._loop():
+            while not self.stopping:
+                try:
+                    with connect(*self._config.sender) as connection:
+                        self._follow(connection)
+                except (OSError, WireError) as error:
+                    reason = getattr(error, "strerror", None) or error
+                    self._tell(f"waiting for {self._config.receive}: {reason}")
+                    self._rest()
+
+    def _follow(self, connection: socket.socket) -> None:
+        for count, message in enumerate(messages(connection)):
+            if count == 0:  # it may be no OpenIGTLink at all
+                self._tell(f"connected to {self._config.receive}")
+            self._link.renew()
+            if self.stopping:
+                return
+            if message is not None:
+                self._take(*message)
+
+    def _take(self, fields: dict[str, Any], body: bytes) -> None:
+        from pyigtl.messages import ImageMessage
+
+        arrived_ns = now_ns()
+        device = printable(fields["device_name"])
+        if fields["message_type"] != "IMAGE" or device != (self._device or device):
+            return
+        image = ImageMessage()
+        try:
+            image.unpack(fields, body)
+            samples, scan = self._reader.read(image)
+        except MalformedError as error:
+            self.refused.add(error.fault, f"device {device}: {error}")
+            return
+        except (ValueError, LookupError, TypeError, struct.error, NotImplementedError) as error:
+            self.refused.add("image", f"device {device}: got an image that cannot be read: {error}")
+            return
+        self._device = device
+        self._note(device, samples.shape, scan)
+        acquired_ns = round(1e9 * image.timestamp)
+        frame = RFFrame(
+            samples=samples,
+            scan=scan,
+            sequence=self.sent,
+            time_ns=arrived_ns,
+            acquired_ns=acquired_ns if acquired_ns < _MOST_NS else 0,
+        )
+        message = RFMessage(frame=frame, stream=self._config.stream or device or "igtl", clock=clock_id())
+        self._link.socket.send_multipart(message.to_parts(), copy=False)
+        self.sent += 1
+
+    def _note(self, device: str, shape: tuple[int, ...], scan: Scan) -> None:
+        if self._seen != (shape, scan):
+            self._seen = shape, scan
+            self._tell(
+                f"frames of device {device}: {shape[0]} samples by {shape[1]} lines, fs {scan.fs_hz / 1e6:.4g} MHz, "
+                f"line pitch {scan.line_pitch_mm:.4g} mm"
+            )
+
+    def _rest(self) -> None:
+        for _ in range(round(1e3 * _AGAIN_S / POLL_MS)):
+            if self.stopping:
+                return
+            self._link.renew()
+            Event().wait(POLL_MS / 1e3)
+
+    def _tell(self, line: str) -> None:
+        if line != self._told:
+            self._say(line)
+            self._told = line

@@ -1,0 +1,88 @@
+"""What a result was made of and by: written into its file, and compared when work is taken up again.
+
+Knows the names of attributes, not how a result is stored. Invariant: two results of equal `Origin` hold the same
+numbers, so neither clocks nor the places of files are part of the comparison.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from usert import __version__
+from usert.errors import RecordingError
+
+NETWORK = "usert"
+"""The method that runs a bundle; any other is one of `usert.estimators`."""
+
+_PACKAGES = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "tensorrt": ("tensorrt", "tensorrt-cu13")}
+_PLACES = ("recording", "bundle")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Attributes of a result's root, in words; empty where there is nothing to say."""
+
+    recording: str
+    """As it was called: for people, who may have moved it since."""
+    recording_sha256: str
+    method: str
+    pairs: str
+    """As they were asked for; the pairs themselves are a dataset."""
+    engine: str
+    """Library and device that ran."""
+    engine_version: str
+    precision: str
+    strain_window_samples: int
+    strain_window_mm: float
+    """0: the window of the bundle."""
+    bundle: str = ""
+    bundle_sha256: str = ""
+    weights_sha256: str = ""
+    model_card: str = ""
+
+    def attributes(self) -> dict[str, str | int | float]:
+        return asdict(self)
+
+    def difference(self, stored: Mapping[str, Any]) -> str | None:
+        """What differs between this and the attributes of a result, in words; None if nothing does."""
+        for name, expected in ({"usert_version": __version__} | self.attributes()).items():
+            if name in _PLACES:
+                continue
+            got = stored.get(name)
+            if got is None:
+                return f"it does not say its {name}"
+            if got != expected:
+                return f"{name} is {_short(got)}, now it would be {_short(expected)}"
+        return None
+
+
+def library_version(engine: str) -> str:
+    """Version of the library that an engine's name begins with, such as `openvino CPU`; empty if unknown."""
+    library = engine.split()[0]
+    if library.startswith("usert"):
+        return __version__
+    for package in _PACKAGES.get(library, (library.replace("_", "-"),)):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return ""
+
+
+def sha256_of_recording(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of the file's bytes. Errors: `RecordingError`."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RecordingError(f"{os.fspath(path)}: cannot read: {error.strerror}") from error
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 else text or "none"

@@ -1,0 +1,318 @@
+"""RF in by OpenIGTLink: pyigtl's own server sends, the bridge reads, a live server makes images of it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+from igtl_ends import BridgeProcess
+from igtl_sender import START_S, samples_of
+from live import TIMEOUT_S, running, wait_until
+from pyigtl.messages import ImageMessage
+
+from usert.errors import OptionError
+from usert.runtime.bridges.igtl_frames import FrameReader, ImageReading
+from usert.runtime.bridges.igtl_reader import MOST_BODY_BYTES
+from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
+from usert.runtime.client import StrainClient
+from usert.runtime.config import ServerConfig
+from usert.runtime.engine import Engine
+from usert.runtime.header import MalformedError
+from usert.runtime.server import StrainServer
+from usert.runtime.wire import RFMessage
+
+READING = ImageReading(f0_hz=7e6)
+AXIAL_MM = 1e3 * 1540 / (2 * 40e6)
+
+
+@contextmanager
+def sender(dtype: str, shape: tuple[int, int], spacing: tuple[float, float], port: int = 0) -> Iterator[int]:
+    """Its port."""
+    words = [Path(__file__).with_name("igtl_sender.py"), port, dtype, *shape, *spacing]
+    with subprocess.Popen(
+        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline().split()[1])
+        finally:
+            process.kill()
+
+
+def config(port: int, **changes: Any) -> SourceConfig:
+    fields: dict[str, Any] = {
+        "receive": f"127.0.0.1:{port}",
+        "publish": "tcp://127.0.0.1:0",
+        "reading": READING,
+    }
+    return SourceConfig(**(fields | changes))
+
+
+@contextmanager
+def subscriber(endpoint: str) -> Iterator[Callable[[], RFMessage]]:
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket_:
+        socket_.linger, socket_.rcvtimeo = 0, round(1e3 * TIMEOUT_S)
+        socket_.subscribe(b"")
+        socket_.connect(endpoint)
+        yield lambda: RFMessage.from_parts(socket_.recv_multipart())
+
+
+@pytest.mark.parametrize(("dtype", "transpose"), [("int16", False), ("int16", True), ("float32", False)])
+def test_frames_of_a_pyigtl_server_come_out_as_they_went_in(dtype: str, transpose: bool) -> None:
+    spacing = (AXIAL_MM, 0.3) if transpose else (0.3, AXIAL_MM)
+    reading = ImageReading(f0_hz=7e6, transpose=transpose)
+    with (
+        sender(dtype, (24, 8), spacing) as port,
+        running(IgtlSource(config(port, reading=reading))) as source,
+        subscriber(source.endpoint) as receive,
+    ):
+        messages = [receive() for _ in range(5)]
+    for message in messages:
+        frame = message.frame
+        number = round(frame.acquired_ns / 1e9) - START_S
+        expected = samples_of(number, dtype, (24, 8))
+        np.testing.assert_array_equal(frame.samples, expected.T if transpose else expected)
+        assert frame.samples.dtype == (np.float32 if dtype == "float32" else np.int16)
+        assert abs(frame.acquired_ns - 10**9 * (START_S + number)) < 1000
+        assert frame.scan.fs_hz == pytest.approx(40e6, rel=1e-6)
+        assert frame.scan.line_pitch_mm == pytest.approx(0.3, rel=1e-6)
+        assert message.stream == "RF"
+    assert len({message.frame.scan for message in messages}) == 1  # though the matrices differ by rounding
+    sequences = [message.frame.sequence for message in messages]
+    assert sequences == list(range(sequences[0], sequences[0] + 5))
+    assert source.refused.counts.keys() == {"field"}  # the B-mode
+
+
+def test_a_live_server_makes_strain_images_of_it(engine: Engine) -> None:
+    with (
+        sender("int16", (24, 8), (0.3, AXIAL_MM)) as port,
+        BridgeProcess(
+            "igtl-rf", "--receive", f"127.0.0.1:{port}", "--publish", "tcp://127.0.0.1:0", "--f0-mhz", "7"
+        ) as bridge,
+    ):
+        rf = bridge.wait_for(r"rf on (\S+)")
+        bridge.wait_for(r"frames of device (RF): 24 samples by 8 lines, fs 40 MHz, line pitch 0.3 mm")
+        server_config = ServerConfig(rf=rf, publish="tcp://127.0.0.1:0")
+        with (
+            running(StrainServer(engine=engine, config=server_config, weights_hash="")) as server,
+            StrainClient(server.publish_endpoint) as client,
+        ):
+            image = client.receive(TIMEOUT_S)
+            assert image is not None
+            numbers = [round(stamp.acquired_ns / 1e9) - START_S for stamp in (image.reference, image.current)]
+            reference, current = (samples_of(number, "int16", (24, 8)) for number in numbers)
+            np.testing.assert_array_equal(image.displacement[1], current.astype(np.float32) - reference)
+            assert (image.session, image.stream) == (1, "RF")
+        code, summary, errors = bridge.end()
+    assert code == 0
+    assert summary.startswith("bridge: ")
+    assert errors.count("\n") == 1  # of the B-mode, once
+    assert "got pixels of uint8, expected int16 or float32 RF samples" in errors
+
+
+def test_a_sender_that_is_killed_is_waited_for() -> None:
+    lines: list[str] = []
+    with ExitStack() as stack:
+        with sender("int16", (24, 8), (0.3, AXIAL_MM)) as port:
+            source = stack.enter_context(running(IgtlSource(config(port), say=lines.append)))
+            wait_until(lambda: source.sent > 0)
+        wait_until(lambda: lines[-1].startswith(f"waiting for 127.0.0.1:{port}: "))
+        before = source.sent
+        with sender("int16", (24, 8), (0.3, AXIAL_MM), port):
+            wait_until(lambda: source.sent > before)
+
+
+class Talker:
+    """A server on loopback that the test lets say anything."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(TIMEOUT_S)
+        self.port = self.listener.getsockname()[1]
+
+    def accept(self) -> socket.socket:
+        return self.listener.accept()[0]
+
+
+@pytest.fixture
+def talker() -> Iterator[Talker]:
+    made = Talker()
+    with made.listener:
+        yield made
+
+
+def rf_bytes(number: int = 0, **changes: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "image": samples_of(number, "int16", (24, 8))[np.newaxis],
+        "ijk_to_world_matrix": np.diag([0.3, AXIAL_MM, 1, 1]),
+        "timestamp": START_S + number,
+        "device_name": "RF",
+    }
+    raw: bytes = ImageMessage(**(fields | changes)).pack()
+    return raw
+
+
+def test_a_message_in_pieces_is_one_message_and_a_sender_may_close_and_come_back(talker: Talker) -> None:
+    lines: list[str] = []
+    with running(IgtlSource(config(talker.port), say=lines.append)) as source:
+        with talker.accept() as connection:
+            raw = rf_bytes()
+            for piece in (raw[:20], raw[20:100], raw[100:]):
+                connection.sendall(piece)
+                threading.Event().wait(0.12)  # longer than the reader waits at a time
+            wait_until(lambda: source.sent == 1)
+        with talker.accept() as connection:
+            connection.sendall(rf_bytes(1))
+            wait_until(lambda: source.sent == 2)
+    assert f"waiting for 127.0.0.1:{talker.port}: the sender closed the connection" in lines
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n" + bytes(100), "header version 18516, expected OpenIGTLink"),
+        (b"\0\1\xff\xfe" + bytes(100), "a header that is no text"),
+        (rf_bytes()[:-1] + b"?", "a wrong checksum"),
+        (
+            struct.pack(">H12s20sIIQQ", 1, b"IMAGE", b"RF", 0, 0, 2**63, 0),
+            f"expected {MOST_BODY_BYTES} at most",
+        ),
+    ],
+)
+def test_what_is_no_openigtlink_ends_the_connection_not_the_bridge(
+    talker: Talker, raw: bytes, told: str
+) -> None:
+    lines: list[str] = []
+    with running(IgtlSource(config(talker.port), say=lines.append)) as source:
+        for _ in range(2):
+            with talker.accept() as connection:
+                connection.sendall(raw)
+                wait_until(lambda: bool(lines) and told in lines[-1])
+        with talker.accept() as connection:
+            connection.sendall(rf_bytes())
+            wait_until(lambda: source.sent == 1)
+    assert sum(told in line for line in lines) == 1  # twice the same is said once
+
+
+def test_images_that_are_no_rf_frame_are_counted_and_the_next_one_is_taken(talker: Talker) -> None:
+    whole = rf_bytes()
+    subvolume = bytearray(whole)
+    subvolume[58 + 60 : 58 + 62] = b"\0\1"
+    subvolume[50:58] = bytes(8)  # no checksum
+    short = struct.pack(">H12s20sIIQQ", 1, b"IMAGE", b"RF", 0, 0, 10, 0) + bytes(10)
+    bad = [
+        rf_bytes(image=np.zeros((2, 24, 8), np.int16)),
+        rf_bytes(image=np.zeros((1, 24, 8, 3), np.int16)),
+        rf_bytes(image=np.zeros((1, 24, 8), np.float64)),
+        rf_bytes(image=np.zeros((1, 1, 5000), np.int16)),
+        rf_bytes(ijk_to_world_matrix=np.eye(4)),
+        rf_bytes(ijk_to_world_matrix=np.zeros((4, 4))),
+        bytes(subvolume),
+        short,
+    ]
+    with running(IgtlSource(config(talker.port))) as source, talker.accept() as connection:
+        connection.sendall(b"".join(bad) + whole)
+        wait_until(lambda: source.sent == 1)
+    assert source.refused.counts == {"size": 3, "field": 1, "geometry": 2, "image": 2}
+
+
+def test_one_device_is_taken_the_one_asked_for_or_the_first_with_rf(talker: Talker) -> None:
+    for asked, expected in (("", "one"), ("two", "two")):
+        changes = {"device": asked}
+        with (
+            running(IgtlSource(config(talker.port, **changes))) as source,
+            subscriber(source.endpoint) as receive,
+            talker.accept() as connection,
+        ):
+            ended = threading.Event()
+
+            def talk(connection: socket.socket = connection, ended: threading.Event = ended) -> None:
+                while not ended.wait(0.01):
+                    connection.sendall(rf_bytes(device_name="one") + rf_bytes(device_name="two"))
+
+            thread = threading.Thread(target=talk)
+            thread.start()
+            try:
+                assert {receive().stream for _ in range(5)} == {expected}
+            finally:
+                ended.set()
+                thread.join()
+
+
+def test_what_a_person_says_goes_before_the_spacing() -> None:
+    reading = ImageReading(f0_hz=5e6, fs_hz=20e6, line_pitch_mm=0.2, sound_speed_m_s=1500.0)
+    image = ImageMessage(np.zeros((1, 24, 8), np.int16))  # spacing 1 mm
+    _, scan = FrameReader(reading).read(image)
+    assert (scan.fs_hz, scan.f0_hz, scan.line_pitch_mm, scan.sound_speed_m_s) == (20e6, 5e6, 0.2, 1500.0)
+    with pytest.raises(
+        MalformedError, match=r"spacing is 1 mm along depth and 1 mm across: .* give --fs-mhz"
+    ):
+        FrameReader(READING).read(image)
+
+
+def test_big_endian_samples_are_the_same_samples() -> None:
+    samples = samples_of(3, "int16", (24, 8))
+    matrix = np.diag([0.3, AXIAL_MM, 1, 1])
+    read, _ = FrameReader(READING).read(ImageMessage(samples.astype(">i2")[np.newaxis], matrix))
+    assert read.dtype.isnative
+    np.testing.assert_array_equal(read, samples)
+
+
+def test_a_geometry_that_really_changes_is_another() -> None:
+    reader = FrameReader(READING)
+    pitches = (AXIAL_MM, AXIAL_MM * (1 + 1e-6), AXIAL_MM * 1.01)
+    scans = [
+        reader.read(ImageMessage(np.zeros((1, 24, 8), np.int16), np.diag([0.3, pitch, 1, 1])))[1]
+        for pitch in pitches
+    ]
+    assert scans[0] == scans[1] != scans[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--receive", "10.0.0.7:18944"), "OpenIGTLink is not encrypted"),
+        (("--receive", "scanner"), "--receive: got 'scanner', expected HOST:PORT"),
+        (("--receive", "127.0.0.1:0"), "expected HOST:PORT"),
+        (("--publish", "tcp://0.0.0.0:5555"), "--insecure"),
+        (("--publish", "5555"), "expected tcp://HOST:PORT"),
+        (("--f0-mhz", "0"), "--f0-mhz: expected a finite number above 0"),
+        (("--fs-mhz", "10"), "--f0-mhz: expected less than half of --fs-mhz"),
+        (("--key", "absent"), "expected --key and --allow"),
+    ],
+)
+def test_what_is_wrong_is_one_line(words: tuple[str, ...], message: str) -> None:
+    defaults = {"--receive": "127.0.0.1:1", "--publish": "tcp://127.0.0.1:0", "--f0-mhz": "7"}
+    given = defaults | dict(zip(words[::2], words[1::2], strict=True))
+    with BridgeProcess("igtl-rf", *(word for pair in given.items() for word in pair)) as bridge:
+        code, _, errors = bridge.rest()
+    assert (code, errors.count("\n")) == (1, 1)
+    assert message in errors
+
+
+@pytest.mark.parametrize(
+    ("receive", "reason"),
+    [("127.0.0.1:1", "Connection refused"), ("a..b:1", "'a..b' is no name of a machine")],
+)
+def test_while_there_is_no_sender_it_waits_and_says_why(receive: str, reason: str) -> None:
+    lines: list[str] = []
+    with running(IgtlSource(config(1, receive=receive, insecure=True), say=lines.append)):
+        wait_until(lambda: bool(lines))
+    assert lines == [f"waiting for {receive}: {reason}"]
+
+
+def test_addresses_elsewhere_need_so_many_words() -> None:
+    with pytest.raises(OptionError, match="--insecure"):
+        config(1, receive="10.0.0.7:18944")
+    assert config(1, receive="[::1]:18944").sender == ("::1", 18944)
+    assert config(1, receive="10.0.0.7:18944", insecure=True).sender == ("10.0.0.7", 18944)

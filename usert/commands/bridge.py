@@ -1,0 +1,140 @@
+"""`usert bridge`: live streams in the language of other programs.
+
+Knows the options only. Invariant: a bridge is a process of its own, and to the live server one viewer or one source
+like any other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from usert.commands.keys import ALLOW_HELP, KEY_HELP, SERVER_KEY_HELP, client_keys, server_keys
+
+_INSECURE_HELP = "Allow OpenIGTLink, and endpoints without keys, on other machines: unencrypted."
+
+bridge = typer.Typer(help="Live streams in the language of other programs.", no_args_is_help=True)
+
+
+@bridge.command("igtl")
+def igtl(
+    strain: str = typer.Option(..., metavar="ENDPOINT", help="Where `usert serve` publishes."),
+    rf: str | None = typer.Option(
+        None, metavar="ENDPOINT", help="Where the RF frames are (PUB), for B-mode beside the strain."
+    ),
+    host: str = typer.Option("127.0.0.1", metavar="HOST", help="Where OpenIGTLink clients connect to."),
+    port: int = typer.Option(18944, metavar="PORT", help="Likewise; port 0 is any free one."),
+    prefix: str = typer.Option(
+        "usert", metavar="NAME", help="The devices are NAME_strain, NAME_quality, NAME_bmode, NAME_status."
+    ),
+    blank: float = typer.Option(
+        -100.0, metavar="PERCENT", help="Sent as the strain of pixels that must not be read."
+    ),
+    stale_ms: float = typer.Option(
+        500.0, metavar="MS", help="An image older than this is called stale, and sent blank."
+    ),
+    stream: str = typer.Option("", metavar="NAME", help="Which stream to send; the first that is heard."),
+    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
+    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
+    rf_key: Path | None = typer.Option(
+        None, metavar="PUBLIC", help="Public key of the source at --rf; no other is listened to."
+    ),
+    insecure: bool = typer.Option(False, "--insecure", help=_INSECURE_HELP),
+) -> None:
+    """Send strain, quality, B-mode and status to OpenIGTLink clients, such as 3D Slicer; Ctrl-C ends.
+
+    Waits for the server, and goes on when it starts again.
+    """
+    from usert.log_format import configure
+    from usert.runtime.bridges.igtl_bridge import BridgeConfig, IgtlBridge
+    from usert.signals import stop_on_signals
+
+    config = BridgeConfig(
+        strain=strain,
+        rf=rf,
+        host=host,
+        port=port,
+        prefix=prefix,
+        stream=stream,
+        stale_ms=stale_ms,
+        blank_percent=blank,
+        keys=client_keys(key if rf_key is None or server_key is not None else None, server_key),
+        rf_keys=client_keys(key if rf_key is not None else None, rf_key, option="--rf-key"),
+        insecure=insecure,
+    )
+    configure("text")
+    sender = IgtlBridge(config, say=_say)
+    with stop_on_signals(sender.stop), sender:
+        _say(f"OpenIGTLink on {sender.address}, devices {prefix}_strain and others; Ctrl-C ends")
+        sender.run()
+        clients = sender.audience
+        summary = (
+            f"{sender.received} images received, skipped {sender.skipped}, sent {sender.sent}, "
+            f"clients {clients.served}, cut {clients.cut}, turned away {clients.turned_away}"
+        )
+    _say(summary)
+
+
+@bridge.command("igtl-rf")
+def igtl_rf(
+    receive: str = typer.Option(
+        ..., metavar="HOST:PORT", help="An OpenIGTLink server that sends RF frames as images, such as PLUS."
+    ),
+    publish: str = typer.Option(
+        ..., metavar="ENDPOINT", help="Bind here, for `usert serve --rf`; port 0 is any free one."
+    ),
+    f0_mhz: float = typer.Option(..., metavar="F", help="Centre frequency of the pulse."),
+    fs_mhz: float | None = typer.Option(
+        None, metavar="F", help="Sampling frequency along depth, instead of that by the image's spacing."
+    ),
+    line_pitch_mm: float | None = typer.Option(
+        None, metavar="MM", help="Distance of neighbouring scan lines, instead of the image's spacing."
+    ),
+    sound_speed: float = typer.Option(1540.0, metavar="C", help="Speed of sound in m/s."),
+    transpose: bool = typer.Option(
+        False, "--transpose", help="A row of the image is a scan line, as in RF of PLUS."
+    ),
+    device: str = typer.Option(
+        "", metavar="NAME", help="Device to take; the first whose image is an RF frame."
+    ),
+    stream: str = typer.Option("", metavar="NAME", help="Name of the stream; that of the device."),
+    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
+    allow: Path | None = typer.Option(None, metavar="DIR", help=ALLOW_HELP),
+    insecure: bool = typer.Option(False, "--insecure", help=_INSECURE_HELP),
+) -> None:
+    """Take RF frames of an OpenIGTLink server, such as PLUS, for `usert serve`; Ctrl-C ends.
+
+    Waits for the sender, and connects again when it has gone.
+    """
+    from usert.log_format import configure
+    from usert.runtime.bridges.igtl_frames import ImageReading
+    from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
+    from usert.signals import stop_on_signals
+
+    config = SourceConfig(
+        receive=receive,
+        publish=publish,
+        reading=ImageReading(
+            f0_hz=1e6 * f0_mhz,
+            fs_hz=None if fs_mhz is None else 1e6 * fs_mhz,
+            line_pitch_mm=line_pitch_mm,
+            sound_speed_m_s=sound_speed,
+            transpose=transpose,
+        ),
+        device=device,
+        stream=stream,
+        keys=server_keys(key, allow),
+        insecure=insecure,
+    )
+    configure("text")
+    source = IgtlSource(config, say=_say)
+    with stop_on_signals(source.stop), source:
+        _say(f"rf on {source.endpoint} (pub), from OpenIGTLink at {receive}; Ctrl-C ends")
+        source.run()
+        summary = f"{source.sent} frames sent, refused {source.refused.total}"
+    _say(summary)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"bridge: {line}")

@@ -1,0 +1,41 @@
+"""`--method` of `usert run`: the network's engine, or a classical estimator as one.
+
+Knows which options belong to which. Invariant: an option that a method takes no notice of is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from usert.bundle import Bundle, default_bundle_path
+from usert.commands.engine import open_named
+from usert.errors import OptionError
+from usert.estimators import ESTIMATORS
+from usert.runtime.engine import Engine
+from usert.runtime.engines import open_classical
+from usert.runtime.origin import NETWORK
+
+
+def require_method(
+    method: str, *, bundle: Path | None, engine: str, threads: int | None, precision: str | None
+) -> None:
+    """Errors: `OptionError` for an unknown method, or an option of the network with another one."""
+    if method == NETWORK:
+        return
+    if method not in ESTIMATORS:
+        raise OptionError(f"--method: got {method!r}, expected one of {NETWORK}, {', '.join(ESTIMATORS)}")
+    asked = None if engine == "best" else engine
+    options = (("--bundle", bundle), ("--engine", asked), ("--precision", precision), ("--threads", threads))
+    for option, value in options:
+        if value is not None:
+            raise OptionError(f"{option}: got {value} with --method {method}, which takes none: leave it out")
+
+
+def open_method(
+    method: str, bundle: Path | None, engine: str, threads: int | None, precision: str | None
+) -> tuple[Engine, Bundle | None]:
+    """The engine, which the caller closes, and the bundle if it runs one. Errors: as `open_named`."""
+    if method != NETWORK:
+        return open_classical(method), None
+    loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
+    return open_named(loaded, engine=engine, threads=threads, precision=precision), loaded

@@ -1,0 +1,127 @@
+"""`usert run` on a folder: every recording beneath it, here or over a Ray cluster.
+
+Knows the terminal; the work is `usert.runtime.archive`. Invariant: a recording is told in one line, its outcome.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+import typer
+
+from usert.commands.method import open_method
+from usert.commands.progress import progress_bar
+from usert.errors import FAULT, OptionError
+from usert.runtime.archive import ArchiveWorker, Job, Opener, Outcome, find_jobs
+from usert.runtime.archive_ray import ray_cluster, work_on_ray
+from usert.runtime.outputs import remove_parts
+from usert.runtime.recipe import Recipe
+from usert.signals import stop_on_signals
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A folder of recordings, and what is to be done with each."""
+
+    folder: Path
+    out: Path
+    recipe: Recipe
+    bundle: Path | None
+    engine: str
+    threads: int | None
+
+    def run(self) -> None:
+        """Here, one recording after another; a signal ends it after the pair in work."""
+        jobs, stop = find_jobs(self.folder, self.out), Event()
+        with (
+            stop_on_signals(stop.set),
+            ArchiveWorker(self._opener(self.threads), self.recipe, stopped=stop.is_set) as worker,
+        ):
+
+            def outcomes() -> Iterator[Outcome]:
+                for job in jobs:
+                    if stop.is_set():
+                        raise KeyboardInterrupt
+                    yield worker.work(job)
+
+            _tell(jobs, outcomes(), self.out)
+
+    def run_on_ray(self, address: str, workers: int) -> None:
+        """Over Ray; a signal ends it at once, and its workers with it."""
+        threads = 1 if self.threads is None else self.threads
+        for option, count in (("--workers", workers), ("--threads", threads)):
+            if count < 1:
+                raise OptionError(f"{option}: got {count}, expected 1 or more")
+        jobs, stop = find_jobs(self.folder, self.out), _interrupt()
+        try:
+            with (
+                stop_on_signals(stop),
+                ray_cluster(address, cpus=workers * threads) as ray,
+                stop_on_signals(stop),  # again, since Ray has taken SIGTERM
+            ):
+                opener = self._opener(threads)
+                outcomes = work_on_ray(ray, jobs, opener, self.recipe, workers=workers, threads=threads)
+                _tell(jobs, outcomes, self.out)
+        finally:
+            for job in jobs:
+                remove_parts(job.out)  # what workers left that were ended
+
+    def _opener(self, threads: int | None) -> Opener:
+        place = None if self.bundle is None else self.bundle.absolute()
+        return partial(open_method, self.recipe.method, place, self.engine, threads, self.recipe.precision)
+
+
+def _interrupt() -> Callable[[], None]:
+    """Raises `KeyboardInterrupt` out of whatever waits, the first time only: then the workers are being ended."""
+    called = False
+
+    def stop() -> None:
+        nonlocal called
+        if not called:
+            called = True
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def _tell(jobs: tuple[Job, ...], outcomes: Iterator[Outcome], out: Path) -> None:
+    """A line a recording, a last one for all; exit code 1 where a result is wanting, 130 after a signal."""
+    counts: Counter[str] = Counter()
+    lines: list[str] = []
+    progress = progress_bar("recordings")
+    # while there is a bar, rich sends standard output to the terminal, too: lines wait for its end
+    tell = typer.echo if progress.disable else lines.append
+    interrupted = False
+    try:
+        with progress:
+            task = progress.add_task("recordings", total=len(jobs))
+            for outcome in outcomes:
+                counts[outcome.state] += 1
+                progress.update(task, completed=counts.total())
+                if outcome.warning:
+                    typer.echo(f"usert: {outcome.name}: {outcome.warning}", err=True)
+                if outcome.state in ("done", "kept"):
+                    tell(f"{outcome.name}  {outcome.told}")
+                else:
+                    typer.echo(f"usert: {outcome.name}: {outcome.told}", err=True)
+    except KeyboardInterrupt:
+        interrupted = True
+    for line in lines:
+        typer.echo(line)
+    if interrupted:
+        typer.echo(
+            f"usert: stopped after {counts.total()} of {len(jobs)} recordings; the same command goes on from there",
+            err=True,
+        )
+        raise typer.Exit(130)
+    ended = ", ".join(
+        f"{counts[state]} {state}" for state in ("done", "kept", "refused", "failed") if counts[state]
+    )
+    typer.echo(f"{len(jobs)} recording{'s' if len(jobs) > 1 else ''} in {out}: {ended}")
+    if counts["refused"] or counts["failed"]:
+        raise typer.Exit(FAULT)

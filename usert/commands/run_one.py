@@ -1,0 +1,137 @@
+"""`usert run` on one recording.
+
+Knows the terminal; the work is `usert.runtime.offline`. Invariant: a signal before the last pair leaves nothing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import typer
+
+from usert.commands.method import open_method
+from usert.commands.progress import progress_bar
+from usert.frame import RFFrame
+from usert.recording import Recording
+from usert.runtime.engine import Estimate
+from usert.runtime.fan import Fan
+from usert.runtime.figure import save_figure
+from usert.runtime.offline import (
+    Observer,
+    PairReport,
+    check_output,
+    estimate_pairs,
+    extrapolation,
+    figure_path,
+)
+from usert.runtime.outputs import make_output
+from usert.runtime.pairs import CONSECUTIVE, Pair, parse_pairs
+from usert.runtime.recipe import Recipe
+from usert.signals import stop_on_signals
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """One recording, and what is to be done with it."""
+
+    recording: Path
+    out: Path
+    recipe: Recipe
+    bundle: Path | None
+    engine: str
+    threads: int | None
+
+    def run(self, figure: Path | None, fan: Fan | None = None) -> None:
+        """Estimate, write, tell; `fan`: how the figure's lines lie."""
+        stop = Event()
+        with stop_on_signals(stop.set):
+            for report in (reports := self._estimate(figure, fan, stop.is_set)):
+                typer.echo(f"{report.pair[0]}:{report.pair[1]}  {report.figures}, {report.elapsed_ms:.0f} ms")
+            typer.echo(f"{len(reports)} pair{'s' if len(reports) > 1 else ''} in {self.out}")
+            self._outputs(stop.is_set)
+
+    def _estimate(
+        self, figure: Path | None, fan: Fan | None, stopped: Callable[[], bool]
+    ) -> tuple[PairReport, ...]:
+        with Recording(self.recording) as source:
+            check_output(self.out, self.recording, option="--out")
+            if figure is not None:
+                check_output(figure, self.recording, option="--figure", suffix=".png")
+            pairs = parse_pairs(self.recipe.pairs, len(source))
+            draw = _drawer(figure, pairs[:1] if self.recipe.pairs == CONSECUTIVE else pairs, fan)
+            engine, bundle = open_method(
+                self.recipe.method, self.bundle, self.engine, self.threads, self.recipe.precision
+            )
+            if bundle is not None and (warning := extrapolation(bundle, source.scan)):
+                typer.echo(f"usert: {warning}", err=True)
+            progress = progress_bar("strain")
+            done = 0
+
+            def observe(report: PairReport, reference: RFFrame, estimate: Estimate) -> None:
+                draw(report, reference, estimate)
+                nonlocal done
+                done += 1
+                progress.update(task, completed=done)
+
+            try:
+                with closing(engine), progress:
+                    task = progress.add_task("strain", total=len(pairs))
+                    return estimate_pairs(
+                        source,
+                        engine,
+                        bundle,
+                        self.out,
+                        pairs=pairs,
+                        observe=observe,
+                        made_of=self.recipe.origin(
+                            source,
+                            called=str(self.recording),
+                            engine=engine,
+                            engine_name=engine.name,
+                            bundle=bundle,
+                        ),
+                        stopped=stopped,
+                    )
+            except KeyboardInterrupt:
+                typer.echo(
+                    f"usert: stopped after {done} of {len(pairs)} pairs, {self.out} not written", err=True
+                )
+                raise typer.Exit(130) from None
+
+    def _outputs(self, stopped: Callable[[], bool]) -> None:
+        """The result stands already; a signal leaves it and the files that are complete."""
+        for kind in self.recipe.also:
+            try:
+                made = make_output(
+                    kind,
+                    recording=self.recording,
+                    result=self.out,
+                    dicom_like=self.recipe.dicom_like,
+                    stopped=stopped,
+                )
+            except KeyboardInterrupt:
+                typer.echo(f"usert: stopped, {self.out} is complete and {kind} was not made", err=True)
+                raise typer.Exit(130) from None
+            typer.echo(f"{kind} in {made}")
+
+
+def _drawer(figure: Path | None, drawn: tuple[Pair, ...], fan: Fan | None) -> Observer:
+    """Draws those pairs, the first of them into `figure`, if there is one."""
+
+    def draw(report: PairReport, reference: RFFrame, estimate: Estimate) -> None:
+        if figure is not None and report.pair in drawn:
+            save_figure(
+                figure_path(figure, report.pair, drawn[0]),
+                samples=reference.samples,
+                scan=reference.scan,
+                strain=estimate.strain,
+                quality=estimate.quality,
+                title=f"Frames {report.pair[0]} to {report.pair[1]}: {report.figures}",
+                fan=fan,
+            )
+
+    return draw
