@@ -1,0 +1,34 @@
+# The live server on an NVIDIA GPU: CUDA and TensorRT come as wheels, the driver from the host, by NVIDIA's container
+# toolkit. From the root of the repository: docker build -f docker/runtime-gpu.Dockerfile -t usert:gpu .
+FROM python:3.12.13-slim-bookworm AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+COPY docker/build.txt docker/runtime-gpu.txt docker/
+RUN python -m venv --without-pip /opt/usert \
+    && pip install --require-hashes --only-binary :all: -r docker/build.txt \
+    && pip --python /opt/usert install --require-hashes --only-binary :all: -r docker/runtime-gpu.txt
+# What PyPI has of TensorRT are stubs, which fetch the libraries from pypi.nvidia.com: no hash here can hold those.
+RUN pip --python /opt/usert install --no-deps \
+    tensorrt-cu13==10.16.1.11 tensorrt-cu13-bindings==10.16.1.11 tensorrt-cu13-libs==10.16.1.11
+COPY . .
+# hadolint ignore=DL3013
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+    && pip --python /opt/usert install --no-index --find-links /dist 'usert[gpu,tensorrt,view]' \
+    && pip --python /opt/usert check
+
+FROM python:3.12.13-slim-bookworm
+RUN useradd --uid 10001 --create-home usert \
+    && install --directory --owner usert --group usert --mode 700 /run/usert /var/lib/usert /var/cache/usert
+COPY --from=build /opt/usert /opt/usert
+ENV PATH=/opt/usert/bin:$PATH XDG_CACHE_HOME=/var/cache/usert PYTHONUNBUFFERED=1
+# What the toolkit puts into the container: libcuda for the engines, NVML for names and memory.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 10001
+WORKDIR /var/lib/usert
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-c", "\
+from http.client import HTTPConnection as H; \
+c = H('127.0.0.1', 9464, timeout=5); \
+c.request('GET', '/health'); \
+raise SystemExit(c.getresponse().status != 200)"]
+ENTRYPOINT ["usert"]
+CMD ["serve", "--config", "/etc/usert/site.toml", "--monitor", "127.0.0.1:9464"]
