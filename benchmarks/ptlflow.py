@@ -274,7 +274,9 @@ def main() -> None:
             rates = cpu_rates(options.threads)
             rows = []
             for shape in shapes:
-                rows += measure(peer, same, shape, options)
+                found_here = measure(peer, same, shape, options)
+                print(markdown(found_here), file=sys.stderr, flush=True)
+                rows += found_here
                 rates = better(rates, cpu_rates(options.threads))
     except UsertError as error:
         sys.exit(f"ptlflow: {error}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from .recipe import Recipe
 
 LOCAL = "local"
 """The address that starts Ray on this machine, and ends it again."""
+_ANSWER_S = 10.0
 _TRIES = 4
 """Times that a recording is begun: Ray tries without end, and one that kills every worker must come to an end."""
 
@@ -67,6 +69,7 @@ def ray_cluster(address: str, *, cpus: int) -> Iterator[Any]:
 
     Errors: `MissingExtraError`; `OptionError` where no Ray answers, or it has fewer than `cpus`.
     """
+    _check_answers(address)
     # before Ray is imported: nothing is reported to anybody, and on the terminal only what is fatal is told
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -109,6 +112,17 @@ def work_on_ray(
     )
     for row in rows.iter_rows():
         yield Outcome(**row)
+
+
+def _check_answers(address: str) -> None:
+    """Of HOST:PORT: Ray itself goes on asking for minutes. Errors: `OptionError`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise OptionError(f"--ray: got {address}, where no Ray answers: {error}") from error
 
 
 @contextmanager
