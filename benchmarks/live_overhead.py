@@ -39,8 +39,8 @@ from usert.runtime.clock import now_ns
 from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Estimate
 from usert.runtime.pairing import ReceivedFrame
-from usert.runtime.record_file import RecordedImage
-from usert.runtime.recorder import Recorder
+from usert.runtime.record.file import RecordedImage
+from usert.runtime.record.recorder import Recorder
 from usert.runtime.server import StrainServer
 from usert.runtime.steady import steady
 from usert.runtime.wire import StrainMessage

@@ -27,8 +27,8 @@ from live_viewer import Seen
 
 from usert.errors import RecordingError
 from usert.runtime.clock import now_ns
-from usert.runtime.record import Record
-from usert.runtime.recorder import RESERVE_BYTES
+from usert.runtime.record.record import Record
+from usert.runtime.record.recorder import RESERVE_BYTES
 
 _FAULT_S = 5.0
 _DISK_MB = 512

@@ -150,14 +150,14 @@ def measure(
     from usert.bundle import Bundle
     from usert.commands.engine import open_named
     from usert.errors import BundleError, EngineError, MissingExtraError
-    from usert.runtime.bench_answer import Scene
-    from usert.runtime.bench_spread import Spread
-    from usert.runtime.bench_trial import Trial
-    from usert.runtime.bench_turn import Order
-    from usert.runtime.bench_worker import Variant, Worker
+    from usert.runtime.bench.answer import Scene
+    from usert.runtime.bench.roofline import graph_cost
+    from usert.runtime.bench.spread import Spread
+    from usert.runtime.bench.trial import Trial
+    from usert.runtime.bench.turn import Order
+    from usert.runtime.bench.worker import Variant, Worker
     from usert.runtime.engines import ENGINES
     from usert.runtime.engines.choice import choose_graph
-    from usert.runtime.roofline import graph_cost
 
     told = peer.ask(shape=list(shape))
     assert told["finite"], f"{shape}: the peer's flow is not finite"
@@ -258,8 +258,8 @@ def main() -> None:
     from usert.bundle import default_bundle_path
     from usert.commands.shape import parse_shape
     from usert.errors import UsertError
-    from usert.runtime.bench_machine import machine, told_machine
-    from usert.runtime.bench_rates import better, cpu_rates
+    from usert.runtime.bench.machine import machine, told_machine
+    from usert.runtime.bench.rates import better, cpu_rates
 
     options.threads = options.threads or machine()["cores"]
     options.shipped = [(path.name, path) for path in options.bundle or [default_bundle_path()]]

@@ -28,9 +28,9 @@ from usert.frame import RFFrame, Scan
 from usert.machine import cpu_name
 from usert.runtime.engine import Estimate
 from usert.runtime.pairing import ReceivedFrame
-from usert.runtime.record import Provenance, Record
-from usert.runtime.record_file import RecordedImage
-from usert.runtime.recorder import Recorder
+from usert.runtime.record.file import RecordedImage
+from usert.runtime.record.record import Provenance, Record
+from usert.runtime.record.recorder import Recorder
 from usert.runtime.stamp import Counters, FrameStamp
 from usert.runtime.wire import RFMessage, StrainMessage
 

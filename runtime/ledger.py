@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from usert.errors import FrameError
 
 from .clock import age_at_server, clock_id, now_ns
-from .health import Health
 from .inbox import Inbox
 from .meter import Meter
-from .metrics import Metrics
+from .monitor.health import Health
+from .monitor.metrics import Metrics
 from .stamp import Counters
 from .stats import ServerStats
 from .stream import Estimated, Shown

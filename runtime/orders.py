@@ -19,7 +19,7 @@ from .bundle_change import BundleChange, Ready
 from .command import Command
 from .consistency import consistency
 from .engine import Engine
-from .record_switch import RecordSwitch
+from .record.switch import RecordSwitch
 from .roi import Rectangle
 from .running import Running
 from .stream import Estimated, Stream

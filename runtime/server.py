@@ -21,18 +21,18 @@ from .config import ServerConfig
 from .control import ControlServer
 from .engine import Engine
 from .gatekeeper import Gatekeeper
-from .health import Health
 from .inbox import Inbox
 from .ledger import Ledger
 from .link import Link
-from .metrics import Metrics
+from .monitor.health import Health
+from .monitor.metrics import Metrics
 from .orders import OpenBundle, Orders
 from .pairing import ReceivedFrame
 from .publication import strain_message
 from .receiver import Receiver
-from .record_file import RecordedImage
-from .record_switch import RecordSwitch
-from .recorder import Recorder
+from .record.file import RecordedImage
+from .record.recorder import Recorder
+from .record.switch import RecordSwitch
 from .running import Running
 from .service import POLL_MS, Service
 from .stats import ServerStats

@@ -11,11 +11,11 @@ from typing import Any
 
 from usert import __version__
 
-from .health import Report
 from .meter import Readings
+from .monitor.health import Report
 from .orders import shortened
-from .record_switch import record_fields
-from .recorder import Recorder
+from .record.recorder import Recorder
+from .record.switch import record_fields
 from .running import Running
 from .stats import ServerStats
 from .stream import Stream

@@ -20,8 +20,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from usert.cli import app
-from usert.runtime.http_connection import Page
-from usert.runtime.monitor_server import MonitorServer
+from usert.runtime.monitor.http_connection import Page
+from usert.runtime.monitor.server import MonitorServer
 from usert.runtime.view.access_token import random_token
 from usert.runtime.view.address import Address
 from usert.runtime.view.live_page import LivePage, PageConfig

@@ -17,7 +17,7 @@ from pathlib import Path
 from usert.errors import OptionError
 from usert.recording import Recording
 
-from ..stored_result import StoredResult
+from ..archive.stored_result import StoredResult
 from .pages import Pages
 
 SUFFIXES = {"png": "-png", "mp4": ".mp4", "dicom": ".dcm"}

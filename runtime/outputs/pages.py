@@ -16,9 +16,9 @@ from PIL import Image
 from usert.frame import Scan
 from usert.recording import Recording
 
+from ..archive.stored_result import StoredResult
 from ..engine import Estimate
 from ..figure import TRUSTED_QUALITY, figure_page, pixel_mm, strain_range
-from ..stored_result import StoredResult
 
 _SHARE = 90
 """Percentile of the pairs whose own range of colours the common one covers: a few wild pairs do not darken the rest."""

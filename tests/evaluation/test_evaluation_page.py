@@ -20,7 +20,7 @@ from usert.evaluation.plan import PlannedPair, PlannedTable
 from usert.evaluation.report import Report, hashes, save, to_json, to_markdown, told
 from usert.frame import RFFrame
 from usert.recording_writer import write_recording
-from usert.runtime.bench_machine import machine
+from usert.runtime.bench.machine import machine
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'n'"
 _VOID = {"meta", "link", "br", "img", "path", "rect", "image"}

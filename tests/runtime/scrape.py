@@ -6,9 +6,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from usert.runtime.census import Sources
 from usert.runtime.meter import Meter
-from usert.runtime.metrics import Metrics
+from usert.runtime.monitor.census import Sources
+from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.stats import ServerStats
 
 CPU = "onnxruntime CPUExecutionProvider"

@@ -21,13 +21,13 @@ from usert.errors import FormatError, OptionError
 from usert.frame import RFFrame, Scan
 from usert.recording import Recording
 from usert.recording_writer import write_recording
+from usert.runtime.archive.offline import estimate_pairs
+from usert.runtime.archive.recipe import Recipe
+from usert.runtime.archive.stored_result import StoredResult
 from usert.runtime.engine import Estimate
-from usert.runtime.offline import estimate_pairs
 from usert.runtime.outputs import dicom, is_current, make_output, output_path
 from usert.runtime.outputs.dicom_identity import uid
 from usert.runtime.outputs.pages import Pages
-from usert.runtime.recipe import Recipe
-from usert.runtime.stored_result import StoredResult
 
 SHAPE = (400, 60)
 START_NS = 1_790_000_000_123_456_789

@@ -16,7 +16,7 @@ from server_process import ServerProcess, ended, sender
 
 from usert.bundle import Bundle
 from usert.runtime.client import StrainClient
-from usert.runtime.record import Record
+from usert.runtime.record.record import Record
 
 ANY = "tcp://127.0.0.1:0"
 

@@ -23,9 +23,9 @@ from usert.runtime.config import ServerConfig
 from usert.runtime.controller import Controller
 from usert.runtime.engine import Engine
 from usert.runtime.engines import open_engine
-from usert.runtime.record import Provenance, Record
-from usert.runtime.record_switch import RecordSwitch
-from usert.runtime.recorder import Recorder
+from usert.runtime.record.record import Provenance, Record
+from usert.runtime.record.recorder import Recorder
+from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.roi import Rectangle
 from usert.runtime.server import StrainServer
 from usert.runtime.wire import StrainMessage

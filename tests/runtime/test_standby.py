@@ -23,7 +23,7 @@ from usert.bundle import Bundle
 from usert.errors import BUG, FAULT
 from usert.runtime.client import StrainClient
 from usert.runtime.cue import Cue, Line
-from usert.runtime.record import Record
+from usert.runtime.record.record import Record
 
 
 class Standby:

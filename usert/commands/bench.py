@@ -75,10 +75,10 @@ def bench(
     from usert.commands.engine import open_named
     from usert.commands.shape import parse_shape
     from usert.errors import FAULT
-    from usert.runtime.bench import Bench
-    from usert.runtime.bench_config import BenchConfig, parse_rates
-    from usert.runtime.bench_plot import save_plot
-    from usert.runtime.bench_report import check_file, to_csv, to_json, told, write
+    from usert.runtime.bench.config import BenchConfig, parse_rates
+    from usert.runtime.bench.contest import Bench
+    from usert.runtime.bench.plot import save_plot
+    from usert.runtime.bench.report import check_file, to_csv, to_json, told, write
     from usert.signals import stop_on_signals
 
     for option, path in (("--json", json_file), ("--csv", csv_file), ("--plot", plot)):

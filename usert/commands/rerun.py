@@ -14,8 +14,8 @@ from usert.commands.engine import PRECISION_HELP
 
 if TYPE_CHECKING:
     from usert.runtime.engine import Engine
-    from usert.runtime.record import Record
-    from usert.runtime.rerun import RerunReport
+    from usert.runtime.record.record import Record
+    from usert.runtime.record.rerun import RerunReport
 
 
 def rerun(
@@ -37,7 +37,7 @@ def rerun(
 
     from usert.bundle import Bundle, default_bundle_path
     from usert.commands.engine import open_named
-    from usert.runtime.record import Record
+    from usert.runtime.record.record import Record
 
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
     same = True
@@ -74,7 +74,7 @@ def _watched(record: Record, engine: Engine) -> RerunReport:
     from threading import Event
 
     from usert.commands.progress import progress_bar
-    from usert.runtime.rerun import rerun as run_again
+    from usert.runtime.record.rerun import rerun as run_again
     from usert.signals import stop_on_signals
 
     stop = Event()

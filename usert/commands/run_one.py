@@ -1,6 +1,7 @@
 """`usert run` on one recording.
 
-Knows the terminal; the work is `usert.runtime.offline`. Invariant: a signal before the last pair leaves nothing there.
+Knows the terminal; the work is `usert.runtime.archive.offline`. Invariant: a signal before the last pair leaves nothing
+there.
 """
 
 from __future__ import annotations
@@ -17,10 +18,7 @@ from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
 from usert.frame import RFFrame
 from usert.recording import Recording
-from usert.runtime.engine import Estimate
-from usert.runtime.fan import Fan
-from usert.runtime.figure import save_figure
-from usert.runtime.offline import (
+from usert.runtime.archive.offline import (
     Observer,
     PairReport,
     check_output,
@@ -28,9 +26,12 @@ from usert.runtime.offline import (
     extrapolation,
     figure_path,
 )
+from usert.runtime.archive.pairs import CONSECUTIVE, Pair, parse_pairs
+from usert.runtime.archive.recipe import Recipe
+from usert.runtime.engine import Estimate
+from usert.runtime.fan import Fan
+from usert.runtime.figure import save_figure
 from usert.runtime.outputs import make_output
-from usert.runtime.pairs import CONSECUTIVE, Pair, parse_pairs
-from usert.runtime.recipe import Recipe
 from usert.signals import stop_on_signals
 
 

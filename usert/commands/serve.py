@@ -141,7 +141,7 @@ def serve(
     from usert.runtime.cue import Cue
     from usert.runtime.judgement import JudgementRule
     from usert.runtime.lag import LagRule
-    from usert.runtime.monitor_server import parse_address
+    from usert.runtime.monitor.server import parse_address
     from usert.runtime.pairing import PairingRule
     from usert.runtime.persistence import PersistenceRule
     from usert.runtime.receiver import ReceiverType

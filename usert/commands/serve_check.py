@@ -17,7 +17,7 @@ from usert.errors import BundleError, EngineError, RecordingError
 from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Engine
 from usert.runtime.keys import ServerKeys, public_keys
-from usert.runtime.recorder import RESERVE_BYTES
+from usert.runtime.record.recorder import RESERVE_BYTES
 
 
 def told_keys(config: ServerConfig) -> str:

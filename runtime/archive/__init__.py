@@ -1,0 +1,1 @@
+"""Recordings through an engine, into files: one, many, or many over a cluster."""

@@ -1,0 +1,115 @@
+"""What a benchmark compares, and how: checked before anything is started.
+
+Knows options by the names that a person types. Invariant: a config that exists can be carried out, as far as that can
+be told without opening an engine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from usert.errors import OptionError
+from usert.manifest import PRECISIONS
+
+from ..endpoint import check_endpoint
+from ..engines import ENGINES, REFERENCE
+from .roofline import Rates
+from .turn import Order
+from .wire import PATIENCE_S
+
+WIRE_RATE_HZ = 30.0
+"""Of the simulated scanner, where none is named."""
+MOST_RATE_HZ = 10_000.0
+_LONGEST_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchConfig:
+    """Bundles × engines × precisions × shapes."""
+
+    bundles: tuple[Path, ...]
+    """Folders; accuracy is told from the first one's float32 graph."""
+    engines: tuple[str, ...] = ()
+    """None: all that work here, but for the reference."""
+    precisions: tuple[str, ...] = ()
+    """None: those of the bundle."""
+    shapes: tuple[tuple[int, int], ...] = ()
+    """None: those that the bundles have graphs of their own for."""
+    threads: int | None = None
+    """None: as many as cores."""
+    seconds: float = 10.0
+    """Of each variant."""
+    rounds: int = 5
+    """Turns that these are parted into, one of each variant after the other."""
+    rate_hz: float | None = None
+    """None: closed loop; over sockets, `WIRE_RATE_HZ`."""
+    every_frame: bool = False
+    pause_s: float = 0.0
+    """Before each turn."""
+    wire: bool = False
+    """Over sockets, from process to process."""
+    rf: str | None = None
+    """A scanner of the user's, instead of the simulated one."""
+    insecure: bool = False
+    """It may be on another machine, without keys."""
+    gpu_rates: Rates | None = None
+    """As the user knows them: they are not measured."""
+    patience_s: float = PATIENCE_S
+    """For a scanner over sockets that is silent."""
+
+    def __post_init__(self) -> None:
+        known = (*ENGINES, REFERENCE)
+        for name in self.engines:
+            if name not in known:
+                raise OptionError(f"--engine: got {name!r}, expected {', '.join(sorted(known))}")
+        for name in self.precisions:
+            if name not in PRECISIONS:
+                raise OptionError(f"--precision: got {name!r}, expected {', '.join(PRECISIONS)}")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"--threads: got {self.threads}, expected 1 or more")
+        if not 0 < self.seconds <= _LONGEST_S:
+            raise OptionError(
+                f"--seconds: got {self.seconds:g}, expected more than 0, at most {_LONGEST_S:g}"
+            )
+        if self.rounds < 1:
+            raise OptionError(f"--rounds: got {self.rounds}, expected 1 or more")
+        if self.rate_hz is not None and not 0 < self.rate_hz <= MOST_RATE_HZ:
+            raise OptionError(
+                f"--rate: got {self.rate_hz:g} Hz, expected more than 0, at most {MOST_RATE_HZ:g}"
+            )
+        if not 0 <= self.pause_s < math.inf:
+            raise OptionError(f"--pause: got {self.pause_s:g} s, expected 0 or more")
+        if self.rf is not None:
+            if not self.wire or self.rate_hz is not None or self.shapes or self.pause_s:
+                raise OptionError(
+                    "--rf: expected --wire, and neither --rate, --shape nor --pause: the scanner has its own"
+                )
+            check_endpoint(self.rf, insecure=self.insecure)
+        elif self.every_frame and self.rate_hz is None and not self.wire:
+            raise OptionError("--every-frame: got no --rate, expected one: a closed loop has no queue")
+
+    @property
+    def order(self) -> Order:
+        """That of every turn."""
+        rate_hz = self.rate_hz
+        if self.wire and self.rf is None and rate_hz is None:
+            rate_hz = WIRE_RATE_HZ
+        return Order(
+            seconds=self.seconds / self.rounds,
+            rate_hz=rate_hz,
+            every_frame=self.every_frame,
+            pause_s=self.pause_s,
+        )
+
+
+def parse_rates(text: str) -> Rates:
+    """`790,4300` as TFLOP/s and GB/s. Errors: `OptionError`."""
+    try:
+        tflops, gigabytes = (float(part) for part in text.split(","))
+    except ValueError:
+        tflops = gigabytes = math.nan
+    if not (0 < tflops < math.inf and 0 < gigabytes < math.inf):
+        raise OptionError(f"--gpu-peak: got {text!r}, expected TFLOP/s and GB/s, such as 790,4300")
+    return Rates(flops=1e12 * tflops, bytes=1e9 * gigabytes)

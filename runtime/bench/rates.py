@@ -1,0 +1,91 @@
+"""The rates of this machine's CPU that a roofline needs: float32 matrix products, and copies, by numpy.
+
+    python -m usert.runtime.bench.rates THREADS    # one JSON object
+
+Measured in a process of its own, because the number of threads of numpy's library is settled when it is loaded.
+Knows no graph. Invariant: the rate is the best of all repetitions: what the machine can, not what it did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from usert.errors import EngineError
+
+from .roofline import Rates
+
+_POOLS = (
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_SIDES = 1024, 2048
+"""Of the matrices: the first fits the caches of most CPUs, the second gives many cores enough to do."""
+_COPIED = 1 << 24
+"""Numbers that each thread copies: 64 MiB, more than the caches hold."""
+_SECONDS = 0.5
+"""Of each measurement."""
+_PATIENCE_S = 120.0
+
+
+def cpu_rates(threads: int) -> Rates:
+    """With so many threads; takes two seconds. Errors: `EngineError` when the process fails."""
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-m", __name__, str(threads)],
+            env=os.environ | dict.fromkeys(_POOLS, str(threads)),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_PATIENCE_S,
+        ).stdout
+    except subprocess.SubprocessError as error:
+        raise EngineError(f"rates of this machine: cannot be measured: {error}") from error
+    return Rates(**json.loads(answer))
+
+
+def better(a: Rates, b: Rates) -> Rates:
+    """The higher of each."""
+    return Rates(flops=max(a.flops, b.flops), bytes=max(a.bytes, b.bytes))
+
+
+def _measured(threads: int) -> Rates:
+    rng = np.random.default_rng(0)
+    flops = 0.0
+    for side in _SIDES:
+        a, b = rng.standard_normal((2, side, side), np.float32)
+        out = np.empty_like(a)
+
+        def multiply(a: object = a, b: object = b, out: object = out) -> None:
+            np.matmul(a, b, out=out)  # type: ignore[call-overload]
+
+        flops = max(flops, 2 * side**3 / _best_s(multiply))
+    source = np.ones((threads, _COPIED), np.float32)
+    copy = np.zeros_like(source)
+    with ThreadPoolExecutor(threads) as pool:
+        seconds = _best_s(lambda: list(pool.map(np.copyto, copy, source)))
+    return Rates(flops=flops, bytes=2 * source.nbytes / seconds)
+
+
+def _best_s(work: Callable[[], object]) -> float:
+    best, end = float("inf"), time.perf_counter() + _SECONDS
+    while time.perf_counter() < end:
+        begin = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+if __name__ == "__main__":
+    measured = _measured(int(sys.argv[1]))
+    print(json.dumps({"flops": measured.flops, "bytes": measured.bytes}))

@@ -1,0 +1,203 @@
+"""A benchmark's findings as text: a table and sentences for people, CSV and JSON for programs.
+
+Knows rows and their keys; measures nothing. Invariant: a column where no row has a figure is left out of the table, and
+of nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from usert.errors import OptionError
+
+from .contest import Report
+from .machine import told_machine
+from .row import Row
+from .seen import STAGES
+
+FORMAT = 1
+"""Of the JSON object."""
+_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("shape", "shape", "s"),
+    ("engine", "engine", "s"),
+    ("precision", "precision", "s"),
+    ("frames/s", "frames_per_s", "3g"),
+    ("p50 ms", "p50_ms", "3g"),
+    ("p90", "p90_ms", "3g"),
+    ("p99", "p99_ms", "3g"),
+    ("p99.9", "p999_ms", "3g"),
+    ("max", "max_ms", "3g"),
+    ("n", "frames", "d"),
+    ("queue", "queue", "s"),
+    ("dropped %", "dropped_percent", "3g"),
+    ("after pause p50", "after_pause_p50_ms", "3g"),
+    ("max", "after_pause_max_ms", "3g"),
+    *((f"{name} p50", f"stage_{name}_p50_ms", "3g") for name in STAGES),
+    ("displ. rms", "displacement_rms_samples", "2g"),
+    ("strain rms %", "strain_rms_percent", "2g"),
+    ("to truth", "truth_rms_samples", "2g"),
+    ("floor ms", "floor_ms", "3g"),
+    ("x floor", "times_floor", "3g"),
+    ("CPU ms", "cpu_ms", "3g"),
+    ("RSS MB", "rss_mb", ".0f"),
+    ("GPU MB", "gpu_mb", ".0f"),
+    ("warm-up s", "warm_up_s", "3g"),
+    ("first ms", "first_ms", "3g"),
+)
+"""Heading, key and format."""
+_NAMES = "bundle_name", "shape", "engine", "precision"
+
+
+def flat(row: Row) -> Row:
+    """Without nesting, and with what the table shows in other units."""
+    stages: dict[str, dict[str, float]] = row["stages_ms"]
+    plain = {key: value for key, value in row.items() if key != "stages_ms"}
+    plain["dropped_percent"] = None if row["dropped_share"] is None else 100 * row["dropped_share"]
+    for name in STAGES:
+        for key in ("p50", "p99"):
+            plain[f"stage_{name}_{key}_ms"] = stages[name][key] if name in stages else None
+    return plain
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Aligned lines; a variant that failed has its error in the place of its figures."""
+    plain = [flat(row) for row in rows]
+    shown = [column for column in _COLUMNS if any(_known(row.get(column[1])) for row in plain)]
+    if len({row["bundle"] for row in plain}) > 1:
+        shown.insert(0, ("bundle", "bundle_name", "s"))
+        for row in plain:
+            row["bundle_name"] = Path(row["bundle"]).name
+    cells = [[heading for heading, _, _ in shown]]
+    cells += [[_cell(row.get(key), form) for _, key, form in shown] for row in plain]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(shown))]
+    lines = []
+    for number, line in enumerate(cells):
+        padded = [
+            text.ljust(width) if form == "s" else text.rjust(width)
+            for text, width, (_, _, form) in zip(line, widths, shown, strict=True)
+        ]
+        error = plain[number - 1]["error"] if number else None
+        if error is not None:
+            names = [text for text, (_, key, _) in zip(padded, shown, strict=True) if key in _NAMES]
+            padded = [*names, error]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def told(report: Report) -> list[str]:
+    """All that a person reads, line by line."""
+    lines = [*told_machine(report.machine), _rates(report), "", f"{report.mode}:", *table(report.rows), ""]
+    lines += _legend(report)
+    lines += [line for row in report.rows if (line := _queue(row)) is not None]
+    lines += report.notes
+    if report.absent:
+        lines.append(f"not here: {', '.join(report.absent)}")
+    return lines
+
+
+def to_json(report: Report) -> str:
+    """One line; numbers that are none are null."""
+    tree = {
+        "benchmark": "usert bench",
+        "format": FORMAT,
+        "mode": report.mode,
+        "machine": report.machine,
+        "cpu_rates": asdict(report.rates),
+        "rows": report.rows,
+        "absent": report.absent,
+        "notes": report.notes,
+    }
+    return json.dumps(_plain(tree), ensure_ascii=False, allow_nan=False)
+
+
+def to_csv(report: Report) -> str:
+    """A line a row, under a line of names."""
+    out = io.StringIO()
+    rows = [flat(row) for row in report.rows]
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if not _known(value) else value for key, value in row.items()} for row in rows)
+    return out.getvalue()
+
+
+def check_file(option: str, path: Path, suffix: str = "") -> None:
+    """Refuse, before minutes of work, a file that cannot be written. Errors: `OptionError` that names the `option`."""
+    if path.is_dir() or not path.absolute().parent.is_dir() or (suffix and path.suffix.lower() != suffix):
+        raise OptionError(f"{option}: got {path}, expected a file NAME{suffix} in a folder that exists")
+
+
+def write(path: Path, text: str) -> None:
+    """Errors: `OptionError`."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _legend(report: Report) -> list[str]:
+    """What the columns are."""
+    compared = any(row["displacement_rms_samples"] is not None for row in report.rows)
+    return [
+        "times: from when a frame was due to its answer, of n frames; of fewer than 1000, p99.9 is the largest",
+        *(
+            [
+                "displ. rms (samples), strain rms: from the float32 graph of the first bundle; every answer was within "
+                "its bundle's tolerances before it was timed"
+            ]
+            if compared
+            else []
+        ),
+    ]
+
+
+def _rates(report: Report) -> str:
+    return (
+        f"peak of this CPU with {report.rows[0]['threads']} threads: {report.rates.flops / 1e9:.0f} GFLOP/s "
+        f"(float32 matrix product), {report.rates.bytes / 1e9:.1f} GB/s (copy); the floor is a graph's convolutions "
+        "and matrix products at these rates, in float32 whatever the precision"
+    )
+
+
+def _queue(row: Row) -> str | None:
+    """A sentence on a queue that grows, or frames that are dropped."""
+    who = f"{row['shape']} {row['engine']} {row['precision']}"
+    if row["queue"] == "grows":
+        return (
+            f"{who}: the queue grows: the source is faster than the engine, which answers {row['frames_per_s']:.3g} "
+            f"frames a second; in a turn latency rose by {row['waited_more_ms']:.0f} ms"
+        )
+    if row["queue"] == "drops":
+        return (
+            f"{who}: {100 * row['dropped_share']:.3g} % of the frames were dropped for newer ones: the engine answers "
+            f"{row['frames_per_s']:.3g} a second"
+        )
+    return None
+
+
+def _known(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _cell(value: Any, form: str) -> str:
+    if not _known(value):
+        return ""
+    if form.endswith("g"):  # significant digits, and never an exponent that a table makes hard to compare
+        digits = int(form[:-1])
+        text = f"{value:.{digits}g}"
+        return f"{value:.0f}" if "e+" in text else text
+    return format(value, "" if form == "s" else form)
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_plain(value) for value in tree]
+    return tree if not isinstance(tree, float) or math.isfinite(tree) else None

@@ -1,0 +1,149 @@
+"""One file of a record, while it is written: the frames of one session, its images, and what is missing.
+
+Knows the layout of a record, not when a file begins or ends. Invariant: a row is written after what it counts, so
+what a killed process leaves behind is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from usert.recording_writer import RecordingWriter
+
+from ..clock import clock_id
+from ..engine import Estimate
+from ..pairing import ReceivedFrame
+from ..stream import Estimated
+from ..wire import StrainMessage
+from .gaps import Gap
+from .record import FRAME, GAP, GROUP, IMAGE, furnish, hash_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedImage:
+    """What the engine made of a pair, and the message that was sent then."""
+
+    reference: int
+    current: int
+    """Sequence numbers of the pair."""
+    received_ns: int
+    matched_ns: int
+    started_ns: int
+    """Of the pair, as in the message."""
+    mean_strain: float
+    mean_quality: float
+    score: float
+    estimate: Estimate
+    engine: str
+    """Name of the one that really ran."""
+    message: StrainMessage
+    """It may show another image, as while it is held, or one averaged over time."""
+
+    @classmethod
+    def of(cls, new: Estimated, message: StrainMessage, *, score: float) -> RecordedImage:
+        """Of `new`, whose frames it lets go."""
+        return cls(
+            reference=new.reference.message.frame.sequence,
+            current=new.current.message.frame.sequence,
+            received_ns=new.current.received_ns,
+            matched_ns=new.matched_ns,
+            started_ns=new.started_ns,
+            mean_strain=new.mean_strain,
+            mean_quality=new.mean_quality,
+            score=score,
+            estimate=new.estimate,
+            engine=new.engine,
+            message=message,
+        )
+
+
+class RecordFile:
+    """Begun with the first frame of a session; every `put` returns when its row is on file.
+
+    Errors: `RecordingError` where there is a file of that name or the disk refuses, after which only `close` is left.
+    """
+
+    def __init__(
+        self, path: Path, first: ReceivedFrame, provenance: Mapping[str, str], *, displacement: bool
+    ) -> None:
+        """`provenance`: attributes, beside those that `first` gives."""
+        self.path = path
+        self.stream = first.message.stream
+        self._displacement = displacement
+        self._frames = self._images = self._gaps = 0
+        attributes: dict[str, str | int] = {
+            **provenance,
+            "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "stream": first.message.stream,
+            "source_clock": first.message.clock,
+            "server_clock": clock_id(),
+            "session": first.session,
+        }
+        self._writer = RecordingWriter(
+            path,
+            furnish=partial(
+                furnish, shape=first.message.frame.shape, attributes=attributes, displacement=displacement
+            ),
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether no frame is on file."""
+        return self._frames == 0
+
+    def put_frame(self, received: ReceivedFrame) -> None:
+        frame = received.message.frame
+        self._writer.append(frame)
+        row = np.array((frame.sequence, frame.time_ns, received.received_ns), FRAME)
+        self._writer.put(f"{GROUP}/frames", self._frames, row)
+        self._frames += 1
+
+    def put_image(self, image: RecordedImage) -> None:
+        """After the first frame."""
+        k, estimate, message = self._images, image.estimate, image.message
+        self._writer.put(f"{GROUP}/strain", k, estimate.strain)
+        self._writer.put(f"{GROUP}/quality", k, estimate.quality)
+        if self._displacement:
+            self._writer.put(f"{GROUP}/displacement", k, estimate.displacement)
+        row = (
+            image.reference,
+            image.current,
+            image.received_ns,
+            image.matched_ns,
+            image.started_ns,
+            message.published_ns,
+            image.mean_strain,
+            image.mean_quality,
+            image.score,
+            message.state,
+            message.reason,
+            message.current.sequence,
+            message.counters.received,
+            message.counters.dropped,
+            message.counters.malformed,
+            message.counters.published,
+            image.engine.encode("ascii", "replace"),
+            hash_of(estimate.displacement),
+        )
+        self._writer.put(f"{GROUP}/images", k, np.array(row, IMAGE))
+        self._images += 1
+
+    def put_gap(self, gap: Gap) -> None:
+        """After the first frame."""
+        row = tuple(getattr(gap, name) for name in GAP.names or ())
+        self._writer.put(f"{GROUP}/gaps", self._gaps, np.array(row, GAP))
+        self._gaps += 1
+
+    def close(self) -> None:
+        """Idempotent. A file without a frame goes away."""
+        try:
+            self._writer.close()
+        finally:
+            if self.empty:
+                self.path.unlink(missing_ok=True)

@@ -1,0 +1,193 @@
+"""Puts the live server's frames and images on record, in a thread of its own.
+
+The live threads hand over and go on: what the disk is too slow for, too full for or too broken for is left out, and
+counted, on record too. An image can be made again from its frames, but no frame from anything: so images may fill half
+of the queue, frames all of it.
+
+Knows no files, sockets or engines. Invariant: `put_frame` and `put_image` neither wait for the disk nor raise; received
+= recorded + missing + waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..clock import now_ns
+from ..pairing import ReceivedFrame
+from ..service import POLL_MS, Service
+from ..stats import by_kind
+from ..tally import Tally
+from .backlog import Backlog
+from .file import RecordedImage
+from .gaps import Gaps, Reason, What
+from .record import Provenance
+from .writer import Item, Label, Miss, RecordWriter, check_free
+
+MAX_BYTES = 1 << 28
+"""Of what waits to be written: 1.5 s of 60 frames a second of 1920 x 768."""
+RESERVE_BYTES = 1 << 28
+"""Of the disk, left free for everything else."""
+_IMAGE_SHARE = 0.5
+_CLOSE_NS = 10_000_000_000
+_GRACE_S = 2.0
+_QUIET_NS = 1_000_000_000  # after which a run of misses is over, though nothing else was written
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Counts of frames, or of images."""
+
+    received: int
+    recorded: int
+    missing: dict[str, int]
+    """By reason."""
+
+    @property
+    def waiting(self) -> int:
+        return self.received - self.recorded - sum(self.missing.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderStats:
+    """Counts since the recorder opened."""
+
+    frames: Kept
+    images: Kept
+    files: tuple[Path, ...]
+    """In the order of their sessions."""
+
+    def __str__(self) -> str:
+        frames, images = self.frames, self.images
+        files = f"{self.files[0]}" if self.files else "no file"
+        if len(self.files) > 1:
+            files += f" and {len(self.files) - 1} more"
+        return (
+            f"{frames.recorded} frames and {images.recorded} images in {files}, "
+            f"missing {by_kind(frames.missing)} frames, {by_kind(images.missing)} images"
+        )
+
+
+class Recorder(Service):
+    """`with Recorder(...) as recorder:` around the server's; at its end what waits is written, for 10 s at most."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        provenance: Provenance,
+        *,
+        displacement: bool = False,
+        max_bytes: int = MAX_BYTES,
+        reserve_bytes: int = RESERVE_BYTES,
+    ) -> None:
+        """`path`: a file that is not there yet, or a folder, where each run takes a name of its own.
+
+        `displacement`: keep it whole, which doubles an image; without, its hash is kept.
+        Errors, when it opens: `RecordingError` for a path that is taken or cannot be written to.
+        """
+        super().__init__()
+        self.path = Path(path)
+        """The first file; of a folder, once it is open."""
+        self._provenance = provenance
+        self._displacement = displacement
+        self._reserve_bytes = reserve_bytes
+        self._backlog: Backlog[tuple[Item, Label]] = Backlog(max_bytes)
+        self._gaps = Gaps()
+        self._tally = Tally(log, "not recorded")
+        self._received: dict[What, int] = {"frame": 0, "image": 0}
+        self._recorded: dict[What, int] = {"frame": 0, "image": 0}
+        self._deadline_ns = 0
+        """Once it is closing: when to leave the rest."""
+        self._thread = threading.Thread(target=self._main, name="record", daemon=True)
+
+    def _open(self, stack: ExitStack) -> None:
+        if self.path.is_dir():
+            self.path /= f"usert-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.h5"
+        check_free(self.path)
+        self._writer = RecordWriter(
+            self.path,
+            self._provenance,
+            self._gaps,
+            displacement=self._displacement,
+            reserve_bytes=self._reserve_bytes,
+        )
+        self._thread.start()
+        stack.callback(self._end)
+
+    def put_frame(self, received: ReceivedFrame) -> None:
+        """One frame, before anybody can make an image of it; its samples are kept, not copied. From one thread."""
+        self._put(received, 1.0)
+
+    def put_image(self, image: RecordedImage) -> None:
+        """What became of one pair; its arrays are kept, not copied. From one thread."""
+        self._put(image, _IMAGE_SHARE)
+
+    @property
+    def stats(self) -> RecorderStats:
+        """The counts at this moment; for any thread."""
+        frames, images = (
+            Kept(
+                recorded=self._recorded[what], missing=self._gaps.counts(what), received=self._received[what]
+            )
+            for what in self._received
+        )
+        return RecorderStats(frames=frames, images=images, files=tuple(self._writer.made))
+
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more, and writes what waits."""
+        return self._deadline_ns != 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Of what waits and what is being written."""
+        return self._backlog.held
+
+    def _put(self, item: Item, share: float) -> None:
+        label = Label.of(item)
+        self._received[label.what] += 1
+        if self.closing:
+            self._miss(label, "closed", "the recorder has closed")
+        elif self._backlog.put((item, label), label.size, share=share):
+            self._gaps.queued(label.what)
+        else:
+            self._miss(label, "queue full", "the disk is too slow")
+
+    def _miss(self, label: Label, reason: Reason, detail: str) -> None:
+        self._gaps.miss(label.what, label.session, label.sequence, reason)
+        self._tally.add(f"{label.what}, {reason}", detail)
+
+    def _main(self) -> None:
+        while True:
+            taken = self._backlog.take(POLL_MS / 1e3)
+            if taken is not None:
+                self._keep(*taken)
+            elif self.closing:
+                break
+            else:
+                self._writer.put_gaps(quiet_ns=_QUIET_NS)
+        self._writer.close()
+
+    def _keep(self, item: Item, label: Label) -> None:
+        if self.closing and now_ns() > self._deadline_ns:
+            missed: Miss | None = ("closed", "the disk was too slow for what waited at the end")
+        else:
+            missed = self._writer.put(item, label)
+        if missed is None:
+            self._recorded[label.what] += 1
+            self._gaps.written(label.what)
+        else:
+            self._miss(label, *missed)
+
+    def _end(self) -> None:
+        self._deadline_ns = now_ns() + _CLOSE_NS
+        self._thread.join(_CLOSE_NS / 1e9 + _GRACE_S)
+        if self._thread.is_alive():
+            log.warning("record: the disk does not answer; %s is whole up to there", self.path)

@@ -1,0 +1,132 @@
+"""A record run again: the engine is given the frames of each image, and must give the image, bit for bit.
+
+Knows records and engines, not files of bundles. Invariant: every image of a record is compared, or counted under the
+reason why it cannot be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.errors import FrameError, RecordingError
+
+from ..engine import Engine, Estimate
+from .record import Record, hash_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """An array of an image that came out differently."""
+
+    image: int
+    """From 0."""
+    reference: int
+    current: int
+    """Sequence numbers of the two frames."""
+    array: str
+    largest: float | None
+    """Of the differences of its values; None where only a hash was recorded."""
+
+    def __str__(self) -> str:
+        by = "its hash differs" if self.largest is None else f"by up to {self.largest:.3g}"
+        return f"image {self.image} (frames {self.reference}, {self.current}): {self.array} differs, {by}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerunReport:
+    """All images of a record."""
+
+    compared: int
+    identical: int
+    without_frames: int
+    """Of which the record lacks a frame."""
+    first: Difference | None
+    largest: float
+    """Difference of any value of any array."""
+    engines: frozenset[tuple[str, str]]
+    """Who made an image live, and who made it again."""
+
+    def __str__(self) -> str:
+        lacking = f"; {self.without_frames} whose frames are not on record" if self.without_frames else ""
+        if not self.compared:
+            return f"no image to compare{lacking}"
+        if self.first is None:
+            return f"{self.identical} of {self.compared} images identical, bit for bit{lacking}"
+        return (
+            f"{self.identical} of {self.compared} images identical, bit for bit{lacking}; first, {self.first}; "
+            f"largest difference {self.largest:.3g}"
+        )
+
+
+Observer = Callable[[int], None]
+"""Called after each image with the number of those done."""
+
+
+def rerun(
+    record: Record,
+    engine: Engine,
+    *,
+    observe: Observer = lambda done: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> RerunReport:
+    """Run the pairs of `record` through `engine` and compare.
+
+    `stopped` is asked after each image; once it says yes, `KeyboardInterrupt` is raised.
+    Errors: `RecordingError` for frames that the engine refuses, `EngineError` when it fails.
+    """
+    compared = identical = without_frames = 0
+    first: Difference | None = None
+    largest = 0.0
+    engines: set[tuple[str, str]] = set()
+    for k, row in enumerate(record.images):
+        reference, current = record.frame(int(row["reference"])), record.frame(int(row["current"]))
+        if reference is None or current is None:
+            without_frames += 1
+        else:
+            try:
+                estimate = engine.run(reference.samples, current.samples)
+            except FrameError as error:
+                raise RecordingError(f"{record.recording.path}: image {k}: {error}") from error
+            engines.add((row["engine"].decode(), engine.name))
+            differences = _compare(record, k, estimate)
+            compared += 1
+            identical += not differences
+            first = first or next(iter(differences), None)
+            largest = max([largest, *(each.largest for each in differences if each.largest is not None)])
+        observe(k + 1)
+        if stopped():
+            raise KeyboardInterrupt
+    return RerunReport(
+        compared=compared,
+        identical=identical,
+        without_frames=without_frames,
+        first=first,
+        largest=largest,
+        engines=frozenset(engines),
+    )
+
+
+def _compare(record: Record, k: int, estimate: Estimate) -> list[Difference]:
+    """Strain, quality, and displacement or its hash, those that differ."""
+    row, found = record.images[k], list[tuple[str, float | None]]()
+    for name in ("strain", "quality", "displacement"):
+        again: NDArray[np.float32] = getattr(estimate, name)
+        if name != "displacement" or record.has_displacement:
+            recorded = record.array(name, k)
+            if not np.array_equal(_bits(again), _bits(recorded)):
+                found.append((name, float(np.nanmax(np.abs(again - recorded), initial=0.0))))
+        elif hash_of(again).encode() != row["displacement_sha256"]:
+            found.append((name, None))
+    reference, current = int(row["reference"]), int(row["current"])
+    return [
+        Difference(image=k, reference=reference, current=current, array=name, largest=largest)
+        for name, largest in found
+    ]
+
+
+def _bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    return np.ascontiguousarray(values).view(np.uint32)

@@ -1,0 +1,176 @@
+"""The files of a record: which one a frame or an image goes to, and what becomes of a disk that refuses.
+
+Each session gets a file, NAME.h5, NAME-2.h5, …, for the frames of one file are alike. Where the disk is nearly full
+nothing is written until there is room again; a file whose disk fails is left as it is, and another one tried later.
+
+Knows no threads. Invariant: `put` does not raise; what it cannot write it says, and why.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from usert.errors import RecordingError
+
+from ..clock import now_ns
+from ..pairing import ReceivedFrame
+from .file import RecordedImage, RecordFile
+from .gaps import Gap, Gaps, Reason, What
+from .record import Provenance
+
+MAX_FILES = 1000
+"""A source whose every frame begins a session must not fill the disk with files."""
+RETRY_NS = 5_000_000_000
+"""From a failure of the disk to the next file."""
+Miss = tuple[Reason, str]
+"""Why something is not on file: for the count, and in words."""
+_OPEN_FILES = 2  # of one source: the last image of a session comes after the first frame of the next
+
+log = logging.getLogger(__name__)
+
+Item = ReceivedFrame | RecordedImage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What an item is to a person who misses it."""
+
+    what: What
+    session: int
+    sequence: int
+    size: int
+    """Bytes."""
+
+    @classmethod
+    def of(cls, item: Item) -> Label:
+        if isinstance(item, ReceivedFrame):
+            frame = item.message.frame
+            return cls(what="frame", session=item.session, sequence=frame.sequence, size=frame.samples.nbytes)
+        estimate = item.estimate
+        size = estimate.strain.nbytes + estimate.quality.nbytes + estimate.displacement.nbytes
+        return cls(what="image", session=item.message.session, sequence=item.current, size=size)
+
+
+class RecordWriter:
+    """Writes items in their order; `close` ends it."""
+
+    def __init__(
+        self, path: Path, provenance: Provenance, gaps: Gaps, *, displacement: bool, reserve_bytes: int
+    ) -> None:
+        """`gaps`: where misses are noted; they go on file before the next item."""
+        self._path = path
+        self._attributes = provenance.attributes()
+        self._gaps = gaps
+        self._displacement = displacement
+        self._reserve_bytes = reserve_bytes
+        self._files: dict[int, RecordFile] = {}
+        """By session, the oldest first."""
+        self._unwritten: list[Gap] = []
+        self._part = 1
+        self._retry_at_ns = 0
+        self.made: list[Path] = []
+        """The files with at least one frame."""
+
+    def put(self, item: Item, label: Label) -> Miss | None:
+        """Write one item; None, or why it is not on file."""
+        try:
+            if shutil.disk_usage(self._path.parent).free < self._reserve_bytes + label.size:
+                return "disk full", f"expected {self._reserve_bytes / 1e6:.0f} MB to stay free"
+            if label.session not in self._files:
+                if not isinstance(item, ReceivedFrame):
+                    return "no file", "none of the frames of its session is on file"
+                if now_ns() < self._retry_at_ns:
+                    return "write failed", "the disk has just failed"
+                if len(self.made) >= MAX_FILES:
+                    return "too many files", f"got more than {MAX_FILES} sessions"
+                self._begin(item)
+            self._write(self._files[label.session], item)
+        except (RecordingError, OSError) as error:
+            self._retry_at_ns = now_ns() + RETRY_NS
+            self._end(label.session)
+            return "write failed", str(error)
+        except Exception as error:  # no item may end the thread
+            return "unfit", str(error)
+        return None
+
+    def put_gaps(self, *, quiet_ns: int = 0) -> None:
+        """Write the gaps noted so far, as `Gaps.take`, if there is a file; those refused wait for the next one."""
+        begun = [session for session, file in self._files.items() if not file.empty]
+        if not begun:
+            return
+        try:
+            self._write_gaps(self._files[begun[-1]], quiet_ns=quiet_ns)
+        except (RecordingError, OSError):  # counted they are
+            self._retry_at_ns = now_ns() + RETRY_NS
+            self._end(begun[-1])
+
+    def close(self) -> None:
+        """Write the last gaps and close all files."""
+        self.put_gaps()
+        for session in list(self._files):
+            self._end(session)
+
+    def _begin(self, first: ReceivedFrame) -> None:
+        while (path := part_path(self._path, self._part)).exists():
+            self._part += 1
+        self._files[first.session] = RecordFile(
+            path, first, self._attributes, displacement=self._displacement
+        )
+        of_source = [s for s, file in self._files.items() if file.stream == first.message.stream]
+        for session in of_source[:-_OPEN_FILES]:
+            self._end(session)
+
+    def _end(self, session: int) -> None:
+        file = self._files.pop(session, None)
+        if file is not None:
+            with suppress(OSError, RuntimeError):
+                file.close()
+
+    def _write(self, file: RecordFile, item: Item) -> None:
+        if isinstance(item, RecordedImage):
+            self._write_gaps(file)
+            file.put_image(item)
+        elif file.empty:
+            file.put_frame(item)
+            self.made.append(file.path)
+            log.info("record: session %d in %s", item.session, file.path)
+        else:
+            self._write_gaps(file)
+            file.put_frame(item)
+
+    def _write_gaps(self, file: RecordFile, *, quiet_ns: int = 0) -> None:
+        self._unwritten += self._gaps.take(quiet_ns=quiet_ns)
+        while self._unwritten:
+            file.put_gap(self._unwritten[0])
+            del self._unwritten[0]
+
+
+def part_path(path: Path, part: int) -> Path:
+    """`path` for part 1, NAME-2.h5 and so on for those after it."""
+    return path if part == 1 else path.with_name(f"{path.stem}-{part}{path.suffix}")
+
+
+def check_free(path: Path) -> None:
+    """Errors: `RecordingError` if a file of a record at `path` is there, or cannot be."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise RecordingError(f"record {path}: there is no folder {folder}: make it first")
+    parts = re.compile(re.escape(path.stem) + r"(-[0-9]+)?" + re.escape(path.suffix))
+    taken = sorted(name.name for name in folder.iterdir() if parts.fullmatch(name.name))
+    if taken:
+        raise RecordingError(
+            f"record {path}: {taken[0]} is there already, expected a new name: name another,"
+            f" or a folder, where each run takes a name of its own"
+        )
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise RecordingError(
+            f"record {path}: {folder} cannot be written to ({error.strerror}): name another"
+        ) from error

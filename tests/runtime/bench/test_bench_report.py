@@ -1,0 +1,197 @@
+"""What a benchmark found, as text that lines up and as JSON and CSV that parse."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from usert.errors import OptionError
+from usert.runtime.bench.answer import Distance
+from usert.runtime.bench.contest import Report
+from usert.runtime.bench.plot import plot, save_plot, scale_ms
+from usert.runtime.bench.report import check_file, flat, table, to_csv, to_json, told
+from usert.runtime.bench.roofline import Cost, Rates
+from usert.runtime.bench.row import Accuracy, Result, Row, row_of
+from usert.runtime.bench.turn import Order, Turn
+from usert.runtime.bench.worker import Variant, Vitals
+
+RATES = Rates(flops=1e11, bytes=1e10)
+CLOSED, PACED = Order(seconds=1), Order(seconds=1, rate_hz=50.0)
+MACHINE: dict[str, Any] = {
+    "cpu": "A CPU", "cores": 2, "clock_mhz": None, "governor": None, "memory_gb": None, "gpu": None, "system": "S",
+    "load": None, "python": "3", "libraries": {"numpy": "2"}, "usert": "0", "commit": None,
+}  # fmt: skip
+
+
+def turn(ms: float = 20.0, count: int = 10, **changes: Any) -> Turn:
+    fields = {
+        "lead_ms": 3 * ms,
+        "latency_ms": (ms,) * count,
+        "engine_ms": (ms,) * count,
+        "seconds": ms * count / 1e3,
+    }
+    return Turn(**(fields | {"cpu_s": 0.033 * (count + 1)} | changes))  # type: ignore[arg-type]
+
+
+def result(engine: str = "openvino", **changes: Any) -> Result:
+    variant = Variant(bundle=Path("/b/default"), engine=engine, precision="int8", shape=(512, 128), threads=2)
+    distance = Distance(
+        max_abs_displacement_samples=0.1,
+        rms_displacement_samples=0.002,
+        max_abs_strain=0.001,
+        rms_strain_percent=0.003,
+        max_abs_quality=0.1,
+    )
+    fields: dict[str, Any] = {
+        "variant": variant,
+        "turns": (turn(), turn()),
+        "vitals": Vitals(rss_mb=300.4, gpu_mb=None),
+        "accuracy": Accuracy(apart=distance, truth_samples=0.02),
+        "cost": Cost(flops=1e9, bytes=1e6, layers=3),
+        "rates": RATES,
+    }
+    return Result(**(fields | changes))
+
+
+def row(order: Order = CLOSED, **changes: Any) -> Row:
+    return row_of(result(**changes), order, wire=False)
+
+
+def report(*rows: Row) -> Report:
+    return Report(
+        mode="closed loop",
+        machine=MACHINE,
+        rates=RATES,
+        rows=list(rows),
+        absent={"tensorrt": "no"},
+        notes=["n"],
+    )
+
+
+def test_figures_are_those_of_all_turns_without_their_first_frames() -> None:
+    got = row()
+    assert got["frames"] == 20
+    assert got["frames_per_s"] == pytest.approx(50)
+    assert got["p50_ms"] == got["max_ms"] == 20
+    assert got["cpu_ms"] == pytest.approx(33)
+    assert got["floor_ms"] == pytest.approx(10)
+    assert got["times_floor"] == pytest.approx(2)
+    assert got["floor_by"] == "FLOPs"
+    assert got["after_pause_p50_ms"] is None
+    assert row(replace(CLOSED, pause_s=1.0))["after_pause_p50_ms"] == 60
+
+
+def test_a_row_has_the_same_keys_whatever_was_measured() -> None:
+    bare = row(opened=None, vitals=None, accuracy=None, cost=None, rates=None, turns=())
+    failed = row(error="wrong answer: of another")
+    assert bare.keys() == failed.keys() == row(PACED).keys()
+    assert failed["p50_ms"] is failed["cpu_ms"] is failed["times_floor"] is None
+    assert failed["displacement_rms_samples"] == 0.002
+
+
+@pytest.mark.parametrize(
+    ("turns", "queue"),
+    [
+        ((turn(), turn()), "keeps up"),
+        ((turn(), turn(dropped=5)), "drops"),
+        ((turn(waiting=3), turn(waiting=1)), "grows"),
+        ((turn(latency_ms=tuple(map(float, range(20, 220, 20)))),), "grows"),
+    ],
+)
+def test_what_became_of_the_queue_is_a_word(turns: tuple[Turn, ...], queue: str) -> None:
+    assert row(PACED, turns=turns)["queue"] == queue
+
+
+def test_a_queue_that_grows_and_frames_that_are_dropped_are_told_in_words() -> None:
+    lines = "\n".join(
+        told(report(row(PACED, turns=(turn(waiting=3),)), row(PACED, turns=(turn(dropped=11),)), row(PACED)))
+    )
+    assert (
+        "512x128 openvino int8: the queue grows: the source is faster than the engine, which answers 50"
+        in lines
+    )
+    assert "50 % of the frames were dropped for newer ones" in lines
+    assert "not here: tensorrt" in lines
+
+
+def test_the_table_lines_up_and_leaves_out_what_nobody_has() -> None:
+    heading, *lines = table([row(), row(engine="onnxruntime", turns=(turn(2000.0),))])
+    assert "GPU MB" not in heading
+    assert "queue" not in heading
+    assert {len(line) for line in (heading, *lines)} == {len(heading)}
+    at = heading.index("p50 ms") + len("p50 ms")
+    assert [line[:at].split()[-1] for line in lines] == ["20", "2000"]
+
+
+def test_an_error_stands_where_the_figures_would() -> None:
+    wrong = table([row(), row(engine="onnxruntime", error="wrong answer: far off")])[-1]
+    assert wrong.split("  ")[0] == "512x128"
+    assert wrong.endswith("int8       wrong answer: far off")
+
+
+def test_json_is_one_line_and_has_no_number_that_json_lacks() -> None:
+    odd = row(accuracy=Accuracy(apart=None, truth_samples=float("nan")))
+    text = to_json(report(odd))
+    assert "\n" not in text
+    tree = json.loads(text)
+    assert tree["benchmark"] == "usert bench"
+    assert tree["format"] == 1
+    assert tree["rows"][0]["truth_rms_samples"] is None
+    assert tree["rows"][0]["p50_ms"] == 20
+    assert tree["cpu_rates"] == {"flops": 1e11, "bytes": 1e10}
+
+
+def test_csv_has_a_line_a_row_without_nesting() -> None:
+    staged = turn(stages_ms={"engine": (1.0, 2.0)})
+    read = list(csv.DictReader(io.StringIO(to_csv(report(row(PACED, turns=(staged,)), row())))))
+    assert [line["p50_ms"] for line in read] == ["20.0", "20.0"]
+    assert [line["stage_engine_p50_ms"] for line in read] == ["1.0", ""]
+    assert read[0].keys() == flat(row()).keys()
+
+
+def colour_ends(image: Image.Image, colour: tuple[int, int, int], left: int = 290) -> list[int]:
+    """The last column of that colour in each run of lines that have it, right of the names."""
+    is_colour = (np.asarray(image)[:, left:] == colour).all(axis=2)
+    ends = [int(np.flatnonzero(line)[-1]) if line.any() else -1 for line in is_colour]
+    return [end for end, before in zip(ends[1:], ends[:-1], strict=True) if end >= 0 and before < 0]
+
+
+def test_bars_are_as_long_as_their_medians_and_the_floor_is_where_it_is() -> None:
+    rows = [
+        row(turns=(turn(40.0),)),
+        row(engine="onnxruntime", turns=(turn(20.0),)),
+        row(engine="torch", error="wrong"),
+    ]
+    image = plot(rows, title="A title")
+    long, short = colour_ends(image, (72, 116, 184))
+    origin = 4  # of the axis, in the part that is looked at
+    assert (long - origin) / (short - origin) == pytest.approx(2, rel=0.03)
+    floors = colour_ends(image, (200, 70, 50))
+    assert floors[0] == floors[1]
+    assert (floors[0] - origin) / (short - origin) == pytest.approx(0.5, abs=0.02)
+
+
+def test_one_frame_far_out_does_not_squeeze_the_bars() -> None:
+    calm, spike = row(), row(turns=(turn(20.0, 200), turn(20.0, 1, latency_ms=(900.0,))))
+    assert spike["max_ms"] == 900
+    assert scale_ms([calm, spike]) < 30
+    assert scale_ms([row(error="x")]) > 0
+
+
+def test_a_file_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
+    check_file("--plot", tmp_path / "a.png", ".png")
+    for wrong in (tmp_path, tmp_path / "none" / "a.png", tmp_path / "a.jpg"):
+        with pytest.raises(
+            OptionError, match=r"--plot: got .*, expected a file NAME\.png in a folder that exists"
+        ):
+            check_file("--plot", wrong, ".png")
+    with pytest.raises(OptionError, match="cannot write"):
+        save_plot(tmp_path / "none" / "a.png", [row()], title="")

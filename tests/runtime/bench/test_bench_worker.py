@@ -1,0 +1,73 @@
+"""A contestant in a process of its own: it answers as the engine does, and ends with whoever started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from tiny_bundle import QUALITY, STRAIN
+
+from usert.bundle import Bundle
+from usert.errors import BundleError, EngineError, FrameError
+from usert.runtime.bench.turn import Order
+from usert.runtime.bench.worker import Variant, Worker, peak_rss_mb
+from usert.runtime.engines import open_engine
+
+SHAPE = (40, 12)
+PAIR = tuple(np.random.default_rng(0).integers(-99, 99, (2, *SHAPE), dtype=np.int16))
+
+
+def worker(bundle: Bundle, **changes: object) -> Worker:
+    fields = {
+        "bundle": bundle.folder,
+        "engine": "onnxruntime",
+        "precision": "float32",
+        "shape": SHAPE,
+        "threads": 1,
+    }
+    return Worker(Variant(**(fields | changes)), PAIR, open_engine)  # type: ignore[arg-type]
+
+
+def test_it_answers_what_the_engine_answers(bundle: Bundle) -> None:
+    with worker(bundle) as opened:
+        assert opened.opened.runs_on == "onnxruntime CPUExecutionProvider"
+        answer = opened.opened.answer
+        np.testing.assert_array_equal(answer.displacement[1], PAIR[1].astype(np.float32) - PAIR[0])
+        assert set(np.unique(answer.strain)) == {STRAIN}
+        assert set(np.unique(answer.quality)) == {QUALITY}
+        swapped = opened.run(PAIR[1], PAIR[0])
+        np.testing.assert_array_equal(swapped.displacement[1], -answer.displacement[1])
+
+
+def test_it_takes_turns_and_tells_its_own_memory(bundle: Bundle) -> None:
+    with worker(bundle) as opened:
+        assert opened.pid != os.getpid()
+        for order in (Order(seconds=0.01), Order(seconds=0.1, rate_hz=100.0)):
+            turn = opened.turn(order)
+            assert turn.done >= 3
+            assert turn.cpu_s is not None
+        rss_mb = opened.vitals().rss_mb
+        assert rss_mb is not None
+        assert rss_mb == pytest.approx(peak_rss_mb(opened.pid), rel=0.01), "it lives on between the two"
+    with pytest.raises(ProcessLookupError):
+        os.kill(opened.pid, 0)
+
+
+def test_what_the_engine_refuses_is_raised_here(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="expected int8"), worker(bundle, precision="int8"):
+        pass
+    with worker(bundle) as opened:
+        with pytest.raises(FrameError, match="got shapes"):
+            opened.run(PAIR[0], PAIR[1][:20])
+        assert opened.run(*PAIR).strain.shape == SHAPE, "it goes on"
+
+
+def test_a_process_that_dies_is_one_line(bundle: Bundle) -> None:
+    with worker(bundle) as opened:
+        os.kill(opened.pid, signal.SIGKILL)
+        with pytest.raises(
+            EngineError, match="40x12 onnxruntime float32: its process ended with exit code -9"
+        ):
+            opened.turn(Order(seconds=0.01))
