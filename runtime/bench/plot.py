@@ -94,7 +94,12 @@ def _draw_panel(page: Image.Image, top: int, shape: str, rows: Sequence[Row]) ->
         if row["floor_ms"] is not None:
             x = at(row["floor_ms"])
             draw.line((x, middle - 11, x, middle + 11), fill=_FLOOR, width=2)
-        _write(page, (left + _AXIS_PX + 12, middle), f"{row['p50_ms']:.{0 if row['p50_ms'] >= 100 else 1}f}", "lm")
+        _write(
+            page,
+            (left + _AXIS_PX + 12, middle),
+            f"{row['p50_ms']:.{0 if row['p50_ms'] >= 100 else 1}f}",
+            "lm",
+        )
     draw.line((left, top + _HEAD_PX, left, bottom), fill=_INK)
 
 
