@@ -54,8 +54,9 @@ def test_the_demo_ends_in_a_picture_and_figures(bundle: Bundle, tmp_path: Path) 
     assert report.strain_ratio == 1.0, f"the tiny bundle says {STRAIN} everywhere"
     assert not report.true_ratio >= 1, "it is NaN where the two frames saw the tissue in one state"
     assert any(line.startswith("live") for line in lines)
-    for expected in ("images", "a second", "age p50", "p99", "dropped", "mean quality 0.75", "(true 0."):
+    for expected in ("images", "a second", "age p50", "p99", "dropped", "mean quality 0.75"):
         assert expected in str(report)
+    assert re.search(r"\(true (0\.\d\d|nan)\)", str(report))
 
 
 def test_a_server_that_fails_ends_the_demo_with_its_line(tmp_path: Path) -> None:

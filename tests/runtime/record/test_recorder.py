@@ -337,6 +337,7 @@ def test_a_disk_that_fails_ends_the_file_and_another_one_goes_on(
 
 RECORDING_SERVER = """
 import sys
+sys.path.append("..")  # what the tests of the live path share
 from test_recorder import PROVENANCE, SHAPE, Recorder, made, received
 
 with Recorder(sys.argv[1], PROVENANCE, displacement=True) as recorder:
@@ -359,7 +360,7 @@ def test_what_a_killed_server_leaves_is_whole(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-c", RECORDING_SERVER, str(path)],
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parent,
         )
         assert process.stdout is not None
         with process.stdout:
