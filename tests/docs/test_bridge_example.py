@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from usert.runtime.client import StrainClient
+
 PAGE = Path(__file__).parents[2] / "docs" / "scanners.md"
 ENOUGH_S, ENDS_S = 120.0, 60.0
 
@@ -31,6 +33,8 @@ def test_images_of_what_the_bridge_sends(tmp_path: Path) -> None:
             [*usert, "watch", "--strain", strain, "--count", "20", "--seconds", str(ENOUGH_S)],
             capture_output=True, text=True, timeout=2 * ENOUGH_S, check=True,
         )  # fmt: skip
+        with StrainClient(strain) as client:
+            images = [client.receive(ENOUGH_S) for _ in range(20)]
         server.terminate()
         said, _ = server.communicate(timeout=ENDS_S)
     finally:
@@ -44,6 +48,4 @@ def test_images_of_what_the_bridge_sends(tmp_path: Path) -> None:
     assert "malformed 0" in said
     assert "failed 0" in said
     # the speckle is pressed by a known amount, and seen to be
-    strains = [float(x) for x in re.findall(r"strain ([+-][\d.]+) %", watch.stdout)]
-    assert strains
-    assert max(map(abs, strains)) > 0.2
+    assert max(abs(image.mean_strain) for image in images if image is not None) > 0.002
