@@ -9,8 +9,9 @@ from usert.runtime.steady import steady
 
 
 def test_the_interpreter_is_left_as_it_was_found() -> None:
-    before = sys.getswitchinterval(), gc.get_freeze_count()
+    interval = sys.getswitchinterval()
     with steady():
-        assert sys.getswitchinterval() < before[0]
+        assert sys.getswitchinterval() < interval
         assert gc.get_freeze_count() > 1000
-    assert (sys.getswitchinterval(), gc.get_freeze_count()) == before
+    assert sys.getswitchinterval() == interval
+    assert gc.get_freeze_count() == 0  # also what Python 3.12 and later freeze while they start
