@@ -109,6 +109,9 @@ class Audience(Service):
         tasks: set[asyncio.Task[None]] = set()
 
         def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if self._ended.is_set():
+                writer.transport.abort()
+                return
             task = asyncio.create_task(self._attend(reader, writer))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -116,11 +119,12 @@ class Audience(Service):
         server = await asyncio.start_server(
             welcome, sock=self._listener, limit=_READ_BYTES, backlog=_QUEUE_CONNECTIONS
         )
-        async with server:
-            await self._ended.wait()
+        await self._ended.wait()
+        server.close()
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()  # from Python 3.12 on it waits for the connections
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Client()
