@@ -18,6 +18,7 @@ import pytest
 import typer
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from usert.cli import app
 from usert.runtime.monitor.http_connection import Page
@@ -116,6 +117,14 @@ def test_every_locked_package_has_a_hash(path: Path) -> None:
         entries = [entry for entry in entries if not entry.startswith("#")]
         assert entries
         assert all(re.match(r"[\w.-]+==\S+ \\\n    --hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+
+
+@each_dockerfile
+def test_the_bill_of_materials_lists_what_is_locked(path: Path) -> None:
+    listed = json.loads((DOCKER / "sbom" / f"{path.stem}.json").read_text(encoding="utf-8"))
+    assert listed["bomFormat"] == "CycloneDX"
+    found = {canonicalize_name(one["name"]): one["version"] for one in listed["components"]}
+    assert found == pinned(DOCKER / f"{path.stem}.txt"), "docs/release.md, Pins, says how to make it anew"
 
 
 @each_dockerfile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -136,6 +137,31 @@ def test_a_section_that_is_not_there_ends_the_build() -> None:
     ]  # fmt: skip
     with pytest.raises(PluginError, match="0 sections 'No such date > Accuracy', expected one"):
         sections.filled("<!-- section: benchmarks/RESULTS.md: No such date > Accuracy -->")
+
+
+def test_every_package_of_an_image_has_a_row(site: Path) -> None:
+    html = (site / "licences.html").read_text(encoding="utf-8")
+    assert "<!-- licences" not in html
+    for path in sorted((ROOT / "docker" / "sbom").glob("*.json")):
+        for one in json.loads(path.read_text(encoding="utf-8"))["components"]:
+            assert re.search(rf"<td>{one['name'].lower()}</td>\s*<td>{re.escape(one['version'])}</td>", html)
+
+
+def test_licences_as_they_are_declared() -> None:
+    declared = [
+        {"licenses": [{"license": {"id": "MIT"}}]},
+        {"licenses": [{"expression": "Apache-2.0 OR BSD-2-Clause", "acknowledgement": "declared"}]},
+        {"licenses": [{"license": {"name": "License :: OSI Approved :: Apache Software License"}}]},
+        {"licenses": [{"license": {"id": "PSF-2.0"}}, {"license": {"id": "Python-2.0"}}]},
+        {},
+    ]
+    assert [hook("licences").licences(one) for one in declared] == [
+        "MIT",
+        "Apache-2.0 OR BSD-2-Clause",
+        "Apache Software License",
+        "PSF-2.0, Python-2.0",
+        "not by classifier or SPDX",
+    ]
 
 
 @pytest.mark.parametrize(
