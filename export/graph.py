@@ -62,7 +62,12 @@ class StrainGraph(nn.Module):
         # not the channels: their gain turns the constant of a masked corner into a ramp, which correlates
         power = frames.square().mean(dim=(1, 2), keepdim=True).clamp_min(1e-30)
         plain = (frames * torch.rsqrt(power))[:, None]
-        quality = self.correlation(plain[0:1], warp(plain[1:2], displacement.flip(1)), down, over)
+        quality = self.correlation(
+            plain[0:1],
+            warp(plain[1:2], torch.cat((displacement[:, 1:2], displacement[:, 0:1]), dim=1)),
+            down,
+            over,
+        )
         return displacement[0, :, :rows, :lines], strain[0, 0, :, :lines], quality[0, 0, :rows, :lines]
 
 
@@ -99,7 +104,7 @@ class LocalCorrelation(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor, down: Tensor, over: Tensor) -> Tensor:
         products = torch.cat((first * second, first * first, second * second, first, second), dim=1)
-        sums = self.lines(self.rows(products * down * over))
+        sums = self.rows(products * down * over, across=self.lines)
         means = (
             sums / self.rows(down[None, None]).clamp_min(1e-6) / self.lines(over[None, None]).clamp_min(1e-6)
         )

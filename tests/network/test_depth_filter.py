@@ -22,6 +22,12 @@ def test_equals_plain_correlation(length: int) -> None:
     np.testing.assert_allclose(filtered, expected, atol=2e-5)
 
 
+def test_what_is_done_across_lines_may_be_done_inside() -> None:
+    image = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 96, 7))).float()
+    filtered, mean = DepthFilter(np.ones(33) / 33), torch.nn.AvgPool2d((1, 5), 1, (0, 2))
+    torch.testing.assert_close(filtered(image, across=mean), mean(filtered(image)))
+
+
 def test_keeps_no_parameters_and_no_state() -> None:
     module = DepthFilter(np.ones(3))
     assert not list(module.parameters())

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..analytic import hilbert_taps
 from .depth_filter import PHASES, DepthFilter
+from .grids import block_mean, interpolated
 
 BLOCK = (32, 16)
 """Rows and lines over which the level of the echoes is averaged, before smoothing over 3 × 3 blocks."""
@@ -46,10 +47,10 @@ class Channels(nn.Module):
         imaginary = self.hilbert(pair)
         power = pair.square() + imaginary.square()
         mean = power.mean(dim=(1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
-        blocks = functional.avg_pool2d(power.mean(dim=1, keepdim=True), BLOCK)
+        blocks = block_mean(power.mean(dim=1, keepdim=True), *BLOCK)
         blocks = functional.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
-        factors = (float(BLOCK[0]), float(BLOCK[1]))
-        level = functional.interpolate(blocks, scale_factor=factors, mode="bilinear", align_corners=False)
+        level = functional.pad(blocks, (1, 1, 1, 1), mode="replicate")
+        level = interpolated(interpolated(level, BLOCK[1], 3), BLOCK[0], 2)
         # bounds, not sums: the ONNX exporter takes the addition of less than 1e-8 for nothing
         gain = torch.rsqrt((level + FLOOR * mean).clamp_min(1e-30))
         envelope = torch.sqrt(power.clamp_min(1e-30))

@@ -57,9 +57,12 @@ class Features(nn.Module):
 
 def normalised(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Features of both frames, brought to common mean and deviation a channel; float32."""
-    both = torch.stack((first.float(), second.float()), dim=1)  # (B, 2, C, H, W)
-    mean = both.mean(dim=(1, 3, 4))[:, :, None, None]
-    deviation = torch.sqrt(both.square().mean(dim=(1, 3, 4))[:, :, None, None] - mean.square() + 1e-6)
+    both = first.float(), second.float()
+    mean, power = (
+        (a.mean(dim=(2, 3), keepdim=True) + b.mean(dim=(2, 3), keepdim=True)) / 2
+        for a, b in (both, [one.square() for one in both])
+    )
+    deviation = torch.sqrt(power - mean.square() + 1e-6)
     return (first - mean) / deviation, (second - mean) / deviation
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from .checkpoint import NONE, Checkpointing, Plan, plan_named
 from .features import Features, normalised, normalised_frugally
+from .grids import block_mean, interpolated
 from .units import FLOW_SCALE, KERNEL, TILE, Level, Matching, Regularization, Subpixel, full_precision
 
 __all__ = ["FLOW_SCALE", "KERNEL", "MULTIPLE", "TILE", "Level", "LiteFlowNet", "full_precision"]
@@ -67,9 +68,11 @@ class LiteFlowNet(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         flow = self.cascade(first, second)[-1][2]
-        factor = 2.0 ** (self.finest - 1)
-        fine = functional.interpolate(flow.float(), scale_factor=factor, mode="bilinear", align_corners=False)
-        return fine.flip(1) * FLOW_SCALE
+        displacement = flow.float().flip(1) * FLOW_SCALE
+        for dim, sides in ((3, (1, 1, 0, 0)), (2, (0, 0, 1, 1))):
+            longer = functional.pad(displacement, sides, mode="replicate")
+            displacement = interpolated(longer, 2 ** (self.finest - 1), dim)
+        return displacement
 
     def cascade(self, first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Flow after M, S and R of each level, coarsest first; (lateral, axial), in network units."""
@@ -83,7 +86,7 @@ class LiteFlowNet(nn.Module):
         images = [(first, second)]  # of level 1, 2, …
         for _ in range(5):
             a, b = images[-1]
-            images.append((functional.avg_pool2d(a, 2), functional.avg_pool2d(b, 2)))
+            images.append((block_mean(a, 2, 2), block_mean(b, 2, 2)))
         flow: Tensor | None = None
         outputs = []
         for name, level in self.levels.items():
@@ -96,8 +99,12 @@ class LiteFlowNet(nn.Module):
     def _pyramid(self, first: Tensor, second: Tensor, plan: Plan) -> list[tuple[Tensor, Tensor]]:
         """Features of both frames from level `finest` on, in the precision of the layers."""
         kind = next(self.features.parameters()).dtype
-        pairs = zip(self.features(first.to(kind), plan), self.features(second.to(kind), plan), strict=True)
-        wanted = list(pairs)[self.finest - 2 :]
+        frames = first.to(kind), second.to(kind)
+        if plan.frugal:
+            pairs = list(zip(*(self.features(one, plan) for one in frames), strict=True))
+        else:  # each weight is used once, so that a runtime can make one step of a layer and its activation
+            pairs = [tuple(both.chunk(2)) for both in self.features(torch.cat(frames), plan)]
+        wanted = pairs[self.finest - 2 :]
         if not self.normalise_features:
             return wanted
         normalise = normalised_frugally if plan.frugal else normalised

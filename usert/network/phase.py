@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from .grids import block_mean
 from .warp import warp
 
 BLOCK = 8
@@ -86,7 +87,7 @@ def baseband(first: Tensor, second: Tensor) -> Signals:
 def measure(signals: Signals, displacement: Tensor) -> Measurement:
     """The displacement that the frames show, given one (B, 2, N, M) that is right to half a wavelength."""
     first, frequency = signals.first, signals.frequency
-    moved = warp(signals.second, displacement.flip(1))
+    moved = warp(signals.second, torch.cat((displacement[:, 1:2], displacement[:, 0:1]), dim=1))
     moved = _times(moved, _turn(frequency * displacement[:, 0:1]))
     slope_first, slope_moved = _across(first), _across(moved)
     products = torch.cat(
@@ -100,7 +101,7 @@ def measure(signals: Signals, displacement: Tensor) -> Measurement:
         ),
         dim=1,
     )
-    sums = functional.avg_pool2d(products, (BLOCK, 1))
+    sums = block_mean(products, BLOCK)
     sums = functional.avg_pool2d(sums, WINDOW, 1, (WINDOW[0] // 2, WINDOW[1] // 2))
     correlation, lag, asymmetry = sums[:, 0:2], sums[:, 2:4], sums[:, 4:6]
     energy = sums[:, 6:7], sums[:, 7:8]
@@ -116,7 +117,7 @@ def measure(signals: Signals, displacement: Tensor) -> Measurement:
     coherence = (_power(correlation) / (energy[0] * energy[1] + QUIET)).clamp_max(1.0)
     weight = coherence / (1 - coherence + SMALL_NOISE)
     relative = (2 * steepness / (energy[0] + energy[1] + QUIET)).clamp_max(STEEPEST)
-    known = functional.avg_pool2d(displacement, (BLOCK, 1))
+    known = block_mean(displacement, BLOCK)
     return Measurement(
         known + torch.cat((axial, lateral), dim=1),
         torch.cat((weight, weight * relative), dim=1).clamp_min(LEAST_WEIGHT),

@@ -24,6 +24,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..errors import OptionError
+from .grids import block_mean, interpolated
 from .phase import BLOCK, Measurement, baseband, measure
 from .smoothing import Grid, Roughness, Smoothing
 
@@ -74,10 +75,10 @@ class Refinement(nn.Module):
         if self.kind == "cheap":
             return displacement + _averaged(measure(signals, displacement), displacement)
         earlier: Tensor | None = None
-        grid = Grid(functional.avg_pool2d(displacement[:, :1], (BLOCK, 1)))
+        grid = Grid(block_mean(displacement[:, :1], BLOCK))
         for _ in range(self.rounds):
             measurement = measure(signals, displacement)
-            start = functional.avg_pool2d(displacement, (BLOCK, 1)) if earlier is None else earlier
+            start = block_mean(displacement, BLOCK) if earlier is None else earlier
             earlier = self._smooth(grid, measurement, start, earlier)
             displacement = on_samples(earlier)
         return displacement
@@ -126,15 +127,13 @@ def on_samples(field: Tensor) -> Tensor:
     """(B, C, K, M) on the grid → (B, C, N, M), linear between points and beyond the outermost."""
     top, bottom = 2 * field[:, :, :1] - field[:, :, 1:2], 2 * field[:, :, -1:] - field[:, :, -2:-1]
     longer = torch.cat((top, field, bottom), dim=2)
-    factors = (float(BLOCK), 1.0)
-    samples = functional.interpolate(longer, scale_factor=factors, mode="bilinear", align_corners=False)
-    return samples[:, :, BLOCK:-BLOCK]
+    return interpolated(longer, BLOCK, 2)
 
 
 def _averaged(measurement: Measurement, displacement: Tensor) -> Tensor:
     """(B, 2, N, M): the missing axial displacement, averaged by weight; no lateral one."""
     weight = measurement.weight[:, 0:1]
-    missing = measurement.displacement[:, 0:1] - functional.avg_pool2d(displacement[:, 0:1], (BLOCK, 1))
+    missing = measurement.displacement[:, 0:1] - block_mean(displacement[:, 0:1], BLOCK)
     sums = functional.avg_pool2d(
         torch.cat((weight * missing, weight), dim=1), AVERAGED, 1, (AVERAGED[0] // 2, AVERAGED[1] // 2)
     )

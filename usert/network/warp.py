@@ -27,7 +27,7 @@ def warp(image: Tensor, flow: Tensor, *, step: int = 1) -> Tensor:
     # arange, not linspace: linspace breaks graphs with dynamic shapes
     x = torch.arange(0, width, step, device=flow.device, dtype=torch.float32)
     y = torch.arange(0, height, step, device=flow.device, dtype=torch.float32)
-    column = (x[None, None, :] + flow[:, 0] + 0.5) * (2.0 / width) - 1.0
-    row = (y[None, :, None] + flow[:, 1] + 0.5) * (2.0 / height) - 1.0
-    grid = torch.stack((column, row), dim=3)
+    column = (x[None, None, None, :] + flow[:, 0:1] + 0.5) * (2.0 / width) - 1.0
+    row = (y[None, None, :, None] + flow[:, 1:2] + 0.5) * (2.0 / height) - 1.0
+    grid = torch.cat((column, row), dim=1).permute(0, 2, 3, 1)
     return functional.grid_sample(image.float(), grid, align_corners=False).to(image.dtype)
