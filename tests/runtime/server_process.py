@@ -1,4 +1,4 @@
-"""`usert serve` as a process of its own, for tests: started, listened to, signalled, and gone at the end."""
+"""A `usert` command as a process of its own, for tests: started, listened to, signalled, and gone at the end."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from live import TIMEOUT_S, numbered_message
 from usert.runtime.clock import clock_id
 
 
-class ServerProcess:
-    """`with ServerProcess(...) as process:`; killed at the end of the block if it has not ended by then."""
+class UsertProcess:
+    """`with UsertProcess("serve", ...) as process:`; killed at the end of the block if it has not ended by then."""
 
     def __init__(self, *words: str | Path) -> None:
-        self._command = [sys.executable, "-m", "usert", "serve", *map(str, words)]
+        self._command = [sys.executable, "-m", "usert", *map(str, words)]
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
@@ -57,6 +57,13 @@ class ServerProcess:
         """Exit code, and what it had still to say, when it has ended."""
         out, errors = self.process.communicate(timeout=TIMEOUT_S)
         return self.process.returncode, out, errors
+
+
+class ServerProcess(UsertProcess):
+    """`usert serve` with these words."""
+
+    def __init__(self, *words: str | Path) -> None:
+        super().__init__("serve", *words)
 
 
 def ended(*words: str | Path) -> tuple[int, str, str]:

@@ -2,62 +2,34 @@
 
 from __future__ import annotations
 
-import re
-import signal
+import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from live import TIMEOUT_S
 from pyigtl.comm import OpenIGTLinkClient
 from pyigtl.messages import MessageBase
+from server_process import UsertProcess
 
 
-class BridgeProcess:
-    """`with BridgeProcess("igtl", "--strain", ...) as bridge:`; killed at the end if it has not ended by then."""
+class BridgeProcess(UsertProcess):
+    """`usert bridge` with these words."""
 
     def __init__(self, *words: str) -> None:
-        self._command = [sys.executable, "-m", "usert", "bridge", *words]
-
-    def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def wait_for(self, pattern: str) -> str:
-        """The first group of `pattern` in the first line that holds it."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if match := re.search(pattern, line):
-                return match[1]
-        _, errors = self.process.communicate()
-        raise AssertionError(f"no line with {pattern!r}; it said {errors}")
-
-    def end(self) -> tuple[int, str, str]:
-        """Exit code, the last line, and what it said on stderr, after SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.rest()
+        super().__init__("bridge", *words)
 
     def rest(self) -> tuple[int, str, str]:
-        """The same, when it ends by itself."""
-        out, errors = self.process.communicate(timeout=TIMEOUT_S)
-        return self.process.returncode, out.rstrip().rpartition("\n")[2], errors
+        """Exit code, the last line, and what it said on stderr, when it has ended."""
+        code, out, errors = super().rest()
+        return code, out.rstrip().rpartition("\n")[2], errors
+
+    def end(self) -> tuple[int, str, str]:
+        """The same, after SIGTERM."""
+        self.signal()
+        return self.rest()
 
 
 @contextmanager
@@ -76,6 +48,12 @@ def heard(client: OpenIGTLinkClient, device: str) -> Any:
     message = client.wait_for_message(device, timeout=TIMEOUT_S)
     assert message is not None, f"nothing of {device}"
     return message
+
+
+def told_by(slicer: Any) -> dict[str, Any]:
+    """The newest status."""
+    told: dict[str, Any] = json.loads(heard(slicer, "usert_status").string)
+    return told
 
 
 def raw_client(port: int, *, receive_bytes: int) -> socket.socket:
