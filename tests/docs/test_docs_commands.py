@@ -13,7 +13,7 @@ import typer
 from usert.cli import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```sh[^\n]*\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
 

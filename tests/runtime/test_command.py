@@ -18,10 +18,8 @@ GOLDEN_ROI = (
     b'{"usert":1,"kind":"command","command":"roi","target":"10:14.5,3:8","background":"10:14.5,20:25",'
     b'"stream":"probe"}'
 )
-GOLDEN_RECORD = (
-    b'{"usert":1,"kind":"command","command":"record","path":"records/b\\u00fchne","displacement":true}'
-)
-GOLDEN_OK = b'{"usert":1,"kind":"reply","command":"record","ok":true,"result":{"path":"records/1.h5"}}'
+GOLDEN_RECORD = b'{"usert":1,"kind":"command","command":"record","path":"b\\u00fchne.h5","displacement":true}'
+GOLDEN_OK = b'{"usert":1,"kind":"reply","command":"record","ok":true,"result":{"record":"records/1.h5"}}'
 GOLDEN_REFUSED = (
     b'{"usert":1,"kind":"reply","command":"record","ok":false,"error":"record: a record is being written"}'
 )
@@ -31,10 +29,10 @@ COMMANDS_SENT = (
         Command(name="roi", target="10:14.5,3:8", background="10:14.5,20:25", stream="probe"),
         GOLDEN_ROI,
     ),
-    (Command(name="record", path="records/bühne", displacement=True), GOLDEN_RECORD),
+    (Command(name="record", path="bühne.h5", displacement=True), GOLDEN_RECORD),
 )
 REPLIES_SENT = (
-    (Reply(command="record", result={"path": "records/1.h5"}), GOLDEN_OK),
+    (Reply(command="record", result={"record": "records/1.h5"}), GOLDEN_OK),
     (Reply(command="record", error="record: a record is being written"), GOLDEN_REFUSED),
 )
 FULL: dict[str, Any] = {
