@@ -100,8 +100,8 @@ def compare(
 
 
 def judge(before: Sequence[Figures], after: Sequence[Figures], config: AcceptanceConfig) -> list[str]:
-    """What is worse than allowed, in words; medians over the pairs decide."""
-    old, new = median(before), median(after)
+    """What is worse than allowed, in words; `medians` decide."""
+    old, new = medians(before, after)
     objections = []
     if not new.ncc >= old.ncc - config.ncc:
         objections.append(f"NCC fell from {old.ncc:.4f} to {new.ncc:.4f}")
@@ -116,13 +116,15 @@ def judge(before: Sequence[Figures], after: Sequence[Figures], config: Acceptanc
     return objections
 
 
-def median(found: Sequence[Figures]) -> Figures:
-    """Each figure's median over the pairs that have it."""
-    values: dict[str, float] = {}
+def medians(before: Sequence[Figures], after: Sequence[Figures]) -> tuple[Figures, Figures]:
+    """Each figure's median, old and new, over the pairs that have it before; NaN after where one lacks it then."""
+    old: dict[str, float] = {}
+    new: dict[str, float] = {}
     for field in fields(Figures):
-        known = [value for value in (getattr(f, field.name) for f in found) if not math.isnan(value)]
-        values[field.name] = float(np.median(known)) if known else math.nan
-    return Figures(**values)
+        values = np.array([[getattr(f, field.name) for f in found] for found in (before, after)])
+        known = values[:, ~np.isnan(values[0])]
+        old[field.name], new[field.name] = np.median(known, axis=1).tolist() if known.size else [math.nan] * 2
+    return Figures(**old), Figures(**new)
 
 
 def figures(
@@ -167,8 +169,7 @@ def table(acceptance: Acceptance) -> Table:
         caption="old → new; round trip: median forward-backward error; RMSE: axial; both in samples",
     )  # fmt: skip
     rows = zip(acceptance.pairs, acceptance.before, acceptance.after, strict=True)
-    medians = ("median", median(acceptance.before), median(acceptance.after))
-    for name, old, new in (*rows, medians):
+    for name, old, new in (*rows, ("median", *medians(acceptance.before, acceptance.after))):
         grid.add_row(
             name,
             f"{old.ncc:.4f} → {new.ncc:.4f}",

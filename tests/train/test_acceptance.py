@@ -11,7 +11,7 @@ import torch
 
 from usert.network.liteflownet import LiteFlowNet
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.train.acceptance import Figures, estimate, figures, judge, local_snre, median
+from usert.train.acceptance import Figures, estimate, figures, judge, local_snre, medians
 from usert.train.finetune_recipe import AcceptanceConfig
 
 GOOD = Figures(ncc=0.95, snre=5.0, consistency=0.1, rmse=0.05)
@@ -52,8 +52,15 @@ def test_small_losses_are_within_the_tolerance() -> None:
 def test_recordings_without_truth_are_judged_without_it() -> None:
     blind = dataclasses.replace(GOOD, rmse=math.nan)
     assert judge([blind], [blind], CONFIG) == []
-    assert math.isnan(median([blind, blind]).rmse)
-    assert median([blind, GOOD]).rmse == 0.05
+    assert all(math.isnan(found.rmse) for found in medians([blind, blind], [blind, blind]))
+    assert [found.rmse for found in medians([blind, GOOD], [blind, GOOD])] == [0.05, 0.05]
+
+
+@pytest.mark.parametrize("figure", ["ncc", "snre", "consistency", "rmse"])
+def test_a_figure_that_the_new_weights_lose_on_one_pair_is_an_objection(figure: str) -> None:
+    lost = dataclasses.replace(GOOD, **{figure: math.nan})
+    assert len(judge([GOOD] * 3, [GOOD, GOOD, lost], CONFIG)) == 1
+    assert judge([GOOD, GOOD, lost], [GOOD] * 3, CONFIG) == []
 
 
 def test_local_snre_by_hand() -> None:
