@@ -107,9 +107,10 @@ def compare(
             expected = [part.numpy() for part in graph(*(torch.from_numpy(frame) for frame in pair))]
         got = run(*pair)
         counts = expected[2] > READABLE if where is None else where
+        places = (counts, counts, counts | (expected[2] == 0))
         apart = [
-            np.where(counts | ~np.isfinite(g), np.abs(g - e), 0)
-            for g, e in zip(got[:2], expected[:2], strict=True)
+            np.where(place | ~np.isfinite(g), np.abs(g - e), 0)
+            for g, e, place in zip(got, expected, places, strict=True)
         ]
         contrasts = [(1.0, 1.0)] * 2
         if truth is not None:
@@ -120,7 +121,7 @@ def compare(
                 rms_displacement_samples=_rms(apart[0]),
                 max_abs_strain=float(apart[1].max()),
                 rms_strain_percent=100 * _rms(apart[1]),
-                max_abs_quality=float(np.abs(got[2] - expected[2])[counts | (expected[2] == 0)].max()),
+                max_abs_quality=float(apart[2].max()),
                 snre_difference=_relative(contrasts[0][0], contrasts[1][0]),
                 cnr_difference=_relative(contrasts[0][1], contrasts[1][1]),
                 truth_rmse_samples=0.0 if truth is None else _rms(got[0][0] - truth[0]),

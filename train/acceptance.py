@@ -194,7 +194,8 @@ def estimate(
     network.to(device).eval()
     channels = Channels().to(device)
     with torch.no_grad():
-        frames = torch.from_numpy(np.nan_to_num(np.stack((first, second)).astype(np.float32))).to(device)
+        finite = np.nan_to_num(np.stack((first, second)).astype(np.float32), posinf=0.0, neginf=0.0)
+        frames = torch.from_numpy(finite).to(device)
         frames = frames - frames.mean(dim=(1, 2), keepdim=True)
         frames = functional.pad(frames, (0, -lines % MULTIPLE, 0, -rows % MULTIPLE))
         a, b = channels(frames[:1], frames[1:])

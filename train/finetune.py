@@ -114,6 +114,7 @@ class FineTuning:
         gradient that is not finite and for a disk that takes no more.
         """
         self.refuse_overwriting()
+        self.fabric.barrier()  # all have looked before one writes
         self.save()  # a place that cannot be written shows now, not when hours are spent
         saved_s = time.monotonic()
         while not self.finished:

@@ -86,6 +86,7 @@ def test_a_pair_is_loaded_as_recorded(folder: Path) -> None:
         ({"homogeneous": "left"}, r"homogeneous: window: got 'left', expected rows,lines"),
         ({"target": "1:9,0:4"}, r"got one of target and background, expected both or neither"),
         ({"strain_window_samples": 8}, r"strain window of 8 samples, expected an odd number from 3 up"),
+        ({"strain_window_samples": 0}, r"strain window of 0 samples, expected an odd number from 3 up"),
         ({"strain_window_samples": 129}, r"frames of 128 samples, expected 129 or more: the strain window"),
         ({"ncc_rows": (100, 129)}, r"ncc_rows 100:129, expected a:b within 0:128"),
     ],
@@ -113,6 +114,15 @@ def test_half_of_a_pair_that_does_not_come_before_is_refused(folder: Path) -> No
         OptionError, match="table 'T', pair 'full': twice = 'half', expected the name of a pair before"
     ):
         table.check(WINDOW)
+
+
+def test_half_of_a_pair_has_its_shape(folder: Path, make_frame: Callable[..., RFFrame]) -> None:
+    write_recording(folder / "longer.h5", [make_frame(k, (160, 16)) for k in range(2)])
+    half = planned(folder, name="half")
+    PlannedTable(title="T", pairs=(half, planned(folder, frames=(0, 2), twice="half"))).check(WINDOW)
+    other = planned(folder, recording=str(folder / "longer.h5"), twice="half")
+    with pytest.raises(OptionError, match=r"twice = 'half', .* of 160 x 16 samples as well"):
+        PlannedTable(title="T", pairs=(half, other)).check(WINDOW)
 
 
 @pytest.mark.parametrize(

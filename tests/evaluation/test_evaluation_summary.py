@@ -74,3 +74,10 @@ def test_pairs_of_one_name_are_one_row() -> None:
     rows = averaged(seeds)
     assert rows == [{"pair": "1 %", "method": "a", "NCC": 0.5}]
     assert markdown(rows) == "| pair | method | NCC |\n|---|---|---|\n| 1 % | a | 0.5 |"
+
+
+def test_pairs_of_one_name_may_have_different_figures() -> None:
+    figures = ({"NCC": 0.25}, {"NCC": 0.75, "CNR": 3.0})
+    for order in (figures, figures[::-1]):
+        (row,) = averaged([Result(table="T", pair="p", method="a", figures=some) for some in order])
+        assert row == {"pair": "p", "method": "a", "NCC": 0.5, "CNR": 3.0}

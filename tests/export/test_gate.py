@@ -13,6 +13,7 @@ from usert.errors import BundleError
 from usert.export.gate import (
     DEEPEST,
     PAIRS,
+    READABLE,
     Accuracy,
     Frame,
     Outputs,
@@ -84,6 +85,23 @@ def test_recorded_pairs_are_compared_where_they_may_be_read(graph: StrainGraph) 
     accuracy = compare(graph, spoilt, SHAPE, [(frame, frame)])
     assert len(seen) == 1
     assert accuracy.max_abs_displacement_samples == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("output", range(3))
+def test_what_is_no_number_is_found_where_nothing_may_be_read_too(graph: StrainGraph, output: int) -> None:
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(-900, 900, SHAPE).astype(np.int16) for _ in range(2))
+
+    def spoilt(reference: Frame, current: Frame) -> Outputs:
+        found = answers(graph, reference, current)
+        unread = (found[2] > 0) & (found[2] < READABLE)
+        if reference is first:
+            found[output][..., unread] = np.nan
+        return found
+
+    accuracy = compare(graph, spoilt, SHAPE, [(first, second)])
+    with pytest.raises(BundleError, match="differs from torch by nan"):
+        judge(accuracy, "g")
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -72,11 +72,11 @@ def test_local_snre_by_hand() -> None:
     assert math.isnan(local_snre(strain[:32]))
 
 
-@pytest.mark.parametrize("shape", [(64, 32), (70, 37)])
-def test_an_estimate_has_the_shape_of_its_frames(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("shape", "sample"), [((64, 32), math.nan), ((70, 37), math.inf)])
+def test_an_estimate_has_the_shape_of_its_frames(shape: tuple[int, int], sample: float) -> None:
     network = LiteFlowNet(finest=4).train()
     frames = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float32)
-    frames[0, 3, 4] = np.nan
+    frames[0, 3, 4] = sample
     displacement, apart = estimate(network, *frames)
     assert displacement.shape == (2, *shape)
     assert apart.shape == shape

@@ -203,7 +203,7 @@ def test_a_step_needs_as_many_crops_as_it_takes(data: PairDataset, tmp_path: Pat
 
 
 TWO = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
@@ -217,6 +217,9 @@ chosen = [ChosenPair(recording=Path({recording!r}), reference=k, current=k + 1, 
                      correlation=0.9) for k in range(6)]
 run = FineTuning(RECIPE, network(), PairDataset(chosen, RECIPE.augment), Path({folder!r}), fabric=fabric,
                  start_sha256=None)
+until = time.monotonic() + 1
+while fabric.global_rank and not run.state_path.exists() and time.monotonic() < until:
+    time.sleep(0.01)  # the other one is ahead: does it write before this one has looked?
 losses = []
 run.run(lambda report: losses.append(report.loss))
 if fabric.global_rank == 0:

@@ -71,8 +71,8 @@ class PlannedPair:
                     raise OptionError(f"{name}: {error}") from error
         return found
 
-    def check(self, default_window: int) -> None:
-        """Errors: `RecordingError` or `OptionError` that names recording, frames and the fault."""
+    def check(self, default_window: int) -> tuple[int, int]:
+        """(N, M) of its frames. Errors: `RecordingError`, `OptionError`: recording, frames and the fault."""
         where = f"{self.recording} {self.frames[0]}:{self.frames[1]}"
         with Recording(self.recording) as recording:
             count, shape = len(recording), recording.shape
@@ -83,7 +83,7 @@ class PlannedPair:
             )
         if self.frames[0] == self.frames[1]:
             raise OptionError(f"{where}: got a frame and itself, expected two different frames")
-        window = self.strain_window_samples or default_window
+        window = default_window if self.strain_window_samples is None else self.strain_window_samples
         if window < 3 or window % 2 == 0:
             raise OptionError(f"{where}: strain window of {window} samples, expected an odd number from 3 up")
         if shape[0] < window:
@@ -107,6 +107,7 @@ class PlannedPair:
                 raise OptionError(f"{where}: {name}: {error}") from error
         if (self.target is None) != (self.background is None):
             raise OptionError(f"{where}: got one of target and background, expected both or neither")
+        return shape
 
     def load(self, default_window: int) -> Pair:
         """Its samples and truth. Errors: `RecordingError`."""
@@ -136,15 +137,15 @@ class PlannedTable:
         """Errors: `RecordingError` or `OptionError` that says which pair cannot be evaluated, and why."""
         if not self.pairs:
             raise OptionError(f"table {self.title!r}: got no pairs, expected at least one")
-        seen: set[str] = set()
+        seen: dict[str, tuple[int, int]] = {}
         for pair in self.pairs:
-            pair.check(default_window)
-            if pair.twice is not None and pair.twice not in seen:
+            shape = pair.check(default_window)
+            if pair.twice is not None and seen.get(pair.twice) != shape:
                 raise OptionError(
                     f"table {self.title!r}, pair {pair.label!r}: twice = {pair.twice!r}, expected the name of a pair "
-                    "before it"
+                    f"before it, of {shape[0]} x {shape[1]} samples as well"
                 )
-            seen.add(pair.label)
+            seen[pair.label] = shape
             observe()
 
 

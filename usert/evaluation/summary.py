@@ -32,12 +32,16 @@ class Spread:
 
 
 def averaged(results: Sequence[Result]) -> list[dict[str, str | float]]:
-    """A row a pair and method, pairs of one name averaged, as RESULTS.md holds them."""
+    """A row a pair and method, as RESULTS.md holds them; a figure of several pairs of one name is their mean."""
     rows: dict[tuple[str, str], list[Figures]] = {}
     for result in results:
         rows.setdefault((result.pair, result.method), []).append(result.figures)
     return [
-        {"pair": pair, "method": method} | {k: float(np.mean([f[k] for f in found])) for k in found[0]}
+        {"pair": pair, "method": method}
+        | {
+            name: float(np.mean([figures[name] for figures in found if name in figures]))
+            for name in dict.fromkeys(name for figures in found for name in figures)
+        }
         for (pair, method), found in rows.items()
     ]
 
