@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import EngineError
+from usert.frame import Scan
 from usert.runtime.clock import now_ns
 from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Engine, Estimate
@@ -41,15 +42,15 @@ class FaultyEngine:
     def strain_window_samples(self) -> int:
         return self._engine.strain_window_samples
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
-        self._engine.warm_up(shape)
+    def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
+        self._engine.warm_up(shape, scan)
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         if self.fail.is_set():
             self.fail.clear()
             self.failed_ns = now_ns()
             raise EngineError("the device was lost")
-        return self._engine.run(reference, current)
+        return self._engine.run(reference, current, scan)
 
     def close(self) -> None:
         self._engine.close()

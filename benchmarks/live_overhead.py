@@ -67,10 +67,10 @@ class ReadyEngine:
         self.started: list[int] = []
         self.ended: list[int] = []
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
+    def warm_up(self, shape: tuple[int, int], scan: object = None) -> None:
         """Nothing to do."""
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: object = None) -> Estimate:
         self.started.append(now_ns())
         assert reference.shape == current.shape == self.estimate.strain.shape
         self.ended.append(now_ns())

@@ -20,31 +20,28 @@ from usert import __version__
 from usert.bundle import Bundle, sha256_of, write_bundle
 from usert.card import told
 from usert.errors import OptionError, require
+from usert.front_end import TYPICAL, grid_rows
 from usert.machine import cpu_name, gpu_name
-from usert.manifest import PRECISIONS, Graph, Input, Manifest, Network, TrainedFor, Weights
+from usert.manifest import PRECISIONS, Graph, Input, Manifest, Network, Weights
 from usert.network.half import in_half
 from usert.network.liteflownet import LiteFlowNet
-from usert.network.refine import RefinementKind
+from usert.network.refine import RefinementKind, finest_before
 from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
 
-from .gate import Frame, compare, judge, tolerances
-from .graph import QUALITY_WINDOW, StrainGraph
+from .gate import FramePair, compare, judge, tolerances
+from .graph import QUALITY_WINDOW
 from .int8 import RANGES_SHAPE, quantised
 from .onnx_graph import EXAMPLE_SHAPE, OPSET, save_onnx, trace_onnx
 from .onnx_session import open_onnx
+from .pair_graph import STRAIN_WINDOW_SAMPLES, PairGraph, pair_graph
 from .plans import SUITABLE, OpenPlan, Report, build_plans, prove_plans
 from .speed import measured
 from .tensorrt_graph import MODULES, Shape, check_range
+from .trained_for import trained_for
 from .verify import check_fit
 
 WEIGHTS = "weights.safetensors"
 MODEL_CARD = "MODEL_CARD.md"
-STRAIN_WINDOW = 97
-"""Samples of the least-squares fit: 1.87 mm at 40 MHz, with which 0.2 % of strain still shows a lesion."""
-ENOUGH = 3
-"""Finest level of the network that full refinement needs."""
-TRAINED_FOR = TrainedFor(centre_cycles_per_sample=(0.11, 0.25), strain_percent=(0.03, 3.0))
-"""The ranges of `train/pairs.py` that our recipes draw from."""
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -61,8 +58,8 @@ class ExportConfig:
     finest: int | None = None
     """Level that the network stops at, about three times faster each; None: 3 before full refinement, which makes up
     for the rest (`benchmarks/RESULTS.md`), else the finest that the weights have."""
-    strain_window: int = STRAIN_WINDOW
-    """Samples, odd."""
+    strain_window: int = STRAIN_WINDOW_SAMPLES
+    """Samples at 40 MHz and 6.5 MHz, odd; a front end that counts wavelengths takes as many of those."""
     refinement: RefinementKind = "full"
     """What comes after the network (`usert.network.refine`)."""
     plans: Sequence[str] = ()
@@ -96,6 +93,11 @@ class ExportConfig:
         check_range(self.plan_range)
 
     @property
+    def wavelengths(self) -> float:
+        """The strain window in cycles of the echo."""
+        return round(self.strain_window * TYPICAL, 1)
+
+    @property
     def wanted(self) -> list[Shape | None]:
         """Shapes of the graphs, None for any."""
         return [*([None] if self.any_shape else []), *dict.fromkeys(self.shapes)]
@@ -107,7 +109,7 @@ def export_bundle(
     config: ExportConfig,
     *,
     model_card: Path | None = None,
-    recorded: Sequence[tuple[Frame, Frame]] = (),
+    recorded: Sequence[FramePair] = (),
     open_plan: OpenPlan = lambda bundle, plan: nullcontext(),
     report: Report = lambda line: None,
 ) -> Bundle:
@@ -131,6 +133,7 @@ def export_bundle(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             network=Network(
                 name="LiteFlowNet",
+                front_end=network.front_end,
                 levels=(6, network.finest),
                 normalise_features=network.normalise_features,
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
@@ -141,9 +144,10 @@ def export_bundle(
                 recipe=recipe,
                 model_card=MODEL_CARD if model_card else None,
             ),
-            input=Input(trained_for=TRAINED_FOR if weights.suffix == OURS else None),
+            input=Input(trained_for=trained_for(recipe)),
             refinement=config.refinement,
             strain_window_samples=config.strain_window,
+            strain_window_wavelengths=config.wavelengths if network.front_end == "baseband" else None,
             quality_window=QUALITY_WINDOW,
             opset=OPSET,
             graphs=graphs,
@@ -163,16 +167,17 @@ def export_bundle(
         return write_bundle(folder, manifest, files)
 
 
-def strain_graph(network: LiteFlowNet, config: ExportConfig) -> StrainGraph:
-    graph = StrainGraph(network, strain_window=config.strain_window, refinement=config.refinement)
-    return graph.eval()
+def strain_graph(network: LiteFlowNet, config: ExportConfig) -> PairGraph:
+    return pair_graph(
+        network, refinement=config.refinement, samples=config.strain_window, wavelengths=config.wavelengths
+    )
 
 
 def _network(weights: Path, config: ExportConfig, scratch: Path) -> tuple[LiteFlowNet, Path, str]:
     """The network as its weights are stored in the bundle, that file in `scratch`, and the recipe."""
     stored, finest = scratch / WEIGHTS, config.finest
     if finest is None and config.refinement == "full":
-        finest = max(ENOUGH, read_info(weights).finest if weights.suffix == OURS else ENOUGH)
+        finest = finest_before("full", read_info(weights).finest if weights.suffix == OURS else 2)
     if weights.suffix == OURS:
         shutil.copyfile(weights, stored)
         return load_weights(weights, finest=finest), stored, read_info(weights).recipe
@@ -185,13 +190,13 @@ def _graphs(
     network: LiteFlowNet,
     config: ExportConfig,
     stored: Path,
-    recorded: Sequence[tuple[Frame, Frame]],
+    recorded: Sequence[FramePair],
     report: Report,
 ) -> Iterator[Graph]:
     """Each shape in each precision, written beside the weights and proven. Errors: `BundleError`."""
     reference, half = strain_graph(network, config), None
     for shape in config.wanted:
-        fitting = [pair for pair in recorded if shape in (None, pair[0].shape)]
+        fitting = [pair for pair in recorded if shape in (None, pair.reference.shape)]
         plain = None
         for precision in dict.fromkeys(config.precisions):
             path = stored.with_name(graph_file(shape, precision))
@@ -202,7 +207,7 @@ def _graphs(
             else:
                 model = plain = plain or trace_onnx(reference, shape)
             if precision == "int8":
-                model = quantised(model, shape or RANGES_SHAPE, fitting)
+                model = quantised(model, shape or RANGES_SHAPE, fitting, front_end=network.front_end)
             save_onnx(model, path, stored)
             run = open_onnx(path)
             accuracy = compare(reference, run, shape or EXAMPLE_SHAPE, fitting)
@@ -211,12 +216,15 @@ def _graphs(
             yield Graph(
                 file=path.name,
                 shape=shape,
+                grid_rows=grid_rows(shape[0], TYPICAL) if shape and network.front_end == "baseband" else None,
                 precision=precision,
                 sha256=sha256_of(path),
                 bytes=path.stat().st_size,
                 accuracy=asdict(accuracy),
                 speed=measured(
-                    run, shape or EXAMPLE_SHAPE, engine=f"onnxruntime {versions()['onnxruntime']} on the CPU"
+                    run,
+                    shape or EXAMPLE_SHAPE,
+                    engine=f"onnxruntime {versions()['onnxruntime']} on the CPU",
                 ),
             )
 

@@ -11,21 +11,33 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from usert.errors import BundleError
+from usert.front_end import TYPICAL, graph_inputs
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
 from .graph import StrainGraph
+from .pair_graph import PairGraph
 
 Frame = NDArray[np.int16]
 Outputs = Sequence[NDArray[np.float32]]
-Run = Callable[[Frame, Frame], Outputs]
-"""Reference and current frame to displacement (2, N, M), strain (N, M) and quality (N, M)."""
 
+
+class FramePair(NamedTuple):
+    """Two frames (N, M) and how they are sampled."""
+
+    reference: Frame
+    current: Frame
+    cycles_per_sample: float = TYPICAL
+
+
+Run = Callable[[FramePair], Outputs]
+"""A pair to displacement (2, N, M), strain (N, M) and quality (N, M)."""
 PAIRS = ((2, 4), (9, 13), (2, 12))
 """Frames of the simulated scanner: about .2, 1 and 2 % strain apart. Each is run whole, and with a corner masked."""
 DEEPEST = 1024
@@ -96,16 +108,14 @@ def tolerances(precision: str) -> dict[str, float]:
 
 
 def compare(
-    graph: StrainGraph, run: Run, shape: tuple[int, int], recorded: Sequence[tuple[Frame, Frame]] = ()
+    graph: PairGraph, run: Run, shape: tuple[int, int], recorded: Sequence[FramePair] = ()
 ) -> Accuracy:
     """`run` and torch on simulated frames of `shape`, and on `recorded` pairs, whose shape the graph must take."""
     scanner = scanner_for(shape)
     found: list[Accuracy] = []
-    above = 2 * graph.strain.margin + 1
+    above = strain_reach(graph)
     for pair, truth, where in (*_simulated(scanner, above), *((pair, None, None) for pair in recorded)):
-        with torch.inference_mode():
-            expected = [part.numpy() for part in graph(*(torch.from_numpy(frame) for frame in pair))]
-        got = run(*pair)
+        expected, got = by_torch(graph, pair), run(pair)
         counts = expected[2] > READABLE if where is None else where
         places = (counts, counts, counts | (expected[2] == 0))
         apart = [
@@ -128,6 +138,20 @@ def compare(
             )
         )
     return worst(found)
+
+
+def by_torch(graph: PairGraph, pair: FramePair) -> Outputs:
+    """What the torch graph says of a pair."""
+    inputs, lines = graph_inputs(graph.front_end, *pair), pair.reference.shape[1]
+    with torch.inference_mode():
+        return [part.numpy()[..., :lines] for part in graph(*(torch.from_numpy(array) for array in inputs))]
+
+
+def strain_reach(graph: PairGraph) -> int:
+    """Samples of the window of a graph's strain, at a typical sampling."""
+    if isinstance(graph, StrainGraph):
+        return 2 * graph.strain.margin + 1
+    return round(graph.strain_window / TYPICAL)
 
 
 def scanner_for(shape: tuple[int, int]) -> SimulatedScanner:
@@ -155,7 +179,7 @@ def worst(found: Sequence[Accuracy]) -> Accuracy:
 
 def _simulated(
     scanner: SimulatedScanner, above: int
-) -> Iterator[tuple[tuple[Frame, Frame], NDArray[np.floating] | None, NDArray[np.bool_]]]:
+) -> Iterator[tuple[FramePair, NDArray[np.floating] | None, NDArray[np.bool_]]]:
     """Pairs with their truth and where to compare, whole, then the same with a corner that a scanner has masked."""
     for (i, j), whole in itertools.product(PAIRS, (True, False)):
         reference, current = scanner.frame(i).samples.copy(), scanner.frame(j).samples.copy()
@@ -164,7 +188,7 @@ def _simulated(
             mask_corner(reference, current)
             rows, lines = reference.shape
             counts[max(rows // 2 - above, 0) :, max(lines // 2 - MASK_REACH, 0) :] = False
-        yield (reference, current), scanner.truth(i, j) if whole else None, counts
+        yield FramePair(reference, current), scanner.truth(i, j) if whole else None, counts
 
 
 def mask_corner(*frames: Frame) -> None:

@@ -1,4 +1,4 @@
-"""The whole of a pair in one graph: scanner samples in, picture out.
+"""The whole of a pair in one graph, for the front end `rf`: scanner samples in, picture out.
 
     (reference, current) → displacement, strain, quality
 
@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from usert.network.channels import Channels
+from usert.front_end import FrontEnd
 from usert.network.depth_filter import DepthFilter
 from usert.network.liteflownet import MULTIPLE, LiteFlowNet
-from usert.network.refine import Refinement, RefinementKind
+from usert.network.motion import RfMotion
+from usert.network.refine import RefinementKind
 from usert.network.warp import warp
 from usert.strain import least_squares_taps
 
@@ -34,15 +35,15 @@ class StrainGraph(nn.Module):
     quality float32 (N, M).
     """
 
+    front_end: FrontEnd = "rf"
+
     def __init__(
         self, network: LiteFlowNet, *, strain_window: int, refinement: RefinementKind = "off"
     ) -> None:
         super().__init__()
         if strain_window < 3 or strain_window % 2 == 0:
             raise ValueError(f"strain_window: got {strain_window}, expected an odd number of samples from 3")
-        self.channels = Channels()
-        self.network = network
-        self.refinement = None if refinement == "off" else Refinement(refinement)
+        self.motion = RfMotion(network, refinement)
         self.strain = Strain(strain_window)
         self.correlation = LocalCorrelation(QUALITY_WINDOW)
 
@@ -52,10 +53,7 @@ class StrainGraph(nn.Module):
         frames = frames - frames.mean(dim=(1, 2), keepdim=True)
         padding = (0, -lines % MULTIPLE, 0, -rows % MULTIPLE)
         frames = functional.pad(frames, padding)
-        first, second = self.channels(frames[0:1], frames[1:2])
-        displacement = self.network(first, second)
-        if self.refinement is not None:
-            displacement = self.refinement(first, second, displacement)
+        displacement = self.motion(frames[0:1], frames[1:2])
         strain = self.strain(displacement[:, 0:1], rows)
         down = functional.pad(torch.ones_like(reference[:, :1], dtype=torch.float32), (0, 0, *padding[2:]))
         over = functional.pad(torch.ones_like(reference[:1], dtype=torch.float32), padding[:2])

@@ -17,49 +17,68 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from onnx import TensorProto, helper
 
 from usert.errors import WeightsError
+from usert.front_end import GRID_MULTIPLE, LINE_MULTIPLE, TYPICAL, FrontEnd, depth_grid, grid_rows
 
-from .graph import StrainGraph
+from .pair_graph import PairGraph
 
 OPSET = 20
-INPUTS = ("reference", "current")
+FRAMES = ("reference", "current")
+DEPTHS = "depths"
+INPUTS: dict[FrontEnd, tuple[str, ...]] = {"rf": FRAMES, "baseband": (*FRAMES, DEPTHS)}
+"""Names of a graph's inputs, in order, by its front end."""
 OUTPUTS = ("displacement", "strain", "quality")
 EXAMPLE_SHAPE = (330, 90)
 """Frame shape for tracing a graph of any shape: a multiple of nothing, so that no size looks like a constant."""
-PREFIX = "network."
-"""Where the network sits in `StrainGraph`, and so what its parameters are called in the graph."""
+PREFIX = "motion.network."
+"""Where the network sits in a graph, and so what its parameters are called there."""
 
 
-def write_onnx(graph: StrainGraph, shape: tuple[int, int] | None, path: Path, weights: Path) -> None:
+def write_onnx(graph: PairGraph, shape: tuple[int, int] | None, path: Path, weights: Path) -> None:
     """`trace_onnx`, then `save_onnx`."""
     save_onnx(trace_onnx(graph, shape), path, weights)
 
 
-def trace_onnx(graph: StrainGraph, shape: tuple[int, int] | None) -> onnx.ModelProto:
-    """`graph` for frames of `shape` (N, M), or of any shape, with its parameters inside."""
+def trace_onnx(graph: PairGraph, shape: tuple[int, int] | None) -> onnx.ModelProto:
+    """`graph` for frames of `shape` (N, M), or of any shape, with its parameters inside.
+
+    With the front end `baseband` one for a shape is also for the depth grid that it has at a `TYPICAL` sampling.
+    """
     rows, lines = shape or EXAMPLE_SHAPE
-    example = tuple(torch.zeros((rows, lines), dtype=torch.int16) for _ in INPUTS)
-    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    names = INPUTS[graph.front_end]
+    on_grid = graph.front_end == "baseband"
+    frames = [
+        torch.zeros((rows, lines + (-lines % LINE_MULTIPLE if on_grid else 0)), dtype=torch.int16)
+        for _ in FRAMES
+    ]
+    free: dict[int, Any] = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    if on_grid:  # multiples are said, so that no size in the graph is left open
+        free[1] = LINE_MULTIPLE * torch.export.Dim("line_blocks", min=2, max=512)
+    axes = [free, free]
+    if on_grid:
+        frames.append(torch.from_numpy(depth_grid(grid_rows(rows, TYPICAL), TYPICAL)))
+        axes.append({0: GRID_MULTIPLE * torch.export.Dim("row_blocks", min=2, max=4096)})
     with torch.no_grad(), _quiet(), _interruptible():
         program = torch.onnx.export(
             graph.eval(),
-            example,
-            input_names=list(INPUTS),
+            tuple(frames),
+            input_names=list(names),
             output_names=list(OUTPUTS),
             opset_version=OPSET,
-            dynamic_shapes=None if shape else dict.fromkeys(INPUTS, free),
+            dynamic_shapes=None if shape else dict(zip(names, axes, strict=True)),
             dynamo=True,
             optimize=True,
             verbose=False,
         )
     assert program is not None  # a programmer's mistake: only the old exporter returns None
     model = program.model_proto
-    _name_axes(model, shape)
+    _name_axes(model, (rows, frames[0].shape[1]) if shape else None)
     del model.metadata_props[:], model.graph.value_info[:]
     for node in model.graph.node:  # stack traces of the tracing machine
         del node.metadata_props[:]
@@ -162,6 +181,10 @@ def _name_axes(model: onnx.ModelProto, shape: tuple[int, int] | None) -> None:
     """State the shapes of inputs and outputs: N and M, or their numbers."""
     for value in (*model.graph.input, *model.graph.output):
         sides = value.type.tensor_type.shape.dim
+        if value.name == DEPTHS:
+            if not sides[0].dim_value:
+                sides[0].dim_param = "K"
+            continue
         for side, name, size in zip(sides[-2:], ("N", "M"), shape or (0, 0), strict=True):
             side.Clear()
             if shape:

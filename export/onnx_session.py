@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from usert.errors import BundleError
+from usert.front_end import graph_inputs
 from usert.machine import usable_cores
 from usert.silent import import_onnxruntime
 
-from .gate import Frame, Outputs, Run
-from .onnx_graph import OUTPUTS
+from .gate import FramePair, Outputs, Run
+from .onnx_graph import INPUTS, OUTPUTS
 
 onnxruntime = import_onnxruntime()
 
@@ -27,8 +28,13 @@ def open_onnx(path: Path) -> Run:
     except Exception as error:  # onnxruntime has no common base for what it raises
         raise BundleError(f"{path}: ONNX Runtime cannot open it: {str(error).splitlines()[0]}") from error
 
-    def run(reference: Frame, current: Frame) -> Outputs:
-        found: Outputs = session.run(list(OUTPUTS), {"reference": reference, "current": current})
-        return found
+    names = tuple(node.name for node in session.get_inputs())
+    front_end = next(known for known, inputs in INPUTS.items() if inputs == names)
+
+    def run(pair: FramePair) -> Outputs:
+        found: Outputs = session.run(
+            list(OUTPUTS), dict(zip(names, graph_inputs(front_end, *pair), strict=True))
+        )
+        return [part[..., : pair.reference.shape[1]] for part in found]
 
     return run

@@ -16,8 +16,8 @@ from usert.card import told
 from usert.machine import gpu_name
 from usert.manifest import Graph, Plan
 
-from .gate import Frame, Run, compare, judge, tolerances
-from .graph import StrainGraph
+from .gate import FramePair, Run, compare, judge, tolerances
+from .pair_graph import PairGraph
 from .speed import measured
 from .tensorrt_graph import Shape, build
 
@@ -73,9 +73,9 @@ def build_plans(
 
 def prove_plans(
     bundle: Bundle,
-    reference: StrainGraph,
+    reference: PairGraph,
     open_plan: OpenPlan,
-    recorded: Sequence[tuple[Frame, Frame]],
+    recorded: Sequence[FramePair],
     report: Report,
 ) -> Iterator[Plan]:
     """The plans of `bundle`, with accuracy and speed where `open_plan` gives what runs them. Errors: `BundleError`."""
@@ -87,7 +87,7 @@ def prove_plans(
                 continue
             limits = precisions[plan.graph]
             accuracy = compare(
-                reference, run, plan.most, [pair for pair in recorded if pair[0].shape == plan.most]
+                reference, run, plan.most, [pair for pair in recorded if pair.reference.shape == plan.most]
             )
             report(f"{plan.file}: {told(asdict(accuracy), tolerances(limits))}")
             judge(accuracy, plan.file, limits)

@@ -12,7 +12,7 @@ import numpy as np
 from usert.machine import cpu_name, usable_cores
 from usert.manifest import Speed
 
-from .gate import Run
+from .gate import FramePair, Run
 
 WARM_UP, ROUNDS = 2, 7
 
@@ -23,7 +23,7 @@ def measured(run: Run, shape: tuple[int, int], *, engine: str, machine: str | No
     times = np.zeros(WARM_UP + ROUNDS)
     for turn in range(len(times)):
         begin = time.perf_counter()
-        run(*pair)
+        run(FramePair(pair[0], pair[1]))
         times[turn] = time.perf_counter() - begin
     return Speed(
         engine=engine,

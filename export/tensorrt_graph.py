@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from usert.errors import BundleError, OptionError, require
+from usert.front_end import CYCLES_PER_SAMPLE, GRID_MULTIPLE, TYPICAL, grid_rows
 from usert.network.liteflownet import MULTIPLE
 
-from .onnx_graph import INPUTS
+from .onnx_graph import DEPTHS, FRAMES
 
 MODULES = {"tensorrt_rtx": "rtx", "tensorrt": "tensorrt"}
 """Python modules, and the extras that bring them."""
@@ -57,6 +58,8 @@ def with_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
     nodes = []
     for value in copy.graph.input:
+        if value.name == DEPTHS:
+            continue
         sides = [side.dim_value or side.dim_param for side in value.type.tensor_type.shape.dim]
         name = value.name
         value.CopyFrom(helper.make_tensor_value_info(f"{name}_bytes", TensorProto.UINT8, [*sides, 2]))
@@ -125,9 +128,13 @@ def build(
             config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
         if between is not None:
             profile = builder.create_optimization_profile()
-            for name in INPUTS:
+            for name in FRAMES:
                 sizes = [(*shape, 2) for shape in (between[0], between[1], between[1])]
                 profile.set_shape(f"{name}_bytes", *sizes)
+            if any(value.name == DEPTHS for value in model.graph.input):
+                rows = between[1][0]
+                most, usual = grid_rows(rows, CYCLES_PER_SAMPLE[1]), grid_rows(rows, TYPICAL)
+                profile.set_shape(DEPTHS, (2 * GRID_MULTIPLE,), (usual,), (most,))
             config.add_optimization_profile(profile)
         plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -158,4 +165,4 @@ def _take_out_padding(model: onnx.ModelProto) -> None:
 def _has_inputs(network: object) -> bool:
     count: int = network.num_inputs  # type: ignore[attr-defined]
     names = {network.get_input(k).name for k in range(count)}  # type: ignore[attr-defined]
-    return names == {f"{name}_bytes" for name in INPUTS}
+    return names - {DEPTHS} == {f"{name}_bytes" for name in FRAMES}

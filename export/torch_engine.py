@@ -15,7 +15,7 @@ from usert.bundle import Bundle
 from usert.errors import BundleError
 from usert.manifest import Graph
 from usert.runtime.engines.choice import Shape
-from usert.runtime.engines.graph_engine import GraphEngine, Session
+from usert.runtime.engines.graph_engine import GraphEngine, Inputs, Session
 
 from .verify import reference_graph
 
@@ -36,13 +36,13 @@ class TorchEngine(GraphEngine):
     def name(self) -> str:
         return f"torch {self._device.type}"
 
-    def _fit(self, shape: Shape) -> tuple[Graph, Shape]:
+    def _fit(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
         return self._bundle.manifest.graphs[0], shape
 
     def _open(self, graph: Graph) -> Session:
-        def run(reference: NDArray[np.int16], current: NDArray[np.int16]) -> Sequence[NDArray[np.float32]]:
+        def run(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
             with torch.inference_mode():
-                frames = (torch.from_numpy(frame).to(self._device) for frame in (reference, current))
-                return [part.cpu().numpy() for part in self._graph(*frames)]
+                parts = (torch.from_numpy(array).to(self._device) for array in inputs)
+                return [part.cpu().numpy() for part in self._graph(*parts)]
 
         return run

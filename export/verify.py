@@ -9,36 +9,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from usert.bundle import Bundle
 from usert.card import told
-from usert.errors import OptionError
+from usert.errors import OptionError, WeightsError
 from usert.manifest import Graph
 from usert.network.refine import as_kind
 from usert.network.weights import load_weights
 from usert.recording import Recording
+from usert.runtime.samples import to_int16
 
-from .gate import Accuracy, Frame, Run, compare, judge, tolerances
-from .graph import StrainGraph
+from .baseband_graph import STRAIN_WINDOW
+from .gate import Accuracy, FramePair, Run, compare, judge, tolerances
 from .onnx_graph import EXAMPLE_SHAPE
+from .pair_graph import PairGraph, pair_graph
 from .speed import measured
 
 RECORDED_PAIRS = 3
 """Of each recording that is added to the gate: spread over it."""
 
 
-def reference_graph(bundle: Bundle) -> StrainGraph:
+def reference_graph(bundle: Bundle) -> PairGraph:
     """The torch graph that the bundle's files were made from. Errors: `WeightsError`."""
     manifest = bundle.manifest
     network = load_weights(bundle.folder / manifest.weights.file, finest=manifest.network.levels[1])
-    graph = StrainGraph(
+    if network.front_end != manifest.network.front_end:
+        raise WeightsError(
+            f"bundle {bundle.folder}: got weights of front end {network.front_end}, expected "
+            f"{manifest.network.front_end} as its manifest says; export the bundle again"
+        )
+    return pair_graph(
         network,
-        strain_window=manifest.strain_window_samples,
         refinement=as_kind(manifest.refinement, f"bundle {bundle.folder}: refinement"),
+        samples=manifest.strain_window_samples,
+        wavelengths=manifest.strain_window_wavelengths or STRAIN_WINDOW,
     )
-    return graph.eval()
 
 
 def only(bundle: Bundle, graph: Graph) -> Bundle:
@@ -53,7 +57,7 @@ def verify_graph(
     run: Run,
     *,
     name: str,
-    recorded: Sequence[tuple[Frame, Frame]] = (),
+    recorded: Sequence[FramePair] = (),
     report: Callable[[str], None] = lambda line: None,
 ) -> Accuracy:
     """One graph of `bundle`, as `run` runs frames of its shape, against torch.
@@ -61,7 +65,7 @@ def verify_graph(
     `name` is of the library, for the messages. Errors: `BundleError` for a figure out of tolerance.
     """
     reference, shape = reference_graph(bundle), graph.shape or EXAMPLE_SHAPE
-    fitting = [pair for pair in recorded if graph.shape in (None, pair[0].shape)]
+    fitting = [pair for pair in recorded if graph.shape in (None, pair.reference.shape)]
     accuracy = compare(reference, run, shape, fitting)
     speed = measured(run, shape, engine=name)
     limits = tolerances(graph.precision)
@@ -70,9 +74,9 @@ def verify_graph(
     return accuracy
 
 
-def check_fit(recorded: Sequence[tuple[Frame, Frame]], shapes: Sequence[tuple[int, int] | None]) -> None:
+def check_fit(recorded: Sequence[FramePair], shapes: Sequence[tuple[int, int] | None]) -> None:
     """Errors: `OptionError` for recorded pairs that none of the graphs of those `shapes` would be proven on."""
-    for reference, _ in recorded:
+    for reference, *_ in recorded:
         if None not in shapes and reference.shape not in shapes:
             known = ", ".join(f"{shape[0]}x{shape[1]}" for shape in shapes if shape is not None)
             raise OptionError(
@@ -81,10 +85,8 @@ def check_fit(recorded: Sequence[tuple[Frame, Frame]], shapes: Sequence[tuple[in
             )
 
 
-def recorded_pairs(
-    paths: Sequence[Path], *, least_rows: int
-) -> list[tuple[NDArray[np.generic], NDArray[np.generic]]]:
-    """Up to three pairs of neighbouring frames of each recording, in the recording's own type.
+def recorded_pairs(paths: Sequence[Path], *, least_rows: int) -> list[FramePair]:
+    """Up to three pairs of neighbouring frames of each recording, as int16.
 
     Errors: `RecordingError`; `OptionError` for a recording of fewer than two frames or `least_rows` samples.
     """
@@ -98,5 +100,6 @@ def recorded_pairs(
                 )
             last = len(recording) - 2
             chosen = sorted({round(last * share / (RECORDED_PAIRS - 1)) for share in range(RECORDED_PAIRS)})
-            pairs += [(recording.frame(k).samples, recording.frame(k + 1).samples) for k in chosen]
+            frames = [(recording.frame(k).samples, recording.frame(k + 1).samples) for k in chosen]
+            pairs += [FramePair(*to_int16(*pair), recording.scan.cycles_per_sample) for pair in frames]
     return pairs

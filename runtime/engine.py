@@ -12,6 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.frame import Scan
+
+TYPICAL_SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
+"""What noise is said to be sampled by when an engine is tried on it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -36,14 +41,14 @@ class Engine(Protocol):
     def strain_window_samples(self) -> int:
         """Length of the least-squares fit behind the strain; frames are not shorter."""
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
-        """Load what frames of `shape` (N, M) need, and run it once."""
+    def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
+        """Load what frames of `shape` (N, M) need, and run it once; without `scan`, at a common sampling."""
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
-        """Estimate the motion from `reference` to `current`, both (N, M) int16 or float32.
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
+        """Estimate the motion from `reference` to `current`, both (N, M) int16 or float32, sampled as `scan` says.
 
-        Errors: `FrameError` for shapes that differ or are too small, or samples that are not finite or are constant;
-        `EngineError` when the library fails.
+        Errors: `FrameError` for shapes that differ or are too small, samples that are not finite or are constant, or no
+        `scan` where the engine needs one; `EngineError` when the library fails.
         """
 
     def close(self) -> None:

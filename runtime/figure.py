@@ -19,12 +19,11 @@ from PIL import Image, ImageDraw, ImageFont
 from usert.analytic import envelope
 from usert.errors import OptionError
 from usert.frame import Scan
+from usert.quality import READABLE_QUALITY
 
 from .colormap import GREY, VIRIDIS, colours
 from .fan import Fan
 
-TRUSTED_QUALITY = 0.5
-"""Strain of a lower quality is hatched, and left out of the choice of the colour bar's range."""
 DYNAMIC_RANGE_DB = 60.0
 
 _LONGEST_PX = 560  # depth of a panel, or its width if the scan is wider than deep
@@ -91,7 +90,7 @@ def figure_page(
     if fan is not None:
         depth_mm, extent_mm = extent_mm[0], fan.extent_mm(extent_mm[0])
         size = max(strain.shape[1], _FAN_PX), min(strain.shape[0], _FAN_PX)  # in beam space, as it is painted
-    doubted = float((quality < TRUSTED_QUALITY).mean())
+    doubted = float((quality < READABLE_QUALITY).mean())
     panels: tuple[Panel, ...] = (
         bmode_panel(samples, size),
         strain_panel(strain, quality, size, soft),
@@ -108,7 +107,7 @@ def figure_page(
     notes = ["Strain: compression positive."]
     if doubted > 0:
         share = "less than 1" if doubted < 0.01 else f"{100 * doubted:.0f}"
-        notes.append(f"Hatched: quality below {TRUSTED_QUALITY} ({share} % of the image).")
+        notes.append(f"Hatched: quality below {READABLE_QUALITY} ({share} % of the image).")
     return _compose(panels, extent_mm, title, notes)
 
 
@@ -124,7 +123,7 @@ def strain_range(strain: NDArray[Any], quality: NDArray[Any]) -> tuple[float, fl
 
     The second is negative where the tissue is stretched rather than compressed.
     """
-    trusted = strain[quality >= TRUSTED_QUALITY]
+    trusted = strain[quality >= READABLE_QUALITY]
     if trusted.size < 0.01 * strain.size:
         trusted = strain.ravel()
     sign = -1.0 if np.median(trusted) < 0 else 1.0
@@ -180,7 +179,7 @@ def strain_panel(
     hard, widest = strain_range(strain, quality)
     soft = widest if soft is None else soft
     picture = colours((resized(strain, size) - hard) / (soft - hard), VIRIDIS).astype(np.float32)
-    doubted = resized(quality, size) < TRUSTED_QUALITY
+    doubted = resized(quality, size) < READABLE_QUALITY
     row, column = np.indices(doubted.shape)
     stripe = (row + column) % 12 < 4
     picture[doubted] = 0.35 * picture[doubted] + 0.65 * 60

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import OptionError
+from usert.quality import READABLE_QUALITY, readable_mean
 
 from .engine import Estimate
 from .wire import State
@@ -42,7 +43,7 @@ _LEAST_FITTED = 0.05
 class JudgementRule:
     """Where the lines are drawn. The defaults are measured, in `benchmarks/live_logic.py`."""
 
-    readable_quality: float = 0.7
+    readable_quality: float = READABLE_QUALITY
     """Quality below which a pixel must not be read: there errors of strain above a third of it become the rule."""
     useful_strain: tuple[float, float] = (0.003, 0.015)
     """As that of `LagRule`: the ends of the compression bar's useful part."""
@@ -164,14 +165,19 @@ def _solved(spread: NDArray[np.float64]) -> NDArray[np.float64]:
     return slopes
 
 
-def means(estimate: Estimate) -> tuple[float, float]:
-    """Of strain and of quality, over whole rows, at most twice as many as are looked at: reading memory is what costs.
+def means(estimate: Estimate, rule: JudgementRule) -> tuple[float, float]:
+    """Of strain where it may be read, 0 where nothing may, and of quality.
 
-    Not finite where one of these rows is not; what is fitted along depth over more rows than lie between them has no
-    other.
+    Over whole rows, at most twice as many as are looked at: reading memory is what costs. Not finite where one of these
+    rows is not; what is fitted along depth over more rows than lie between them has no other.
     """
     rows, _ = _strides(estimate.quality.shape, _LOOKED_AT)
-    return _mean(estimate.strain[::rows]), _mean(estimate.quality[::rows])
+    strain, quality = estimate.strain[::rows], estimate.quality[::rows]
+    whole = _mean(strain)
+    if not math.isfinite(whole):
+        return whole, _mean(quality)
+    mean, share = readable_mean(strain, quality, rule.readable_quality)
+    return (mean if share else 0.0), _mean(quality)
 
 
 def _mean(image: NDArray[Any]) -> float:

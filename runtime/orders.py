@@ -176,6 +176,7 @@ class Orders:
             trial = Trial(
                 reference=newest.reference.message.frame.samples,
                 current=newest.current.message.frame.samples,
+                scan=newest.reference.message.frame.scan,
                 estimate=newest.estimate,
             )
         change = self._change.start(

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import OptionError
+from usert.quality import READABLE_QUALITY
 
 from .engine import Estimate
 from .header import Header
@@ -49,7 +50,7 @@ class PersistenceRule:
 
     weight: float = 0.6
     """β, of the past: 0, no averaging, to below 1. 0.6 halves the noise."""
-    readable_quality: float = 0.7
+    readable_quality: float = READABLE_QUALITY
     """As that of `JudgementRule`: pixels below it add nothing."""
 
     def __post_init__(self) -> None:

@@ -6,6 +6,8 @@ of the image in it, held or new; only time of publication, state, reason and cou
 
 from __future__ import annotations
 
+from usert.quality import readable_mean
+
 from .clock import clock_id
 from .judgement import JudgementRule
 from .stamp import Counters, FrameStamp
@@ -21,6 +23,10 @@ def strain_message(
     current = of.current
     frame = current.message.frame
     rate = of.strain_rate
+    mean_strain = of.mean_strain
+    if image.averaging is not None:
+        averaged, share = readable_mean(image.strain, of.estimate.quality, rule.readable_quality)
+        mean_strain = averaged if share else 0.0
     return StrainMessage(
         stream=current.message.stream,
         session=current.session,
@@ -36,7 +42,7 @@ def strain_message(
         scan=frame.scan,
         counters=counters,
         weights_hash=of.weights_hash,
-        mean_strain=of.mean_strain if image.averaging is None else float(image.strain.mean()),
+        mean_strain=mean_strain,
         mean_quality=of.mean_quality,
         score=judgement.score,
         readable_strain=judgement.mean_strain,

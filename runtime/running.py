@@ -10,6 +10,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from usert.frame import Scan
+
 from .bundle_change import Ready
 from .clock import now_ns
 from .engine import Engine, Estimate
@@ -54,15 +56,15 @@ class Running:
         """Those that the engine is warm for; for any thread."""
         return tuple(self._shapes)
 
-    def warm_up(self, shape: Shape) -> None:
-        """Load what frames of `shape` need, once.
+    def warm_up(self, shape: Shape, scan: Scan | None = None) -> None:
+        """Load what frames of `shape`, sampled as `scan` says, need, once.
 
         What the engine raises is counted: the pairs to come will fail alike.
         """
         if shape in self._shapes:
             return
         try:
-            self.engine.warm_up(shape)
+            self.engine.warm_up(shape, scan)
             self._shapes.add(shape)
         except Exception as error:  # an engine runs foreign code
             self.cold.add(type(error).__name__, str(error))
@@ -73,10 +75,10 @@ class Running:
         self._last = reference, current
         first, second = reference.message.frame, current.message.frame
         started_ns = now_ns()
-        estimate = self.engine.run(first.samples, second.samples)
+        estimate = self.engine.run(first.samples, second.samples, first.scan)
         ended_ns = now_ns()
         self._keep_warm.frame(ended_ns)
-        mean_strain, mean_quality = means(estimate)
+        mean_strain, mean_quality = means(estimate, self.judgement)
         return Estimated(
             reference=reference,
             current=current,
@@ -93,15 +95,15 @@ class Running:
     def backward(self, pair: Estimated) -> Estimate:
         """The pair the other way round."""
         first, second = pair.current.message.frame, pair.reference.message.frame
-        return self.engine.run(first.samples, second.samples)
+        return self.engine.run(first.samples, second.samples, first.scan)
 
     def pause(self) -> None:
         """There is no frame: run the last pair again if that is due."""
         if self._last is None or not self._keep_warm.due(now_ns()):
             return
         try:
-            first, second = (frame.message.frame.samples for frame in self._last)
-            self.engine.run(first, second)
+            first, second = (frame.message.frame for frame in self._last)
+            self.engine.run(first.samples, second.samples, first.scan)
         except Exception as error:  # as in `warm_up`
             self.cold.add(type(error).__name__, str(error))
         self._keep_warm.ran(now_ns())

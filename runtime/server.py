@@ -272,7 +272,7 @@ class StrainServer(Service):
                 )
             stream.begin(current.session, frame.shape)
             self._health.warming(now_ns())
-            self._engine.warm_up(frame.shape)
+            self._engine.warm_up(frame.shape, frame.scan)
         return stream
 
     def _publish(self, shown: Shown) -> StrainMessage:

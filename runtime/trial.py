@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import BundleError
+from usert.frame import Scan
 
-from .engine import Engine, Estimate
+from .engine import TYPICAL_SCAN, Engine, Estimate
 from .engines.choice import Shape
 from .judgement import JudgementRule, judge
 
@@ -31,6 +32,7 @@ class Trial:
     reference: NDArray[Any]
     current: NDArray[Any]
     """(N, M), both."""
+    scan: Scan
     estimate: Estimate
 
 
@@ -50,7 +52,7 @@ class Check:
 def compare(engine: Engine, trial: Trial, *, judgement: JudgementRule, held_score: float) -> Check:
     """Run `engine` on the pair; `held_score` as in `StateRule`. Errors: `BundleError`, and those of the engine."""
     begin = time.perf_counter()
-    got = engine.run(trial.reference, trial.current)
+    got = engine.run(trial.reference, trial.current, trial.scan)
     elapsed = time.perf_counter() - begin
     _check_finite(got, trial.reference.shape)
     new, running = (judge(estimate, judgement) for estimate in (got, trial.estimate))
@@ -77,7 +79,7 @@ def compare(engine: Engine, trial: Trial, *, judgement: JudgementRule, held_scor
 def run_noise(engine: Engine, shape: Shape) -> None:
     """For want of a pair. Errors: as `compare`."""
     reference, current = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
-    _check_finite(engine.run(reference, current), shape)
+    _check_finite(engine.run(reference, current, TYPICAL_SCAN), shape)
 
 
 def _check_finite(estimate: Estimate, shape: tuple[int, ...]) -> None:

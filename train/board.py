@@ -48,7 +48,8 @@ class Board:
             return
         with Recording(self._pair.recording) as recording:
             frames = [recording.frame(k).samples for k in (self._pair.reference, self._pair.current)]
-        displacement, _ = estimate(network, *frames, device=device)
+            cycles = recording.scan.cycles_per_sample
+        displacement, _ = estimate(network, *frames, cycles=cycles, device=device)
         self._writer.add_image("strain", picture(axial_strain(displacement[0], STRAIN_WINDOW)), step)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from usert.frame import Scan
 from usert.recording import Recording
 
 from .augment import AugmentConfig, augment
@@ -32,6 +33,7 @@ class PairCrop:
     """(N, M) float32, finite."""
     truth: Tensor | None
     """(2, N, M) float32 where the recording has truth for these frames."""
+    scan: Scan
     chosen: ChosenPair
     region: Region
     """Where it was cut, after jitter."""
@@ -66,6 +68,7 @@ class PairDataset:
             region = self._jittered(region, (pair.near_rows, 0), recording.shape, rng)
             inside = (..., slice(*region.rows), slice(*region.lines))
             frames = [recording.frame(k).samples[inside] for k in (pair.reference, pair.current)]
+            scan = recording.scan
             follows = recording.has_truth and pair.current == pair.reference + 1
             truth = recording.truth(pair.reference)[inside] if follows else None
         first, second = (_finite(frame) for frame in frames)
@@ -74,6 +77,7 @@ class PairDataset:
             first=torch.from_numpy(first),
             second=torch.from_numpy(second),
             truth=None if truth is None else torch.from_numpy(truth),
+            scan=scan,
             chosen=pair,
             region=region,
         )

@@ -20,6 +20,7 @@ import torch
 from lightning_fabric import Fabric
 
 from usert.errors import OptionError, RecipeError, UsertError, WeightsError
+from usert.front_end import depth_grid, grid_rows
 from usert.network.checkpoint import Checkpointing
 from usert.network.liteflownet import LiteFlowNet
 
@@ -191,8 +192,13 @@ class FineTuning:
         ]:
             yield int(item)
 
-    def _frames(self, crop: PairCrop) -> tuple[torch.Tensor, torch.Tensor]:
-        return crop.first[None].to(self.fabric.device), crop.second[None].to(self.fabric.device)
+    def _frames(self, crop: PairCrop) -> tuple[torch.Tensor, ...]:
+        frames = crop.first[None].to(self.fabric.device), crop.second[None].to(self.fabric.device)
+        if self.network.front_end == "rf":
+            return frames
+        cycles = crop.scan.cycles_per_sample
+        depths = depth_grid(grid_rows(crop.first.shape[0], cycles), cycles)
+        return *frames, torch.from_numpy(depths).to(self.fabric.device)
 
     def _any(self, mine: bool) -> bool:
         """Whether it holds in any process: all must leave the loop at the same step."""

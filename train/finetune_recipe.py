@@ -16,7 +16,7 @@ from usert.network.refine import RefinementKind
 from .augment import AugmentConfig
 from .check import check
 from .loss_config import LossConfig
-from .recipe import PRECISION
+from .recipe import LEVELS, PRECISION
 from .selection import SelectionConfig
 
 CHECKPOINTING: tuple[str, ...] = get_args(Checkpointing)
@@ -35,16 +35,21 @@ class AcceptanceConfig:
     """Largest relative growth of the median forward-backward error, beyond a hundredth of a sample."""
     rmse: float = 0.02
     """Largest relative growth of the axial RMSE, where a recording has truth."""
+    found: float = 0.005
+    """Largest loss of the share of pixels found: right both ways within a quarter of a wavelength, and readable."""
     pairs: int = 12
     """Held-out pairs compared at most."""
-    refinement: str = "off"
-    """What comes after either network where they are compared: `off`, or `cheap` or `full` as in an export."""
+    refinement: str = "full"
+    """What comes after either network where they are compared: as it will be exported, `off`, `cheap` or `full`."""
+    finest: int | None = None
+    """Level at which both stop; None: as an export does, 3 before full refinement, else what the weights have."""
 
     def __post_init__(self) -> None:
-        for name in ("ncc", "snre", "consistency", "rmse"):
+        for name in ("ncc", "snre", "consistency", "rmse", "found"):
             value = getattr(self, name)
             check(0 <= value < math.inf, f"acceptance.{name}", value, "0 or more")
         check(self.pairs >= 1, "acceptance.pairs", self.pairs, "1 or more")
+        check(self.finest in (None, *LEVELS), "acceptance.finest", self.finest, "a level from 2 to 6")
         known = self.refinement in REFINEMENTS
         check(known, "acceptance.refinement", repr(self.refinement), ", ".join(REFINEMENTS))
 

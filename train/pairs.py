@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,28 +30,33 @@ POSITIVE = (
     "cycles_per_sample",
     "fractional_bandwidth",
     "lateral_sigma_lines",
-    "pitch_ratio",
+    "pitch_wavelengths",
     "strain",
     "modulus_ratio",
     "decorrelation",
     "noise",
 )
 """Ranges of what is drawn by its logarithm or divided by."""
+SHARES = ("fades", "shadows", "clutter", "downshifts")
+"""Shares of the pairs that have a fault of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRanges:
-    """From what ranges a pair is drawn; each is (low, high), uniform unless it says otherwise."""
+    """From what ranges a pair is drawn; each is (low, high), uniform unless it says otherwise.
+
+    A wavelength is one cycle of the echo along depth: 1 / `cycles_per_sample` samples.
+    """
 
     cycles_per_sample: tuple[float, float] = (0.11, 0.25)
     """Centre frequency over sampling frequency."""
     fractional_bandwidth: tuple[float, float] = (0.35, 0.8)
     lateral_sigma_lines: tuple[float, float] = (0.6, 2.6)
-    pitch_ratio: tuple[float, float] = (3.0, 12.0)
-    """Line pitch over axial pitch; logarithmic."""
+    pitch_wavelengths: tuple[float, float] = (0.5, 2.0)
+    """Line pitch; logarithmic."""
     strain: tuple[float, float] = (3e-4, 3e-2)
     """Far axial strain; logarithmic, and negative (release) in one pair of four."""
-    offset_samples: float = 30.0
+    offset_wavelengths: float = 5.0
     """Largest axial shift of the probe."""
     offset_lines: float = 1.5
     """Largest lateral shift of the probe."""
@@ -62,9 +68,17 @@ class PairRanges:
     noise: tuple[float, float] = (0.002, 0.08)
     """Electronic noise over the rms echo; logarithmic."""
     gain: float = 0.25
-    """Largest relative change of gain between the frames."""
+    """Largest relative change of gain between the frames: a factor of up to 1 + gain, either way."""
     decay: tuple[float, float] = (-3.0, 3.0)
     """Exponent of the echo level from top to bottom."""
+    fades: float = 0.0
+    """Share of pairs whose echoes fall from some depth on by up to 80 dB, so that noise takes over."""
+    shadows: float = 0.0
+    """Share of pairs with a shadow behind some depth, ten or more lines wide."""
+    clutter: float = 0.0
+    """Share of pairs with echoes near the probe that do not move with the tissue."""
+    downshifts: float = 0.0
+    """Share of pairs whose centre frequency falls by up to a quarter from top to bottom."""
 
     def __post_init__(self) -> None:
         for name in (field.name for field in dataclasses.fields(self)):
@@ -73,10 +87,12 @@ class PairRanges:
                 raise RecipeError(f"ranges.{name}: got {list(value)}, expected [low, high]")
             if name in POSITIVE and not value[0] > 0:
                 raise RecipeError(f"ranges.{name}: got {list(value)}, expected numbers above 0")
-        if self.inclusions[0] < 0 or self.decorrelation[1] > 1 or not 0 <= self.gain < 1:
+            if name in SHARES and not 0 <= value <= 1:
+                raise RecipeError(f"ranges.{name}: got {value}, expected 0 to 1")
+        if self.inclusions[0] < 0 or self.decorrelation[1] > 1 or not 0 <= self.gain <= 10:
             raise RecipeError(
                 f"ranges: got inclusions {list(self.inclusions)}, decorrelation {list(self.decorrelation)}, "
-                f"gain {self.gain}, expected inclusions from 0, decorrelation up to 1, gain from 0 to below 1"
+                f"gain {self.gain}, expected inclusions from 0, decorrelation up to 1, gain from 0 to 10"
             )
 
 
@@ -116,7 +132,14 @@ def _random_pair(
         fractional_bandwidth=rng.uniform(*ranges.fractional_bandwidth),
         lateral_sigma_lines=rng.uniform(*ranges.lateral_sigma_lines),
     )
-    tissue = _random_tissue(rng, scan, shape, beam, device)
+    z, x = (
+        torch.from_numpy(axis).float().to(device)
+        for axis in grid_mm(shape, scan.axial_pitch_mm, scan.line_pitch_mm)
+    )
+    dz, dx = field(z, x)
+    truth = torch.stack((dz / scan.axial_pitch_mm, dx / scan.line_pitch_mm)).float()
+
+    tissue = _random_tissue(rng, scan, shape, beam, device, reach=truth.abs().amax(dim=(1, 2)).tolist())
     moved = tissue.moved(field)
     fresh = _log_uniform(rng, ranges.decorrelation)
     renewed = torch.from_numpy(rng.standard_normal(tissue.amplitude.shape[0], dtype=np.float32)).to(device)
@@ -126,30 +149,62 @@ def _random_pair(
         x_mm=moved.x_mm,
         amplitude=math.sqrt(1 - fresh) * moved.amplitude + math.sqrt(fresh) * renewed,
     )
-    first, second = rf_image(tissue, scan, shape, beam), rf_image(moved, scan, shape, beam)
+    fall = rng.uniform(0, 0.25) if rng.random() < ranges.downshifts else 0.0
+    first, second = (_image(cloud, scan, shape, beam, fall) for cloud in (tissue, moved))
     depth = torch.linspace(0, 1, shape[0], device=device)[:, None]
     level = torch.exp(rng.uniform(*ranges.decay) * (depth - 0.5)) / (first.std() + 1e-12)
-    first, second = first * level, second * level * (1 + rng.uniform(-ranges.gain, ranges.gain))
+    if rng.random() < ranges.clutter:
+        still = _random_tissue(rng, scan, shape, beam, device, reach=(0.0, 0.0))
+        echo = _image(still, scan, shape, beam, 0.0) * torch.exp(-depth / rng.uniform(0.03, 0.3))
+        echo = echo * (rng.uniform(0.1, 1.0) * first.std() / (echo[: max(1, shape[0] // 20)].std() + 1e-12))
+        first, second = first + echo, second + echo
+    if rng.random() < ranges.fades:
+        level = level * 10 ** (-rng.uniform(0.5, 4.0) * (depth - rng.uniform(0, 0.8)).clamp_min(0))
+    if rng.random() < ranges.shadows:
+        level = level * _shadow(rng, shape, device)
+    gain = math.exp(rng.uniform(-1, 1) * math.log1p(ranges.gain))
     noise = _log_uniform(rng, ranges.noise)
-    first, second = first + _noise(rng, first, noise), second + _noise(rng, second, noise)
-
-    z, x = (
-        torch.from_numpy(axis).float().to(device)
-        for axis in grid_mm(shape, scan.axial_pitch_mm, scan.line_pitch_mm)
-    )
-    dz, dx = field(z, x)
-    truth = torch.stack((dz / scan.axial_pitch_mm, dx / scan.line_pitch_mm)).float()
+    first, second = first * level, second * level
+    first, second = first + _noise(rng, first, noise), gain * (second + _noise(rng, second, noise))
     return first.float(), second.float(), truth
+
+
+def _image(cloud: Scatterers, scan: Scan, shape: tuple[int, int], beam: Beam, fall: float) -> Tensor:
+    """RF (N, M); `fall` is how far the centre frequency drops from top to bottom, as a share."""
+    if fall == 0:
+        return _rf(cloud, scan, shape, beam)
+    high, low = (
+        _rf(cloud, dataclasses.replace(scan, f0_hz=scan.f0_hz * factor), shape, beam)
+        for factor in (1 + fall / 2, 1 - fall / 2)
+    )
+    depth = torch.linspace(0, 1, shape[0], device=high.device)[:, None]
+    return (1 - depth) * high + depth * low
+
+
+def _rf(cloud: Scatterers, scan: Scan, shape: tuple[int, int], beam: Beam) -> Tensor:
+    image: Tensor = rf_image(cloud, scan, shape, beam)
+    return image
+
+
+def _shadow(rng: np.random.Generator, shape: tuple[int, int], device: torch.device) -> Tensor:
+    """(N, M): 1, and less behind some depth on some lines."""
+    row = torch.arange(shape[0], device=device)[:, None] / shape[0]
+    line = torch.arange(shape[1], device=device)[None, :]
+    half = rng.uniform(5, max(6.0, shape[1] / 4))
+    aside = ((line - rng.uniform(0, shape[1])).abs() / half).clamp_max(1.0)
+    below = ((row - rng.uniform(0, 0.8)) / 0.03).clamp(0, 1)
+    return 1 - (1 - 10 ** -rng.uniform(0.3, 2.0)) * below * 0.5 * (1 + torch.cos(math.pi * aside))
 
 
 def _random_scan(rng: np.random.Generator, ranges: PairRanges) -> Scan:
     fs_hz, speed = 40e6, 1540.0
     axial_pitch_mm = 1e3 * speed / (2 * fs_hz)
+    cycles = rng.uniform(*ranges.cycles_per_sample)
     return Scan(
         fs_hz=fs_hz,
-        f0_hz=fs_hz * rng.uniform(*ranges.cycles_per_sample),
+        f0_hz=fs_hz * cycles,
         sound_speed_m_s=speed,
-        line_pitch_mm=axial_pitch_mm * _log_uniform(rng, ranges.pitch_ratio),
+        line_pitch_mm=axial_pitch_mm / cycles * _log_uniform(rng, ranges.pitch_wavelengths),
     )
 
 
@@ -167,7 +222,7 @@ def random_field(
             centre_x_mm=rng.uniform(-0.2, 1.2) * width,
         ),
         Rigid(
-            dz_mm=rng.uniform(-1, 1) * ranges.offset_samples * scan.axial_pitch_mm * rng.random()
+            dz_mm=rng.uniform(-1, 1) * ranges.offset_wavelengths * _wavelength_mm(scan) * rng.random()
             + strain * rng.uniform(0, 1) * height,
             dx_mm=rng.uniform(-1, 1) * ranges.offset_lines * scan.line_pitch_mm,
         ),
@@ -193,31 +248,46 @@ def _far_ratio(inclusion: Inclusion) -> float:
 
 
 def _random_waves(rng: np.random.Generator, scan: Scan, shape: tuple[int, int]) -> Waves:
-    """One to six waves, of 40 samples to three frames long, none steeper than some percent."""
+    """One to six waves, of 14 wavelengths to three frames long, none steeper than some percent."""
     rows = []
     for _ in range(int(rng.integers(1, 7))):
-        long_samples = _log_uniform(rng, (80.0, 3.0 * shape[0]))
+        height_mm = shape[0] * scan.axial_pitch_mm
+        long_mm = _log_uniform(
+            rng, (14.0 * _wavelength_mm(scan), max(3.0 * height_mm, 15.0 * _wavelength_mm(scan)))
+        )
         wide_lines = _log_uniform(rng, (24.0, 6.0 * shape[1]))
         slope = _log_uniform(rng, (2e-3, 6e-2))
-        axial = min(slope * long_samples / (2 * math.pi), 12.0) * scan.axial_pitch_mm
+        axial = min(slope * long_mm / (2 * math.pi), 2.0 * _wavelength_mm(scan))
         lateral = rng.uniform(0, 0.5) * scan.line_pitch_mm
-        kz = rng.choice((-1.0, 1.0)) * 2 * math.pi / (long_samples * scan.axial_pitch_mm)
+        kz = rng.choice((-1.0, 1.0)) * 2 * math.pi / long_mm
         kx = 2 * math.pi / (wide_lines * scan.line_pitch_mm)
         rows.append((axial, lateral, kz, kx, rng.uniform(0, 2 * math.pi)))
     return Waves(rows=tuple(rows))
 
 
+def _wavelength_mm(scan: Scan) -> float:
+    """One cycle of the echo along depth."""
+    return scan.axial_pitch_mm * scan.fs_hz / scan.f0_hz
+
+
 def _random_tissue(
-    rng: np.random.Generator, scan: Scan, shape: tuple[int, int], beam: Beam, device: torch.device
+    rng: np.random.Generator,
+    scan: Scan,
+    shape: tuple[int, int],
+    beam: Beam,
+    device: torch.device,
+    *,
+    reach: Sequence[float],
 ) -> Scatterers:
-    """Speckle with patches of other brightness; reaches past the frame by what may move in."""
-    above, aside = 90 * scan.axial_pitch_mm, (4 * beam.lateral_sigma_lines + 5) * scan.line_pitch_mm
+    """Speckle with patches of other brightness; goes past the frame by `reach`, samples and lines that may move in."""
+    above = reach[0] * scan.axial_pitch_mm + 4 * _wavelength_mm(scan)
+    aside = (4 * beam.lateral_sigma_lines + 1 + reach[1]) * scan.line_pitch_mm
     height, width = shape[0] * scan.axial_pitch_mm, shape[1] * scan.line_pitch_mm
     cloud = random_scatterers(
         rng,
         z_mm=(-above, height + above),
         x_mm=(-aside, width + aside),
-        per_mm2=0.25 / (scan.axial_pitch_mm * scan.line_pitch_mm),
+        per_mm2=1.5 / (_wavelength_mm(scan) * scan.line_pitch_mm),
     )
     z, x, amplitude = (
         torch.from_numpy(part).float().to(device) for part in (cloud.z_mm, cloud.x_mm, cloud.amplitude)

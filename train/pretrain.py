@@ -258,7 +258,11 @@ class Pretraining:
                 "resume with the same --weights or use another folder"
             )
         try:
-            network = LiteFlowNet(finest=state["finest"], normalise_features=self.recipe.normalise_features)
+            network = LiteFlowNet(
+                finest=state["finest"],
+                normalise_features=self.recipe.normalise_features,
+                front_end=self.recipe.front_end,
+            )
             network.load_state_dict(state["network"])
             self.network = self._place(network)
             self.optimizer = self._optimizer()
@@ -279,12 +283,19 @@ def first_network(recipe: PretrainRecipe, weights: Path | None) -> LiteFlowNet:
     """
     finest = recipe.stages[0].finest
     if weights is None:
-        return LiteFlowNet(finest=finest, normalise_features=recipe.normalise_features)
+        return LiteFlowNet(
+            finest=finest, normalise_features=recipe.normalise_features, front_end=recipe.front_end
+        )
     network = load_weights(weights, finest=finest)
     if network.normalise_features != recipe.normalise_features:
         raise WeightsError(
             f"{weights}: got normalise_features {network.normalise_features}, expected "
             f"{recipe.normalise_features} as the recipe says: change the recipe"
+        )
+    if network.front_end != recipe.front_end:
+        raise WeightsError(
+            f"{weights}: got front end {network.front_end}, expected {recipe.front_end} as the recipe says: change "
+            "front_end in the recipe"
         )
     return network
 

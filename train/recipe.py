@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from usert.errors import RecipeError
+from usert.front_end import FrontEnd, as_front_end
 from usert.schema import build
 
 from .check import check
@@ -41,6 +42,9 @@ class Stage:
     batch: int
     robust: bool
     """Penalty (|e| + .01)^½ with axial differences, instead of |e|."""
+    made_coarse: float = 0.2
+    """With the front end `baseband`, share of the pairs whose coarse map is made of the truth (`usert.train.coarse`)
+    and not found in the frames as it will be live."""
     diverse: float
     """Share of the scanner's pairs that slide and turn besides being compressed; of scenes, that have shapes."""
 
@@ -50,6 +54,7 @@ class Stage:
         fits = all(side >= 64 and side % 32 == 0 for side in self.shape)
         check(fits, "stages shape", list(self.shape), "multiples of 32, 64 or more")
         check(self.batch > 0, "stages batch", self.batch, "1 or more")
+        check(0 <= self.made_coarse <= 1, "stages made_coarse", self.made_coarse, "0 to 1")
         check(0 <= self.diverse <= 1, "stages diverse", self.diverse, "0 to 1")
 
 
@@ -72,6 +77,9 @@ class PretrainRecipe:
     normalise_features: bool = True
     data: str = "scanner"
     """Where pairs come from: `scanner` (the simulated one), `scenes` (textured) or `folder` (FlyingChairs)."""
+    front_end: FrontEnd = "rf"
+    """What the network sees of the scanner's pairs (`usert.front_end`): `rf`, or `baseband`, whose shapes count rows of
+    the network's own grid."""
     ranges: PairRanges = field(default_factory=PairRanges)
     """Of the scanner's pairs."""
     stages: tuple[Stage, ...] = ()
@@ -85,6 +93,7 @@ class PretrainRecipe:
         check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         check(self.clip > 0, "clip", self.clip, "above 0")
         check(self.precision in PRECISION, "precision", repr(self.precision), " or ".join(PRECISION))
+        as_front_end(self.front_end, "front_end")
         check(self.data in DATA, "data", repr(self.data), ", ".join(DATA))
         shares = [stage.share for stage in self.stages]
         check(abs(sum(shares) - 1) < 1e-6, "stages", f"shares {shares}", "one or more that add up to 1")

@@ -7,6 +7,7 @@ loss. Invariant: what a source draws depends on the generator and the stage that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,28 @@ import torch
 from torch import Tensor
 
 from usert.errors import OptionError
+from usert.front_end import SAMPLES_PER_WAVELENGTH, depth_grid
+from usert.network.baseband import baseband
 from usert.network.channels import Channels
+from usert.network.coarse import CoarseDisplacement
+from usert.network.companding import companded_channels
+from usert.network.grids import at_depths, block_mean
+from usert.network.motion import doubled
+from usert.network.warp import warp
 
+from .coarse import ALONE, coarse_map
 from .flow_folder import FlowFolder
 from .pairs import PairRanges, random_pairs
 from .recipe import PretrainRecipe, Stage
 from .scenes import random_scenes
+
+NOMINAL = 0.29
+"""Centre frequency over sampling frequency that grids of generated pairs are made for: they are sampled no finer than
+they need, since on the grid the sampling does not matter. What a pair's own frequency differs from it stands for
+scanners whose centre frequency is not what was told."""
+
+LOST = 0.05
+"""Share of a pair beyond the network's reach from which on its coarse map is not used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +70,8 @@ def open_source(recipe: PretrainRecipe, device: torch.device, folder: Path | Non
         return _from_folder(FlowFolder(folder), device)
     if recipe.data == "scenes":
         return _from_scenes(device)
+    if recipe.front_end == "baseband":
+        return _in_baseband(recipe.ranges, device)
     return _from_scanner(recipe.ranges, device)
 
 
@@ -68,6 +87,50 @@ def _from_scanner(ranges: PairRanges, device: torch.device) -> Source:
         return Sample(first=first, second=second, truth=pair.truth)
 
     return draw
+
+
+def _in_baseband(ranges: PairRanges, device: torch.device) -> Source:
+    found = CoarseDisplacement().to(device)
+
+    def one(rng: np.random.Generator, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
+        height = stage.shape[0]
+        rows = math.ceil(2 * height / (SAMPLES_PER_WAVELENGTH * NOMINAL))
+        shape = rows, stage.shape[1]
+        pair = random_pairs(rng, ranges, batch=1, shape=shape, diverse=stage.diverse, device=device)
+        depths = torch.from_numpy(depth_grid(2 * height, NOMINAL)).to(device)
+        signals = baseband(pair.first, pair.second, depths)
+        truth = at_depths(pair.truth, depths)
+        unit = NOMINAL * SAMPLES_PER_WAVELENGTH  # rows of the depth grid a sample
+        truth = torch.cat((unit * truth[:, :1], truth[:, 1:]), dim=1)
+        made = coarse_map(rng, truth)
+        coarse = made
+        if rng.random() >= stage.made_coarse:
+            coarse = doubled(found(block_mean(signals.first, 2), block_mean(signals.second, 2)))
+            lost = (coarse - truth)[:, 0].abs() > ALONE * SAMPLES_PER_WAVELENGTH
+            if lost.float().mean() > LOST:  # further than the network can look: nothing to be learnt there
+                coarse = made
+        first, second = companded_channels(signals, coarse)
+        rest = block_mean(remaining(truth, coarse), 2)
+        return first, second, torch.cat((rest[:, :1] / 2, rest[:, 1:]), dim=1)
+
+    def draw(rng: np.random.Generator, stage: Stage) -> Sample:
+        with torch.no_grad():
+            drawn = [one(rng, stage) for _ in range(stage.batch)]
+        first, second, truth = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        return Sample(first=first, second=second, truth=truth)
+
+    return draw
+
+
+def remaining(truth: Tensor, coarse: Tensor, *, iterations: int = 4) -> Tensor:
+    """d' with d'(r) + coarse(r + d'(r)) = d(r): what companding by `coarse` leaves of a true displacement d.
+
+    Shapes: two (B, 2, H, M), axial in rows, lateral in lines → alike.
+    """
+    rest = truth - coarse
+    for _ in range(iterations):
+        rest = truth - warp(coarse, rest.flip(1), outside="border")
+    return rest
 
 
 def _from_scenes(device: torch.device) -> Source:

@@ -43,6 +43,11 @@ class Scan:
             )
 
     @property
+    def cycles_per_sample(self) -> float:
+        """Centre over sampling frequency: cycles of the echo, wavelengths along depth, in a sample."""
+        return self.f0_hz / self.fs_hz
+
+    @property
     def axial_pitch_mm(self) -> float:
         """Distance between neighbouring samples: c / (2 fs), for the echo travels there and back."""
         return 1e3 * self.sound_speed_m_s / (2 * self.fs_hz)

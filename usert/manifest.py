@@ -10,17 +10,22 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
+from typing import get_args
 
 from .errors import BundleError
+from .front_end import FrontEnd
 from .schema import build
 
-FORMAT = 2
-"""Number of the manifest's format; another number is refused, not guessed at."""
+FORMAT = 3
+"""Number of the manifest's format: 3 names the front end, of which 2 knew `rf` alone."""
+READABLE = (2, FORMAT)
+"""Formats that are read; another number is refused, not guessed at."""
 PRECISIONS = ("float32", "float16", "int8")
 """Of a graph's weights and activations inside the network; displacement, grid, warp and strain are float32 always."""
 TENSORRTS = ("tensorrt", "tensorrt_rtx")
 """Libraries that plans are built by, as their Python modules are called."""
 DISPLACEMENT_CONVENTION = "(2, N, M): axial samples, lateral lines; current(r + d(r)) = reference(r)"
+FRONT_ENDS = get_args(FrontEnd)
 REFINEMENTS = ("off", "cheap", "full")
 STRAIN_CONVENTION = "fraction, compression positive"
 
@@ -30,12 +35,15 @@ class Network:
     """Which network the graphs hold."""
 
     name: str
+    front_end: str = "rf"
+    """What becomes of the frames before they reach it (`usert.front_end`)."""
     levels: tuple[int, int]
     """Coarsest and finest pyramid level; level L works at 1 / 2^(L-1) of the resolution."""
     normalise_features: bool
     parameters: int
 
     def __post_init__(self) -> None:
+        _check(self.front_end in FRONT_ENDS, "network.front_end", self.front_end, ", ".join(FRONT_ENDS))
         coarsest, finest = self.levels
         _check(coarsest >= finest >= 1, "network.levels", list(self.levels), "coarsest >= finest >= 1")
         _check(self.parameters > 0, "network.parameters", self.parameters, "a count above 0")
@@ -120,6 +128,8 @@ class Graph:
     file: str
     shape: tuple[int, int] | None
     """(N, M) that it is built for; None takes any shape."""
+    grid_rows: int | None = None
+    """Rows of the depth grid that it is built for, where the front end has one; None with `shape` None."""
     precision: str
     """One of `PRECISIONS`."""
     sha256: str
@@ -188,9 +198,12 @@ class Manifest:
     refinement: str = "off"
     """What the graph does to the network's displacement: `off`, `cheap` or `full` (`usert.network.refine`)."""
     strain_window_samples: int
-    """Length of the least-squares window of the strain in the graph."""
+    """Length of the least-squares window of the strain in the graph; with the front end `baseband`, whose windows count
+    wavelengths, at 40 MHz and 6.5 MHz."""
+    strain_window_wavelengths: float | None = None
+    """The same in cycles of the echo, with the front end `baseband`."""
     quality_window: tuple[int, int]
-    """Rows and lines of the window of the correlation in the graph."""
+    """Rows and lines of the window of the correlation in the graph, at that sampling."""
     opset: int
     graphs: tuple[Graph, ...]
     plans: tuple[Plan, ...] = ()
@@ -210,8 +223,24 @@ class Manifest:
         _check(self.strain_window_samples > 1, "strain_window_samples", self.strain_window_samples, "above 1")
         _check(min(self.quality_window) > 0, "quality_window", list(self.quality_window), "[rows, lines]")
         _check(len(self.graphs) > 0, "graphs", "none", "at least one")
-        keys = [(graph.shape, graph.precision) for graph in self.graphs]
+        keys = [(graph.shape, graph.grid_rows, graph.precision) for graph in self.graphs]
         _check(len(set(keys)) == len(keys), "graphs", "two of one shape and precision", "one of each")
+        on_grid = self.network.front_end == "baseband"
+        has_window = self.strain_window_wavelengths is not None
+        _check(
+            has_window == on_grid,
+            "strain_window_wavelengths",
+            self.strain_window_wavelengths,
+            "a number with baseband, none with rf",
+        )
+        for graph in self.graphs:
+            fits = (graph.grid_rows is not None) == (on_grid and graph.shape is not None)
+            _check(
+                fits,
+                f"graphs {graph.file} grid_rows",
+                graph.grid_rows,
+                "rows of a grid with baseband and a shape",
+            )
         _check(
             len(set(self.files)) == len(self.files), "files", "one name twice", "a name of its own for each"
         )
@@ -220,6 +249,12 @@ class Manifest:
             _check(plan.graph in graphs, f"plans {plan.file} graph", plan.graph, ", ".join(sorted(graphs)))
         for precision in {graph.precision for graph in self.graphs}:
             _check(precision in self.tolerances, "tolerances", sorted(self.tolerances), f"{precision}, too")
+
+    def strain_window_at(self, cycles_per_sample: float | None) -> int:
+        """Samples of the strain's window in frames of so many cycles a sample; None: where that does not matter."""
+        if self.strain_window_wavelengths is None or cycles_per_sample is None:
+            return self.strain_window_samples
+        return max(3, round(self.strain_window_wavelengths / cycles_per_sample))
 
     @property
     def made(self) -> tuple[Graph | Plan, ...]:
@@ -255,9 +290,9 @@ def _check(holds: bool, what: str, got: object, expected: str) -> None:
 
 
 def _check_format(number: object) -> None:
-    if type(number) is not int or number != FORMAT:
+    if type(number) is not int or number not in READABLE:
         raise BundleError(
-            f"format: got {number!r}, expected {FORMAT}; another version of usert made it: "
+            f"format: got {number!r}, expected {' or '.join(map(str, READABLE))}; another version of usert made it: "
             "upgrade, or export again"
         )
 

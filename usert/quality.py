@@ -8,6 +8,7 @@ and squares them; here they are standard deviations, as in the CNR of elastograp
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 
 from .errors import OptionError
 from .warp import warp
+
+READABLE_QUALITY = 0.7
+"""Quality from which on a pixel of an image may be read: one threshold for pictures, means and servers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,3 +159,17 @@ def _box(values: NDArray[np.float64], window: tuple[int, int]) -> NDArray[np.flo
         upper = total.take(np.minimum(at + size // 2 + 1, length), axis)
         values = upper - total.take(np.maximum(at - size // 2, 0), axis)
     return values
+
+
+def readable_mean(
+    strain: NDArray[Any], quality: NDArray[Any], least: float = READABLE_QUALITY
+) -> tuple[float, float]:
+    """Mean of `strain` over the pixels that may be read, NaN where there are none, and their share of the image.
+
+    Shapes: both alike. A pixel may be read where its strain is finite and its quality is `least` or more.
+    """
+    readable = (quality >= least) & np.isfinite(strain)
+    count = int(np.count_nonzero(readable))
+    if not count:
+        return math.nan, 0.0
+    return float(strain.sum(where=readable, dtype=np.float64)) / count, count / quality.size

@@ -42,6 +42,10 @@ def _value(kind: Any, value: object, where: str, error: type[UsertError]) -> Any
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return build(kind, value, where, error=error)
+    if origin is typing.Literal:
+        if value in parts:
+            return value
+        raise error(f"{where}: got {value!r}, expected {' or '.join(map(repr, parts))}")
     if origin is types.UnionType:
         if value is None and type(None) in parts:
             return None

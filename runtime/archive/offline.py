@@ -6,7 +6,6 @@ in memory, whatever the length of the recording.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from usert.bundle import Bundle
 from usert.errors import FrameError, OptionError
 from usert.frame import RFFrame, Scan
 from usert.manifest import Conventions
+from usert.quality import readable_mean
 from usert.recording import Recording
 from usert.strain import axial_strain
 
@@ -34,7 +34,9 @@ class PairReport:
 
     pair: Pair
     mean_strain: float
-    """As a fraction, compression positive."""
+    """Of the pixels that may be read, as a fraction, compression positive; NaN where there are none."""
+    readable_share: float
+    """Of the image, 0 to 1."""
     median_quality: float
     elapsed_ms: float
     """Of the engine alone; the first pair's includes opening the graph."""
@@ -42,7 +44,14 @@ class PairReport:
     @property
     def figures(self) -> str:
         """Strain and quality as people read them."""
-        return f"mean strain {100 * self.mean_strain:.2f} %, median quality {self.median_quality:.2f}"
+        return figures_of(self.mean_strain, self.readable_share, self.median_quality)
+
+
+def figures_of(mean_strain: float, share: float, median_quality: float) -> str:
+    """Strain and quality of an image in words; `mean_strain` is of the `share` of it that may be read."""
+    strain = "nothing that may be read" if share == 0 else f"mean strain {100 * mean_strain:.2f} %"
+    part = f" where readable ({100 * share:.0f} %)" if 0 < share < 0.995 else ""
+    return f"{strain}{part}, median quality {median_quality:.2f}"
 
 
 Observer = Callable[[PairReport, RFFrame, Estimate], None]
@@ -80,7 +89,7 @@ def estimate_pairs(
             reference, current = recording.frame(pair[0]), recording.frame(pair[1])
             started = time.perf_counter_ns()
             try:
-                estimate = engine.run(reference.samples, current.samples)
+                estimate = engine.run(reference.samples, current.samples, recording.scan)
             except FrameError as error:
                 raise FrameError(f"pair {pair[0]}:{pair[1]}: {error}") from error
             elapsed_ms = (time.perf_counter_ns() - started) / 1e6
@@ -88,10 +97,11 @@ def estimate_pairs(
                 strain = axial_strain(estimate.displacement[0], made_of.strain_window_samples)
                 estimate = replace(estimate, strain=strain)
             results.write(index, estimate)
-            known = np.isfinite(estimate.strain)
+            mean, share = readable_mean(estimate.strain, estimate.quality)
             report = PairReport(
                 pair=pair,
-                mean_strain=float(estimate.strain.mean(where=known)) if known.any() else math.nan,
+                mean_strain=mean,
+                readable_share=share,
                 median_quality=float(np.median(estimate.quality)),
                 elapsed_ms=elapsed_ms,
             )
@@ -128,7 +138,7 @@ def extrapolation(bundle: Bundle, scan: Scan) -> str | None:
     if trained_for is None:
         return "the bundle's weights were not trained on RF: trust the quality map"
     low, high = trained_for.centre_cycles_per_sample
-    cycles = scan.f0_hz / scan.fs_hz
+    cycles = scan.cycles_per_sample
     if low <= cycles <= high:
         return None
     return f"f0/fs is {cycles:.3f}, the bundle was trained for {low:g} to {high:g}: trust the quality map"

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.errors import EngineError, UsertError
 
-from ..engine import Engine, Estimate
+from ..engine import TYPICAL_SCAN, Engine, Estimate
 from ..monitor.gpu_memory import gpu_memory
 from .turn import Order, Turn, take_turn
 
@@ -161,11 +161,11 @@ class _Cast:
 
 
 def _turn(order: Order, cast: _Cast) -> Turn:
-    return take_turn(partial(cast.engine.run, *cast.pair), order)
+    return take_turn(partial(cast.engine.run, *cast.pair, TYPICAL_SCAN), order)
 
 
 def _run(reference: Frame, current: Frame, cast: _Cast) -> Estimate:
-    return cast.engine.run(reference, current)
+    return cast.engine.run(reference, current, TYPICAL_SCAN)
 
 
 def _vitals(cast: _Cast) -> Vitals:
@@ -202,7 +202,7 @@ def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener:
             stack.callback(engine.close)
             engine.warm_up(variant.shape or pair[0].shape)
             warm = time.monotonic()
-            answer = engine.run(*pair)
+            answer = engine.run(*pair, TYPICAL_SCAN)
             opened = Opened(
                 runs_on=engine.name,
                 warm_up_s=warm - begin,

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from usert.errors import BundleError, EngineError, MissingExtraError, UsertError
+from usert.frame import Scan
 
 from ..engine import Engine, Estimate
 
@@ -52,12 +53,12 @@ class BestEngine:
     def strain_window_samples(self) -> int:
         return self._opened[0].strain_window_samples
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
-        self._first_that_takes_it(lambda engine: engine.warm_up(shape))
+    def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
+        self._first_that_takes_it(lambda engine: engine.warm_up(shape, scan))
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         found: list[Estimate] = []
-        self._first_that_takes_it(lambda engine: found.append(engine.run(reference, current)))
+        self._first_that_takes_it(lambda engine: found.append(engine.run(reference, current, scan)))
         return found[0]
 
     def _first_that_takes_it(self, use: Callable[[Engine], None]) -> None:

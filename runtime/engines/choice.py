@@ -20,8 +20,13 @@ MULTIPLE = 32
 Shape = tuple[int, int]
 
 
-def choose_graph(graphs: Sequence[Graph], shape: Shape, precisions: Sequence[str]) -> tuple[Graph, Shape]:
+def choose_graph(
+    graphs: Sequence[Graph], shape: Shape, precisions: Sequence[str], *, grid_rows: int | None = None
+) -> tuple[Graph, Shape]:
     """The graph for frames of `shape` (N, M), and the shape that they must be padded to for it.
+
+    With `grid_rows`, the rows of the depth grid of a front end that has one, a graph of another grid does not fit, and
+    frames are not padded: below their end the grid would show the padding for tissue.
 
     `precisions` are those wanted, best first; the shape counts for more. Of several, int8 is not taken for frames that
     are longer than any it was proven on: the deeper, the more tissue moves, and its ranges end there (at 1920 x 768 it
@@ -34,8 +39,8 @@ def choose_graph(graphs: Sequence[Graph], shape: Shape, precisions: Sequence[str
             f"precision: got a bundle of {there}, expected {' or '.join(precisions)}; export it with "
             f"--precision {precisions[0]}"
         )
-    fits: list[Shape | None] = [shape, rounded_up(shape), None]
-    fitting = [graph for graph in usable if graph.shape in fits]
+    fits: list[Shape | None] = [shape, None] if grid_rows else [shape, rounded_up(shape), None]
+    fitting = [graph for graph in usable if graph.shape in fits and graph.grid_rows in (None, grid_rows)]
     if not fitting:
         known = ", ".join(
             dict.fromkeys(f"{s[0]}x{s[1]}" for graph in usable if (s := graph.shape) is not None)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from usert.errors import FrameError, OptionError
 from usert.estimators import ESTIMATORS
+from usert.frame import Scan
 from usert.quality import warped_ncc
 from usert.strain import axial_strain
 
@@ -39,10 +40,10 @@ class ClassicalEngine:
     def strain_window_samples(self) -> int:
         return self._window
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
+    def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         """There is nothing to load."""
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         first, second = to_int16(reference, current)
         if len(first) < self._window:
             raise FrameError(

@@ -1,8 +1,9 @@
 """What all engines that run the graphs of a bundle have in common.
 
 A graph file is opened when a frame of its shape first comes, and stays open. Knows the graph's contract (inputs
-`reference` and `current`, int16 (N, M); outputs `displacement` (2, N, M), `strain` and `quality` (N, M), float32);
-knows no library. Invariant: what comes back has the shapes of the contract, or is an error that says otherwise.
+`reference` and `current`, int16 (N, M), and with the front end `baseband` `depths`, float32 (K,); outputs
+`displacement` (2, N, M), `strain` and `quality` (N, M), float32); knows no library. Invariant: what comes back has the
+shapes of the contract, or is an error that says otherwise.
 
 Ownership: an engine belongs to the thread that calls it, one at a time; two engines share nothing and may run in
 two threads. Frames that are handed in are only read, and only until `run` returns; arrays that come back belong
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.errors import EngineError, FrameError
+from usert.frame import Scan
+from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
 from usert.machine import usable_cores
 from usert.manifest import Graph
 
@@ -28,11 +31,14 @@ from ..samples import to_int16
 from .choice import Shape, by_preference, choose_graph
 from .padding import cut, padded
 
-INPUTS = ("reference", "current")
+FRAMES = ("reference", "current")
+DEPTHS = "depths"
 OUTPUTS = ("displacement", "strain", "quality")
 
-Session = Callable[[NDArray[np.int16], NDArray[np.int16]], Sequence[NDArray[np.float32]]]
-"""One open graph: two contiguous frames to the three outputs, in order."""
+Inputs = Sequence[NDArray[Any]]
+"""Contiguous: two int16 frames (N, M), and with the front end `baseband` float32 depths (K,)."""
+Session = Callable[[Inputs], Sequence[NDArray[np.float32]]]
+"""One open graph: its inputs to the three outputs, in order."""
 
 
 class GraphEngine(ABC):
@@ -64,29 +70,39 @@ class GraphEngine(ABC):
     def strain_window_samples(self) -> int:
         return self._bundle.manifest.strain_window_samples
 
+    @property
+    def _front_end(self) -> FrontEnd:
+        return as_front_end(self._bundle.manifest.network.front_end, "front end")
+
     def open_one(self) -> None:
         """Open one graph, to see that it can be. Errors: `EngineError`, `BundleError`."""
         shape = self._bundle.manifest.graphs[0].shape or (2 * self.strain_window_samples, 64)
-        self._session(self._fit(shape)[0])
+        self._session(self._fit(shape, TYPICAL)[0])
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
+    def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         noise = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
-        self.run(noise[0], noise[1])
+        self._run(noise[0], noise[1], TYPICAL if scan is None else scan.cycles_per_sample)
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
+        return self._run(reference, current, None if scan is None else scan.cycles_per_sample)
+
+    def _run(self, reference: NDArray[Any], current: NDArray[Any], cycles: float | None) -> Estimate:
+        """`cycles` a sample: None where the scan is not known."""
         if self._closed:
             raise EngineError(f"{self.name}: is closed")
         first, second = to_int16(reference, current)
         shape = first.shape[0], first.shape[1]
-        least = self.strain_window_samples
+        least = self._bundle.manifest.strain_window_at(cycles)
         if shape[0] < least:
             raise FrameError(
                 f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
             )
-        graph, whole = self._fit(shape)
+        graph, whole = self._fit(shape, cycles)
+        inputs = graph_inputs(self._front_end, padded(first, whole), padded(second, whole), cycles)
+        whole = inputs[0].shape[0], inputs[0].shape[1]
         session = self._session(graph)
         try:
-            displacement, strain, quality = session(padded(first, whole), padded(second, whole))
+            displacement, strain, quality = session(inputs)
         except Exception as error:  # the libraries have no common base for what they raise
             raise EngineError(f"{self.name}: {graph.file} at {shape}: {first_line(error)}") from error
         for output, got, expected in (
@@ -107,9 +123,15 @@ class GraphEngine(ABC):
             )
         return Estimate(displacement=displacement, strain=strain, quality=quality)
 
-    def _fit(self, shape: Shape) -> tuple[Graph, Shape]:
+    def _fit(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
         """The graph for frames of `shape`, and the shape to pad them to. Errors: `BundleError`."""
-        return choose_graph(self._bundle.manifest.graphs, shape, self._precisions)
+        rows = grid_rows(shape[0], cycles) if self._front_end == "baseband" and cycles else None
+        return choose_graph(self._bundle.manifest.graphs, shape, self._precisions, grid_rows=rows)
+
+    @property
+    def _inputs(self) -> tuple[str, ...]:
+        """Names of a graph's inputs, in order."""
+        return (*FRAMES, DEPTHS) if self._front_end == "baseband" else FRAMES
 
     def _session(self, graph: Graph) -> Session:
         if graph.file not in self._sessions:

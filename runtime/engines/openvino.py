@@ -23,7 +23,7 @@ from usert.manifest import Graph
 from usert.silent import import_openvino
 
 from .cache import cache_folder, intact
-from .graph_engine import INPUTS, OUTPUTS, GraphEngine, Session, check_contract, first_line
+from .graph_engine import DEPTHS, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
 
 openvino = import_openvino()
 
@@ -58,12 +58,13 @@ class OpenVinoEngine(GraphEngine):
                 compiled = self._compile(graph)
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
-        check_contract(self.name, graph, _types(compiled.inputs), dict.fromkeys(INPUTS, "i16"))
+        expected = {name: "f32" if name == DEPTHS else "i16" for name in self._inputs}
+        check_contract(self.name, graph, _types(compiled.inputs), expected)
         check_contract(self.name, graph, _types(compiled.outputs), dict.fromkeys(OUTPUTS, "f32"))
         request = compiled.create_infer_request()
 
-        def run(reference: NDArray[np.int16], current: NDArray[np.int16]) -> Sequence[NDArray[np.float32]]:
-            request.infer({"reference": reference, "current": current})
+        def run(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
+            request.infer(dict(zip(self._inputs, inputs, strict=True)))
             return [np.array(request.get_tensor(name).data) for name in OUTPUTS]
 
         return run

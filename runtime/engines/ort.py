@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.errors import EngineError
+from usert.front_end import TYPICAL, graph_inputs
 from usert.machine import gpu_name
 from usert.manifest import Graph
 from usert.silent import import_onnxruntime
 
 from .cache import cache_folder
-from .choice import Shape, by_preference
-from .graph_engine import INPUTS, OUTPUTS, GraphEngine, Session, check_contract, first_line
+from .choice import by_preference
+from .graph_engine import DEPTHS, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
 from .ort_providers import CPU, CUDA, TENSORRT, Providers, attempts
 
 onnxruntime = import_onnxruntime()
@@ -105,48 +106,52 @@ class OrtEngine(GraphEngine):
         running = session.get_providers()
         if self._provider not in running:
             raise EngineError(f"onnxruntime: got provider {', '.join(running)}, expected {self._provider}")
-        check_contract(self.name, graph, _types(session.get_inputs()), dict.fromkeys(INPUTS, "tensor(int16)"))
+        expected = {name: f"tensor({'float' if name == DEPTHS else 'int16'})" for name in self._inputs}
+        check_contract(self.name, graph, _types(session.get_inputs()), expected)
         check_contract(
             self.name, graph, _types(session.get_outputs()), dict.fromkeys(OUTPUTS, "tensor(float)")
         )
-        bound = _BoundSession(session, "cpu" if self._provider == CPU else "cuda")
+        bound = _BoundSession(session, self._inputs, "cpu" if self._provider == CPU else "cuda")
         if self._provider != CPU and graph.shape is not None:
             nothing = np.zeros(graph.shape, np.int16)
-            bound(nothing, nothing)  # a CUDA graph is captured in the first run, and may be refused there
+            bound(
+                graph_inputs(self._front_end, nothing, nothing, TYPICAL)
+            )  # a CUDA graph is captured in the first run, and may be refused there
         return bound
 
 
 class _BoundSession:
-    """A session with tensors at fixed addresses on `device`, for the last shape that came."""
+    """A session with tensors at fixed addresses on `device`, for the last shapes that came."""
 
-    def __init__(self, session: Any, device: str) -> None:
+    def __init__(self, session: Any, names: Sequence[str], device: str) -> None:
         self._session = session
+        self._names = names
         self._device = device
-        self._shape: Shape | None = None
+        self._shapes: list[tuple[int, ...]] = []
 
-    def __call__(
-        self, reference: NDArray[np.int16], current: NDArray[np.int16]
-    ) -> Sequence[NDArray[np.float32]]:
-        if reference.shape != self._shape:
-            self._bind((reference.shape[0], reference.shape[1]))
-        for frame, tensor, staging in zip((reference, current), self._inputs, self._staging, strict=True):
+    def __call__(self, inputs: Inputs) -> Sequence[NDArray[np.float32]]:
+        if [array.shape for array in inputs] != self._shapes:
+            self._bind(inputs)
+        for array, tensor, staging in zip(inputs, self._inputs, self._staging, strict=True):
             if staging is not None:
-                np.copyto(staging, frame)
-            tensor.update_inplace(frame if staging is None else staging)
+                np.copyto(staging, array)
+            tensor.update_inplace(array if staging is None else staging)
         self._session.run_with_iobinding(self._binding)
         outputs: Sequence[NDArray[np.float32]] = self._binding.copy_outputs_to_cpu()
         return outputs
 
-    def _bind(self, shape: Shape) -> None:
+    def _bind(self, inputs: Inputs) -> None:
+        self._shapes = []
         tensor = onnxruntime.OrtValue.ortvalue_from_shape_and_type
-        self._inputs = [tensor(shape, np.int16, self._device, 0) for _ in INPUTS]
-        self._staging = [_page_locked(shape) if self._device == "cuda" else None for _ in INPUTS]
+        shape = inputs[0].shape
+        self._inputs = [tensor(array.shape, array.dtype, self._device, 0) for array in inputs]
+        self._staging = [_page_locked(array) if self._device == "cuda" else None for array in inputs]
         self._binding = self._session.io_binding()
-        for name, value in zip(INPUTS, self._inputs, strict=True):
+        for name, value in zip(self._names, self._inputs, strict=True):
             self._binding.bind_ortvalue_input(name, value)
         for name, full in zip(OUTPUTS, ((2, *shape), shape, shape), strict=True):
             self._binding.bind_ortvalue_output(name, tensor(full, np.float32, self._device, 0))
-        self._shape = shape
+        self._shapes = [array.shape for array in inputs]
 
 
 @cache
@@ -161,16 +166,16 @@ def _load_libraries(provider: str) -> None:
         onnxruntime.preload_dlls(directory="")
 
 
-def _page_locked(shape: Shape) -> NDArray[np.int16]:
-    """An array that a GPU reads by itself, or an ordinary one, with a warning, where there is none to be had."""
+def _page_locked(like: NDArray[Any]) -> NDArray[Any]:
+    """An array shaped `like` another that a GPU reads by itself; an ordinary one, with a warning, for want of it."""
     try:
         value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-            shape, np.int16, memory_info=_page_locked_memory()
+            like.shape, like.dtype, memory_info=_page_locked_memory()
         )
     except Exception as error:
         _log.warning("onnxruntime: frames reach the GPU the slower way: %s", first_line(error))
-        return np.empty(shape, np.int16)
-    array: NDArray[np.int16] = value.numpy()
+        return np.empty_like(like)
+    array: NDArray[Any] = value.numpy()
     return array
 
 

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.errors import EngineError
+from usert.front_end import CYCLES_PER_SAMPLE, TYPICAL, grid_rows
 from usert.machine import gpu_name
 from usert.manifest import Graph
 
 from .choice import Shape
 from .cuda import Cuda, Mirror, Place, Stream, load, side_by_side
-from .graph_engine import INPUTS, OUTPUTS, GraphEngine, Session
+from .graph_engine import DEPTHS, FRAMES, OUTPUTS, GraphEngine, Inputs, Session
 from .plan_choice import EXTRAS, choose_plan, usable_plans
 
 
@@ -62,7 +63,7 @@ class TensorRtEngine(GraphEngine):
     def open_one(self) -> None:
         self._session(self._stand_ins[self._plans[0].file])
 
-    def _fit(self, shape: Shape) -> tuple[Graph, Shape]:
+    def _fit(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
         """The graph of the plan for frames of `shape` under the plan's name, and the shape to pad them to."""
         plan, whole = choose_plan(self._plans, shape)
         return self._stand_ins[plan.file], whole
@@ -70,7 +71,10 @@ class TensorRtEngine(GraphEngine):
     def _open(self, graph: Graph) -> Session:
         plan = next(plan for plan in self._plans if plan.file == graph.file)
         try:
-            session = PlanSession(self._trt, self._cuda, self._bundle.path_of(plan), plan.most)
+            depths = grid_rows(plan.most[0], CYCLES_PER_SAMPLE[1]) if self._front_end == "baseband" else None
+            if depths is not None and plan.least == plan.most:
+                depths = grid_rows(plan.most[0], TYPICAL)
+            session = PlanSession(self._trt, self._cuda, self._bundle.path_of(plan), plan.most, depths)
         except EngineError as error:
             raise EngineError(f"{self.name}: cannot open {plan.file}: {error}") from error
         return self._opened.enter_context(closing(session)).run
@@ -86,30 +90,31 @@ class PlanSession:
     Frames of another shape than the last ones bind the tensors again, and their CUDA graph replaces the last.
     """
 
-    def __init__(self, trt: Any, cuda: Cuda, path: Path, most: Shape) -> None:
-        """Errors: `EngineError`, and nothing is kept."""
+    def __init__(self, trt: Any, cuda: Cuda, path: Path, most: Shape, depths: int | None = None) -> None:
+        """`depths`: rows of the largest depth grid, if the plan takes one. Errors: `EngineError`; nothing is kept."""
         self._log = listener(trt)
-        self._shape: Shape | None = None
+        self._shape: tuple[Shape, int | None] | None = None
         self._context: Any = None
         self._engine: Any = None
         with ExitStack() as taken:
-            self._up = taken.enter_context(closing(Mirror(cuda, end_of(input_places(most)))))
+            self._up = taken.enter_context(closing(Mirror(cuda, end_of(input_places(most, depths)))))
             self._down = taken.enter_context(closing(Mirror(cuda, end_of(output_places(most)))))
             self._stream = taken.enter_context(closing(Stream(cuda)))
             taken.callback(self._drop)
             self._runtime = trt.Runtime(self._log)
             self._engine = read_plan(self._runtime, self._log, path)
-            check_tensors(tensors_of(self._engine))
+            check_tensors(tensors_of(self._engine), depths is not None)
             self._context = self._made_context(trt)
-            self._bind(most)
+            self._bind(most, depths)
             self._taken = taken.pop_all()
 
-    def run(self, reference: NDArray[np.int16], current: NDArray[np.int16]) -> Sequence[NDArray[np.float32]]:
-        shape = reference.shape[0], reference.shape[1]
-        if shape != self._shape:
-            self._bind(shape)
-        for place, frame in zip(self._inputs.values(), (reference, current), strict=True):
-            np.copyto(place.of(self._up.host), frame)
+    def run(self, inputs: Inputs) -> Sequence[NDArray[np.float32]]:
+        shape = inputs[0].shape[0], inputs[0].shape[1]
+        depths = inputs[2].shape[0] if len(inputs) > 2 else None
+        if (shape, depths) != self._shape:
+            self._bind(shape, depths)
+        for place, array in zip(self._inputs.values(), inputs, strict=True):
+            np.copyto(place.of(self._up.host), array)
         self._stream.repeat(self._work, self._can_record)
         self._log.complaint()  # of a recording that was given up
         return [place.of(self._down.host).copy() for place in self._outputs.values()]
@@ -125,13 +130,14 @@ class PlanSession:
         known = getattr(self._context, "is_stream_capturable", None)
         return known is None or bool(known(int(self._stream.handle)))
 
-    def _bind(self, shape: Shape) -> None:
+    def _bind(self, shape: Shape, depths: int | None) -> None:
         """Tell TensorRT the shape of the frames, and where their tensors lie."""
         self._shape = None
         self._stream.forget()
-        self._inputs, self._outputs = input_places(shape), output_places(shape)
+        self._inputs, self._outputs = input_places(shape, depths), output_places(shape)
         for name in self._inputs:
-            self._demand(self._context.set_input_shape(name, (*shape, 2)), f"{name} of frames {shape}")
+            sides = (depths,) if name == DEPTHS else (*shape, 2)
+            self._demand(self._context.set_input_shape(name, sides), f"{name} of frames {shape}")
         for mirror, places in ((self._up, self._inputs), (self._down, self._outputs)):
             for name, place in places.items():
                 self._demand(self._context.set_tensor_address(name, mirror.device + place.offset), name)
@@ -139,7 +145,7 @@ class PlanSession:
             got = tuple(self._context.get_tensor_shape(name))
             if got != place.shape:
                 raise EngineError(f"{name} of frames {shape}: got shape {got}, expected {place.shape}")
-        self._shape = shape
+        self._shape = shape, depths
 
     def _made_context(self, trt: Any) -> Any:
         strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
@@ -185,9 +191,11 @@ def tensors_of(engine: Any) -> dict[str, str]:
     }
 
 
-def check_tensors(got: Mapping[str, str]) -> None:
-    """Errors: `EngineError` where these are not the tensors that a plan has."""
-    expected = {f"{name}_bytes": "input uint8" for name in INPUTS} | dict.fromkeys(OUTPUTS, "output float")
+def check_tensors(got: Mapping[str, str], depths: bool = False) -> None:
+    """Errors: `EngineError` where these are not the tensors that a plan has; `depths`: one with a depth grid."""
+    expected = {f"{name}_bytes": "input uint8" for name in FRAMES} | dict.fromkeys(OUTPUTS, "output float")
+    if depths:
+        expected[DEPTHS] = "input float"
     if got != expected:
         there, wanted = (
             ", ".join(f"{n} {kind}" for n, kind in tensors.items()) for tensors in (got, expected)
@@ -214,9 +222,13 @@ def listener(trt: Any) -> Any:
     return Listener()
 
 
-def input_places(shape: Shape) -> dict[str, Place]:
-    """Where the frames lie in what goes up. Read as int16 they are frames, read as bytes what the plan takes."""
-    return side_by_side({f"{name}_bytes": (shape, "<i2") for name in INPUTS})
+def input_places(shape: Shape, depths: int | None = None) -> dict[str, Place]:
+    """Where the frames, and so many depths, lie in what goes up. Read as int16 they are frames, read as bytes what the
+    plan takes."""
+    tensors: dict[str, tuple[tuple[int, ...], str]] = {f"{name}_bytes": (shape, "<i2") for name in FRAMES}
+    if depths is not None:
+        tensors[DEPTHS] = (depths,), "<f4"
+    return side_by_side(tensors)
 
 
 def output_places(shape: Shape) -> dict[str, Place]:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from usert.frame import Scan
+from usert.quality import READABLE_QUALITY, readable_mean
 from usert.recording import Recording
 
+from ..archive.offline import figures_of
 from ..archive.stored_result import StoredResult
 from ..engine import Estimate
-from ..figure import TRUSTED_QUALITY, figure_page, pixel_mm, strain_range
+from ..figure import figure_page, pixel_mm, strain_range
 
 _SHARE = 90
 """Percentile of the pairs whose own range of colours the common one covers: a few wild pairs do not darken the rest."""
@@ -69,14 +71,13 @@ class Pages:
             if self._stopped():
                 raise KeyboardInterrupt
             estimate = self._result.estimate(index)
-            mean = 100 * float(np.mean(estimate.strain, where=np.isfinite(estimate.strain)))
+            mean, share = readable_mean(estimate.strain, estimate.quality)
             yield figure_page(
                 samples=self._recording.frame(reference).samples,
                 scan=self.scan,
                 strain=estimate.strain,
                 quality=estimate.quality,
-                title=f"Frames {reference} to {current}: mean strain {mean:.2f} %, "
-                f"median quality {np.median(estimate.quality):.2f}",
+                title=f"Frames {reference} to {current}: {figures_of(mean, share, float(np.median(estimate.quality)))}",
                 soft=self._softs[index],
             )
 
@@ -88,7 +89,7 @@ class Pages:
                 raise KeyboardInterrupt
             estimate = self._result.estimate(index)
             own.append(_soft_end(estimate))
-            trusted.append(float(np.median(estimate.quality)) >= TRUSTED_QUALITY)
+            trusted.append(float(np.median(estimate.quality)) >= READABLE_QUALITY)
         sizes = np.abs(own)
         size = float(np.percentile(sizes[trusted] if any(trusted) else sizes, _SHARE))
         return [float(np.copysign(size, soft)) for soft in own]

@@ -88,7 +88,7 @@ def rerun(
             without_frames += 1
         else:
             try:
-                estimate = engine.run(reference.samples, current.samples)
+                estimate = engine.run(reference.samples, current.samples, reference.scan)
             except FrameError as error:
                 raise RecordingError(f"{record.recording.path}: image {k}: {error}") from error
             engines.add((row["engine"].decode(), engine.name))

@@ -119,7 +119,7 @@ def test_what_is_written_is_read(folder: Path) -> None:
 def test_json_keeps_every_value() -> None:
     assert Manifest.from_json(manifest().to_json()) == manifest()
     tree = json.loads(manifest().to_json())
-    assert tree["format"] == 2
+    assert tree["format"] == 3
     assert tree["graphs"][0]["shape"] is None
     assert tree["conventions"]["strain"] == "fraction, compression positive"
 
@@ -149,9 +149,9 @@ def test_card_says_what_a_person_asks(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.update(format=1), "format: got 1, expected 2; another version of usert"),
-        (lambda t: t.pop("format"), "format: got None, expected 2"),
-        (lambda t: t.update(format=True), "format: got True, expected 2"),
+        (lambda t: t.update(format=1), "format: got 1, expected 2 or 3; another version of usert"),
+        (lambda t: t.pop("format"), "format: got None, expected 2 or 3"),
+        (lambda t: t.update(format=True), "format: got True, expected 2 or 3"),
         (lambda t: t.update(refinement="more"), "refinement: got 'more', expected off, cheap, full"),
         (lambda t: t.update(engine="x"), "unknown key engine, expected format, "),
         (lambda t: t["network"].update(depth=3), "unknown key network.depth, expected name, "),

@@ -62,7 +62,7 @@ def report(tmp_path: Path, make_frame: Callable[..., RFFrame]) -> Report:
         for k in (1, 2)
     )
     methods = [
-        Method(name=name, estimate=lambda pre, post: shift(pre.shape), what=lambda: HOSTILE)
+        Method(name=name, estimate=lambda pre, post, scan: shift(pre.shape), what=lambda: HOSTILE)
         for name in (HOSTILE, "calm")
     ]
     tables = evaluate([PlannedTable(title=HOSTILE, pairs=pairs)], methods, default_window=17)

@@ -169,7 +169,7 @@ def test_full_refinement_needs_no_finer_level_than_3(monkeypatch: pytest.MonkeyP
     asked = []
 
     def stop(graph: StrainGraph, *_: object) -> None:
-        asked.append(graph.network.finest)
+        asked.append(graph.motion.network.finest)
         raise BundleError("far enough")
 
     monkeypatch.setattr(exporter, "trace_onnx", stop)

@@ -16,7 +16,9 @@ from usert.export.gate import (
     READABLE,
     Accuracy,
     Frame,
+    FramePair,
     Outputs,
+    by_torch,
     compare,
     judge,
     scanner_for,
@@ -37,13 +39,12 @@ def graph() -> StrainGraph:
     return StrainGraph(LiteFlowNet(finest=4), strain_window=33).eval()
 
 
-def answers(graph: StrainGraph, reference: Frame, current: Frame) -> Outputs:
-    with torch.inference_mode():
-        return [part.numpy().copy() for part in graph(torch.from_numpy(reference), torch.from_numpy(current))]
+def answers(graph: StrainGraph, pair: FramePair) -> Outputs:
+    return [part.copy() for part in by_torch(graph, pair)]
 
 
 def test_torch_differs_from_itself_by_nothing(graph: StrainGraph) -> None:
-    accuracy = compare(graph, lambda a, b: answers(graph, a, b), SHAPE)
+    accuracy = compare(graph, lambda pair: answers(graph, pair), SHAPE)
     assert all(getattr(accuracy, figure) == 0.0 for figure in tolerances("float32"))
     assert accuracy.truth_rmse_samples > 0
     judge(accuracy, "torch")
@@ -57,8 +58,8 @@ def test_the_end_of_a_long_frame_moves_no_further(rows: int) -> None:
 
 
 def test_what_is_added_is_what_is_found(graph: StrainGraph) -> None:
-    def shifted(reference: Frame, current: Frame) -> Outputs:
-        displacement, strain, quality = answers(graph, reference, current)
+    def shifted(pair: FramePair) -> Outputs:
+        displacement, strain, quality = answers(graph, pair)
         displacement[1] += 0.02  # half of the values
         return displacement, strain + 0.001, np.maximum(quality - 0.01, -1)
 
@@ -75,14 +76,14 @@ def test_recorded_pairs_are_compared_where_they_may_be_read(graph: StrainGraph) 
     frame = np.random.default_rng(0).integers(-900, 900, SHAPE).astype(np.int16)
     seen: list[Frame] = []
 
-    def spoilt(reference: Frame, current: Frame) -> Outputs:
-        displacement, strain, quality = answers(graph, reference, current)
-        if reference is frame:
-            seen.append(reference)
+    def spoilt(pair: FramePair) -> Outputs:
+        displacement, strain, quality = answers(graph, pair)
+        if pair.reference is frame:
+            seen.append(pair.reference)
             displacement = displacement + np.where(quality > 0.5, 0.5, 0)
         return displacement, strain, quality
 
-    accuracy = compare(graph, spoilt, SHAPE, [(frame, frame)])
+    accuracy = compare(graph, spoilt, SHAPE, [FramePair(frame, frame)])
     assert len(seen) == 1
     assert accuracy.max_abs_displacement_samples == pytest.approx(0.5, abs=1e-6)
 
@@ -92,14 +93,14 @@ def test_what_is_no_number_is_found_where_nothing_may_be_read_too(graph: StrainG
     rng = np.random.default_rng(0)
     first, second = (rng.integers(-900, 900, SHAPE).astype(np.int16) for _ in range(2))
 
-    def spoilt(reference: Frame, current: Frame) -> Outputs:
-        found = answers(graph, reference, current)
+    def spoilt(pair: FramePair) -> Outputs:
+        found = answers(graph, pair)
         unread = (found[2] > 0) & (found[2] < READABLE)
-        if reference is first:
+        if pair.reference is first:
             found[output][..., unread] = np.nan
         return found
 
-    accuracy = compare(graph, spoilt, SHAPE, [(first, second)])
+    accuracy = compare(graph, spoilt, SHAPE, [FramePair(first, second)])
     with pytest.raises(BundleError, match="differs from torch by nan"):
         judge(accuracy, "g")
 

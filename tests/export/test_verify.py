@@ -151,7 +151,7 @@ def test_pairs_are_spread_over_a_recording(tmp_path: Path) -> None:
     pairs = recorded_pairs([recording(tmp_path / "rec.h5", 9)], least_rows=65)
     assert len(pairs) == 3
     scanner = SimulatedScanner(ScannerConfig(shape=SHAPE), seed=3)
-    for k, (reference, current) in zip((0, 4, 7), pairs, strict=True):
+    for k, (reference, current, _) in zip((0, 4, 7), pairs, strict=True):
         np.testing.assert_array_equal(reference, scanner.frame(k).samples)
         np.testing.assert_array_equal(current, scanner.frame(k + 1).samples)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usert.errors import OptionError
 from usert.network.channels import Channels
-from usert.network.phase import BLOCK, Measurement
+from usert.network.phase import BLOCK, Measurement, from_channels
 from usert.network.refine import LEAST_STRAIN, Refinement, as_kind, on_samples, strain_of
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import Window, strain_ratio
@@ -42,7 +42,7 @@ def error(estimate: Tensor, truth: Tensor, component: int = 0) -> float:
 def test_full_brings_both_components_to_the_truth(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     first, second, truth = pair
     start = rough(truth)
-    refined = Refinement("full")(first, second, start)
+    refined = Refinement("full")(from_channels(first, second), start)
     assert error(start, truth) > 0.15
     assert error(refined, truth) < 0.05
     assert error(refined, truth, 1) < 0.5 * error(start, truth, 1)
@@ -53,7 +53,7 @@ def test_cheap_brings_the_axial_component_nearer_and_leaves_the_lateral_one(
 ) -> None:
     first, second, truth = pair
     start = rough(truth)
-    refined = Refinement("cheap")(first, second, start)
+    refined = Refinement("cheap")(from_channels(first, second), start)
     assert error(refined, truth) < 0.6 * error(start, truth)
     torch.testing.assert_close(refined[:, 1], start[:, 1])
 
@@ -64,7 +64,7 @@ def test_strain_is_better_than_the_start_s_and_its_contrast_is_kept(
     first, second, truth = pair
     target, background = Window(rows=(206, 306), lines=(44, 84)), Window(rows=(206, 306), lines=(6, 18))
     expected = axial_strain(truth[0, 0].numpy(), 65)
-    got = axial_strain(Refinement("full")(first, second, rough(truth))[0, 0].numpy(), 65)
+    got = axial_strain(Refinement("full")(from_channels(first, second), rough(truth))[0, 0].numpy(), 65)
     assert np.sqrt(np.mean((got - expected)[INSIDE] ** 2)) < 0.15 * np.abs(expected).mean()
     assert strain_ratio(got, target, background) == pytest.approx(
         strain_ratio(expected, target, background), abs=0.08
@@ -74,7 +74,9 @@ def test_strain_is_better_than_the_start_s_and_its_contrast_is_kept(
 def test_a_second_round_agrees_better_where_the_start_was_far(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     first, second, truth = pair
     start = truth + torch.tensor([1.0, 0.4])[None, :, None, None]
-    once, twice = (error(Refinement("full", rounds=k)(first, second, start), truth) for k in (1, 2))
+    once, twice = (
+        error(Refinement("full", rounds=k)(from_channels(first, second), start), truth) for k in (1, 2)
+    )
     assert twice < once
 
 
@@ -83,9 +85,9 @@ def test_each_pair_of_a_batch_is_refined_for_itself(pair: tuple[Tensor, Tensor, 
     starts = torch.cat((rough(truth, 1), rough(truth, 2)))
     batch = torch.cat((first, second)), torch.cat((second, first))
     starts[1] = -starts[1]
-    together = Refinement("full")(*batch, starts)
+    together = Refinement("full")(from_channels(*batch), starts)
     for k in range(2):
-        alone = Refinement("full")(batch[0][k : k + 1], batch[1][k : k + 1], starts[k : k + 1])
+        alone = Refinement("full")(from_channels(batch[0][k : k + 1], batch[1][k : k + 1]), starts[k : k + 1])
         torch.testing.assert_close(together[k : k + 1], alone, atol=2e-3, rtol=0)
 
 
@@ -93,7 +95,7 @@ def test_each_pair_of_a_batch_is_refined_for_itself(pair: tuple[Tensor, Tensor, 
 def test_frames_without_echoes_leave_the_displacement_finite(kind: str) -> None:
     silent = torch.zeros(1, 3, 64, 32)
     start = torch.randn(1, 2, 64, 32, generator=torch.Generator().manual_seed(0))
-    refined = Refinement(as_kind(kind, "kind"))(silent, silent, start)  # type: ignore[arg-type]
+    refined = Refinement(as_kind(kind, "kind"))(from_channels(silent, silent), start)  # type: ignore[arg-type]
     assert torch.isfinite(refined).all()
     assert float(refined.abs().max()) < 10
 
@@ -101,7 +103,7 @@ def test_frames_without_echoes_leave_the_displacement_finite(kind: str) -> None:
 def test_gradients_reach_the_start(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     first, second, truth = pair
     start = rough(truth).requires_grad_()
-    (Refinement("full")(first, second, start) - truth).square().mean().backward()
+    (Refinement("full")(from_channels(first, second), start) - truth).square().mean().backward()
     assert start.grad is not None
     assert torch.isfinite(start.grad).all()
     assert float(start.grad.abs().max()) > 0
@@ -110,7 +112,7 @@ def test_gradients_reach_the_start(pair: tuple[Tensor, Tensor, Tensor]) -> None:
 def test_grid_becomes_samples_along_straight_lines() -> None:
     at = (torch.arange(6) + 0.5) * BLOCK - 0.5  # the middle of each block
     field = (0.25 * at - 3)[None, None, :, None].expand(1, 1, 6, 4)
-    samples = on_samples(field)
+    samples = on_samples(field, BLOCK)
     expected = (0.25 * torch.arange(48) - 3)[None, None, :, None].expand(1, 1, 48, 4)
     torch.testing.assert_close(samples, expected, atol=1e-4, rtol=0)
 
@@ -118,9 +120,9 @@ def test_grid_becomes_samples_along_straight_lines() -> None:
 def test_strain_of_a_press_is_found_and_never_zero() -> None:
     r = torch.arange(40)[None, None, :, None].expand(1, 2, 40, 16) * float(BLOCK)
     weight = torch.ones(1, 2, 40, 16)
-    pressed = strain_of(Measurement(-0.02 * r, weight))
+    pressed = strain_of(Measurement(-0.02 * r, weight), BLOCK)
     assert float(pressed) == pytest.approx(0.02, rel=0.1)
-    assert float(strain_of(Measurement(0 * r, weight))) == pytest.approx(LEAST_STRAIN)
+    assert float(strain_of(Measurement(0 * r, weight), BLOCK)) == pytest.approx(LEAST_STRAIN)
 
 
 def test_an_unknown_kind_is_refused_by_name() -> None:
@@ -131,5 +133,6 @@ def test_an_unknown_kind_is_refused_by_name() -> None:
 
 
 def test_frames_and_displacement_must_fit() -> None:
-    with pytest.raises(ValueError, match=r"got frames \(1, 3, 64, 32\) and displacement \(1, 2, 32, 32\)"):
-        Refinement("full")(torch.zeros(1, 3, 64, 32), torch.zeros(1, 3, 64, 32), torch.zeros(1, 2, 32, 32))
+    silent = torch.zeros(1, 3, 64, 32)
+    with pytest.raises(ValueError, match=r"got signals \(1, 2, 64, 32\) and displacement \(1, 2, 32, 32\)"):
+        Refinement("full")(from_channels(silent, silent), torch.zeros(1, 2, 32, 32))

@@ -150,16 +150,16 @@ class GatedEngine:
     def strain_window_samples(self) -> int:
         return self._engine.strain_window_samples
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
-        self._engine.warm_up(shape)
+    def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
+        self._engine.warm_up(shape, scan)
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         self.entered.release()
         assert self.gate.acquire(timeout=TIMEOUT_S)
         fault, self.fault = self.fault, None
         if fault is not None:
             raise fault
-        return self._engine.run(reference, current)
+        return self._engine.run(reference, current, scan)
 
     def close(self) -> None:
         self._engine.close()

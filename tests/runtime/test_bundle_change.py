@@ -19,7 +19,7 @@ from tiny_bundle import QUALITY, STRAIN, STRAIN_WINDOW, WEIGHTS, tiny_bundle
 from usert.bundle import Bundle, sha256_of, write_bundle
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
 from usert.runtime.bundle_change import BundleChange, Ready, trained_strain
-from usert.runtime.engine import Engine
+from usert.runtime.engine import TYPICAL_SCAN, Engine
 from usert.runtime.engines import open_engine
 from usert.runtime.judgement import JudgementRule, StateRule
 from usert.runtime.trial import Trial
@@ -82,7 +82,9 @@ def change(opener: Opener) -> Iterator[BundleChange]:
 def trial(engine: Engine) -> Trial:
     """Frames 1 and 2 by the bundle that runs."""
     reference, current = numbered_frame(1).samples, numbered_frame(2).samples
-    return Trial(reference=reference, current=current, estimate=engine.run(reference, current))
+    return Trial(
+        reference=reference, current=current, scan=TYPICAL_SCAN, estimate=engine.run(reference, current)
+    )
 
 
 def refusal(change: BundleChange, future: Future[Ready]) -> str:

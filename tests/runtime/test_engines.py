@@ -118,10 +118,10 @@ class OneShape:
         self.name, self.shape, self.opened = name, shape, opened
         opened.append(name)
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
+    def warm_up(self, shape: tuple[int, int], scan: object = None) -> None:
         self.run(np.zeros(shape), np.zeros(shape))
 
-    def run(self, reference: np.ndarray, current: np.ndarray) -> Estimate:
+    def run(self, reference: np.ndarray, current: np.ndarray, scan: object = None) -> Estimate:
         if reference.shape != self.shape:
             raise BundleError(f"{self.name}: another shape")
         return Estimate(displacement=np.zeros((2, *self.shape)), strain=reference, quality=current)

@@ -230,7 +230,7 @@ def test_providers_in_order_and_what_they_are_told() -> None:
 
 
 def test_without_page_locked_memory_frames_go_the_slower_way(caplog: pytest.LogCaptureFixture) -> None:
-    ort._page_locked(SHAPE)[:] = frames()[0]
+    ort._page_locked(frames()[0])[:] = frames()[0]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.messages[0].startswith("onnxruntime: frames reach the GPU the slower way: ")
 

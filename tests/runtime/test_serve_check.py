@@ -146,7 +146,7 @@ def test_an_engine_that_answers_with_no_number_fails_the_check(bundle: Bundle, e
         strain_window_samples = engine.strain_window_samples
         warm_up, close = engine.warm_up, engine.close
 
-        def run(self, reference: np.ndarray, current: np.ndarray) -> Estimate:  # type: ignore[type-arg]
+        def run(self, reference: np.ndarray, current: np.ndarray, scan: object = None) -> Estimate:  # type: ignore[type-arg]
             seen = engine.run(reference, current)
             return Estimate(
                 displacement=seen.displacement, strain=np.full_like(seen.strain, np.nan), quality=seen.quality

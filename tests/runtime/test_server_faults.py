@@ -147,10 +147,10 @@ class Wrong:
     def __init__(self, *arrays: NDArray[Any]) -> None:
         self._arrays = arrays
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
+    def warm_up(self, shape: tuple[int, int], scan: object = None) -> None:
         pass
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: object = None) -> Estimate:
         displacement, strain, quality = self._arrays
         return Estimate(displacement=displacement, strain=strain, quality=quality)
 

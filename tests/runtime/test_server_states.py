@@ -26,10 +26,10 @@ class Told:
     def __init__(self) -> None:
         self.strain, self.quality = 0.01, 0.9
 
-    def warm_up(self, shape: tuple[int, int]) -> None:
+    def warm_up(self, shape: tuple[int, int], scan: object = None) -> None:
         pass
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: object = None) -> Estimate:
         rows = np.broadcast_to(np.arange(SHAPE[0], dtype=np.float32)[:, None], SHAPE)
         return Estimate(
             displacement=np.stack((-self.strain * rows, 0 * rows)),

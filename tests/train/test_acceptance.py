@@ -14,7 +14,7 @@ from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.train.acceptance import Figures, estimate, figures, judge, local_snre, medians
 from usert.train.finetune_recipe import AcceptanceConfig
 
-GOOD = Figures(ncc=0.95, snre=5.0, consistency=0.1, rmse=0.05)
+GOOD = Figures(ncc=0.95, snre=5.0, consistency=0.1, found=0.99, rmse=0.05)
 CONFIG = AcceptanceConfig()
 
 
@@ -29,6 +29,7 @@ def test_equal_weights_are_accepted() -> None:
         ({"snre": 4.0}, "SNRe fell from 5.00 to 4.00"),
         ({"consistency": 0.3}, "forward-backward error rose from 0.100 to 0.300 samples"),
         ({"rmse": 0.06}, "axial RMSE rose from 0.0500 to 0.0600 samples"),
+        ({"found": 0.9}, "share of pixels found fell from 0.990 to 0.900"),
         ({"ncc": math.nan}, "NCC fell from 0.9500 to nan"),
         ({"consistency": math.nan}, "forward-backward error rose from 0.100 to nan samples"),
         ({"snre": math.nan}, "SNRe fell from 5.00 to nan"),
@@ -45,7 +46,7 @@ def test_better_on_one_figure_does_not_buy_another() -> None:
 
 
 def test_small_losses_are_within_the_tolerance() -> None:
-    slightly = Figures(ncc=0.949, snre=4.95, consistency=0.11, rmse=0.0505)
+    slightly = Figures(ncc=0.949, snre=4.95, consistency=0.11, found=0.986, rmse=0.0505)
     assert judge([GOOD], [slightly], CONFIG) == []
 
 
@@ -56,7 +57,7 @@ def test_recordings_without_truth_are_judged_without_it() -> None:
     assert [found.rmse for found in medians([blind, GOOD], [blind, GOOD])] == [0.05, 0.05]
 
 
-@pytest.mark.parametrize("figure", ["ncc", "snre", "consistency", "rmse"])
+@pytest.mark.parametrize("figure", ["ncc", "snre", "consistency", "found", "rmse"])
 def test_a_figure_that_the_new_weights_lose_on_one_pair_is_an_objection(figure: str) -> None:
     lost = dataclasses.replace(GOOD, **{figure: math.nan})
     assert len(judge([GOOD] * 3, [GOOD, GOOD, lost], CONFIG)) == 1
@@ -77,13 +78,13 @@ def test_an_estimate_has_the_shape_of_its_frames(shape: tuple[int, int], sample:
     network = LiteFlowNet(finest=4).train()
     frames = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float32)
     frames[0, 3, 4] = sample
-    displacement, apart = estimate(network, *frames)
+    displacement, apart = estimate(network, *frames, cycles=0.16)
     assert displacement.shape == (2, *shape)
-    assert apart.shape == shape
+    assert apart.shape == (2, *shape)
     assert np.isfinite(displacement).all()
     assert network.training
     with torch.no_grad():  # the other way round is the other estimate
-        back, _ = estimate(network, *frames[::-1])
+        back, _ = estimate(network, *frames[::-1], cycles=0.16)
     assert not np.array_equal(displacement, back)
 
 
@@ -94,7 +95,7 @@ def test_networks_may_be_compared_as_an_export_with_refinement_would_have_them()
     network = LiteFlowNet(finest=4)
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
-    alone = figures(network, first, second, truth)
-    refined = figures(network, first, second, truth, refinement="full")
+    alone = figures(network, first, second, truth, cycles=0.1625)
+    refined = figures(network, first, second, truth, cycles=0.1625, refinement="full")
     assert alone.rmse > 0.02
     assert refined.rmse < 0.5 * alone.rmse

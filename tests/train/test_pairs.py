@@ -16,7 +16,7 @@ CLEAN = PairRanges(
     decorrelation=(1e-6, 1e-6),
     noise=(1e-4, 1e-4),
     gain=0.0,
-    offset_samples=8.0,
+    offset_wavelengths=1.4,
     strain=(1e-3, 1e-2),
     lateral_sigma_lines=(1.8, 2.6),
 )
@@ -103,7 +103,7 @@ def test_a_hard_inclusion_strains_less_than_its_surroundings() -> None:
     [
         ({"strain": (0.03, 0.001)}, r"ranges\.strain: got \[0\.03, 0\.001\], expected \[low, high\]"),
         ({"noise": (0.0, 0.1)}, r"ranges\.noise: got \[0\.0, 0\.1\], expected numbers above 0"),
-        ({"gain": 1.0}, "gain from 0 to below 1"),
+        ({"gain": -0.1}, "gain from 0 to 10"),
         ({"inclusions": (-1, 2)}, "inclusions from 0"),
     ],
 )

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from usert.bundle import Bundle
-    from usert.export.gate import Frame, Outputs, Run
+    from usert.export.gate import FramePair, Outputs, Run
     from usert.manifest import Plan
     from usert.runtime.engine import Engine
 
@@ -82,7 +82,6 @@ def export(
     from usert.export.exporter import ExportConfig, export_bundle
     from usert.export.verify import recorded_pairs
     from usert.network.refine import as_kind
-    from usert.runtime.samples import to_int16
 
     if verify is not None:
         if weights is not None or out is not None:
@@ -116,7 +115,7 @@ def export(
             out,
             config,
             model_card=model_card,
-            recorded=[to_int16(*pair) for pair in recorded_pairs(recording, least_rows=strain_window)],
+            recorded=recorded_pairs(recording, least_rows=strain_window),
             open_plan=_open_plan,
             report=lambda line: typer.echo(line, err=True),
         )
@@ -141,11 +140,10 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
     from usert.errors import EngineError, MissingExtraError
     from usert.export.verify import check_fit, only, recorded_pairs, verify_graph
     from usert.runtime.engines import ENGINES, open_engine
-    from usert.runtime.samples import to_int16
 
     bundle = Bundle.load(folder)
     least = bundle.manifest.strain_window_samples
-    recorded = [to_int16(*pair) for pair in recorded_pairs(recordings, least_rows=least)]
+    recorded = recorded_pairs(recordings, least_rows=least)
     check_fit(recorded, [graph.shape for graph in bundle.manifest.graphs])
     proven: list[str] = []
     absent: dict[str, None] = {}
@@ -192,8 +190,13 @@ def _open_plan(bundle: Bundle, plan: Plan) -> Iterator[Run | None]:
 
 
 def _run_of(engine: Engine) -> Run:
-    def run(reference: Frame, current: Frame) -> Outputs:
-        estimate = engine.run(reference, current)
+    from dataclasses import replace
+
+    from usert.runtime.engine import TYPICAL_SCAN
+
+    def run(pair: FramePair) -> Outputs:
+        scan = replace(TYPICAL_SCAN, f0_hz=pair.cycles_per_sample * TYPICAL_SCAN.fs_hz)
+        estimate = engine.run(pair.reference, pair.current, scan)
         return estimate.displacement, estimate.strain, estimate.quality
 
     return run

@@ -15,7 +15,7 @@ import numpy as np
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, RecordingError
 from usert.runtime.config import ServerConfig
-from usert.runtime.engine import Engine
+from usert.runtime.engine import TYPICAL_SCAN, Engine
 from usert.runtime.keys import ServerKeys, public_keys
 from usert.runtime.record.recorder import RESERVE_BYTES
 
@@ -56,7 +56,7 @@ def try_engine(engine: Engine, bundle: Bundle, precision: str | None) -> str:
             continue
         warm_s = time.monotonic()
         noise = np.random.default_rng(1).integers(-1000, 1000, (2, *shape), dtype=np.int16)
-        estimate = engine.run(noise[0], noise[1])
+        estimate = engine.run(noise[0], noise[1], TYPICAL_SCAN)
         done_s = time.monotonic()
         if not all(np.isfinite(part).all() for part in (estimate.strain, estimate.quality)):
             raise EngineError(f"{engine.name}: got strain or quality that is not finite, of noise")

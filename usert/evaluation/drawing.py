@@ -16,10 +16,9 @@ from html import escape
 import numpy as np
 from PIL import Image as Pillow
 
-from usert.quality import Window
+from usert.quality import READABLE_QUALITY, Window
 from usert.runtime.colormap import GREY, colours
 from usert.runtime.figure import (
-    TRUSTED_QUALITY,
     Panel,
     bmode_panel,
     resized,
@@ -91,7 +90,7 @@ def draw_pair(pair: Pair, measured: Mapping[str, Measured]) -> Drawing:
     return Drawing(pair=pair.name, columns=tuple(columns))
 
 
-HATCHED = f"Hatched: quality below {TRUSTED_QUALITY}."
+HATCHED = f"Hatched: quality below {READABLE_QUALITY}."
 
 
 def _known(strain: Image) -> Image:

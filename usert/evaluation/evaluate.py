@@ -69,7 +69,7 @@ def _table(
         for method in methods:
             method.warm_up(pair.pre.shape)
             start = time.process_time()
-            d = method.estimate(pair.pre, pair.post)
+            d = method.estimate(pair.pre, pair.post, pair.scan)
             elapsed = time.process_time() - start
             measured[method.name] = found = measure(pair, d)
             figures = {CPU_S: elapsed} | found.figures

@@ -14,6 +14,8 @@ from pathlib import Path
 from usert.bundle import Bundle, default_bundle_path, sha256_of
 from usert.errors import OptionError, require
 from usert.estimators import ESTIMATORS, Estimator
+from usert.frame import Scan
+from usert.front_end import graph_inputs
 from usert.runtime.engine import Engine
 from usert.runtime.samples import to_int16
 
@@ -34,7 +36,7 @@ class Method:
     """One way from two frames to a displacement."""
 
     name: str
-    estimate: Callable[[Image, Image], Image]
+    estimate: Callable[[Image, Image, Scan], Image]
     what: Callable[[], str]
     """In words; an engine knows what it runs on once it ran."""
     warm_up: Callable[[tuple[int, int]], None] = lambda shape: None
@@ -80,7 +82,7 @@ def open_methods(
 
 
 def _classical(name: str, estimator: Estimator) -> Method:
-    def estimate(pre: Image, post: Image) -> Image:
+    def estimate(pre: Image, post: Image, scan: Scan) -> Image:
         to_int16(pre, post)  # refuses what the network refuses, in the same words
         return estimator(pre, post)
 
@@ -93,7 +95,7 @@ def _bundle(name: str, folder: Path, open_bundle: OpenBundle, stack: ExitStack) 
     stack.callback(engine.close)
     return Method(
         name=name,
-        estimate=lambda pre, post: engine.run(pre, post).displacement,
+        estimate=lambda pre, post, scan: engine.run(pre, post, scan).displacement,
         what=lambda: f"bundle {folder}, {engine.name}",
         warm_up=engine.warm_up,
         made_of=bundle.manifest.weights.sha256,
@@ -117,22 +119,22 @@ def _weights(word: str, threads: int | None) -> Method:
 
 def _network(
     weights: Path, refinement: str, finest: int, threads: int | None
-) -> Callable[[Image, Image], Image]:
+) -> Callable[[Image, Image, Scan], Image]:
     """The network of a weights file by torch, in the graph that an export makes."""
     torch = require("torch", "export")
-    from usert.export.graph import StrainGraph
+    from usert.export.pair_graph import pair_graph
     from usert.network.refine import as_kind
     from usert.network.weights import load_weights
 
     if threads is not None:
         torch.set_num_threads(threads)
     network, kind = load_weights(weights, finest=finest), as_kind(refinement, "--weights")
-    graph = StrainGraph(network, strain_window=3, refinement=kind).eval()
+    graph = pair_graph(network, refinement=kind)
 
-    def estimate(pre: Image, post: Image) -> Image:
-        first, second = (torch.from_numpy(frame) for frame in to_int16(pre, post))
+    def estimate(pre: Image, post: Image, scan: Scan) -> Image:
+        inputs = graph_inputs(network.front_end, *to_int16(pre, post), scan.cycles_per_sample)
         with torch.inference_mode():
-            displacement: Image = graph(first, second)[0].numpy()
-        return displacement
+            displacement: Image = graph(*(torch.from_numpy(part) for part in inputs))[0].numpy()
+        return displacement[..., : pre.shape[1]]
 
     return estimate

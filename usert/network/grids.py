@@ -9,6 +9,7 @@ Knows nothing of what the maps mean. Invariant: the block means of an interpolat
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 
@@ -19,6 +20,21 @@ def block_mean(image: Tensor, rows: int, lines: int = 1) -> Tensor:
     if lines > 1:
         image = torch.unflatten(image, 3, (-1, lines)).mean(dim=4)
     return image
+
+
+def box_mean(image: Tensor, rows: int, lines: int) -> Tensor:
+    """Mean over `rows` × `lines` points about each, both odd, what lies outside counted as 0.
+
+    Shapes: (B, C, N, M) → (B, C, N, M).
+    """
+    if rows > 1:  # as a product: a matrix unit does it in a fraction of the time of as many sums
+        at = torch.arange(image.shape[2], device=image.device, dtype=image.dtype)
+        near = (at[:, None] - at[None, :]).abs() <= rows // 2
+        image = torch.matmul(near.to(image.dtype), image)
+    if lines > 1:
+        padded = functional.pad(image, (lines // 2, lines // 2))
+        image = sum(padded.narrow(3, k, image.shape[3]) for k in range(lines))  # type: ignore[assignment]
+    return image * (1.0 / (rows * lines))
 
 
 def interpolated(longer: Tensor, factor: int, dim: int) -> Tensor:
@@ -33,3 +49,15 @@ def interpolated(longer: Tensor, factor: int, dim: int) -> Tensor:
     before, here, after = (longer.narrow(dim, first, count).unsqueeze(dim + 1) for first in range(3))
     samples = before * (-away).clamp_min(0.0) + here * (1 - away.abs()) + after * away.clamp_min(0.0)
     return samples.flatten(dim, dim + 1)
+
+
+def at_depths(image: Tensor, rows: Tensor) -> Tensor:
+    """`image` at the depths `rows` (K,), counted in its own rows, linear between them and beyond the outermost.
+
+    Shapes: (B, C, N, M) → (B, C, K, M).
+    """
+    below = torch.floor(rows).clamp(min=0).clamp_max(image.shape[2] - 2)
+    share = (rows - below)[:, None]
+    first = below.to(torch.int64)
+    upper, lower = image.index_select(2, first), image.index_select(2, first + 1)
+    return upper + share * (lower - upper)

@@ -24,7 +24,9 @@ def grow(network: LiteFlowNet, finest: int) -> LiteFlowNet:
     """A network down to `finest`, on the CPU, with every level of `network` and copies for the new ones."""
     if finest > network.finest:
         raise ValueError(f"finest: got {finest}, expected at most {network.finest}")
-    grown = LiteFlowNet(finest=finest, normalise_features=network.normalise_features)
+    grown = LiteFlowNet(
+        finest=finest, normalise_features=network.normalise_features, front_end=network.front_end
+    )
     grown.load_state_dict(network.state_dict(), strict=False)
     for level in range(network.finest - 1, finest - 1, -1):
         coarse = typing.cast(Level, grown.levels[str(level + 1)])
@@ -32,6 +34,17 @@ def grow(network: LiteFlowNet, finest: int) -> LiteFlowNet:
         with torch.no_grad():
             _copy_level(coarse, fine)
     return grown
+
+
+def coarsened(network: LiteFlowNet, finest: int) -> LiteFlowNet:
+    """The network down to level `finest` only, sharing nothing with `network`; itself where it goes no further."""
+    if network.finest >= finest:
+        return network
+    coarser = LiteFlowNet(
+        finest=finest, normalise_features=network.normalise_features, front_end=network.front_end
+    )
+    coarser.load_state_dict(network.state_dict(), strict=False)
+    return coarser.train(network.training)
 
 
 def _copy_level(coarse: Level, fine: Level) -> None:

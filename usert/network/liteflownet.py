@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from ..front_end import FrontEnd, as_front_end
 from .checkpoint import NONE, Checkpointing, Plan, plan_named
 from .features import Features, normalised, normalised_frugally
 from .grids import block_mean, interpolated
@@ -52,8 +53,11 @@ class LiteFlowNet(nn.Module):
         finest: int = 2,
         normalise_features: bool = True,
         checkpointing: Checkpointing = "none",
+        front_end: FrontEnd = "rf",
     ) -> None:
+        """`front_end` says what the channels are made by; the network itself computes the same with any."""
         super().__init__()
+        self.front_end: FrontEnd = as_front_end(front_end, "front_end")
         if finest not in KERNEL:
             raise ValueError(f"finest: got {finest}, expected one of {sorted(KERNEL)}")
         self.finest = finest

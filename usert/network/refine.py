@@ -8,10 +8,11 @@ Started from the network's displacement, which is right to a fraction of a wavel
 
 How smooth follows from the strain: what a change of strain costs falls with the strain of the pair, so that a
 press of 3 % keeps its detail and one of .2 % shows at all. The parameters were chosen on the simulated scanner at
-.5 to 5 % of strain, and change little within a factor of two (`benchmarks/refinement.py`). They count samples and
-lines, not millimetres.
+.5 to 5 % of strain, and change little within a factor of two (`benchmarks/refinement.py`). They
+count points of the grid and lines: the grid of the front end `baseband` has one point in one and a third wavelengths,
+whatever the sampling; that of `rf` one in eight samples.
 
-Knows the channels of a frame; nothing of the network. Invariant: the answer is a displacement of the same shape
+Knows the signals of a pair; nothing of the network. Invariant: the answer is a displacement of the same shape
 and sign as the one it started from, finite where that one was.
 """
 
@@ -24,11 +25,14 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .grids import block_mean, interpolated
-from .phase import BLOCK, Measurement, baseband, measure
+from .baseband import Signals
+from .grids import block_mean, box_mean, interpolated
+from .phase import BLOCK, Measurement, measure
 from .smoothing import Grid, Roughness, Smoothing
 
 RefinementKind = Literal["off", "cheap", "full"]
+ENOUGH = 3
+"""Finest level of the network that full refinement needs."""
 ROUNDS = 2
 STEPS = 8
 """Steps of conjugate gradients a round: within a thousandth of a sample of the exact solution."""
@@ -38,8 +42,9 @@ FALL = 1.5
 """They fall with the strain to this power."""
 LATERAL = (1e4, 1e3, 1e2)
 """The same of lateral displacement, at any strain."""
-BORDER = 0.1
-"""Second difference of axial displacement on the grid, over the strain of the pair, that is taken for a border."""
+BORDER = 0.0125
+"""Change of axial strain from one point of the grid to the next, over the strain of the pair, that is taken for a
+border."""
 LEAST_STRAIN = 3e-4
 """Of a pair that hardly moves."""
 SPAN = 9
@@ -51,47 +56,51 @@ AVERAGED = (9, 5)
 class Refinement(nn.Module):
     """Displacement made better by the frames it belongs to.
 
-    Shapes: two (B, 3, N, M) of `Channels`, displacement (B, 2, N, M), N a multiple of 8 → (B, 2, N, M).
+    Shapes: signals and displacement (B, 2, N, M), axial in rows of the signals, N a multiple of `block`
+    → (B, 2, N, M).
     """
 
-    def __init__(self, kind: Literal["cheap", "full"], *, rounds: int = ROUNDS, steps: int = STEPS) -> None:
+    def __init__(
+        self, kind: Literal["cheap", "full"], *, rounds: int = ROUNDS, steps: int = STEPS, block: int = BLOCK
+    ) -> None:
+        """`block` rows of the signals are one point of the grid on which phase is measured and made smooth."""
         super().__init__()
         if kind not in ("cheap", "full"):
             raise ValueError(f"kind: got {kind!r}, expected cheap or full")
         if rounds < 1:
             raise ValueError(f"rounds: got {rounds}, expected at least 1")
         self.kind: RefinementKind = kind
+        self.block = block
         self.rounds = rounds
         self.smoothing = Smoothing(steps)
 
-    def forward(self, first: Tensor, second: Tensor, displacement: Tensor) -> Tensor:
-        if displacement.shape[2] % BLOCK or displacement.shape[2:] != first.shape[2:]:
+    def forward(self, signals: Signals, displacement: Tensor) -> Tensor:
+        if displacement.shape[2] % self.block or displacement.shape != signals.first.shape:
             raise ValueError(
-                f"got frames {tuple(first.shape)} and displacement {tuple(displacement.shape)}, expected "
-                f"(B, 3, N, M) and (B, 2, N, M) with N a multiple of {BLOCK}"
+                f"got signals {tuple(signals.first.shape)} and displacement {tuple(displacement.shape)}, expected "
+                f"one shape (B, 2, N, M) with N a multiple of {self.block}"
             )
-        signals = baseband(first, second)
-        displacement = displacement.float()
+        block, displacement = self.block, displacement.float()
         if self.kind == "cheap":
-            return displacement + _averaged(measure(signals, displacement), displacement)
+            return displacement + _averaged(measure(signals, displacement, block), displacement, block)
         earlier: Tensor | None = None
-        grid = Grid(block_mean(displacement[:, :1], BLOCK))
+        grid = Grid(block_mean(displacement[:, :1], block))
         for _ in range(self.rounds):
-            measurement = measure(signals, displacement)
-            start = block_mean(displacement, BLOCK) if earlier is None else earlier
+            measurement = measure(signals, displacement, block)
+            start = block_mean(displacement, block) if earlier is None else earlier
             earlier = self._smooth(grid, measurement, start, earlier)
-            displacement = on_samples(earlier)
+            displacement = on_samples(earlier, block)
         return displacement
 
     def _smooth(self, grid: Grid, measurement: Measurement, start: Tensor, earlier: Tensor | None) -> Tensor:
         """(B, 2, K, M): the axial and the lateral field, solved side by side as a batch."""
-        strain = strain_of(measurement)
+        strain = strain_of(measurement, self.block)
         fall = (strain / 0.01) ** -FALL
         steady = torch.ones_like(fall)
         along, mixed, across = (
             torch.cat((axial * fall, lateral * steady)) for axial, lateral in zip(AXIAL, LATERAL, strict=True)
         )
-        scale = torch.cat((BORDER * strain, 1e6 * steady))  # no borders in the lateral field
+        scale = torch.cat((BORDER * self.block * strain, 1e6 * steady))  # no borders in the lateral field
         roughness = Roughness(along=along, mixed=mixed, across=across, scale=scale)
         measured, weight, begin = (
             torch.cat(field.chunk(2, dim=1))
@@ -103,6 +112,11 @@ class Refinement(nn.Module):
         return torch.cat(solved.chunk(2), dim=1)
 
 
+def finest_before(kind: RefinementKind, finest: int) -> int:
+    """The level that an export stops at, of weights that go down to `finest`: full refinement makes up for the rest."""
+    return max(ENOUGH, finest) if kind == "full" else finest
+
+
 def as_kind(text: str, what: str) -> RefinementKind:
     """One of the kinds. Raises `OptionError` that begins with `what` for any other word."""
     if text not in get_args(RefinementKind):
@@ -110,31 +124,27 @@ def as_kind(text: str, what: str) -> RefinementKind:
     return cast(RefinementKind, text)
 
 
-def strain_of(measurement: Measurement) -> Tensor:
+def strain_of(measurement: Measurement, block: int) -> Tensor:
     """(B, 1, 1, 1): root mean square of axial strain over `SPAN` points and lines, by the weights; never 0."""
     weight = measurement.weight[:, 0:1]
-    sums = functional.avg_pool2d(
-        torch.cat((weight * measurement.displacement[:, 0:1], weight), dim=1), SPAN, 1, SPAN // 2
-    )
+    sums = box_mean(torch.cat((weight * measurement.displacement[:, 0:1], weight), dim=1), SPAN, SPAN)
     mean = sums[:, 0:1] / sums[:, 1:2]
-    slope = (mean[:, :, 1:] - mean[:, :, :-1]) / BLOCK
+    slope = (mean[:, :, 1:] - mean[:, :, :-1]) / block
     share = weight[:, :, 1:] / weight[:, :, 1:].sum(dim=(2, 3), keepdim=True)
     power = (share * slope.square()).sum(dim=(2, 3), keepdim=True)
     return torch.sqrt(power + LEAST_STRAIN**2)
 
 
-def on_samples(field: Tensor) -> Tensor:
-    """(B, C, K, M) on the grid → (B, C, N, M), linear between points and beyond the outermost."""
+def on_samples(field: Tensor, block: int) -> Tensor:
+    """(B, C, K, M) on the grid → (B, C, K · block, M), linear between points and beyond the outermost."""
     top, bottom = 2 * field[:, :, :1] - field[:, :, 1:2], 2 * field[:, :, -1:] - field[:, :, -2:-1]
     longer = torch.cat((top, field, bottom), dim=2)
-    return interpolated(longer, BLOCK, 2)
+    return interpolated(longer, block, 2)
 
 
-def _averaged(measurement: Measurement, displacement: Tensor) -> Tensor:
+def _averaged(measurement: Measurement, displacement: Tensor, block: int) -> Tensor:
     """(B, 2, N, M): the missing axial displacement, averaged by weight; no lateral one."""
     weight = measurement.weight[:, 0:1]
-    missing = measurement.displacement[:, 0:1] - block_mean(displacement[:, 0:1], BLOCK)
-    sums = functional.avg_pool2d(
-        torch.cat((weight * missing, weight), dim=1), AVERAGED, 1, (AVERAGED[0] // 2, AVERAGED[1] // 2)
-    )
-    return functional.pad(on_samples(sums[:, 0:1] / sums[:, 1:2]), (0, 0, 0, 0, 0, 1))
+    missing = measurement.displacement[:, 0:1] - block_mean(displacement[:, 0:1], block)
+    sums = box_mean(torch.cat((weight * missing, weight), dim=1), *AVERAGED)
+    return functional.pad(on_samples(sums[:, 0:1] / sums[:, 1:2], block), (0, 0, 0, 0, 0, 1))

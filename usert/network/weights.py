@@ -15,6 +15,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import WeightsError
+from ..front_end import FrontEnd
 from .liteflownet import KERNEL, LiteFlowNet
 
 FORMAT = "1"
@@ -35,6 +37,8 @@ class WeightsInfo:
 
     finest: int
     normalise_features: bool
+    front_end: FrontEnd
+    """What the network takes (`usert.front_end`); files that do not tell are of `rf`."""
     recipe: str
     """How they were made, in a line or as TOML."""
 
@@ -55,6 +59,7 @@ def save_weights(network: LiteFlowNet, path: Path, *, recipe: str) -> None:
         "usert_weights": FORMAT,
         "finest": str(network.finest),
         "normalise_features": str(int(network.normalise_features)),
+        "front_end": network.front_end,
         "recipe": recipe,
     }
     part = path.with_name(path.name + ".part")
@@ -78,7 +83,7 @@ def load_weights(path: Path, *, finest: int | None = None) -> LiteFlowNet:
     finest = info.finest if finest is None else finest
     if finest < info.finest:
         raise WeightsError(f"{path}: got finest level {finest}, the file goes down to {info.finest} only")
-    network = LiteFlowNet(finest=finest, normalise_features=info.normalise_features)
+    network = LiteFlowNet(finest=finest, normalise_features=info.normalise_features, front_end=info.front_end)
     skipped = tuple(f"levels.{level}." for level in range(info.finest, finest))
     kept = {name: value for name, value in tensors.items() if not name.startswith(skipped)}
     _place(network, kept, path)
@@ -171,8 +176,14 @@ def _read(path: Path) -> tuple[WeightsInfo, dict[str, Tensor]]:
             f"{path}: got finest {finest!r} and normalise_features {normalise!r} in its metadata, "
             f"expected a level of {sorted(KERNEL)} and '0' or '1'"
         )
+    front_end = metadata.get("front_end", "rf")
+    if front_end not in get_args(FrontEnd):
+        raise WeightsError(f"{path}: got front end {front_end!r}, expected {' or '.join(get_args(FrontEnd))}")
     info = WeightsInfo(
-        finest=int(finest), normalise_features=normalise == "1", recipe=metadata.get("recipe", "not told")
+        finest=int(finest),
+        normalise_features=normalise == "1",
+        front_end=cast(FrontEnd, front_end),
+        recipe=metadata.get("recipe", "not told"),
     )
     return info, tensors
 

@@ -200,7 +200,7 @@ def test_an_engine_that_breaks_is_told_as_a_bug(
         name, strain_window_samples = "breaking CPU", 17
         warm_up = close = staticmethod(lambda *_: None)
 
-        def run(self, reference: Any, current: Any) -> Any:
+        def run(self, reference: Any, current: Any, scan: object = None) -> Any:
             raise ZeroDivisionError("of mine")
 
     broken: Callable[[], Any] = lambda: (Breaking(), None)  # noqa: E731

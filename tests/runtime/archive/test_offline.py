@@ -205,7 +205,7 @@ class Interrupted:
         self.name = engine.name
         self.strain_window_samples = engine.strain_window_samples
 
-    def run(self, reference: Any, current: Any) -> Any:
+    def run(self, reference: Any, current: Any, scan: object = None) -> Any:
         self.calls += 1
         if self.calls == 2:
             signal.raise_signal(signal.SIGINT)

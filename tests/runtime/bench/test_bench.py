@@ -36,7 +36,7 @@ class Offset:
         self.name, self.strain_window_samples = engine.name, engine.strain_window_samples
         self.warm_up, self.close = engine.warm_up, engine.close
 
-    def run(self, reference: NDArray[Any], current: NDArray[Any]) -> Estimate:
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: object = None) -> Estimate:
         if self._left is not None:
             if self._left == 0:
                 os._exit(3)

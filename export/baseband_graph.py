@@ -1,0 +1,119 @@
+"""The whole of a pair in one graph, for the front end `baseband`: scanner samples and depths in, picture out.
+
+    (reference, current, depths) → displacement, strain, quality
+
+`depths` (K,) are those of `usert.front_end.depth_grid`: they tell the graph how the frames are sampled, and with it all
+that a scanner's geometry matters for. Lengths along depth are counted in wavelengths of the echo, so that one tissue
+gives one image whatever samples it.
+
+**Quality covers what is shown**: the strain of a pixel is a slope over a window, so its quality is the least
+correlation of the frames within that window.
+
+Knows nothing of ONNX. Invariant: any frame shape gives outputs of that shape; nothing below the last sample counts.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from usert.front_end import SAMPLES_PER_WAVELENGTH, FrontEnd
+from usert.network.companding import moved
+from usert.network.complex import power, times
+from usert.network.grids import at_depths, block_mean, box_mean
+from usert.network.liteflownet import LiteFlowNet
+from usert.network.motion import GRID_BLOCK, BasebandMotion, OnGrid, at_samples
+from usert.network.refine import RefinementKind
+
+STRAIN_WINDOW = 15.8
+"""Wavelengths of the least-squares fit: 1.87 mm at 6.5 MHz, with which 0.2 % of strain still shows a lesion."""
+QUALITY_WINDOW = (10.6, 5)
+"""Wavelengths and lines over which the correlation is formed."""
+TRACKED_WINDOW = (4.0, 7)
+"""The same for the question whether a place is tracked at all: short, so that noise beside strong echoes shows."""
+SMOOTHED = 2.0
+"""Wavelengths beyond the window of the strain from which the smoothing carries what is wrong into it."""
+LOST, TRACKED = 0.3, 0.6
+"""Correlation in the short window at which a place is certainly not, and certainly, tracked."""
+QUIET = 1e-7
+"""Power, of a mean of 1, below which windows lose their correlation: 70 dB down."""
+
+
+class BasebandGraph(nn.Module):
+    """Reference and current frame to displacement, strain and quality.
+
+    Shapes: two int16 frames (N, M), or two of IQ (2, N, M), M a multiple of 32, and float32 depths (K,), K one of 64
+    → displacement float32 (2, N, M), strain float32 (N, M), quality float32 (N, M).
+    """
+
+    front_end: FrontEnd = "baseband"
+
+    def __init__(
+        self,
+        network: LiteFlowNet,
+        *,
+        strain_window: float = STRAIN_WINDOW,
+        refinement: RefinementKind = "full",
+    ) -> None:
+        """`strain_window`: wavelengths."""
+        super().__init__()
+        if not strain_window > 1:
+            raise ValueError(f"strain_window: got {strain_window} wavelengths, expected more than 1")
+        self.strain_window = strain_window
+        self.motion = BasebandMotion(network, refinement)
+
+    def forward(self, reference: Tensor, current: Tensor, depths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows = reference.shape[-2]
+        frames = torch.stack((reference, current)).float()
+        frames = frames - frames.mean(dim=(-2, -1), keepdim=True)
+        on_grid: OnGrid = self.motion(frames[0:1], frames[1:2], depths)
+        inside = (depths <= rows - 1).to(depths.dtype)
+        strain = -torch.matmul(self._slope(inside), on_grid.displacement[:, 0:1])
+        quality = self._quality(on_grid, inside)
+
+        sample = torch.arange(rows, device=depths.device, dtype=torch.float32)
+        row = (sample + 0.5) / (depths[1] - depths[0]) - 0.5
+        displacement = at_samples(on_grid.displacement, depths, rows)
+        readable = at_depths(quality, (row + 0.5) / GRID_BLOCK - 0.5)
+        return displacement[0], at_depths(strain, row)[0, 0], readable[0, 0].clamp(0.0, 1.0)
+
+    def _slope(self, inside: Tensor) -> Tensor:
+        """(K, K): least-squares slope over the window about each row; near an end, the whole window at that end."""
+        at = torch.arange(inside.shape[0], device=inside.device, dtype=inside.dtype)
+        last = inside.sum() - 1
+        half = torch.minimum(
+            inside.new_tensor(self.strain_window * SAMPLES_PER_WAVELENGTH / 2), (last + 1) / 2
+        )
+        centre = torch.minimum(torch.maximum(at, half - 0.5), last + 0.5 - half)
+        weight = (half + 0.5 - (at[None, :] - centre[:, None]).abs()).clamp(0.0, 1.0) * inside
+        away = at[None, :] - (weight * at).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True)
+        moment = weight * away
+        return moment / (moment * away).sum(dim=1, keepdim=True)
+
+    def _quality(self, on_grid: OnGrid, inside: Tensor) -> Tensor:
+        """(1, 1, K / GRID_BLOCK, M): the least correlation within the window of the strain."""
+        first, second = on_grid.signals.first, moved(on_grid.signals, on_grid.displacement)
+        products = torch.cat(
+            (times(first, second, conjugate=True)[:, 0:1], power(first), power(second)), dim=1
+        )
+        blocks = block_mean(products, GRID_BLOCK)
+        block = torch.arange(blocks.shape[2], device=inside.device, dtype=inside.dtype)
+        quality = _correlation(blocks, block, *QUALITY_WINDOW)
+        tracked = _correlation(blocks, block, *TRACKED_WINDOW)
+        trust = ((tracked - LOST) / (TRACKED - LOST)).clamp(0.0, 1.0)
+        # the strain of a row reaches so many blocks either way; near an end the window stays whole
+        reach = round((self.strain_window / 2 + SMOOTHED) * SAMPLES_PER_WAVELENGTH / GRID_BLOCK)
+        least = -functional.max_pool2d(-torch.minimum(quality, trust), (2 * reach + 1, 1), 1, (reach, 0))
+        last = torch.floor(inside.sum() / GRID_BLOCK) - 1
+        centre = torch.minimum(block.clamp_min(float(reach)), (last - reach).clamp_min(0.0))
+        return least.index_select(2, centre.to(torch.int64))
+
+
+def _correlation(blocks: Tensor, block: Tensor, length: float, across: int) -> Tensor:
+    """(1, 3, R, M) means of products and of both powers → (1, 1, R, M): correlation over wavelengths and lines."""
+    blocks = box_mean(blocks, 1, across)
+    half = length * SAMPLES_PER_WAVELENGTH / GRID_BLOCK / 2
+    window = (half + 0.5 - (block[None, :] - block[:, None]).abs()).clamp(0.0, 1.0)
+    sums = torch.matmul(window / (2 * half), blocks)
+    return sums[:, 0:1] / torch.sqrt((sums[:, 1:2] * sums[:, 2:3]).clamp_min(QUIET**2))

@@ -1,0 +1,39 @@
+"""What pulses and strains weights were trained on, read from the recipe that travels in their file.
+
+Knows the lines of JSON that `usert.train.provenance` writes; nothing of training. Invariant: what a recipe does not
+tell is not made up: weights of textured scenes, of a folder of images or of unknown origin have seen no RF.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from usert.errors import BundleError
+from usert.front_end import CYCLES_PER_SAMPLE
+from usert.manifest import TrainedFor
+
+
+def trained_for(recipe: str) -> TrainedFor | None:
+    """Ranges of the training pairs, those of the first weights where these were fine-tuned; None: no RF, or unknown."""
+    try:
+        told = json.loads(recipe)
+        while isinstance(told, dict) and "start_recipe" in told:
+            told = told["start_recipe"]
+        return _ranges(told["recipe"])
+    except (BundleError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _ranges(recipe: dict[str, Any]) -> TrainedFor | None:
+    if recipe["data"] != "scanner":
+        return None
+    ranges = recipe["ranges"]
+    low, high = ranges["cycles_per_sample"]
+    if recipe.get("front_end") == "baseband":
+        low, high = CYCLES_PER_SAMPLE  # on the depth grid the sampling does not matter
+    least, most = ranges["strain"]
+    return TrainedFor(
+        centre_cycles_per_sample=(float(low), float(high)),
+        strain_percent=(round(100 * float(least), 6), round(100 * float(most), 6)),
+    )

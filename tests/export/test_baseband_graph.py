@@ -1,0 +1,142 @@
+"""The whole graph of the front end `baseband`: strain by its definition, and quality that covers what is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from usert.export.baseband_graph import BasebandGraph
+from usert.export.gate import FramePair, by_torch
+from usert.export.onnx_graph import trace_onnx
+from usert.export.onnx_session import open_onnx
+from usert.frame import Scan
+from usert.network.liteflownet import LiteFlowNet
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.quality import READABLE_QUALITY, readable_mean
+from usert.strain import axial_strain
+
+CYCLES = 0.1625
+Frame = NDArray[np.int16]
+
+
+@pytest.fixture(scope="module")
+def graph() -> BasebandGraph:
+    """A network that has learnt nothing: what is found is found without it."""
+    torch.manual_seed(0)
+    return BasebandGraph(LiteFlowNet(finest=4, front_end="baseband")).eval()
+
+
+def press(strain: float, shape: tuple[int, int], *, fs_mhz: float = 40.0, seed: int = 0) -> SimulatedScanner:
+    scan = Scan(fs_hz=1e6 * fs_mhz, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
+    config = ScannerConfig(scan=scan, shape=shape, peak_strain=strain, period_frames=2, tilt=0.1)
+    return SimulatedScanner(config, seed)
+
+
+def pair_of(scanner: SimulatedScanner) -> FramePair:
+    return FramePair(scanner.frame(0).samples, scanner.frame(1).samples, scanner.scan.cycles_per_sample)
+
+
+def true_strain(scanner: SimulatedScanner) -> NDArray[np.float32]:
+    return axial_strain(scanner.truth(0, 1)[0], round(15.8 / scanner.scan.cycles_per_sample) | 1)
+
+
+def test_strain_is_the_slope_of_the_displacement(graph: BasebandGraph) -> None:
+    displacement, strain, quality = by_torch(graph, pair_of(press(0.02, (700, 64))))
+    assert displacement.shape == (2, 700, 64)
+    assert strain.shape == quality.shape == (700, 64)
+    slope = axial_strain(displacement[0], 97)
+    assert np.abs(strain - slope).max() < 2e-4  # 15.8 wavelengths are 97.2 samples
+    assert strain.mean() > 0.01  # compression is positive
+
+
+def test_a_short_frame_has_a_window_of_its_own_length(graph: BasebandGraph) -> None:
+    _, strain, quality = by_torch(graph, pair_of(press(0.01, (80, 64))))
+    assert np.isfinite(strain).all()
+    assert np.isfinite(quality).all()
+    assert np.ptp(strain, axis=0).max() < 2e-3
+
+
+def test_one_tissue_gives_one_image_whatever_samples_it(graph: BasebandGraph) -> None:
+    """At 40 and 60 MHz: the same scatterers, for the phantom's cloud is drawn in millimetres."""
+    images = []
+    for fs_mhz, rows in ((40.0, 800), (60.0, 1200)):
+        scanner = press(0.01, (rows, 64), fs_mhz=fs_mhz)
+        images.append((by_torch(graph, pair_of(scanner))[1], true_strain(scanner)))
+    errors = [np.sqrt(np.mean((got - true) ** 2)) for got, true in images]
+    assert max(errors) < 1.3 * min(errors)  # different speckle, the same error
+
+
+def fading(scanner: SimulatedScanner, below: int, kind: str) -> FramePair:
+    """The pair with its deeper rows lost, in noise or in zeros."""
+    rng = np.random.default_rng(3)
+    frames = []
+    for k in (0, 1):
+        frame = scanner.frame(k).samples.copy()
+        lost = frame[below:]
+        lost[:] = 0 if kind == "zeros" else rng.normal(0, 4000, lost.shape)
+        frames.append(frame)
+    return FramePair(*frames, scanner.scan.cycles_per_sample)
+
+
+@pytest.mark.parametrize("kind", ["noise", "zeros"])
+def test_nothing_is_readable_whose_strain_reaches_into_what_is_not_tracked(
+    graph: BasebandGraph, kind: str
+) -> None:
+    scanner = press(0.0143, (512, 96))
+    _, strain, quality = by_torch(graph, fading(scanner, 380, kind))
+    expected = true_strain(scanner)
+    readable = quality >= READABLE_QUALITY
+    wrong = np.abs(strain - expected) > 0.003
+    assert (wrong & readable).sum() <= 0.01 * readable.sum()
+    assert (readable & ~wrong)[:280].sum() >= 0.9 * (~wrong)[:280].sum()
+    assert not readable[380:].any()
+    mean, share = readable_mean(strain, quality)
+    assert mean == pytest.approx(expected[:320].mean(), rel=0.05)
+    assert 0.4 < share < 0.75
+
+
+@pytest.mark.parametrize("gain", [1 / 10, 1 / 3, 3.0, 5.0])
+def test_a_gain_between_the_frames_changes_no_strain(graph: BasebandGraph, gain: float) -> None:
+    scanner = press(0.0143, (512, 96))
+    plain = pair_of(scanner)
+    louder = FramePair(plain.reference, np.clip(plain.current * gain, -32768, 32767).astype(np.int16), CYCLES)
+    got, expected = by_torch(graph, louder)[1], by_torch(graph, plain)[1]
+    assert np.sqrt(np.mean((got - expected) ** 2)) < 2e-4
+
+
+@pytest.mark.parametrize("what", ["constant", "noise"])
+def test_frames_without_tissue_are_finite_and_not_readable(graph: BasebandGraph, what: str) -> None:
+    rng = np.random.default_rng(0)
+    frames = [
+        np.full((300, 64), 7, np.int16)
+        if what == "constant"
+        else rng.normal(0, 900, (300, 64)).astype(np.int16)
+        for _ in range(2)
+    ]
+    displacement, strain, quality = by_torch(graph, FramePair(*frames))
+    assert np.isfinite(displacement).all()
+    assert np.isfinite(strain).all()
+    assert (quality >= READABLE_QUALITY).mean() < 0.01
+
+
+def test_onnx_says_what_torch_says_and_refuses_nothing_it_should_take(
+    graph: BasebandGraph, tmp_path: Path
+) -> None:
+    """One shape; lines that are no multiple of 32 are padded by whoever runs it."""
+    scanner = press(0.02, (330, 50))
+    model = trace_onnx(graph, (330, 50))
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(model.SerializeToString())
+    pair = pair_of(scanner)
+    for got, expected in zip(open_onnx(path)(pair), by_torch(graph, pair), strict=True):
+        assert got.shape == expected.shape
+        assert np.abs(got - expected).max() < 2e-3
+
+
+def test_a_strain_window_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"strain_window: got 0\.5 wavelengths"):
+        BasebandGraph(LiteFlowNet(finest=5, front_end="baseband"), strain_window=0.5)

@@ -1,0 +1,122 @@
+"""The front end `baseband`: frames as their complex envelope on a grid of fixed samples a wavelength.
+
+Each line is turned down by the nominal carrier, filtered and resampled at once: one small matrix product whose matrix
+is made of the grid's depths, so that one graph serves every sampling and centre frequency. What the pair's mean
+frequency still differs from the nominal one (attenuation, a wrong centre frequency) is measured and taken out, too.
+Frames that are IQ already lack the first turn only.
+
+The network sees half of the grid's rows, in three channels that a common shift of phase leaves as they are: the
+envelope, and the product of each sample with the conjugate of the one above, as strong as an echo again.
+
+Knows nothing of the network. Invariant: a factor common to a frame's samples, of size or of phase, changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ..front_end import SAMPLES_PER_WAVELENGTH
+from .complex import angle, power, times, turn
+from .grids import block_mean, interpolated
+
+REACH = 3.0
+"""Wavelengths that the filter reaches either side."""
+CUTOFF = 0.75
+"""Of the filter, over the centre frequency: between the widest pulse, 0.45, and the mirror image at 2 - 0.45 (or, of
+RF sampled three times a wavelength, at 1)."""
+SHARE = 0.45
+"""Cutoff over the sampling frequency for IQ that is sampled too sparsely for `CUTOFF`."""
+BLOCK = (8, 16)
+"""Rows of the network's grid and lines over which the level of the echoes is averaged, before 3 × 3 of such."""
+FLOOR = 1e-3
+"""Least level, relative to the mean power of the pair: what lies 30 dB below it is not amplified further."""
+LEAST = 1e-12
+
+
+class Signals(NamedTuple):
+    """A pair in baseband, each of an rms of 1."""
+
+    first: Tensor
+    """(B, 2, K, M): real and imaginary part."""
+    second: Tensor
+    frequency: Tensor
+    """(B, 1, 1, 1): carrier in radians a row of the grid."""
+
+
+def resampling(depths: Tensor, rows: int, *, iq: bool = False) -> Tensor:
+    """(2, K, N): real and imaginary part of the matrix from N samples of a line to K rows of the grid.
+
+    For IQ, whose samples have been turned down by the same carrier, the imaginary part is 0.
+    """
+    spacing = depths[1] - depths[0]
+    cycles = 1 / (SAMPLES_PER_WAVELENGTH * spacing)  # of the carrier, a sample
+    at = torch.arange(rows, device=depths.device, dtype=torch.float32)[None, :]
+    away = at - depths[:, None]  # (K, N)
+    cutoff = (CUTOFF * cycles).clamp_max(SHARE)
+    x = ((2 * math.pi) * cutoff * away.abs()).clamp_min(1e-4)
+    edge = (away * (cycles / REACH)).clamp(-1.0, 1.0)
+    taps = torch.sin(x) / x * (cutoff + cutoff * torch.cos(math.pi * edge))  # under Hann's window
+    if iq:
+        return torch.stack((taps, torch.zeros_like(taps)))
+    # whole turns are left out in float32 by counting cycles, not radians
+    phase = (2 * math.pi) * torch.remainder(cycles * at, 1.0)
+    return torch.stack((taps * torch.cos(phase), -taps * torch.sin(phase)))
+
+
+def baseband(first: Tensor, second: Tensor, depths: Tensor) -> Signals:
+    """Two frames, RF (B, N, M) or IQ (B, 2, N, M), on the grid of `depths` (K,) in samples."""
+    iq = first.ndim == 4
+    if first.shape != second.shape or first.ndim not in (3, 4) or (iq and first.shape[1] != 2):
+        raise ValueError(
+            f"got {tuple(first.shape)} and {tuple(second.shape)}, expected one shape (B, N, M) or (B, 2, N, M)"
+        )
+    matrix = resampling(depths, first.shape[-2], iq=iq)
+    frames = torch.cat((first, second)).float()
+    # (K, N) · (B, 2, N, M), or (2, K, N) · (B, 1, N, M)
+    signal = torch.matmul(matrix[0], frames) if iq else torch.matmul(matrix[None], frames[:, None])
+    # below the frame the tail of its filter still looks like an echo, and the same in both frames
+    signal = signal * (depths <= first.shape[-2] - 1).to(signal.dtype)[:, None]
+    size = power(signal).mean(dim=(2, 3), keepdim=True)
+    signal = signal * torch.rsqrt(size.clamp_min(1e-30))
+    lag = lag_one(signal).sum(dim=(2, 3), keepdim=True)
+    away = angle(lag[: first.shape[0]] + lag[first.shape[0] :])
+    row = torch.arange(signal.shape[2], device=signal.device, dtype=torch.float32)[:, None]
+    down = turn(-away * row)
+    a, b = signal.chunk(2)
+    return Signals(times(a, down), times(b, down), away + 2 * math.pi / SAMPLES_PER_WAVELENGTH)
+
+
+def lag_one(signal: Tensor) -> Tensor:
+    """(B, 2, K, M): each sample times the conjugate of the one above; the last row, which has none, is 0."""
+    return functional.pad(times(signal[:, :, 1:], signal[:, :, :-1], conjugate=True), (0, 0, 0, 1))
+
+
+def channels(first: Tensor, second: Tensor, *, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """What the network sees of two signals (B, 2, H, M) on its own grid, every second row: two (B, 3, H, M).
+
+    Envelope, and real and imaginary part of the product of neighbours along depth, all over the local level of the
+    echoes, which both frames share. `shift` (B, 1, H, M) is the phase by which the carrier of `second` has been turned
+    from each row to the next. H a multiple of 8, M of 16.
+    """
+    strength_first, strength_second = power(first), power(second)
+    mean = (strength_first + strength_second) / 2
+    whole = mean.mean(dim=(2, 3), keepdim=True)
+    blocks = functional.avg_pool2d(block_mean(mean, *BLOCK), 3, 1, 1, count_include_pad=False)
+    level = functional.pad(blocks, (1, 1, 1, 1), mode="replicate")
+    level = interpolated(interpolated(level, BLOCK[1], 3), BLOCK[0], 2)
+    gain = torch.rsqrt((level + FLOOR * whole).clamp_min(1e-30))
+
+    def three(signal: Tensor, strength: Tensor, shift: Tensor | None) -> Tensor:
+        lag = lag_one(signal)
+        if shift is not None:
+            lag = times(lag, turn(shift), conjugate=True)
+        below = functional.pad(strength[:, :, 1:], (0, 0, 0, 1))
+        size = (strength * below).clamp_min(LEAST).sqrt().sqrt()  # |z(n)| |z(n + 1)| has the unit of a power
+        return torch.cat((strength.clamp_min(LEAST).sqrt(), lag / size), dim=1) * gain
+
+    return three(first, strength_first, None), three(second, strength_second, shift)

@@ -1,0 +1,227 @@
+"""A smooth coarse displacement from the envelopes alone: where to begin, to a wavelength or so.
+
+Two looks. The first correlates the envelopes of both frames at every axial lag up to `LARGEST`, averaged over the lines
+of a band and over a window of depth; through those correlations the best continuous path along depth is found for each
+band, by dynamic programming in both directions (H. Rivaz et al., "Ultrasound elastography: a dynamic programming
+approach", IEEE Trans. Med. Imaging 27(10), 2008: the idea; there for every sample). The second moves the frame by that
+and looks about it, axially and laterally: a press of some percent moves the outer lines sideways by many, and what the
+first look could not see there it finds. Each is made smooth by weighted least squares. No weights to train, and no loop
+in the graph: there is a fixed number of windows, whatever the depth of the frame.
+
+Knows nothing of the network. Invariant: the answer is finite, smooth and no larger than the lags allow, frames that
+have nothing in common included.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from .complex import power
+from .grids import block_mean, box_mean, interpolated
+from .smoothing import Grid, Roughness, Smoothing
+from .warp import warp
+
+LARGEST = 80
+"""Rows of the network's grid, one and a half a wavelength: 53 wavelengths either way."""
+ABOUT = 6
+"""Rows of half that grid that the second look goes, either way: 8 wavelengths."""
+SIDEWAYS = 16
+"""Lines that it goes, either way."""
+WINDOWS = 32
+"""Along depth."""
+BANDS = 8
+"""Across lines."""
+LOOKS = 2
+TILE = 32
+"""Rows of one matrix product; every height of the network's grid is a multiple of it."""
+LEVEL = (16, 32)
+"""Rows and lines over which the envelope's own level is taken out."""
+NOTHING = 1e-9
+"""Mean power, of 1 in the whole frame, of a place without any echo or noise."""
+WIDTH = 7.0
+"""Rows: least standard deviation of a window along depth."""
+STEP = 4
+"""Rows that the path may go from one window to the next."""
+SHARP = 60.0
+"""How much a peak of the correlation outweighs its neighbours: the exponent of a soft maximum."""
+CHANCE = (0.16, 0.2)
+"""Correlation that is found by chance, in the first and the second look."""
+STEPS = 8
+"""Of conjugate gradients."""
+STEADY = (7, 1)
+"""Windows and bands over which a likeness must hold to be trusted."""
+ROUGHNESS = 0.3
+"""λ of the second differences, against a measurement of weight 1."""
+
+
+class CoarseDisplacement(nn.Module):
+    """Displacement of a pair, coarsely.
+
+    Shapes: two signals (B, 2, H, M) on the network's grid, H a multiple of 32, M of 32 → (B, 2, H, M), axial in rows of
+    that grid and lateral in lines.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.smoothing = Smoothing(STEPS)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        height, width = first.shape[2:]
+        a, b = speckle(first), speckle(second)
+        axial = on_pixels(self._smooth(*self._far(a, b)), height, width)
+        found = torch.cat((axial, torch.zeros_like(axial)), dim=1)
+        for _ in range(LOOKS):
+            moved = warp(b, found.flip(1))
+            found = found + on_pixels(self._smooth(*self._about(a, moved)), height, width)
+        return found
+
+    def _far(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Axial displacement and weight in each window, two (B, 1, WINDOWS, BANDS)."""
+        found = _likeness(_bands(first), _bands(second), LARGEST)
+        best = _through(_beside(found))
+        at, height = _peak(best, found, SHARP, largest=LARGEST)
+        return at[:, None], _trust(height, CHANCE[0])[:, None]
+
+    def _about(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """What is missing, axially and laterally, and its weight, both (B, 2, WINDOWS, BANDS)."""
+        first, second = block_mean(first, 2), block_mean(second, 2)
+        # every second line serves; a lag of an even number of lines keeps to those
+        first, second = first[..., ::2], functional.pad(second[..., ::2], (SIDEWAYS // 2, SIDEWAYS // 2))
+        shifts = SIDEWAYS + 1
+        moved = [_bands(second[..., by : by + first.shape[3]]) for by in range(shifts)]
+        found = _likeness(_bands(first).repeat(1, shifts, 1, 1), torch.cat(moved, dim=1), ABOUT)
+        batch, windows, _, lags = found.shape
+        flat = found.reshape(batch, windows, shifts, BANDS, lags).permute(0, 2, 4, 1, 3)
+        flat = flat.reshape(batch, shifts * lags, windows, BANDS)
+        flat = box_mean(flat, 5, 3) / box_mean(torch.ones_like(flat[:, :1]), 5, 3)
+        share = torch.softmax(SHARP * flat, dim=1)
+        height = (share * flat).sum(dim=1)
+        share = share.reshape(batch, shifts, lags, windows, BANDS)
+        rows, aside = (
+            torch.arange(-far, far + 1, step, device=first.device, dtype=first.dtype)
+            for far, step in ((ABOUT, 1), (SIDEWAYS, 2))
+        )
+        axial = 2 * (share.sum(dim=1) * rows[:, None, None]).sum(dim=1)
+        lateral = (share.sum(dim=2) * aside[:, None, None]).sum(dim=1)
+        weight = _trust(height, CHANCE[1])
+        return torch.stack((axial, lateral), dim=1), torch.stack((weight, weight), dim=1)
+
+    def _smooth(self, measured: Tensor, weight: Tensor) -> Tensor:
+        """(B, C, WINDOWS, BANDS), each channel by itself."""
+        batch = measured.shape[0]
+        measured, weight = (torch.cat(torch.split(field, 1, dim=1)) for field in (measured, weight))
+        grid = Grid(measured)
+        cost = torch.full_like(measured[:, :, :1, :1], ROUGHNESS)
+        penalty = self.smoothing.penalty(grid, Roughness(along=cost, mixed=cost, across=cost))
+        mean = (weight * measured).sum(dim=(2, 3), keepdim=True) / weight.sum(dim=(2, 3), keepdim=True)
+        smooth = self.smoothing(grid, measured, weight, penalty, mean.expand_as(measured))
+        return torch.cat(torch.split(smooth.clamp(-LARGEST, LARGEST), batch), dim=1)
+
+
+def speckle(signal: Tensor) -> Tensor:
+    """(B, 2, H, M) → (B, 1, H, M): the envelope over its level, less its mean; 0 where there is nothing."""
+    strength = power(signal)
+    here = (box_mean(strength, 9, 3) > NOTHING).to(strength.dtype)
+    here = -functional.max_pool2d(-here, (19, 1), 1, (9, 0))  # nor where the tails of the filter reach
+    envelope = torch.sqrt(strength.clamp_min(1e-12)) * here
+    whole = envelope.mean(dim=(2, 3), keepdim=True)
+    blocks = block_mean(torch.cat((envelope, here), dim=1), *LEVEL)
+    blocks = functional.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
+    level = functional.pad(blocks[:, :1] / (blocks[:, 1:] + 1e-3), (1, 1, 1, 1), mode="replicate")
+    level = interpolated(interpolated(level, LEVEL[1], 3), LEVEL[0], 2)
+    return here * (envelope - level) / (level + 0.02 * whole + 1e-6)
+
+
+def _bands(image: Tensor) -> Tensor:
+    """(B, 1, H, M) → (B, BANDS, H, M / BANDS)."""
+    batch, _, height, width = image.shape
+    return image.reshape(batch, height, BANDS, width // BANDS).permute(0, 2, 1, 3)
+
+
+def _likeness(first: Tensor, second: Tensor, largest: int) -> Tensor:
+    """Correlation of two maps (B, C, H, L) in each window → (B, WINDOWS, C, 2 · largest + 1)."""
+    windows = _windows(first)
+    found = torch.matmul(windows, depth_correlation(first, second, largest))
+    energy = torch.matmul(windows, (first.square() + second.square()).mean(dim=3, keepdim=True) / 2)
+    whole = energy.mean(dim=(1, 2, 3), keepdim=True)
+    return (found / (energy + 0.05 * whole + 1e-12)).transpose(1, 2)
+
+
+def depth_correlation(first: Tensor, second: Tensor, largest: int) -> Tensor:
+    """Mean over lines of first[k] · second[k + lag], 0 outside the frame.
+
+    Shapes: two (B, C, H, L), H a multiple of 16 → (B, C, H, 2 · largest + 1). As `correlation`: products of tiles,
+    whose diagonals are brought into columns by reading them with rows one longer.
+    """
+    batch, bands, height, lines = first.shape
+    tile = TILE // 2
+    span, reach = 2 * largest + 1, tile + 2 * largest
+    tiles = height // tile
+    extra = -(-reach // tile)
+    left = first.reshape(batch, bands, tiles, tile, lines) * (1.0 / lines)
+    padded = functional.pad(second, (0, 0, largest, extra * tile - tile - largest))
+    blocks = padded.reshape(batch, bands, tiles + extra - 1, tile, lines)
+    right = torch.cat([blocks[:, :, k : k + tiles] for k in range(extra)], dim=3)[:, :, :, :reach]
+    product = torch.matmul(left, right.transpose(3, 4))  # (B, C, tiles, T, T + 2 · largest)
+    flat = functional.pad(product.reshape(batch, bands, tiles, tile * reach), (0, tile))
+    band = flat.reshape(batch, bands, tiles, tile, reach + 1)[..., :span]
+    return band.reshape(batch, bands, height, span)
+
+
+def _windows(like: Tensor) -> Tensor:
+    """(WINDOWS, H): Gaussians of sum 1, evenly along depth."""
+    row = torch.arange(like.shape[2], device=like.device, dtype=like.dtype)
+    count = row[-1] + 1
+    centre = (torch.arange(WINDOWS, device=like.device, dtype=like.dtype) + 0.5) * count / WINDOWS - 0.5
+    width = (0.6 * count / WINDOWS).clamp_min(WIDTH)
+    gauss = torch.exp(-0.5 * ((row[None, :] - centre[:, None]) / width).square())
+    return gauss / gauss.sum(dim=1, keepdim=True)
+
+
+def _beside(found: Tensor) -> Tensor:
+    """(B, WINDOWS, BANDS, lags): half of each band, a quarter of either neighbour."""
+    before = torch.cat((found[:, :, :1], found[:, :, :-1]), dim=2)
+    after = torch.cat((found[:, :, 1:], found[:, :, -1:]), dim=2)
+    return 0.25 * before + 0.5 * found + 0.25 * after
+
+
+def _through(found: Tensor) -> Tensor:
+    """(B, WINDOWS, BANDS, lags): of the best path through each point, the sum over windows."""
+    both = torch.cat((found, found.flip(1)), dim=2)  # downwards and upwards at once
+    totals = [both[:, 0]]
+    for step in both.unbind(dim=1)[1:]:
+        totals.append(step + functional.max_pool1d(totals[-1], 2 * STEP + 1, 1, STEP))
+    down, up = torch.stack(totals, dim=1).chunk(2, dim=2)
+    return down + up.flip(1) - found
+
+
+def _peak(best: Tensor, found: Tensor, sharp: float, *, largest: int) -> tuple[Tensor, Tensor]:
+    """Where `best` is highest along its last axis, between lags, and how high `found` is there."""
+    share = torch.softmax(sharp * best, dim=3)
+    lags = torch.arange(-largest, largest + 1, device=best.device, dtype=best.dtype)
+    return (share * lags).sum(dim=3), (share * found).sum(dim=3)
+
+
+def _trust(height: Tensor, chance: float) -> Tensor:
+    """(B, WINDOWS, BANDS): the weight of each window, from how alike it and those about it are."""
+    about = functional.avg_pool2d(
+        height[:, None], STEADY, 1, (STEADY[0] // 2, STEADY[1] // 2), count_include_pad=False
+    )
+    return (torch.minimum(height, about[:, 0]) - chance).clamp_min(0.0).square() + 1e-5
+
+
+def on_pixels(field: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, WINDOWS, BANDS) → (B, C, H, M), linear between the middles of windows and bands, and beyond."""
+
+    def weights(count: int, size: int) -> Tensor:
+        at = torch.arange(size, device=field.device, dtype=field.dtype)
+        at = (at + 0.5) * (count / (at[-1] + 1)) - 0.5
+        below = torch.floor(at).clamp(0, count - 2)
+        share = at - below
+        node = torch.arange(count, device=field.device, dtype=field.dtype)[None, :]
+        lower, upper = (node == below[:, None]).to(field.dtype), (node == below[:, None] + 1).to(field.dtype)
+        return lower * (1 - share)[:, None] + upper * share[:, None]
+
+    return weights(WINDOWS, height) @ field @ weights(BANDS, width).T

@@ -1,0 +1,63 @@
+"""Complex numbers as two channels, real and imaginary part: what exported graphs can compute.
+
+Knows nothing of what the numbers mean. Invariant: the channel axis is axis 1, and has the real part first.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+QUIET = 1e-7
+"""Added to a real part of an echo level of 1 before its angle is taken: what is quieter has none. (The ONNX exporter
+drops the addition of anything below 1e-8.)"""
+ARCTANGENT = (
+    1.0,
+    -0.3333314528,
+    0.1999355085,
+    -0.1420889944,
+    0.1065626393,
+    -0.0752896400,
+    0.0429096138,
+    -0.0161657367,
+    0.0028662257,
+)
+"""Of the odd powers of a slope up to 1."""
+
+
+def times(a: Tensor, b: Tensor, *, conjugate: bool = False) -> Tensor:
+    """a · b, or a · b*. Shapes: (B, 2, …) and one that broadcasts with it."""
+    sign = -1.0 if conjugate else 1.0
+    (a_re, a_im), (b_re, b_im) = a.chunk(2, dim=1), b.chunk(2, dim=1)
+    return torch.cat((a_re * b_re - sign * a_im * b_im, a_im * b_re + sign * a_re * b_im), dim=1)
+
+
+def turn(angle: Tensor) -> Tensor:
+    """(B, 1, …) radians → (B, 2, …): cosine and sine."""
+    return torch.cat((torch.cos(angle), torch.sin(angle)), dim=1)
+
+
+def power(signal: Tensor) -> Tensor:
+    """(B, 2, …) → (B, 1, …): squared magnitude."""
+    return signal.square().sum(dim=1, keepdim=True)
+
+
+def angle(signal: Tensor) -> Tensor:
+    """(B, 2, …) → (B, 1, …): phase in radians, to 1e-6; 0 for a signal of 0.
+
+    The arctangent is a polynomial (M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions", 4.4.49), since
+    ONNX Runtime has none on GPUs and would carry each to the host and back.
+    """
+    real, imaginary = signal[:, 0:1] + QUIET, signal[:, 1:2]
+    wide, high = real.abs(), imaginary.abs()
+    slope = torch.minimum(wide, high) / torch.maximum(wide, high).clamp_min(1e-30)
+    square = slope.square()
+    series = square * ARCTANGENT[-1] + ARCTANGENT[-2]
+    for coefficient in reversed(ARCTANGENT[:-2]):
+        series = series * square + coefficient
+    found = slope * series
+    found = torch.where(high > wide, math.pi / 2 - found, found)
+    found = torch.where(real < 0, math.pi - found, found)
+    return torch.where(imaginary < 0, -found, found)

@@ -1,0 +1,74 @@
+"""Which of several displacements the signals agree with, and at which lag: what puts whole wavelengths right.
+
+The phase of a pulse says where it is to a fraction of a wavelength, and not by how many whole ones it is off. The
+magnitude of the complex correlation does. It is formed under each displacement at several lags and made smooth over
+many windows; where it is highest, that displacement is taken, moved by that lag. What is left the phase can measure.
+
+Knows nothing of smoothness, or of where the displacements come from. Invariant: where all are alike, as in noise,
+what comes out lies between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from .baseband import Signals
+from .companding import moved
+from .complex import power, times
+from .grids import block_mean, interpolated
+
+LAGS = 4
+"""Rows of the network's grid, either way: 2.7 wavelengths."""
+BLOCK = (8, 2)
+"""Rows of that grid and lines of one window."""
+AVERAGED = (5, 9)
+"""Windows over which magnitudes are averaged: 27 wavelengths, 18 lines."""
+SHARP = 40.0
+"""How much a likeness outweighs another: the exponent of a soft maximum."""
+PREFERENCE = 0.02
+"""Likeness by which the displacement that is there already is preferred, a row."""
+
+
+def likeliest(signals: Signals, candidates: Sequence[Tensor]) -> Tensor:
+    """Of several displacements, everywhere the one under which the signals are most alike, at its likeliest axial lag.
+
+    Shapes: candidates (B, 2, K, M), axial in rows of the signals, K a multiple of 16, M of 2 → (B, 2, K, M).
+    """
+    first = block_mean(signals.first, 2)
+    found = torch.cat([_at_lags(first, block_mean(moved(signals, one), 2)) for one in candidates], dim=1)
+    half = AVERAGED[0] // 2, AVERAGED[1] // 2
+    mean = functional.avg_pool2d(found, AVERAGED, 1, half, count_include_pad=False)
+    count = 2 * LAGS + 1
+    share = torch.softmax(SHARP * mean, dim=1)
+    lags = torch.arange(-LAGS, LAGS + 1, device=share.device, dtype=share.dtype)[None, :, None, None]
+    maps = []
+    for part in torch.split(share, count, dim=1):
+        maps += [part.sum(dim=1, keepdim=True), 2 * (part * lags).sum(dim=1, keepdim=True)]
+    smooth = functional.avg_pool2d(torch.cat(maps, dim=1), 3, 1, 1, count_include_pad=False)
+    longer = functional.pad(smooth, (1, 1, 1, 1), mode="replicate")
+    fine = interpolated(interpolated(longer, BLOCK[1], 3), 2 * BLOCK[0], 2)
+    axial, lateral = torch.zeros_like(fine[:, :1]), torch.zeros_like(fine[:, :1])
+    for one, (weight, lag) in zip(
+        candidates, (part.chunk(2, dim=1) for part in torch.split(fine, 2, dim=1)), strict=True
+    ):
+        axial = axial + weight * one[:, :1] + lag
+        lateral = lateral + weight * one[:, 1:]
+    return torch.cat((axial, lateral), dim=1)
+
+
+def _at_lags(first: Tensor, second: Tensor) -> Tensor:
+    """Magnitude of the normalised complex correlation in each window at each lag, (B, 2 · LAGS + 1, K / 16, M / 2)."""
+    batch, rows = first.shape[0], first.shape[2]
+    longer = functional.pad(second, (0, 0, LAGS, LAGS))
+    count = 2 * LAGS + 1
+    others = torch.cat([longer[:, :, lag : lag + rows] for lag in range(count)])
+    products = torch.cat((times(first.repeat(count, 1, 1, 1), others, conjugate=True), power(others)), dim=1)
+    sums = block_mean(products, *BLOCK)
+    energy = block_mean(power(first), *BLOCK).repeat(count, 1, 1, 1) * sums[:, 2:3]
+    likeness = torch.sqrt((power(sums[:, :2]) / energy.clamp_min(1e-12)).clamp(1e-12, 1.0))
+    lags = torch.arange(-LAGS, LAGS + 1, device=first.device, dtype=first.dtype)[:, None, None]
+    return likeness.reshape(count, batch, *likeness.shape[2:]).transpose(0, 1) - PREFERENCE * lags.abs()
