@@ -10,8 +10,10 @@ import json
 from typing import Any
 
 from usert.errors import BundleError
-from usert.front_end import CYCLES_PER_SAMPLE
 from usert.manifest import TrainedFor
+
+SAMPLINGS = (0.05, 0.4)
+"""Centre over sampling frequencies that the front end `baseband` brings to one grid."""
 
 
 def trained_for(recipe: str) -> TrainedFor | None:
@@ -31,7 +33,7 @@ def _ranges(recipe: dict[str, Any]) -> TrainedFor | None:
     ranges = recipe["ranges"]
     low, high = ranges["cycles_per_sample"]
     if recipe.get("front_end") == "baseband":
-        low, high = CYCLES_PER_SAMPLE  # on the depth grid the sampling does not matter
+        low, high = SAMPLINGS
     least, most = ranges["strain"]
     return TrainedFor(
         centre_cycles_per_sample=(float(low), float(high)),

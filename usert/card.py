@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from .bundle import Bundle
-from .manifest import Graph, Plan, Speed
+from .manifest import Graph, Manifest, Plan, Speed
 
 TOLD = {
     "max_abs_displacement_samples": ("displacement within", " samples"),
@@ -32,12 +32,12 @@ def bundle_card(bundle: Bundle) -> str:
         ("made", f"{m.created} by usert {m.usert_version}, opset {m.opset}"),
         ("on", m.machine + ("" if m.gpu is None else f", {m.gpu}")),
         ("with", ", ".join(f"{name} {version}" for name, version in m.libraries.items())),
-        ("network", f"{m.network.name}, levels {m.network.levels[0]} to {m.network.levels[1]}, "
-                    f"{m.network.parameters:,} parameters"),
+        ("network", f"{m.network.name} on {m.network.front_end}, levels {m.network.levels[0]} to "
+                    f"{m.network.levels[1]}, {m.network.parameters:,} parameters"),
         ("weights", f"{m.weights.file} ({m.weights.sha256[:12]}), {_in_short(m.weights.recipe)}"),
         ("trained for", trained),
         ("refinement", m.refinement),
-        ("strain", f"{m.conventions.strain}; window {m.strain_window_samples} samples"),
+        ("strain", f"{m.conventions.strain}; window {_window(m)}"),
         ("quality", f"correlation in windows of {m.quality_window[0]} x {m.quality_window[1]}"),
     ]  # fmt: skip
     for graph in m.graphs:
@@ -60,6 +60,12 @@ def bundle_card(bundle: Bundle) -> str:
         rows.append(("", _speed(plan.speed)))
     rows.append(("compared", f"with {m.reference}; in brackets what was allowed"))
     return "\n".join(f"{label:<12} {text}" for label, text in rows)
+
+
+def _window(manifest: Manifest) -> str:
+    if manifest.strain_window_wavelengths is None:
+        return f"{manifest.strain_window_samples} samples"
+    return f"{manifest.strain_window_wavelengths:g} wavelengths, cycles of the echo"
 
 
 def told(accuracy: dict[str, float], tolerances: dict[str, float]) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from usert.export.trained_for import trained_for
-from usert.front_end import CYCLES_PER_SAMPLE
+from usert.export.trained_for import SAMPLINGS, trained_for
 from usert.train.finetune_recipe import FineTuneRecipe
 from usert.train.pairs import PairRanges
 from usert.train.provenance import finetune_provenance, provenance
@@ -33,7 +32,7 @@ def test_the_ranges_of_the_generated_pairs() -> None:
 def test_on_the_depth_grid_any_sampling_is_the_same() -> None:
     found = trained_for(made(front_end="baseband"))
     assert found is not None
-    assert found.centre_cycles_per_sample == CYCLES_PER_SAMPLE
+    assert found.centre_cycles_per_sample == SAMPLINGS
 
 
 def test_scenes_and_folders_are_no_rf() -> None:

@@ -52,8 +52,8 @@ STEPS = 8
 """Of conjugate gradients."""
 STEADY = (7, 1)
 """Windows and bands over which a likeness must hold to be trusted."""
-ROUGHNESS = 0.3
-"""λ of the second differences, against a measurement of weight 1."""
+ROUGHNESS = (0.3, 3.0)
+"""λ of the second differences of axial and lateral displacement, against a measurement of weight 1."""
 
 
 class CoarseDisplacement(nn.Module):
@@ -113,7 +113,10 @@ class CoarseDisplacement(nn.Module):
         batch = measured.shape[0]
         measured, weight = (torch.cat(torch.split(field, 1, dim=1)) for field in (measured, weight))
         grid = Grid(measured)
-        cost = torch.full_like(measured[:, :, :1, :1], ROUGHNESS)
+        flat = torch.ones_like(measured[:batch, :, :1, :1])
+        cost = torch.cat([size * flat for size in ROUGHNESS])[
+            : measured.shape[0]
+        ]  # a batch of each channel in turn
         penalty = self.smoothing.penalty(grid, Roughness(along=cost, mixed=cost, across=cost))
         mean = (weight * measured).sum(dim=(2, 3), keepdim=True) / weight.sum(dim=(2, 3), keepdim=True)
         smooth = self.smoothing(grid, measured, weight, penalty, mean.expand_as(measured))
