@@ -57,9 +57,7 @@ def random_scanner(rng: np.random.Generator) -> tuple[Scan, tuple[int, int], Bea
         line_pitch_mm=float(np.exp(rng.uniform(np.log(0.05), np.log(0.5)))),
     )
     rows = int(np.clip(rng.uniform(15, 45) / scan.axial_pitch_mm, 512, 4096))
-    beam = Beam(
-        fractional_bandwidth=rng.uniform(0.25, 0.9), lateral_sigma_lines=rng.uniform(0.8, 2.4)
-    )
+    beam = Beam(fractional_bandwidth=rng.uniform(0.25, 0.9), lateral_sigma_lines=rng.uniform(0.8, 2.4))
     return scan, (rows, 32 * int(rng.integers(3, 9))), beam
 
 
@@ -92,7 +90,9 @@ def errors(estimate: Estimate, truth: NDArray[np.float32], scan: Scan) -> Row:
     return {
         "found": round(float(found.mean()), 3),
         "axial rmse": round(float(np.sqrt(np.mean(axial[found] ** 2))), 4) if found.any() else None,
-        "lateral rmse, lines": round(float(np.sqrt(np.mean(lateral[found] ** 2))), 3) if found.any() else None,
+        "lateral rmse, lines": round(float(np.sqrt(np.mean(lateral[found] ** 2))), 3)
+        if found.any()
+        else None,
         "slope": round(slopes[0] / slopes[1], 3),
         "readable": round(float((estimate.quality >= READABLE_QUALITY).mean()), 3),
     }
@@ -122,7 +122,9 @@ class Tissue:
 
     def true_strain(self, scan: Scan, rows: int) -> NDArray[np.float32]:
         z, x = grid_mm((rows, self.lines), scan.axial_pitch_mm, scan.line_pitch_mm)
-        return axial_strain(self.press(z, x)[0] / scan.axial_pitch_mm, round(15.8 / scan.cycles_per_sample) | 1)
+        return axial_strain(
+            self.press(z, x)[0] / scan.axial_pitch_mm, round(15.8 / scan.cycles_per_sample) | 1
+        )
 
 
 def sampling_rows(name: str, engine: Engine, bundle: Bundle) -> Iterator[Row]:
@@ -163,7 +165,9 @@ def iq_image(bundle: Bundle, tissue: Tissue, depth: NDArray[Any]) -> tuple[NDArr
     grid = depth_grid(grid_rows(len(frames[0]), scan.cycles_per_sample), scan.cycles_per_sample) / IQ_THINNING
     with torch.inference_mode():
         _, strain, quality = reference_graph(bundle)(*parts, torch.from_numpy(grid))
-    thinned = Scan(fs_hz=scan.fs_hz / IQ_THINNING, f0_hz=1e5, sound_speed_m_s=1540.0, line_pitch_mm=scan.line_pitch_mm)
+    thinned = Scan(
+        fs_hz=scan.fs_hz / IQ_THINNING, f0_hz=1e5, sound_speed_m_s=1540.0, line_pitch_mm=scan.line_pitch_mm
+    )
     assert cycles > 0
     return on_depths(strain.numpy(), quality.numpy(), thinned, depth)
 
@@ -190,7 +194,11 @@ def lost_rows(name: str, engine: Engine) -> Iterator[Row]:
         for frame in frames:
             frame[below:] = rng.normal(0, 3000, frame[below:].shape) if kind == "noise" else 0
         tissue = np.arange(512)[:, None] < below
-        yield {"bundle": name, "what ends the tissue": kind, **of_readable(engine, frames, scanner, (0, 7), tissue)}
+        yield {
+            "bundle": name,
+            "what ends the tissue": kind,
+            **of_readable(engine, frames, scanner, (0, 7), tissue),
+        }
     for decibels in (3, 6):
         config = ScannerConfig(shape=(2048, 128), peak_strain=0.02, period_frames=2)
         scanner = SimulatedScanner(config, SEED)
@@ -202,11 +210,19 @@ def lost_rows(name: str, engine: Engine) -> Iterator[Row]:
         ]
         kind = f"echoes falling by {decibels} dB a mm from 5 mm on, into noise 40 dB down"
         tissue = FULL_SCALE * fade > 40
-        yield {"bundle": name, "what ends the tissue": kind, **of_readable(engine, frames, scanner, (0, 1), tissue)}
+        yield {
+            "bundle": name,
+            "what ends the tissue": kind,
+            **of_readable(engine, frames, scanner, (0, 1), tissue),
+        }
 
 
 def of_readable(
-    engine: Engine, frames: list[Frame], scanner: SimulatedScanner, pair: tuple[int, int], tissue: NDArray[np.bool_]
+    engine: Engine,
+    frames: list[Frame],
+    scanner: SimulatedScanner,
+    pair: tuple[int, int],
+    tissue: NDArray[np.bool_],
 ) -> Row:
     """`tissue` (N, 1): where echoes are stronger than noise; elsewhere nothing is right but by chance."""
     estimate = engine.run(*frames, scanner.scan)

@@ -48,8 +48,13 @@ SHARP = 60.0
 """How much a peak of the correlation outweighs its neighbours: the exponent of a soft maximum."""
 CHANCE = (0.16, 0.2)
 """Correlation that is found by chance, in the first and the second look."""
-STEPS = 8
+STEPS = 12
 """Of conjugate gradients."""
+SPREAD = 2.0
+"""Variance of the lag, in square rows or lines, from which on a peak counts for less."""
+LEAST_SURE = 1e-3
+FLOOR = 1e-5
+"""Weight that is left to a window without any likeness: the path through it is still the best there is."""
 STEADY = (7, 1)
 """Windows and bands over which a likeness must hold to be trusted."""
 ROUGHNESS = (0.3, 3.0)
@@ -103,10 +108,11 @@ class CoarseDisplacement(nn.Module):
             torch.arange(-far, far + 1, step, device=first.device, dtype=first.dtype)
             for far, step in ((ABOUT, 1), (SIDEWAYS, 2))
         )
-        axial = 2 * (share.sum(dim=1) * rows[:, None, None]).sum(dim=1)
-        lateral = (share.sum(dim=2) * aside[:, None, None]).sum(dim=1)
+        axial, spread = _moments(share.sum(dim=1), 2 * rows)
+        lateral, aside_spread = _moments(share.sum(dim=2), aside)
         weight = _trust(height, CHANCE[1])
-        return torch.stack((axial, lateral), dim=1), torch.stack((weight, weight), dim=1)
+        sure = torch.stack((weight * _sureness(spread), weight * _sureness(aside_spread)), dim=1)
+        return torch.stack((axial, lateral), dim=1), sure
 
     def _smooth(self, measured: Tensor, weight: Tensor) -> Tensor:
         """(B, C, WINDOWS, BANDS), each channel by itself."""
@@ -207,12 +213,24 @@ def _peak(best: Tensor, found: Tensor, sharp: float, *, largest: int) -> tuple[T
     return (share * lags).sum(dim=3), (share * found).sum(dim=3)
 
 
+def _moments(share: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean lag and its variance, (B, WINDOWS, BANDS), of shares (B, lags, WINDOWS, BANDS)."""
+    at = lags[:, None, None]
+    mean = (share * at).sum(dim=1)
+    return mean, (share * (at - mean[:, None]).square()).sum(dim=1)
+
+
+def _sureness(variance: Tensor) -> Tensor:
+    """1 for one sharp peak; next to nothing where many lags are as likely, as along layers that look alike."""
+    return 1 / (1 + variance / SPREAD).square() + LEAST_SURE
+
+
 def _trust(height: Tensor, chance: float) -> Tensor:
     """(B, WINDOWS, BANDS): the weight of each window, from how alike it and those about it are."""
     about = functional.avg_pool2d(
         height[:, None], STEADY, 1, (STEADY[0] // 2, STEADY[1] // 2), count_include_pad=False
     )
-    return (torch.minimum(height, about[:, 0]) - chance).clamp_min(0.0).square() + 1e-5
+    return (torch.minimum(height, about[:, 0]) - chance).clamp_min(0.0).square() + FLOOR
 
 
 def on_pixels(field: Tensor, height: int, width: int) -> Tensor:

@@ -30,7 +30,7 @@ from .liteflownet import MULTIPLE, LiteFlowNet, full_precision
 from .phase import from_channels
 from .refine import Refinement, RefinementKind
 
-ROUNDS, STEPS = 3, 4
+ROUNDS, STEPS = 3, 5
 """Of the refinement on the grid, and of conjugate gradients a round: more rounds of fewer steps are nearer the truth
 than two of eight, in less time."""
 GRID_BLOCK = 4

@@ -45,6 +45,8 @@ LATERAL = (1e4, 1e3, 1e2)
 BORDER = 0.0125
 """Change of axial strain from one point of the grid to the next, over the strain of the pair, that is taken for a
 border."""
+BORDERS_FROM = 6e-3
+"""Strain of a pair below which changes of strain are no smaller when they are taken for a border: they are noise."""
 LEAST_STRAIN = 3e-4
 """Of a pair that hardly moves."""
 SPAN = 9
@@ -100,7 +102,9 @@ class Refinement(nn.Module):
         along, mixed, across = (
             torch.cat((axial * fall, lateral * steady)) for axial, lateral in zip(AXIAL, LATERAL, strict=True)
         )
-        scale = torch.cat((BORDER * self.block * strain, 1e6 * steady))  # no borders in the lateral field
+        scale = torch.cat(
+            (BORDER * self.block * strain.clamp_min(BORDERS_FROM), 1e6 * steady)
+        )  # no borders in the lateral field
         roughness = Roughness(along=along, mixed=mixed, across=across, scale=scale)
         measured, weight, begin = (
             torch.cat(field.chunk(2, dim=1))
