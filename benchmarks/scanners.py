@@ -2,10 +2,11 @@
 
     python benchmarks/scanners.py --bundle new=DIR [--bundle old=DIR] [--parts random,sampling,lost] [--json FILE]
 
-Each part is a table in Markdown. `random`: ten scanners from the ranges that the generated pairs are drawn from, on which
-no parameter was chosen. `sampling`: strain of the same scatterers at 20, 30, 40 and 60 MHz, and as IQ through torch,
-against that at 40 MHz. `lost`: of what may be read, how much is wrong by more than .3 % of strain, where noise, zeros or a
-noise floor end the tissue, and how much of what is right may be read. Found: axial error below a quarter of a wavelength.
+Each part is a table in Markdown. `random`: ten scanners from the ranges that the generated pairs are drawn from, on
+which no parameter was chosen. `sampling`: strain of the same scatterers at 20, 30, 40 and 60 MHz, and as IQ through
+torch, against that at 40 MHz. `lost`: of what may be read, how much is wrong by more than .3 % of strain, where noise,
+zeros or a noise floor end the tissue, and how much of what is right may be read. Found: axial error below a quarter of
+a wavelength.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ from .grids import block_mean, interpolated
 
 REACH = 3.0
 """Wavelengths that the filter reaches either side."""
-CUTOFF = 0.75
-"""Of the filter, over the centre frequency: between the widest pulse, 0.45, and the mirror image at 2 - 0.45 (or, of
-RF sampled three times a wavelength, at 1)."""
+CUTOFF, LEAST_CUTOFF = 0.75, 0.3
+"""Of the filter, over the centre frequency: between the widest pulse, 0.45, and the mirror image at 2 - 0.45; less where
+RF is sampled so sparsely that the image comes nearer."""
 SHARE = 0.45
 """Cutoff over the sampling frequency for IQ that is sampled too sparsely for `CUTOFF`."""
 BLOCK = (8, 16)
@@ -57,7 +57,10 @@ def resampling(depths: Tensor, rows: int, *, iq: bool = False) -> Tensor:
     cycles = 1 / (SAMPLES_PER_WAVELENGTH * spacing)  # of the carrier, a sample
     at = torch.arange(rows, device=depths.device, dtype=torch.float32)[None, :]
     away = at - depths[:, None]  # (K, N)
-    cutoff = (CUTOFF * cycles).clamp_max(SHARE)
+    if iq:
+        cutoff = (CUTOFF * cycles).clamp_max(SHARE)
+    else:  # half-way to where sampling puts the mirror image, at fs - 2 f0
+        cutoff = torch.minimum(CUTOFF * cycles, (0.5 - cycles).clamp_min(LEAST_CUTOFF * cycles))
     x = ((2 * math.pi) * cutoff * away.abs()).clamp_min(1e-4)
     edge = (away * (cycles / REACH)).clamp(-1.0, 1.0)
     taps = torch.sin(x) / x * (cutoff + cutoff * torch.cos(math.pi * edge))  # under Hann's window
