@@ -114,7 +114,11 @@ class GraphEngine(ABC):
                 raise EngineError(
                     f"{self.name}: {graph.file}: {output}: got shape {got}, expected {expected}"
                 )
-        if whole != shape:
+        if whole != shape and self._front_end == "baseband":  # lines alone, and no window reaches over them
+            displacement, strain, quality = (
+                part[..., : shape[1]].copy() for part in (displacement, strain, quality)
+            )
+        elif whole != shape:
             displacement, strain, quality = cut(
                 (displacement, strain, quality),
                 shape,

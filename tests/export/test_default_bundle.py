@@ -17,8 +17,10 @@ import torch
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.commands.engine import open_named
-from usert.export.gate import tolerances
+from usert.errors import FrameError
+from usert.export.gate import FramePair, by_torch, tolerances
 from usert.export.verify import reference_graph
+from usert.frame import Scan
 from usert.manifest import PRECISIONS
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engine import Engine
@@ -30,9 +32,10 @@ BUNDLE = Bundle.load(default_bundle_path())
 THERE = sorted({graph.precision for graph in BUNDLE.manifest.graphs}, key=PRECISIONS.index)
 
 
-def pair(shape: tuple[int, int], seed: int = 1) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def pair(shape: tuple[int, int], seed: int = 1) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Scan]:
+    """What an engine takes."""
     scanner = SimulatedScanner(ScannerConfig(shape=shape), seed=seed)
-    return scanner.frame(4).samples, scanner.frame(8).samples
+    return scanner.frame(4).samples, scanner.frame(8).samples, scanner.scan
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +49,7 @@ def _threads_of_torch() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def expected() -> dict[tuple[int, int], list[np.ndarray[Any, Any]]]:
     graph = reference_graph(BUNDLE)
-    with torch.inference_mode():
-        return {s: [part.numpy() for part in graph(*map(torch.from_numpy, pair(s)))] for s in SHAPES}
+    return {shape: list(by_torch(graph, FramePair(*pair(shape)[:2]))) for shape in SHAPES}
 
 
 def opened(name: str, precision: str | None) -> Engine:
@@ -71,18 +73,29 @@ def test_every_engine_says_what_torch_says(
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_padded_by_the_engine_or_by_the_graph_is_the_same(name: str) -> None:
-    """500 × 120 goes to the graph of 512 × 128; the one for any shape pads by itself."""
-    frames = pair((500, 120))
+def test_the_graph_of_one_shape_and_that_of_any_say_the_same(name: str) -> None:
+    frames = pair((512, 128))
     estimates = []
     for bundle in (BUNDLE, only_any_shape()):
         with closing(open_named(bundle, engine=name, threads=1, precision="float32")) as engine:
             estimates.append(engine.run(*frames))
-    padded, whole = estimates
-    assert np.abs(padded.displacement - whole.displacement).max() < 1e-3
-    assert np.abs(padded.strain - whole.strain).max() < 1e-4
-    inside = (slice(0, -32), slice(0, -2))
-    assert np.abs(padded.quality - whole.quality)[inside].max() < 2e-3
+    one, free = estimates
+    assert np.abs(one.displacement - free.displacement).max() < 1e-3
+    assert np.abs(one.strain - free.strain).max() < 1e-4
+    assert np.abs(one.quality - free.quality).max() < 2e-3
+
+
+def test_another_sampling_of_the_same_shape_is_run_by_the_graph_of_any() -> None:
+    """Its depth grid has other rows; at a sampling that is not told nothing is run at all."""
+    scanner = SimulatedScanner(
+        ScannerConfig(shape=(512, 128), scan=replace(ScannerConfig().scan, f0_hz=9e6)), seed=1
+    )
+    frames = scanner.frame(4).samples, scanner.frame(8).samples
+    with closing(open_named(BUNDLE, engine="onnxruntime", threads=1, precision="float32")) as engine:
+        found = engine.run(*frames, scanner.scan)
+        assert np.sqrt(np.mean((found.displacement[0] - scanner.truth(4, 8)[0]) ** 2)) < 0.05
+        with pytest.raises(FrameError, match="no sampling and centre frequency"):
+            engine.run(*frames)
 
 
 def only_any_shape() -> Bundle:

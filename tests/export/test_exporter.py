@@ -19,8 +19,10 @@ from usert.card import bundle_card
 from usert.errors import BundleError, MissingExtraError, OptionError, WeightsError
 from usert.export import exporter, gate
 from usert.export.exporter import ExportConfig, export_bundle
+from usert.export.gate import FramePair, by_torch
 from usert.export.graph import StrainGraph
 from usert.export.onnx_graph import tensor_offsets
+from usert.export.pair_graph import pair_graph
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.refine import as_kind
 from usert.network.weights import load_weights, save_weights
@@ -56,16 +58,16 @@ def _against_torch(bundle: Bundle, shape: tuple[int, int]) -> None:
     network = load_weights(
         bundle.folder / bundle.manifest.weights.file, finest=bundle.manifest.network.levels[1]
     )
-    graph = StrainGraph(
+    graph = pair_graph(
         network,
-        strain_window=bundle.manifest.strain_window_samples,
         refinement=as_kind(bundle.manifest.refinement, "refinement"),
-    ).eval()
+        samples=bundle.manifest.strain_window_samples,
+        wavelengths=bundle.manifest.strain_window_wavelengths or 0.0,
+    )
     reference, current = scanner.frame(4).samples, scanner.frame(8).samples
-    with torch.inference_mode():
-        expected = [part.numpy() for part in graph(torch.from_numpy(reference), torch.from_numpy(current))]
+    expected = by_torch(graph, FramePair(reference, current))
     with closing(open_engine(bundle)) as engine:
-        got = engine.run(reference, current)
+        got = engine.run(reference, current, scanner.scan)
     assert np.abs(got.displacement - expected[0]).max() < 1e-3
     assert np.abs(got.strain - expected[1]).max() < 1e-4
     assert np.abs(got.quality - expected[2]).max() < 2e-3
@@ -164,8 +166,8 @@ def test_a_finer_level_than_the_weights_have_is_refused(weights: Path, tmp_path:
 
 def test_full_refinement_needs_no_finer_level_than_3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By default; a level that is asked for is kept."""
-    default = Bundle.load(default_bundle_path())
-    weights = default.folder / default.manifest.weights.file
+    weights = tmp_path / "weights.safetensors"
+    save_weights(LiteFlowNet(finest=2), weights, recipe="random, for a test")
     asked = []
 
     def stop(graph: StrainGraph, *_: object) -> None:
@@ -175,7 +177,9 @@ def test_full_refinement_needs_no_finer_level_than_3(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(exporter, "trace_onnx", stop)
     for kind, finest in (("full", None), ("full", 2), ("cheap", None), ("off", None)):
         with pytest.raises(BundleError, match="far enough"):
-            export_bundle(weights, tmp_path, ExportConfig(finest=finest, refinement=as_kind(kind, "kind")))
+            export_bundle(
+                weights, tmp_path / "bundle", ExportConfig(finest=finest, refinement=as_kind(kind, "kind"))
+            )
     assert asked == [3, 2, 2, 2]
 
 

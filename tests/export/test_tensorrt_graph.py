@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import tensorrt_rtx
+from numpy.typing import NDArray
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, OptionError
+from usert.export.onnx_graph import DEPTHS, INPUTS
 from usert.export.tensorrt_graph import as_bytes, build, with_bytes
+from usert.front_end import TYPICAL, graph_inputs
 from usert.manifest import Graph
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
@@ -22,6 +26,20 @@ ONE_SHAPE = [graph for graph in DEFAULT.manifest.graphs if graph.shape is not No
 PARAMETERS = 4_000_000
 """At least, that a graph reads."""
 WEIGHTS = DEFAULT.folder / DEFAULT.manifest.weights.file
+
+
+def inputs_of(shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    """Of the default bundle's graphs, by name."""
+    scanner = SimulatedScanner(ScannerConfig(shape=shape), seed=1)
+    arrays = graph_inputs("baseband", scanner.frame(2).samples, scanner.frame(6).samples, TYPICAL)
+    return dict(zip(INPUTS["baseband"], arrays, strict=True))
+
+
+def in_bytes(inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {
+        name if name == DEPTHS else f"{name}_bytes": part if name == DEPTHS else as_bytes(part)
+        for name, part in inputs.items()
+    }
 
 
 def test_bytes_of_every_sample_come_back() -> None:
@@ -35,19 +53,35 @@ def test_bytes_of_every_sample_come_back() -> None:
 def test_a_graph_fed_with_bytes_says_the_same_to_the_bit(tmp_path: Path) -> None:
     graph = ONE_SHAPE[0]
     assert graph.shape is not None
-    scanner = SimulatedScanner(ScannerConfig(shape=graph.shape), seed=1)
-    frames = {"reference": scanner.frame(2).samples, "current": scanner.frame(6).samples}
+    frames = inputs_of(graph.shape)
     shutil.copy(WEIGHTS, tmp_path)
     model = onnx.load(DEFAULT.path_of(graph), load_external_data=False)
     onnx.save_model(with_bytes(model), tmp_path / "bytes.onnx")
     expected = onnxruntime.InferenceSession(DEFAULT.path_of(graph)).run(None, frames)
-    got = onnxruntime.InferenceSession(tmp_path / "bytes.onnx").run(
-        None, {f"{name}_bytes": as_bytes(frame) for name, frame in frames.items()}
-    )
+    got = onnxruntime.InferenceSession(tmp_path / "bytes.onnx").run(None, in_bytes(frames))
     for g, e in zip(got, expected, strict=True):
         np.testing.assert_array_equal(g, e)
 
 
+@pytest.mark.parametrize("graph", DEFAULT.manifest.graphs, ids=lambda graph: graph.file)
+def test_tensorrt_for_rtx_reads_every_shipped_graph(graph: Graph, tmp_path: Path) -> None:
+    """Building takes minutes a graph: see the slow tests."""
+    shutil.copy(WEIGHTS, tmp_path)
+    onnx.save_model(
+        with_bytes(onnx.load(DEFAULT.path_of(graph), load_external_data=False)), tmp_path / graph.file
+    )
+    logger = tensorrt_rtx.Logger(tensorrt_rtx.Logger.ERROR)
+    builder = tensorrt_rtx.Builder(logger)
+    flag = 1 << int(tensorrt_rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flag)
+    parser = tensorrt_rtx.OnnxParser(network, logger)
+    assert parser.parse_from_file(str(tmp_path / graph.file)), parser.get_error(0).desc()
+    assert {network.get_input(k).name for k in range(network.num_inputs)} == {
+        "reference_bytes", "current_bytes", DEPTHS,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", ONE_SHAPE, ids=lambda graph: graph.file)
 def test_tensorrt_for_rtx_builds_every_shipped_graph_of_one_shape(graph: Graph) -> None:
     built = build(DEFAULT.path_of(graph), WEIGHTS)
@@ -59,6 +93,7 @@ ANY = [graph for graph in DEFAULT.manifest.graphs if graph.shape is None]
 ANY_SHAPE = ANY[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", ANY, ids=lambda graph: graph.file)
 def test_the_graphs_of_any_shape_are_built_for_a_range(graph: Graph) -> None:
     built = build(DEFAULT.path_of(graph), WEIGHTS, between=((128, 32), (512, 128)))
@@ -67,16 +102,13 @@ def test_the_graphs_of_any_shape_are_built_for_a_range(graph: Graph) -> None:
 
 def test_what_is_taken_out_for_a_range_pads_nothing_there(tmp_path: Path) -> None:
     """Sides that are multiples of 32: the same to the bit as the graph that pads."""
-    scanner = SimulatedScanner(ScannerConfig(shape=(192, 64)), seed=1)
-    frames = {"reference": scanner.frame(2).samples, "current": scanner.frame(6).samples}
+    frames = inputs_of((192, 64))
     shutil.copy(WEIGHTS, tmp_path)
     model = with_bytes(onnx.load(DEFAULT.path_of(ANY_SHAPE), load_external_data=False))
     assert not [node for node in model.graph.node if node.op_type == "Mod"]
     onnx.save_model(model, tmp_path / "bytes.onnx")
     expected = onnxruntime.InferenceSession(DEFAULT.path_of(ANY_SHAPE)).run(None, frames)
-    got = onnxruntime.InferenceSession(tmp_path / "bytes.onnx").run(
-        None, {f"{name}_bytes": as_bytes(frame) for name, frame in frames.items()}
-    )
+    got = onnxruntime.InferenceSession(tmp_path / "bytes.onnx").run(None, in_bytes(frames))
     for g, e in zip(got, expected, strict=True):
         np.testing.assert_array_equal(g, e)
 

@@ -16,7 +16,7 @@ CARRIES_FLOW = ("upsample_flow", "scale_x", "scale_y", "window")
 @pytest.fixture(scope="module")
 def network() -> LiteFlowNet:
     default = Bundle.load(default_bundle_path(), verify=False)
-    return load_weights(default.folder / default.manifest.weights.file, finest=2).eval()
+    return load_weights(default.folder / default.manifest.weights.file, finest=3).eval()
 
 
 def test_what_carries_flow_stays_float32_and_the_rest_is_the_stored_weights(network: LiteFlowNet) -> None:

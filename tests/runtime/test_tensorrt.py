@@ -21,7 +21,9 @@ from plans import H200, plan, planned_bundle
 from usert.bundle import Bundle, default_bundle_path, sha256_of
 from usert.errors import BundleError, EngineError, MissingExtraError
 from usert.export.tensorrt_graph import as_bytes, build
+from usert.front_end import graph_inputs
 from usert.machine import gpu_name
+from usert.runtime.engine import TYPICAL_SCAN
 from usert.runtime.engines import cuda, tensorrt
 from usert.runtime.engines.cuda import ALIGNMENT, Cuda, Mirror, Stream, side_by_side
 from usert.runtime.engines.tensorrt import (
@@ -257,8 +259,9 @@ def test_plans_say_what_onnx_runtime_says(module: str, tmp_path: Path) -> None:
         for shape in (most, most, most, (480, 100), (480, 100), (256, 64), (480, 100), most):
             frames = np.random.default_rng(shape[0]).integers(-2000, 2000, shape, dtype=np.int16)
             pair = frames, np.roll(frames, 2, axis=0)
-            expected = session.run(None, dict(zip(("reference", "current"), pair, strict=True)))
-            got = engine.run(*pair)
+            inputs = graph_inputs("baseband", *pair, TYPICAL_SCAN.cycles_per_sample)
+            expected = session.run(None, dict(zip(("reference", "current", "depths"), inputs, strict=True)))
+            got = engine.run(*pair, TYPICAL_SCAN)
             np.testing.assert_allclose(got.displacement, expected[0], atol=0.1)
             np.testing.assert_allclose(got.strain, expected[1], atol=5e-3)
             np.testing.assert_allclose(got.quality, expected[2], atol=5e-2)
