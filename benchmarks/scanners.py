@@ -260,7 +260,7 @@ def main() -> None:
                     parser.error(f"--parts: got {part!r}, expected random, sampling, lost")
     for part, rows in tables.items():
         print(f"\n#### {part}\n")
-        print(markdown(list(rows[0]), [list(row.values()) for row in rows]))
+        print(markdown(rows))
     if options.json:
         options.json.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from usert.errors import EngineError, MissingExtraError, require
+from usert.front_end import LINE_MULTIPLE, TYPICAL, grid_rows
 
 from ..engines.graph_engine import first_line
 
@@ -129,8 +130,12 @@ def _folded(model: Any, shape: tuple[int, int]) -> Any:
     import onnx_ir
     from onnxscript import optimizer
 
+    sizes: dict[str, tuple[int, ...]] = {given.name: shape for given in model.graph.input}
+    if "depths" in sizes:  # of a graph with a depth grid, whose lines are padded
+        whole = shape[0], -(-shape[1] // LINE_MULTIPLE) * LINE_MULTIPLE
+        sizes = dict.fromkeys(sizes, whole) | {"depths": (grid_rows(shape[0], TYPICAL),)}
     for given in model.graph.input:
-        for dim, size in zip(given.type.tensor_type.shape.dim, shape, strict=True):
+        for dim, size in zip(given.type.tensor_type.shape.dim, sizes[given.name], strict=True):
             dim.dim_value = size
     with _silent("onnx_ir", "onnxscript"):  # of weights that were not loaded
         fixed = onnx_ir.serde.deserialize_model(model)

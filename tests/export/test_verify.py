@@ -146,19 +146,19 @@ def test_all_of_it_in_float16_is_refused(bundle: Bundle, tmp_path: Path) -> None
     verify_graph(bundle, half, open_onnx(bundle.path_of(half)), name="mixed")
 
 
-def test_a_graph_that_was_damaged_on_purpose_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_graph_that_was_damaged_on_purpose_is_refused(planned: Bundle, tmp_path: Path) -> None:
     """One constant of the strain derivative, changed by a tenth, with its hash made good."""
     folder = tmp_path / "damaged"
-    shutil.copytree(bundle.folder, folder)
+    shutil.copytree(planned.folder, folder)
     path = folder / "strain_256x64.onnx"
     model = onnx.load(path, load_external_data=False)
     taps = next(i for i in model.graph.initializer if i.name.startswith("strain."))
     taps.raw_data = (1.1 * np.frombuffer(taps.raw_data, np.float32)).astype(np.float32).tobytes()
     path.write_bytes(model.SerializeToString())
-    old = bundle.manifest.graphs[0].sha256
+    old = planned.manifest.graphs[0].sha256
     manifest = (folder / "manifest.json").read_text().replace(old, sha256_of(path))
     (folder / "manifest.json").write_text(
-        manifest.replace(f'"bytes": {bundle.manifest.graphs[0].bytes}', f'"bytes": {path.stat().st_size}')
+        manifest.replace(f'"bytes": {planned.manifest.graphs[0].bytes}', f'"bytes": {path.stat().st_size}')
     )
     damaged = Bundle.load(folder)
     with pytest.raises(BundleError, match=r"^strain_256x64\.onnx, ort: refused: \w*strain\w*: differs"):

@@ -27,8 +27,8 @@ from .grids import block_mean, interpolated
 REACH = 3.0
 """Wavelengths that the filter reaches either side."""
 CUTOFF, LEAST_CUTOFF = 0.75, 0.3
-"""Of the filter, over the centre frequency: between the widest pulse, 0.45, and the mirror image at 2 - 0.45; less where
-RF is sampled so sparsely that the image comes nearer."""
+"""Of the filter, over the centre frequency: between the widest pulse, 0.45, and the mirror image at 2 - 0.45; less
+where RF is sampled so sparsely that the image comes nearer."""
 SHARE = 0.45
 """Cutoff over the sampling frequency for IQ that is sampled too sparsely for `CUTOFF`."""
 BLOCK = (8, 16)

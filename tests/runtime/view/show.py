@@ -83,7 +83,7 @@ def make_act(
 
     def made(first: int, second: int) -> Made:
         reference, current = (_hazy(scanner.frame(k), haze) for k in (first, second))
-        estimate = engine.run(reference.samples, current.samples)
+        estimate = engine.run(reference.samples, current.samples, scanner.scan)
         return Made(reference=reference, current=current, estimate=estimate)
 
     return Act(images=[made(k, k + LAG) for k in frames], still=made(*TURN), scanner=scanner)
