@@ -98,8 +98,8 @@ def judge(network: LiteFlowNet, count: int) -> dict[str, float]:
         source = scanner(seed)
         first, second = (source.frame(k).samples for k in (0, 4))
         truth = source.truth(0, 4)
-        found = figures(network, first, second, truth)
-        displacement, _ = estimate(network, first, second)
+        found = figures(network, first, second, truth, cycles=source.scan.cycles_per_sample)
+        displacement, _ = estimate(network, first, second, cycles=source.scan.cycles_per_sample)
         strain, true_strain = axial_strain(displacement[0], WINDOW), axial_strain(truth[0], WINDOW)
         inside = (slice(32, -32), slice(4, -4))
         rows.append(

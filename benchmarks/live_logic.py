@@ -32,7 +32,7 @@ from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import nrmse
-from usert.runtime.engine import Engine, Estimate
+from usert.runtime.engine import TYPICAL_SCAN, Engine, Estimate
 from usert.runtime.engines import open_engine
 from usert.runtime.judgement import JudgementRule, judge
 from usert.runtime.lag import LagControl, LagRule
@@ -81,7 +81,7 @@ def frames_table(engine: Engine, rf: Path) -> Rows:
         ]
     rows: Rows = []
     for name, some in frames.items():
-        images = [judge(engine.run(*pair), JudgementRule()) for pair in some]
+        images = [judge(engine.run(*pair, TYPICAL_SCAN), JudgementRule()) for pair in some]
         moving = [image.moving for image in images]
         if any(moving) if "rest" in name else not all(moving):
             raise AssertionError(f"{name}: moving {moving}")

@@ -55,7 +55,7 @@ class Scene:
     def pair(self, reference: int, current: int) -> Estimate:
         key = reference % self.period, current % self.period
         if key not in self._pairs:
-            self._pairs[key] = self._engine.run(*map(self._frame, key))
+            self._pairs[key] = self._engine.run(*map(self._frame, key), self.scanner.scan)
         return self._pairs[key]
 
     def truth(self, reference: int, current: int) -> NDArray[np.float32]:

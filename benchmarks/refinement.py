@@ -2,9 +2,9 @@
 
     python benchmarks/refinement.py [--rf ../shared/rf] [--weights FILE] [--seeds 2]
 
-The refinement with one thing changed, on simulated pairs with truth and, with --rf, on the Alpinion pairs; among the
-changes the first derivatives with their mean subtracted (Eq. 5 of the paper, and GLUE). `refinement_solver.py` and
-`refinement_time.py` stand beside it. The last line is one JSON object.
+The refinement of the front end `rf` with one thing changed, on simulated pairs with truth and, with --rf, on the
+Alpinion pairs; among the changes the first derivatives with their mean subtracted (Eq. 5 of the paper, and GLUE). The
+weights must be of that front end, which the default bundle's are not. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError, UsertError
 from usert.machine import cpu_name
 from usert.network import phase, refine
+from usert.network.baseband import Signals
 from usert.network.channels import Channels
 from usert.network.liteflownet import MULTIPLE, LiteFlowNet
-from usert.network.phase import BLOCK, Measurement, Signals, baseband, measure
+from usert.network.phase import BLOCK, Measurement, from_channels, measure
 from usert.network.refine import Refinement, on_samples, strain_of
 from usert.network.weights import load_weights
 from usert.quality import cnr, nrmse, rmse, strain_ratio
@@ -108,7 +109,9 @@ def variants() -> dict[str, Callable[[Frames], Tensor]]:
 
         def run(frames: Frames) -> Tensor:
             with changed(settings):
-                result: Tensor = Refinement(kind, **made)(frames.first, frames.second, frames.start)
+                result: Tensor = Refinement(kind, **made)(
+                    from_channels(frames.first, frames.second), frames.start
+                )
             return result
 
         return run
@@ -156,18 +159,18 @@ def changed(settings: dict[str, Any]) -> Iterator[None]:
 
 def equally_weighted(signals: Signals, displacement: Tensor) -> Measurement:
     """A measurement whose points all weigh what they weigh on average."""
-    measurement = measure(signals, displacement)
+    measurement = measure(signals, displacement, BLOCK)
     mean = measurement.weight.mean(dim=(2, 3), keepdim=True)
     return Measurement(measurement.displacement, mean.expand_as(measurement.weight).contiguous())
 
 
 def first_order(frames: Frames, along: float, across: float) -> Tensor:
     """Two rounds of axial displacement with λ (∂a/∂r - mean)² and λ (∂a/∂c)², solved directly."""
-    signals, displacement = baseband(frames.first, frames.second), frames.start
+    signals, displacement = from_channels(frames.first, frames.second), frames.start
     for _ in range(refine.ROUNDS):
-        measurement = measure(signals, displacement)
+        measurement = measure(signals, displacement, BLOCK)
         measured, weight = (part[0, 0].double().numpy() for part in measurement)
-        fall = float(strain_of(measurement) / 0.01) ** -refine.FALL
+        fall = float(strain_of(measurement, BLOCK) / 0.01) ** -refine.FALL
         rows, lines = measured.shape
         depth = sparse.kron(first_differences(rows), sparse.eye(lines))
         width = sparse.kron(sparse.eye(rows), first_differences(lines))
@@ -178,7 +181,7 @@ def first_order(frames: Frames, along: float, across: float) -> Tensor:
         )
         right = weight.ravel() * measured.ravel() + fall * along * depth.T @ np.full(depth.shape[0], mean)
         solved = solve_directly(matrix, right)
-        axial = on_samples(torch.from_numpy(solved.reshape(1, 1, rows, lines)).float())
+        axial = on_samples(torch.from_numpy(solved.reshape(1, 1, rows, lines)).float(), BLOCK)
         displacement = torch.cat((axial, displacement[:, 1:]), dim=1)
     return displacement
 
@@ -231,6 +234,8 @@ def default_weights() -> Path:
 def sets_of_pairs(weights: Path, rf: Path | None, seeds: int) -> dict[str, list[Frames]]:
     """Simulated pairs by their strain, and with `rf` the two Alpinion pairs, with the network's displacement."""
     network = load_weights(weights)
+    if network.front_end != "rf":
+        raise OptionError(f"--weights: {weights}: got weights of front end {network.front_end}, expected rf")
     sets: dict[str, list[Frames]] = {}
     for pair in simulated(seeds):
         if pair.name in STRAINS:
