@@ -1,6 +1,6 @@
-"""A client of the live server: the newest strain image, and how old it is by now.
+"""A client of the live server: the newest strain image of each stream, and how old it is by now.
 
-Knows the protocol, not the server. Invariant: what is handed out is the newest image that had arrived,
+Knows the protocol, not the server. Invariant: what is handed out is the newest image of its stream that had arrived,
 however slowly the caller comes for it, and an image that is too old is called stale.
 """
 
@@ -57,7 +57,7 @@ class StrainClient(Service):
             max_bytes=MAX_STRAIN_BYTES,
             decode=StrainMessage.from_parts,
             accept=lambda message, arrived_ns: self._slot.put(
-                _Arrived(message=message, arrived_ns=arrived_ns)
+                _Arrived(message=message, arrived_ns=arrived_ns), message.stream
             ),
             security=self._keys,
         )
@@ -65,7 +65,10 @@ class StrainClient(Service):
         stack.callback(self._receiver.close)
 
     def receive(self, timeout_s: float | None = None) -> StrainMessage | None:
-        """The newest image not yet handed out; None when none came in time, or after `stop()`."""
+        """The newest image of a stream, not yet handed out; None when none came in time, or after `stop()`.
+
+        Where a server sends several streams, they take turns.
+        """
         with self._loop():
             deadline = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
             while not self.stopping:
@@ -73,7 +76,7 @@ class StrainClient(Service):
                 left_s = deadline - time.monotonic()
                 taken = self._slot.take(max(0.0, min(left_s, POLL_MS / 1e3)))
                 if taken is not None:
-                    self._last = taken[0]
+                    self._last = taken
                     return self._last.message
                 if left_s <= 0:
                     return None
@@ -105,7 +108,7 @@ class StrainClient(Service):
 
     @property
     def skipped(self) -> int:
-        """Images that a newer one replaced before the caller came for them."""
+        """Images that a newer one of their stream replaced before the caller came for them."""
         return self._slot.counts.dropped
 
     @property

@@ -33,6 +33,10 @@ _CONNECTIONS = 256
 """Connections whose allowance is remembered; a forgotten one starts afresh."""
 _WAITING, _WAITING_EACH = 64, 8
 """Commands under way, in all and of one connection."""
+ALWAYS = frozenset({"status", "record-stop", "quit"})
+"""Commands that pass however many are under way: what an operator needs when nothing else goes."""
+EXPIRES_S = 60.0
+"""How long a command may wait for what it needs, such as a pair of frames to compare."""
 _WAITING_POLL_MS = 5
 """`POLL_MS` while commands are under way: how late a reply may be."""
 _QUEUE_MESSAGES = 64
@@ -83,6 +87,8 @@ class _Waiting:
     sender: _Sender
     name: str
     future: Future[Result]
+    expires_s: float
+    """Of the monotonic clock."""
 
 
 class ControlServer(LinkThread):
@@ -95,18 +101,23 @@ class ControlServer(LinkThread):
         endpoint: str,
         handle: Callable[[Command], Future[Result]],
         security: Security | None = None,
+        expires_s: float = EXPIRES_S,
     ) -> None:
-        """`handle` returns at once. A `UsertError`, of it or its future, is told to the sender."""
+        """`handle` returns at once. A `UsertError`, of it or its future, is told to the sender.
+
+        A future that can still be cancelled `expires_s` after its command came is cancelled, and the sender told so.
+        """
         super().__init__(f"control {endpoint}")
         self._context = context
         self._wanted = endpoint
         self._handle = handle
         self._security = security
+        self._expires_s = expires_s
         self._allowance = Allowance()
         self._waiting: list[_Waiting] = []
         self.malformed = Tally(log, "malformed command")
         self.refused = Tally(log, "command refused")
-        """`rate`, `waiting`: there were too many."""
+        """`rate`, `waiting`: there were too many. `expired`: it could not be begun."""
         self.failed = Tally(log, "command failed")
         """By the type of what was raised."""
 
@@ -138,7 +149,7 @@ class ControlServer(LinkThread):
             self.malformed.add(error.fault, "its sender was told")  # and not the log, which takes no payload
             _send(sender, Reply.refusal("", str(error)).to_parts())
             return
-        if self._crowded(sender.who):
+        if self._crowded(sender.who, command.name):
             self._refuse(sender, command.name, "waiting", "wait until those under way are done")
             return
         if command.name != "status":
@@ -149,9 +160,12 @@ class ControlServer(LinkThread):
         except Exception as error:  # as if the future had brought it
             future = Future()
             future.set_exception(error)
-        self._waiting.append(_Waiting(sender=sender, name=command.name, future=future))
+        expires_s = time.monotonic() + self._expires_s
+        self._waiting.append(_Waiting(sender=sender, name=command.name, future=future, expires_s=expires_s))
 
-    def _crowded(self, who: bytes) -> bool:
+    def _crowded(self, who: bytes, name: str) -> bool:
+        if name in ALWAYS:
+            return len(self._waiting) >= 2 * _WAITING
         own = sum(waiting.sender.who == who for waiting in self._waiting)
         return own >= _WAITING_EACH or len(self._waiting) >= _WAITING
 
@@ -160,7 +174,15 @@ class ControlServer(LinkThread):
         _send(sender, Reply.refusal(name, f"too many commands: {remedy}").to_parts())
 
     def _answer(self, socket: zmq.Socket[bytes]) -> None:
-        """Send the replies that are there."""
+        """Send the replies that are there, and let go of commands that have waited too long."""
+        now_s = time.monotonic()
+        for waiting in [waiting for waiting in self._waiting if now_s > waiting.expires_s]:
+            if waiting.future.cancel():
+                self._waiting.remove(waiting)
+                self.refused.add("expired", f"{waiting.name} after {self._expires_s:g} s")
+                told = f"{waiting.name}: not begun within {self._expires_s:g} s, and given up"
+                if waiting.sender.socket is socket:
+                    _send(waiting.sender, Reply.refusal(waiting.name, told).to_parts())
         for waiting in [waiting for waiting in self._waiting if waiting.future.done()]:
             self._waiting.remove(waiting)
             reply = self._reply(waiting.name, waiting.future)

@@ -58,7 +58,7 @@ class Ledger:
             now_ns=published_ns,
             same_clock=current.message.clock == clock_id(),
         )
-        self._meter.add(published_ns, age)
+        self._meter.add(published_ns, None if shown.state == "held" else age)
         self._published += 1
         self._missed_deadlines += shown.state == "live" and age.ms > self._deadline_ms
         self._health.image(published_ns)

@@ -1,6 +1,7 @@
 """Rate and age of a stream of images, over those of late.
 
-Knows neither sockets nor messages. Invariant: memory is bounded however long it runs.
+Ages are those of images of what happens now: one that is shown again says how long it has been shown, and not how fast
+the way to the screen is. Knows neither sockets nor messages. Invariant: memory is bounded however long it runs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .clock import Age
 WINDOW_S = 2.0
 """The rate is that of the last so many seconds."""
 MAX_AGES = 8192
-"""Percentiles are those of the last so many images."""
+"""Percentiles are those of the last so many images with an age."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Readings:
     mean_rate_hz: float
     """Images a second from the first to the last."""
     age_p50_ms: float
-    """NaN before the first image."""
+    """NaN before the first image with an age."""
     age_p99_ms: float
     ages_exact: bool
     """False: some ages are lower bounds."""
@@ -38,6 +39,8 @@ class Readings:
         images = f"{self.count} image{'' if self.count == 1 else 's'}"
         if self.count == 0:
             return images
+        if math.isnan(self.age_p50_ms):
+            return f"{images}, none of them live"
         p50, p99 = (str(Age(ms=ms, exact=self.ages_exact)) for ms in (self.age_p50_ms, self.age_p99_ms))
         rate = f" ({self.mean_rate_hz:.1f} a second)" if self.count > 1 else ""
         return f"{images}{rate}, age p50 {p50} p99 {p99}"
@@ -53,16 +56,17 @@ class Meter:
         self._count = self._first_ns = self._last_ns = 0
         self._exact = True
 
-    def add(self, time_ns: int, age: Age) -> None:
-        """Note an image that came at `time_ns` of the monotonic clock with `age`."""
+    def add(self, time_ns: int, age: Age | None) -> None:
+        """Note an image that came at `time_ns` of the monotonic clock with `age`; None for one shown again."""
         with self._lock:
             self._first_ns = self._first_ns if self._count else time_ns
             self._last_ns = time_ns
             self._count += 1
             self._times.append(time_ns)
             self._forget(time_ns)
-            self._ages.append(age.ms)
-            self._exact &= age.exact
+            if age is not None:
+                self._ages.append(age.ms)
+                self._exact &= age.exact
 
     def _forget(self, now_ns: int) -> None:
         while self._times and now_ns - self._times[0] > WINDOW_S * 1e9:

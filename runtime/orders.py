@@ -1,15 +1,17 @@
 """What a live server does on command.
 
 A command comes in the control thread; what touches streams or the engine waits here for the serving thread, which
-carries it out between two frames. Knows streams, engine and recorder; no messages but commands, no sockets. Invariant:
-each command is answered once, at the latest when the server ends.
+carries it out between two frames. Knows streams, engine and recorder; no messages but commands, no sockets. Invariants:
+each command is answered once, at the latest when the server ends; a future that has not been begun can be cancelled,
+and is not begun then; no record spans a change of bundle.
 """
 
 from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any
 
 from usert.bundle import Bundle
@@ -58,11 +60,20 @@ class Orders:
         self._waiting: queue.SimpleQueue[tuple[Command, Future[Result]]] = queue.SimpleQueue()
         self._loading: tuple[Future[Ready], Future[Result]] | None = None
         self._compare: list[tuple[str, Future[Result]]] = []
+        self._changing: Future[Result] | None = None
+        """The last change of bundle that was asked for; written by the control thread."""
+        self._starting: Future[Result] | None = None
+        """The last record that was asked for."""
 
     def handle(self, command: Command) -> Future[Result]:
         """Begin to carry out `command`. Errors, here or in the future: `UsertError`."""
         if command.name == "record":
-            return self._switch.start(command.path, displacement=command.displacement)
+            if self._changing is not None and not self._changing.done():
+                raise OptionError(
+                    "record: another bundle is being loaded, and a record has one: wait until that has ended"
+                )
+            self._starting = self._switch.start(command.path, displacement=command.displacement)
+            return self._starting
         if command.name == "record-stop":
             return self._switch.stop()
         future: Future[Result] = Future()
@@ -72,6 +83,10 @@ class Orders:
             self._stop()
             future.set_result({})
         else:
+            if command.name == "bundle":
+                self._refuse_beside_a_record()
+                if self._changing is None or self._changing.done():
+                    self._changing = future
             self._waiting.put((command, future))
         return future
 
@@ -79,10 +94,12 @@ class Orders:
         """What has come since; between two frames."""
         while not self._waiting.empty():
             command, future = self._waiting.get()
+            if command.name != "compare" and not future.set_running_or_notify_cancel():
+                continue
             try:
                 self._do(command, future)
             except Exception as error:  # told to who asked
-                future.set_exception(error)
+                _fail(future, error)
         if self._loading is not None and self._loading[0].done():
             (_, asked), self._loading = self._loading, None
             self._take_over(asked)
@@ -90,10 +107,11 @@ class Orders:
     def pair(self, pair: Estimated) -> None:
         """A pair went through the engine: go back over it, if somebody waits for that."""
         name = pair.current.message.stream
-        wanted = [future for stream, future in self._compare if stream in ("", name)]
+        here = [future for stream, future in self._compare if stream in ("", name)]
+        self._compare = [item for item in self._compare if item[1] not in here and not item[1].cancelled()]
+        wanted = [future for future in here if future.set_running_or_notify_cancel()]
         if not wanted:
             return
-        self._compare = [item for item in self._compare if item[1] not in wanted]
         try:
             found = consistency(
                 pair.estimate,
@@ -119,13 +137,14 @@ class Orders:
         if self._loading is not None:
             futures.append(self._loading[1])
         for future in futures:
-            future.set_exception(ControlError("the server ends"))
+            _fail(future, ControlError("the server ends"))
         self._compare, self._loading = [], None
 
     def _do(self, command: Command, future: Future[Result]) -> None:
         name = command.name
         if name == "compare":
             list(self._named(command.stream))
+            self._compare = [item for item in self._compare if not item[1].cancelled()]
             self._compare.append((command.stream, future))
         elif name == "bundle":
             self._begin_change(command, future)
@@ -165,10 +184,7 @@ class Orders:
         opening = self._open_bundle
         if opening is None:
             raise OptionError("bundle: this server cannot change it")
-        if self._switch.recorder is not None:
-            raise OptionError(
-                "bundle: a record is being written, and has one bundle: end it first (record-stop)"
-            )
+        self._refuse_beside_a_record()
         good = [stream.good.of for stream in self._streams().values() if stream.good is not None]
         trial = None
         if good:
@@ -187,6 +203,13 @@ class Orders:
         )
         self._loading = change, future
 
+    def _refuse_beside_a_record(self) -> None:
+        starting = self._starting is not None and not self._starting.done()
+        if starting or self._switch.recorder is not None:
+            raise OptionError(
+                "bundle: a record is being written, and has one bundle: end it first (record-stop)"
+            )
+
     def _take_over(self, asked: Future[Result]) -> None:
         try:
             ready = self._change.take()
@@ -196,10 +219,22 @@ class Orders:
         if ready is None:
             asked.set_exception(ControlError("bundle: given up"))
             return
+        try:
+            self._refuse_beside_a_record()  # begun before this was asked for, by who ran the server
+        except OptionError as error:
+            ready.engine.close()
+            asked.set_exception(error)
+            return
         self._running.change(ready)
         for stream in self._streams().values():
             stream.forget_images()
         asked.set_result(ready.fields())
+
+
+def _fail(future: Future[Result], error: Exception) -> None:
+    """Tell who asked, unless the control thread has given the command up."""
+    with suppress(InvalidStateError):
+        future.set_exception(error)
 
 
 def shortened(name: str, most: int = 64) -> str:

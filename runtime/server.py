@@ -248,9 +248,9 @@ class StrainServer(Service):
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             self._ledger.failed(error)
             return
+        recorder = self.recorder  # one that begins once the image is out has not seen its frame
         message = self._publish(shown)
         self._ledger.pair(new, shown.newest.score, message.published_ns)
-        recorder = self.recorder
         if recorder is not None:
             recorder.put_image(RecordedImage.of(new, message, score=shown.newest.score))
         self._orders.pair(new)
@@ -273,6 +273,7 @@ class StrainServer(Service):
             stream.begin(current.session, frame.shape)
             self._health.warming(now_ns())
             self._engine.warm_up(frame.shape, frame.scan)
+            self._health.turn(now_ns())
         return stream
 
     def _publish(self, shown: Shown) -> StrainMessage:

@@ -85,7 +85,7 @@ def watch(
         newest = client.receive(min(_REFRESH_S, left_s))
         if newest is not None and (age := client.age) is not None:
             message = newest
-            meter.add(now_ns(), age)
+            meter.add(now_ns(), None if message.state == "held" else age)
             if observe is not None:
                 observe(message)
         readings = meter.read(now_ns())

@@ -82,12 +82,12 @@ class Health:
         self._failed = 0
 
     def turn(self, now_ns: int) -> None:
-        """The loop begins another turn."""
+        """The loop begins another turn, or goes on after a warm-up."""
         self._turned_ns = now_ns
         self._warming = False
 
     def warming(self, now_ns: int) -> None:
-        """The engine warms up, which may take long; until the next turn."""
+        """The engine warms up, which may take long; until `turn`."""
         self._turned_ns = now_ns
         self._warming = True
 

@@ -84,6 +84,7 @@ class RecordSwitch:
 
     def _do(self, what: str, action: Callable[[], Mapping[str, Any]]) -> Future[Mapping[str, Any]]:
         future: Future[Mapping[str, Any]] = Future()
+        future.set_running_or_notify_cancel()  # begun, and no longer to be cancelled
 
         def work() -> None:
             with self._busy:

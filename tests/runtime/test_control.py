@@ -313,14 +313,34 @@ def test_few_commands_are_under_way_of_one_connection_and_of_all() -> None:
             assert (reply.command, reply.ok) == ("record", False)
             assert "too many commands: wait until" in reply.error
             assert len(desk.under_way) == 8 * count
-        clients[8].send(STATUS)
+        clients[8].send(RECORD)
         assert "too many" in clients[8].reply().error
+        for client in clients:  # what an operator needs then passes
+            client.send(STATUS, Command(name="quit"), Command(name="record-stop"))
+            assert [client.reply().ok for _ in range(3)] == [True] * 3
         for future in desk.under_way[:8]:
             future.set_result({})
         assert all(clients[0].reply().ok for _ in range(8))
         clients[8].send(STATUS)
         assert clients[8].reply().ok
         assert server.refused.counts == {"waiting": 9}
+
+
+def test_a_command_that_cannot_begin_expires_and_makes_room() -> None:
+    with zmq.Context() as context:
+        desk = Desk("compare", "record")
+        with opened(context, desk, expires_s=0.2) as server, raw(server.endpoint, zmq.DEALER) as client:
+            client.send(*[Command(name="compare")] * 7, RECORD)
+            wait_until(lambda: len(desk.under_way) == 8)
+            desk.under_way[7].set_running_or_notify_cancel()  # begun: it may take its time
+            for _ in range(7):
+                reply = client.reply()
+                assert (reply.command, reply.ok) == ("compare", False)
+                assert reply.error == "compare: not begun within 0.2 s, and given up"
+            assert all(future.cancelled() for future in desk.under_way[:7])
+            desk.under_way[7].set_result({})
+            assert client.reply().command == "record"
+            assert server.refused.counts == {"expired": 7}
 
 
 def test_an_allowance_is_a_burst_then_a_rate_each_for_itself_in_bounded_memory() -> None:

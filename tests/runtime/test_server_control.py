@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from live import SHAPE, TIMEOUT_S, Feed, Source, running, wait_until
 from test_bundle_change import other_bundle
 from tiny_bundle import STRAIN, tiny_bundle
@@ -216,6 +217,55 @@ def test_another_bundle_takes_over_between_two_frames(room: Room, tmp_path: Path
     assert (before.mean_strain, after.mean_strain) == (STRAIN, 2 * STRAIN)
     assert after.weights_hash == other.manifest.weights.sha256 != before.weights_hash
     assert room.console.ask(STATUS)["server"]["bundle"] == str(other.folder)
+
+
+def test_no_record_spans_a_change_of_bundle(
+    room: Room, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two was asked for first, the other is refused until that has ended."""
+    before, other = room.image(), other_bundle(tmp_path / "other", strain=2 * STRAIN)
+    begun, gate = threading.Event(), threading.Event()
+    plain = room.server._orders._open_bundle
+    assert plain is not None
+
+    def slow(bundle: Bundle, engine: str, precision: str) -> Engine:
+        begun.set()
+        assert gate.wait(TIMEOUT_S)
+        return plain(bundle, engine, precision)
+
+    monkeypatch.setattr(room.server._orders, "_open_bundle", slow)
+    answers: list[dict[str, object]] = []
+    thread = threading.Thread(target=lambda: answers.append(room.ask("bundle", path=str(other.folder))))
+    thread.start()
+    assert begun.wait(TIMEOUT_S)
+    assert room.server.control_endpoint is not None
+    with Controller(room.server.control_endpoint) as second:
+        with pytest.raises(ControlError, match="record: another bundle is being loaded"):
+            second.ask(Command(name="record", path="case.h5"))
+        gate.set()
+        thread.join(TIMEOUT_S)
+        assert answers[0]["weights_sha256"] == other.manifest.weights.sha256 != before.weights_hash
+        assert second.ask(Command(name="record", path="case.h5")) == {"record": str(folder / "case.h5")}
+        with pytest.raises(ControlError, match="a record is being written"):
+            second.ask(Command(name="bundle", path=str(other.folder)))
+    room.ask("record-stop")
+
+
+def test_comparisons_that_nobody_waits_for_any_more_block_nothing(room: Room) -> None:
+    """64 of clients that are gone, while the scanner rests."""
+    assert room.server.control_endpoint is not None
+    with zmq.Context() as context:
+        for _ in range(8):
+            with context.socket(zmq.DEALER) as socket:
+                socket.linger = round(1e3 * TIMEOUT_S)
+                socket.connect(room.server.control_endpoint)
+                for _ in range(8):
+                    socket.send_multipart(Command(name="compare").to_parts())
+    wait_until(lambda: len(room.server._orders._compare) == 64)
+    assert "too many commands" in room.refused("freeze")
+    assert room.console.ask(STATUS)["server"]["health"] == "ok"
+    assert room.refused("record-stop") == "record-stop: nothing is being recorded"
+    assert room.ask("quit") == {}
 
 
 def test_a_bundle_that_fails_its_check_changes_nothing(room: Room, tmp_path: Path) -> None:

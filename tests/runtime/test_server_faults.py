@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import zmq
 from live import (
     SHAPE,
+    TIMEOUT_S,
     Feed,
     GatedEngine,
     Source,
@@ -24,8 +26,10 @@ from numpy.typing import NDArray
 
 from usert.errors import EngineError
 from usert.runtime.client import StrainClient
+from usert.runtime.clock import clock_id, now_ns
 from usert.runtime.config import ServerConfig
 from usert.runtime.engine import Engine, Estimate
+from usert.runtime.monitor.health import Health
 from usert.runtime.server import StrainServer
 
 
@@ -136,6 +140,27 @@ def test_an_engine_that_fails_once_is_counted_and_survived(engine: Engine, sourc
             feed.next()
             feed.image()
             assert server.stats.failed == {type(fault).__name__: 1}
+
+
+def test_the_first_pair_of_a_session_may_take_no_longer_than_any(engine: Engine, source: Source) -> None:
+    """Both of its frames wait while the engine is busy, so that one turn of the loop begins it and runs its pair."""
+    gated, health = GatedEngine(engine), Health(now_ns())
+    config = ServerConfig(rf=source.endpoint, rf_type="pull", publish="tcp://127.0.0.1:0")
+    with running(StrainServer(engine=gated, config=config, weights_hash="abc", health=health)) as server:
+        for sequence in (1, 2):
+            source.send(numbered_message(sequence, clock=clock_id()))
+            wait_until(lambda sequence=sequence: server.stats.received == sequence)
+        assert gated.entered.acquire(timeout=TIMEOUT_S)
+        other = replace(numbered_message(1).frame.scan, line_pitch_mm=0.5)
+        for sequence in (3, 4):
+            message = numbered_message(sequence, clock=clock_id())
+            source.send(replace(message, frame=replace(message.frame, scan=other)))
+        wait_until(lambda: server.stats.received == 4)
+        gated.gate.release()
+        assert gated.entered.acquire(timeout=TIMEOUT_S)
+        assert server.stats.sessions == 2
+        assert health.report(now_ns() + 6 * 10**9).status == "stuck"
+        gated.gate.release(100)
 
 
 class Wrong:
