@@ -168,12 +168,17 @@ def accept(
         device=run.fabric.device,
         observe=observe,
     )
-    verdict = {"accepted": acceptance.accepted} | dataclasses.asdict(acceptance)
-    _write_json(run.folder / "acceptance.json", verdict | {"skipped": skipped_pairs(run)})
-    if not acceptance.accepted:
-        return acceptance, refused
-    refused.replace(accepted)
-    return acceptance, accepted
+    told, verdict = run.folder / "acceptance.json", {"accepted": acceptance.accepted}
+    try:  # at no moment a verdict beside weights that it is not about
+        told.unlink(missing_ok=True)
+        if acceptance.accepted:
+            refused.replace(accepted)
+        else:
+            accepted.unlink(missing_ok=True)  # of the same run, by other recordings
+    except OSError as error:
+        raise UsertError(f"{run.folder}: cannot be written: {error.strerror}") from error
+    _write_json(told, verdict | dataclasses.asdict(acceptance) | {"skipped": skipped_pairs(run)})
+    return acceptance, accepted if acceptance.accepted else refused
 
 
 def skipped_pairs(run: FineTuning) -> dict[str, int]:

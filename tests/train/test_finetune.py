@@ -16,17 +16,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from usert.bundle import sha256_of
 from usert.errors import OptionError, RecipeError, UsertError, WeightsError
 from usert.network.liteflownet import LiteFlowNet
+from usert.network.weights import save_weights
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording_writer import write_recording
 from usert.train.dataset import PairDataset
 from usert.train.finetune import FineTuning, StepReport
-from usert.train.finetune_recipe import FineTuneRecipe
+from usert.train.finetune_recipe import AcceptanceConfig, FineTuneRecipe
 from usert.train.loss_config import LossConfig
 from usert.train.regions import Region
-from usert.train.selection import ChosenPair, SelectionConfig
-from usert.train.session import skipped_pairs
+from usert.train.selection import ChosenPair, Selection, SelectionConfig
+from usert.train.session import Plan, accept, skipped_pairs
 
 CROP = (64, 64)
 RECIPE = FineTuneRecipe(
@@ -251,3 +253,28 @@ def test_two_processes_learn_what_one_learns_with_accumulation(
     assert shared == pytest.approx(losses, rel=1e-4)
     expected = float(sum(value.detach().abs().sum() for value in alone.network.parameters()))
     assert weight == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_verdict_never_lies_beside_weights_that_it_is_not_about(data: PairDataset, tmp_path: Path) -> None:
+    """A run is judged again, by what its weights are worse at: what was accepted before is gone."""
+    start = tmp_path / "start.safetensors"
+    save_weights(network(), start, recipe="a test")
+    recipe = dataclasses.replace(RECIPE, acceptance=AcceptanceConfig(refinement="off", pairs=1))
+    (tmp_path / "run").mkdir()
+    run = tuning(data, tmp_path / "run", recipe, sha256_of(start))
+    plan = Plan(
+        selection=Selection(chosen=(), rejected=(), skipped=()),
+        training=(data.pair(0),),
+        held_out=(data.pair(1),),
+    )
+    acceptance, written = accept(run, plan, start)
+    assert (acceptance.accepted, written.name) == (True, "weights.safetensors")
+    with torch.no_grad():
+        for parameter in run.network.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    acceptance, written = accept(run, plan, start)
+    assert (acceptance.accepted, written.name) == (False, "weights-refused.safetensors")
+    assert sorted(path.name for path in (tmp_path / "run").glob("*.safetensors")) == [
+        "weights-refused.safetensors"
+    ]
+    assert json.loads((tmp_path / "run" / "acceptance.json").read_text())["accepted"] is False
