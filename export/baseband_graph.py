@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from usert.front_end import SAMPLES_PER_WAVELENGTH, FrontEnd
 from usert.network.companding import moved
 from usert.network.complex import power, times
+from usert.network.grid_refine import GRID_BLOCK
 from usert.network.grids import at_depths, block_mean, box_mean
 from usert.network.liteflownet import LiteFlowNet
-from usert.network.motion import GRID_BLOCK, BasebandMotion, OnGrid, at_samples
+from usert.network.motion import BasebandMotion, OnGrid, at_samples
 from usert.network.refine import RefinementKind
 
 STRAIN_WINDOW = 15.8

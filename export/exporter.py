@@ -56,8 +56,9 @@ class ExportConfig:
     precisions: Sequence[str] = ("float32",)
     """Of `usert.manifest.PRECISIONS`: a graph for each, of each shape."""
     finest: int | None = None
-    """Level that the network stops at, about three times faster each; None: 3 before full refinement, which makes up
-    for the rest (`benchmarks/RESULTS.md`), else the finest that the weights have."""
+    """Level that the network stops at, about three times faster each; None: before full refinement, which makes up for
+    the rest (`benchmarks/RESULTS.md`), 3 with the front end `rf` and 4 with `baseband`, else the finest that the
+    weights have."""
     strain_window: int = STRAIN_WINDOW_SAMPLES
     """Samples at 40 MHz and 6.5 MHz, odd; a front end that counts wavelengths takes as many of those."""
     refinement: RefinementKind = "full"
@@ -176,11 +177,14 @@ def strain_graph(network: LiteFlowNet, config: ExportConfig) -> PairGraph:
 def _network(weights: Path, config: ExportConfig, scratch: Path) -> tuple[LiteFlowNet, Path, str]:
     """The network as its weights are stored in the bundle, that file in `scratch`, and the recipe."""
     stored, finest = scratch / WEIGHTS, config.finest
-    if finest is None and config.refinement == "full":
-        finest = finest_before("full", read_info(weights).finest if weights.suffix == OURS else 2)
     if weights.suffix == OURS:
+        info = read_info(weights)
+        if finest is None:
+            finest = finest_before(config.refinement, info.front_end, info.finest)
         shutil.copyfile(weights, stored)
-        return load_weights(weights, finest=finest), stored, read_info(weights).recipe
+        return load_weights(weights, finest=finest), stored, info.recipe
+    if finest is None:
+        finest = finest_before(config.refinement, "rf", 2)
     recipe = f"published weights, research use only: {weights.name}"
     save_weights(load_published(weights, finest=finest), stored, recipe=recipe)
     return load_weights(stored), stored, recipe  # what float16 has made of them

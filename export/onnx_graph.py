@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir
 import torch
 from onnx import TensorProto, helper
+from onnx_ir.passes import common
+from onnxscript.optimizer import fold_constants_ir
 
 from usert.errors import WeightsError
 from usert.front_end import GRID_MULTIPLE, LINE_MULTIPLE, TYPICAL, FrontEnd, depth_grid, grid_rows
@@ -73,10 +76,11 @@ def trace_onnx(graph: PairGraph, shape: tuple[int, int] | None) -> onnx.ModelPro
             opset_version=OPSET,
             dynamic_shapes=None if shape else dict(zip(names, axes, strict=True)),
             dynamo=True,
-            optimize=True,
+            optimize=False,
             verbose=False,
         )
-    assert program is not None  # a programmer's mistake: only the old exporter returns None
+        assert program is not None  # a programmer's mistake: only the old exporter returns None
+        _simplify(program.model)
     model = program.model_proto
     _name_axes(model, (rows, frames[0].shape[1]) if shape else None)
     del model.metadata_props[:], model.graph.value_info[:]
@@ -84,6 +88,26 @@ def trace_onnx(graph: PairGraph, shape: tuple[int, int] | None) -> onnx.ModelPro
         del node.metadata_props[:]
         node.doc_string = ""
     return model
+
+
+def _simplify(model: onnx_ir.Model) -> None:
+    """What `optimize=True` of the exporter does, but for its rewriting of patterns.
+
+    The libraries that run graphs rewrite them better, and with some thousand nodes it takes most of an export's time.
+    """
+    onnx_ir.passes.Sequential(common.InlinePass())(model)
+    fold_constants_ir(model, onnx_shape_inference=True)
+    onnx_ir.passes.Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
 
 
 def save_onnx(model: onnx.ModelProto, path: Path, weights: Path) -> None:
@@ -119,15 +143,17 @@ def _interruptible() -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter warns of its own internals and of packages that are not needed."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _refer_to(model: onnx.ModelProto, weights: Path) -> None:

@@ -96,7 +96,9 @@ def compare(
             truth = recording.truth(pair.reference) if follows else None
         for network, found in ((old, before), (new, after)):
             kind = as_kind(config.refinement, "acceptance.refinement")
-            finest = finest_before(kind, network.finest) if config.finest is None else config.finest
+            finest = config.finest
+            if finest is None:
+                finest = finest_before(kind, network.front_end, network.finest)
             alike = coarsened(network, finest)
             found.append(figures(alike, first, second, truth, cycles=cycles, device=device, refinement=kind))
         names.append(f"{pair.recording.name} {pair.reference}:{pair.current}")

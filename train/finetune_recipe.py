@@ -42,7 +42,7 @@ class AcceptanceConfig:
     refinement: str = "full"
     """What comes after either network where they are compared: as it will be exported, `off`, `cheap` or `full`."""
     finest: int | None = None
-    """Level at which both stop; None: as an export does, 3 before full refinement, else what the weights have."""
+    """Level at which both stop; None: as an export does (`usert.network.refine`)."""
 
     def __post_init__(self) -> None:
         for name in ("ncc", "snre", "consistency", "rmse", "found"):

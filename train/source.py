@@ -18,12 +18,11 @@ from torch import Tensor
 
 from usert.errors import OptionError
 from usert.front_end import SAMPLES_PER_WAVELENGTH, depth_grid
-from usert.network.baseband import baseband
+from usert.network.baseband import baseband, halved
 from usert.network.channels import Channels
 from usert.network.coarse import CoarseDisplacement
-from usert.network.companding import companded_channels
+from usert.network.companding import companded_channels, moved
 from usert.network.grids import at_depths, block_mean
-from usert.network.motion import doubled
 from usert.network.warp import warp
 
 from .coarse import ALONE, coarse_map
@@ -103,15 +102,14 @@ def _in_baseband(ranges: PairRanges, device: torch.device) -> Source:
         unit = NOMINAL * SAMPLES_PER_WAVELENGTH  # rows of the depth grid a sample
         truth = torch.cat((unit * truth[:, :1], truth[:, 1:]), dim=1)
         made = coarse_map(rng, truth)
-        coarse = made
+        half, truth, coarse = halved(signals), _in_halved_rows(truth), _in_halved_rows(made)
         if rng.random() >= stage.made_coarse:
-            coarse = doubled(found(block_mean(signals.first, 2), block_mean(signals.second, 2)))
-            lost = (coarse - truth)[:, 0].abs() > ALONE * SAMPLES_PER_WAVELENGTH
-            if lost.float().mean() > LOST:  # further than the network can look: nothing to be learnt there
-                coarse = made
-        first, second = companded_channels(signals, coarse)
-        rest = block_mean(remaining(truth, coarse), 2)
-        return first, second, torch.cat((rest[:, :1] / 2, rest[:, 1:]), dim=1)
+            live = found(half.first, half.second)
+            lost = (live - truth)[:, 0].abs() > ALONE * SAMPLES_PER_WAVELENGTH / 2
+            # beyond that it is further off than the network can look, and nothing is to be learnt from it
+            coarse = live if lost.float().mean() <= LOST else coarse
+        first, second = companded_channels(half, moved(half, coarse), coarse)
+        return first, second, remaining(truth, coarse)
 
     def draw(rng: np.random.Generator, stage: Stage) -> Sample:
         with torch.no_grad():
@@ -120,6 +118,12 @@ def _in_baseband(ranges: PairRanges, device: torch.device) -> Source:
         return Sample(first=first, second=second, truth=truth)
 
     return draw
+
+
+def _in_halved_rows(displacement: Tensor) -> Tensor:
+    """A displacement (B, 2, K, M) on the depth grid on the network's, (B, 2, K / 2, M), in its rows."""
+    half = block_mean(displacement, 2)
+    return torch.cat((half[:, :1] / 2, half[:, 1:]), dim=1)
 
 
 def remaining(truth: Tensor, coarse: Tensor, *, iterations: int = 4) -> Tensor:

@@ -92,6 +92,8 @@ class GraphEngine(ABC):
             raise EngineError(f"{self.name}: is closed")
         first, second = to_int16(reference, current)
         shape = first.shape[0], first.shape[1]
+        if self._front_end == "baseband" and cycles is not None:
+            grid_rows(shape[0], cycles)  # refuses frequencies that cannot be before lengths are made of them
         least = self._bundle.manifest.strain_window_at(cycles)
         if shape[0] < least:
             raise FrameError(

@@ -98,6 +98,15 @@ def test_another_sampling_of_the_same_shape_is_run_by_the_graph_of_any() -> None
             engine.run(*frames)
 
 
+def test_frequencies_that_cannot_be_are_named_before_any_length_made_of_them() -> None:
+    first, second, scan = pair((512, 128))
+    with (
+        closing(open_named(BUNDLE, engine="onnxruntime", threads=1, precision="float32")) as engine,
+        pytest.raises(FrameError, match="f0_hz over fs_hz: got 0"),
+    ):
+        engine.run(first, second, replace(scan, f0_hz=0.01 * scan.fs_hz))
+
+
 def only_any_shape() -> Bundle:
     graphs = tuple(graph for graph in BUNDLE.manifest.graphs if graph.shape is None)
     return replace(BUNDLE, manifest=replace(BUNDLE.manifest, graphs=graphs))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usert.analytic import analytic_signal
 from usert.front_end import depth_grid, grid_rows
-from usert.network.baseband import baseband, channels
+from usert.network.baseband import baseband, channels, halved, resampled, taps
 from usert.network.companding import companded_channels, composed, moved
 from usert.network.complex import angle, power, times
 from usert.network.grids import block_mean
@@ -104,6 +104,22 @@ def test_below_the_last_sample_there_is_nothing() -> None:
     assert float(signals.first[:, :, depths > 639].abs().max()) == 0
 
 
+@pytest.mark.parametrize("iq", [False, True])
+@pytest.mark.parametrize("cycles", [0.021, 0.1625, 0.4])
+@pytest.mark.parametrize("rows", [200, 641, 1500])
+def test_tiles_of_depth_give_what_one_matrix_for_the_whole_frame_gives(
+    rows: int, cycles: float, iq: bool
+) -> None:
+    frames = torch.randn(2, 2 if iq else 1, rows, 8, generator=torch.Generator().manual_seed(0))
+    depths = torch.from_numpy(depth_grid(grid_rows(rows, cycles), cycles))
+    at = torch.arange(rows, dtype=torch.float32)[None, :]
+    real, imaginary = taps(at - depths[:, None], at, depths[1] - depths[0], iq=iq)
+    whole = real @ frames if imaginary is None else torch.stack((real, imaginary)) @ frames
+    got = resampled(frames, depths)
+    inside = depths <= rows - 1  # rows below the frame are cleared by `baseband`
+    torch.testing.assert_close(got[:, :, inside], whole[:, :, inside], atol=1e-5, rtol=0)
+
+
 def test_silence_is_finite() -> None:
     silent = torch.zeros(1, 320, 32)
     depths = torch.from_numpy(depth_grid(grid_rows(320, CYCLES), CYCLES))
@@ -118,7 +134,9 @@ def test_companding_by_the_truth_lays_echoes_on_each_other() -> None:
     back = moved(pair.signals, pair.truth)
     assert correlation(pair.signals.first, back, rows).real > 0.9
     assert abs(correlation(pair.signals.first, pair.signals.second, rows)) < 0.3
-    a, b = companded_channels(pair.signals, pair.truth)
+    half = halved(pair.signals)
+    truth = block_mean(pair.truth, 2) * torch.tensor([0.5, 1.0])[None, :, None, None]
+    a, b = companded_channels(half, moved(half, truth), truth)
     assert a.shape == b.shape == (1, 3, len(pair.depths) // 2, 96)
     # the phase from row to row is that of the first frame, although the carrier was turned along
     assert float((a[:, 2].mean() - b[:, 2].mean()).abs()) < 0.05

@@ -7,21 +7,29 @@ import torch
 from grid_pair import GridPair, grid_pair
 from torch import Tensor
 
+from usert.network.baseband import halved
 from usert.network.coarse import LARGEST, CoarseDisplacement, depth_correlation, on_pixels
+from usert.network.companding import moved
+from usert.network.grid_refine import doubled
 from usert.network.grids import at_depths, block_mean, box_mean
 from usert.network.lags import likeliest
 from usert.network.liteflownet import LiteFlowNet
-from usert.network.motion import BasebandMotion, Motion, at_samples, doubled
+from usert.network.motion import BasebandMotion, Motion, at_samples
 
 QUARTER = 0.75
 """Rows of the depth grid in a quarter of a wavelength."""
 
 
 def coarse_of(pair: GridPair) -> Tensor:
-    found: Tensor = CoarseDisplacement()(
-        block_mean(pair.signals.first, 2), block_mean(pair.signals.second, 2)
-    )
-    return doubled(found)
+    half = halved(pair.signals)
+    return doubled(CoarseDisplacement()(half.first, half.second))
+
+
+def likeliest_of(pair: GridPair, *displacements: Tensor) -> Tensor:
+    """Of displacements on the depth grid, on the depth grid; looked for on half of its rows."""
+    half = halved(pair.signals)
+    rows = [block_mean(one, 2) * torch.tensor([0.5, 1.0])[None, :, None, None] for one in displacements]
+    return doubled(likeliest(half.first, [(one, moved(half, one)) for one in rows]))
 
 
 @pytest.mark.parametrize("strain", [0.0, 0.003, 0.02, 0.05])
@@ -71,7 +79,7 @@ def test_box_means_are_those_of_a_plain_sum() -> None:
 def test_whole_wavelengths_are_put_right(off: float) -> None:
     pair = grid_pair(strain=0.01)
     wrong = pair.truth + torch.tensor([3 * off, 0.0])[None, :, None, None]
-    axial = pair.apart(likeliest(pair.signals, (wrong,)))[0]
+    axial = pair.apart(likeliest_of(pair, wrong))[0]
     assert float((axial.abs() < 1.5).float().mean()) > 0.98  # half a wavelength: the phase does the rest
 
 
@@ -79,7 +87,7 @@ def test_the_likelier_of_two_displacements_is_taken() -> None:
     pair = grid_pair(strain=0.01)
     lost = torch.zeros_like(pair.truth) + 20.0
     for candidates in ((pair.truth, lost), (lost, pair.truth)):
-        axial, lateral = pair.apart(likeliest(pair.signals, candidates))
+        axial, lateral = pair.apart(likeliest_of(pair, *candidates))
         assert float(axial.abs().mean()) < 0.5
         assert float(lateral.abs().mean()) < 0.5
 

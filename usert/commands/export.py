@@ -40,8 +40,8 @@ def export(
     finest_level: int | None = typer.Option(
         None,
         metavar="2|3|4",
-        help="Stop the network at this level, each about three times faster; default: 3 before full "
-        "refinement, which makes up for the rest, else the finest there is.",
+        help="Stop the network at this level, each about three times faster; default: before full "
+        "refinement, which makes up for the rest, 3 (front end rf) or 4 (baseband), else the finest there is.",
     ),
     strain_window: int = typer.Option(
         97, metavar="SAMPLES", help="Length of the strain's least-squares window, odd."

@@ -1,12 +1,13 @@
 """The front end `baseband`: frames as their complex envelope on a grid of fixed samples a wavelength.
 
-Each line is turned down by the nominal carrier, filtered and resampled at once: one small matrix product whose matrix
-is made of the grid's depths, so that one graph serves every sampling and centre frequency. What the pair's mean
+Each line is turned down by the nominal carrier, filtered and resampled at once: small matrix products, one for each
+stretch of depth, whose matrices are made of the grid's depths, so that one graph serves every sampling and centre
+frequency. What the pair's mean
 frequency still differs from the nominal one (attenuation, a wrong centre frequency) is measured and taken out, too.
 Frames that are IQ already lack the first turn only.
 
-The network sees half of the grid's rows, in three channels that a common shift of phase leaves as they are: the
-envelope, and the product of each sample with the conjugate of the one above, as strong as an echo again.
+The network sees half of the grid's rows (`halved`), in three channels that a common shift of phase leaves as they are:
+the envelope, and the product of each sample with the conjugate of the one above, as strong as an echo again.
 
 Knows nothing of the network. Invariant: a factor common to a frame's samples, of size or of phase, changes nothing.
 """
@@ -36,6 +37,8 @@ BLOCK = (8, 16)
 FLOOR = 1e-3
 """Least level, relative to the mean power of the pair: what lies 30 dB below it is not amplified further."""
 LEAST = 1e-12
+TILE = 64
+"""Rows of the grid of one matrix product. Grids have a multiple of them."""
 
 
 class Signals(NamedTuple):
@@ -48,40 +51,68 @@ class Signals(NamedTuple):
     """(B, 1, 1, 1): carrier in radians a row of the grid."""
 
 
-def resampling(depths: Tensor, rows: int, *, iq: bool = False) -> Tensor:
-    """(2, K, N): real and imaginary part of the matrix from N samples of a line to K rows of the grid.
+def halved(signals: Signals) -> Signals:
+    """The pair on the network's grid, of half as many rows: means of two, (B, 2, K / 2, M)."""
+    return Signals(block_mean(signals.first, 2), block_mean(signals.second, 2), 2 * signals.frequency)
 
-    For IQ, whose samples have been turned down by the same carrier, the imaginary part is 0.
+
+def taps(away: Tensor, at: Tensor, spacing: Tensor, *, iq: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Real and imaginary part of the filter from samples to rows of the grid, of the shape of `away`.
+
+    `away` is how far each sample lies below a row, `at` its own place, both in samples; `spacing` is that of the rows.
+    For IQ, whose samples have been turned down by the same carrier, there is no imaginary part.
     """
-    spacing = depths[1] - depths[0]
     cycles = 1 / (SAMPLES_PER_WAVELENGTH * spacing)  # of the carrier, a sample
-    at = torch.arange(rows, device=depths.device, dtype=torch.float32)[None, :]
-    away = at - depths[:, None]  # (K, N)
     if iq:
         cutoff = (CUTOFF * cycles).clamp_max(SHARE)
     else:  # half-way to where sampling puts the mirror image, at fs - 2 f0
         cutoff = torch.minimum(CUTOFF * cycles, (0.5 - cycles).clamp_min(LEAST_CUTOFF * cycles))
     x = ((2 * math.pi) * cutoff * away.abs()).clamp_min(1e-4)
     edge = (away * (cycles / REACH)).clamp(-1.0, 1.0)
-    taps = torch.sin(x) / x * (cutoff + cutoff * torch.cos(math.pi * edge))  # under Hann's window
+    real = torch.sin(x) / x * (cutoff + cutoff * torch.cos(math.pi * edge))  # under Hann's window
     if iq:
-        return torch.stack((taps, torch.zeros_like(taps)))
+        return real, None
     # whole turns are left out in float32 by counting cycles, not radians
     phase = (2 * math.pi) * torch.remainder(cycles * at, 1.0)
-    return torch.stack((taps * torch.cos(phase), -taps * torch.sin(phase)))
+    return real * torch.cos(phase), -real * torch.sin(phase)
+
+
+def resampled(frames: Tensor, depths: Tensor) -> Tensor:
+    """Frames on the depth grid that covers them (`usert.front_end.grid_rows`).
+
+    Shapes: RF (B, 1, N, M) or IQ (B, 2, N, M), depths (K,), K a multiple of 64 → (B, 2, K, M).
+
+    A row of the grid needs the samples within `REACH` only, so each tile of rows has a matrix of its own, with as many
+    samples as the sampling of a grid of K rows for N samples can call for.
+    """
+    batch, parts, rows, lines = frames.shape
+    tiles = depths.shape[0] // TILE
+    # rows of the grid that a tile reaches over; of K rows more than K - TILE lie on the frame (`grid_rows`)
+    needed = TILE + math.ceil(2 * REACH * SAMPLES_PER_WAVELENGTH)
+    least = torch.sym_max(TILE * (tiles - 1), 1)  # type: ignore[no-untyped-call]
+    length = torch.sym_min(rows, needed * rows // least + 2)  # type: ignore[no-untyped-call]
+    spacing = depths[1] - depths[0]
+    middle = depths.reshape(tiles, TILE)
+    first = torch.floor((middle[:, :1] + middle[:, -1:]) / 2) - (length - 1) // 2
+    first = first.clamp_min(0.0).clamp_max(rows - length)
+    at = first + torch.arange(length, device=depths.device, dtype=torch.float32)  # (tiles, length)
+    real, imaginary = taps(at[:, None, :] - middle[:, :, None], at[:, None, :], spacing, iq=parts == 2)
+    near = frames.index_select(2, at.to(torch.int64).reshape(-1)).reshape(batch, parts, tiles, length, lines)
+    # (2, T, 64, L) · (B, 1, T, L, M), or (T, 64, L) · (B, 2, T, L, M)
+    matrix = real if imaginary is None else torch.stack((real, imaginary))
+    signal = torch.matmul(matrix, near)
+    return signal.reshape(batch, 2, tiles * TILE, lines)
 
 
 def baseband(first: Tensor, second: Tensor, depths: Tensor) -> Signals:
-    """Two frames, RF (B, N, M) or IQ (B, 2, N, M), on the grid of `depths` (K,) in samples."""
+    """Two frames, RF (B, N, M) or IQ (B, 2, N, M), on the grid of `depths` (K,) in samples, K a multiple of 64."""
     iq = first.ndim == 4
     if first.shape != second.shape or first.ndim not in (3, 4) or (iq and first.shape[1] != 2):
         raise ValueError(
             f"got {tuple(first.shape)} and {tuple(second.shape)}, expected one shape (B, N, M) or (B, 2, N, M)"
         )
-    matrix = resampling(depths, first.shape[-2], iq=iq)
     frames = torch.cat((first, second)).float()
-    # (K, N) · (B, 2, N, M), or (2, K, N) · (B, 1, N, M)
-    signal = torch.matmul(matrix[0], frames) if iq else torch.matmul(matrix[None], frames[:, None])
+    signal = resampled(frames if iq else frames[:, None], depths)
     # below the frame the tail of its filter still looks like an echo, and the same in both frames
     signal = signal * (depths <= first.shape[-2] - 1).to(signal.dtype)[:, None]
     size = power(signal).mean(dim=(2, 3), keepdim=True)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from .baseband import Signals, channels
 from .complex import times, turn
-from .grids import block_mean
 from .warp import warp
 
 
@@ -29,13 +28,15 @@ def moved(signals: Signals, displacement: Tensor) -> Tensor:
     return times(warp(signals.second, torch.cat((lateral, axial), dim=1)), turn(signals.frequency * axial))
 
 
-def companded_channels(signals: Signals, coarse: Tensor) -> tuple[Tensor, Tensor]:
-    """What the network sees of both frames, two (B, 3, K / 2, M), the second one moved by `coarse` (B, 2, K, M)."""
-    first, second = block_mean(signals.first, 2), block_mean(moved(signals, coarse), 2)
-    axial = block_mean(coarse[:, :1], 2)
+def companded_channels(signals: Signals, back: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+    """What the network sees of both frames, two (B, 3, H, M), of signals on its own grid.
+
+    `back` (B, 2, H, M) is the second one as `moved` by `coarse` (B, 2, H, M).
+    """
+    axial = coarse[:, :1]
     step = functional.pad(axial[:, :, 1:] - axial[:, :, :-1], (0, 0, 0, 1))
     # the turning has moved the second frame's carrier by the coarse strain: taken out again
-    return channels(first, second, shift=signals.frequency * step)
+    return channels(signals.first, back, shift=signals.frequency * step)
 
 
 def composed(coarse: Tensor, rest: Tensor) -> Tensor:

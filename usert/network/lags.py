@@ -16,8 +16,6 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from .baseband import Signals
-from .companding import moved
 from .complex import power, times
 from .grids import block_mean, interpolated
 
@@ -31,15 +29,19 @@ SHARP = 40.0
 """How much a likeness outweighs another: the exponent of a soft maximum."""
 PREFERENCE = 0.02
 """Likeness by which the displacement that is there already is preferred, a row."""
+FIRST = 0.05
+"""Likeness by which the first of several displacements is preferred."""
 
 
-def likeliest(signals: Signals, candidates: Sequence[Tensor]) -> Tensor:
-    """Of several displacements, everywhere the one under which the signals are most alike, at its likeliest axial lag.
+def likeliest(first: Tensor, candidates: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Of several displacements, everywhere the one under which two frames are most alike, at its likeliest axial lag.
 
-    Shapes: candidates (B, 2, K, M), axial in rows of the signals, K a multiple of 16, M of 2 → (B, 2, K, M).
+    Shapes: the first frame's signal (B, 2, H, M), and candidates, each a displacement (B, 2, H, M), axial in rows, and
+    the second frame's signal (B, 2, H, M) moved by it, H a multiple of 8, M of 2 → (B, 2, H, M).
     """
-    first = block_mean(signals.first, 2)
-    found = torch.cat([_at_lags(first, block_mean(moved(signals, one), 2)) for one in candidates], dim=1)
+    found = torch.cat(
+        [_at_lags(first, back) - FIRST * (k > 0) for k, (_, back) in enumerate(candidates)], dim=1
+    )
     half = AVERAGED[0] // 2, AVERAGED[1] // 2
     mean = functional.avg_pool2d(found, AVERAGED, 1, half, count_include_pad=False)
     count = 2 * LAGS + 1
@@ -47,12 +49,12 @@ def likeliest(signals: Signals, candidates: Sequence[Tensor]) -> Tensor:
     lags = torch.arange(-LAGS, LAGS + 1, device=share.device, dtype=share.dtype)[None, :, None, None]
     maps = []
     for part in torch.split(share, count, dim=1):
-        maps += [part.sum(dim=1, keepdim=True), 2 * (part * lags).sum(dim=1, keepdim=True)]
+        maps += [part.sum(dim=1, keepdim=True), (part * lags).sum(dim=1, keepdim=True)]
     smooth = functional.avg_pool2d(torch.cat(maps, dim=1), 3, 1, 1, count_include_pad=False)
     longer = functional.pad(smooth, (1, 1, 1, 1), mode="replicate")
-    fine = interpolated(interpolated(longer, BLOCK[1], 3), 2 * BLOCK[0], 2)
+    fine = interpolated(interpolated(longer, BLOCK[1], 3), BLOCK[0], 2)
     axial, lateral = torch.zeros_like(fine[:, :1]), torch.zeros_like(fine[:, :1])
-    for one, (weight, lag) in zip(
+    for (one, _), (weight, lag) in zip(
         candidates, (part.chunk(2, dim=1) for part in torch.split(fine, 2, dim=1)), strict=True
     ):
         axial = axial + weight * one[:, :1] + lag
@@ -61,12 +63,14 @@ def likeliest(signals: Signals, candidates: Sequence[Tensor]) -> Tensor:
 
 
 def _at_lags(first: Tensor, second: Tensor) -> Tensor:
-    """Magnitude of the normalised complex correlation in each window at each lag, (B, 2 · LAGS + 1, K / 16, M / 2)."""
+    """Magnitude of the normalised complex correlation in each window at each lag, (B, 2 · LAGS + 1, H / 8, M / 2)."""
     batch, rows = first.shape[0], first.shape[2]
-    longer = functional.pad(second, (0, 0, LAGS, LAGS))
+    longer = functional.pad(torch.cat((second, power(second)), dim=1), (0, 0, LAGS, LAGS))
     count = 2 * LAGS + 1
     others = torch.cat([longer[:, :, lag : lag + rows] for lag in range(count)])
-    products = torch.cat((times(first.repeat(count, 1, 1, 1), others, conjugate=True), power(others)), dim=1)
+    products = torch.cat(
+        (times(first.repeat(count, 1, 1, 1), others[:, :2], conjugate=True), others[:, 2:]), dim=1
+    )
     sums = block_mean(products, *BLOCK)
     energy = block_mean(power(first), *BLOCK).repeat(count, 1, 1, 1) * sums[:, 2:3]
     likeness = torch.sqrt((power(sums[:, :2]) / energy.clamp_min(1e-12)).clamp(1e-12, 1.0))

@@ -5,7 +5,7 @@ graph alike:
 
     RfMotion         channels at the scanner's sampling ▸ network ▸ refinement
     BasebandMotion   complex envelope on the depth grid ▸ coarse displacement ▸ the frame moved by it ▸ network ▸
-                     the likelier of both at its likeliest lag ▸ refinement
+                     the likelier of both at its likeliest lag ▸ refinement, all but its last round on half of the rows
 
 Knows nothing of strain, quality or files. Invariant: displacement is that of the frames as they came in, whatever was
 done to them on the way.
@@ -20,21 +20,16 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..front_end import depth_grid, grid_rows
-from .baseband import Signals, baseband
+from .baseband import Signals, baseband, halved
 from .channels import Channels
 from .coarse import CoarseDisplacement
-from .companding import companded_channels, composed
-from .grids import at_depths, block_mean, interpolated
+from .companding import companded_channels, composed, moved
+from .grid_refine import GridRefinement, doubled
+from .grids import at_depths
 from .lags import likeliest
 from .liteflownet import MULTIPLE, LiteFlowNet, full_precision
 from .phase import from_channels
 from .refine import Refinement, RefinementKind
-
-ROUNDS, STEPS = 3, 5
-"""Of the refinement on the grid, and of conjugate gradients a round: more rounds of fewer steps are nearer the truth
-than two of eight, in less time."""
-GRID_BLOCK = 4
-"""Rows of the depth grid of one point that the phase is measured at: one and a third wavelengths."""
 
 
 class RfMotion(nn.Module):
@@ -75,35 +70,36 @@ class BasebandMotion(nn.Module):
         super().__init__()
         self.coarse = CoarseDisplacement()
         self.network = network
-        self.refinement = (
-            None
-            if refinement == "off"
-            else Refinement(refinement, block=GRID_BLOCK, rounds=ROUNDS, steps=STEPS)
-        )
+        self.refinement = None if refinement == "off" else GridRefinement(refinement)
 
     def forward(self, first: Tensor, second: Tensor, depths: Tensor) -> OnGrid:
-        signals, coarse = self._coarse(first, second, depths)
-        displacement = self._found(signals, coarse)
-        if self.refinement is not None:
-            displacement = self.refinement(signals, likeliest(signals, (displacement, coarse)))
-        return OnGrid(signals, displacement)
+        if self.refinement is None:
+            return self.unrefined(first, second, depths)
+        signals, half = self._signals(first, second, depths)
+        found, coarse, back = self._found(half)
+        start = likeliest(half.first, ((found, moved(half, found)), (coarse, back)))
+        return OnGrid(signals, self.refinement(signals, half, start))
 
     def unrefined(self, first: Tensor, second: Tensor, depths: Tensor) -> OnGrid:
         """What the network finds; gradients reach its weights alone."""
-        signals, coarse = self._coarse(first, second, depths)
-        return OnGrid(signals, self._found(signals, coarse))
+        signals, half = self._signals(first, second, depths)
+        return OnGrid(signals, doubled(self._found(half)[0]))
 
-    def _coarse(self, first: Tensor, second: Tensor, depths: Tensor) -> tuple[Signals, Tensor]:
+    def _signals(self, first: Tensor, second: Tensor, depths: Tensor) -> tuple[Signals, Signals]:
+        """The pair on the depth grid, and on half of its rows."""
         with full_precision(first):
             signals = baseband(first, second, depths)
             if signals.first.shape[3] % MULTIPLE:
                 raise ValueError(f"got {tuple(first.shape)}, expected lines in a multiple of {MULTIPLE}")
-            return signals, doubled(self.coarse(block_mean(signals.first, 2), block_mean(signals.second, 2)))
+            return signals, halved(signals)
 
-    def _found(self, signals: Signals, coarse: Tensor) -> Tensor:
-        with full_precision(coarse):
-            seen = companded_channels(signals, coarse)
-        return composed(coarse, doubled(self.network(*seen)))
+    def _found(self, half: Signals) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network finds, the coarse displacement that it started from, and the second frame moved by that."""
+        with full_precision(half.first):
+            coarse = self.coarse(half.first, half.second)
+            back = moved(half, coarse)
+            seen = companded_channels(half, back, coarse)
+        return composed(coarse, self.network(*seen)), coarse, back
 
 
 class Motion(nn.Module):
@@ -139,10 +135,3 @@ def at_samples(displacement: Tensor, depths: Tensor, rows: int) -> Tensor:
     sample = torch.arange(rows, device=depths.device, dtype=torch.float32)
     found = at_depths(displacement, (sample + 0.5) / spacing - 0.5)
     return torch.cat((found[:, 0:1] * spacing, found[:, 1:2]), dim=1)
-
-
-def doubled(displacement: Tensor) -> Tensor:
-    """A displacement on the network's grid (B, 2, H, M) on the depth grid, (B, 2, 2 H, M), in its rows."""
-    longer = functional.pad(displacement, (0, 0, 1, 1), mode="replicate")
-    finer = interpolated(longer, 2, 2)
-    return torch.cat((2 * finer[:, :1], finer[:, 1:]), dim=1)

@@ -9,8 +9,8 @@ Started from the network's displacement, which is right to a fraction of a wavel
 How smooth follows from the strain: what a change of strain costs falls with the strain of the pair, so that a
 press of 3 % keeps its detail and one of .2 % shows at all. The parameters were chosen on the simulated scanner at
 .5 to 5 % of strain, and change little within a factor of two (`benchmarks/refinement.py`). They
-count points of the grid and lines: the grid of the front end `baseband` has one point in one and a third wavelengths,
-whatever the sampling; that of `rf` one in eight samples.
+count points of the grid and lines: the grid of the front end `baseband` (`usert.network.grid_refine`) has one point in
+one and a third wavelengths, whatever the sampling; that of `rf` one in eight samples.
 
 Knows the signals of a pair; nothing of the network. Invariant: the answer is a displacement of the same shape
 and sign as the one it started from, finite where that one was.
@@ -25,13 +25,14 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..errors import OptionError
+from ..front_end import FrontEnd
 from .baseband import Signals
 from .grids import block_mean, box_mean, interpolated
 from .phase import BLOCK, Measurement, measure
 from .smoothing import Grid, Roughness, Smoothing
 
 RefinementKind = Literal["off", "cheap", "full"]
-ENOUGH = 3
+ENOUGH: dict[FrontEnd, int] = {"rf": 3, "baseband": 4}
 """Finest level of the network that full refinement needs."""
 ROUNDS = 2
 STEPS = 8
@@ -58,67 +59,73 @@ AVERAGED = (9, 5)
 class Refinement(nn.Module):
     """Displacement made better by the frames it belongs to.
 
-    Shapes: signals and displacement (B, 2, N, M), axial in rows of the signals, N a multiple of `block`
-    → (B, 2, N, M).
+    Shapes: signals and displacement (B, 2, N, M), axial in rows of the signals, N a multiple of 8 → (B, 2, N, M).
     """
 
-    def __init__(
-        self, kind: Literal["cheap", "full"], *, rounds: int = ROUNDS, steps: int = STEPS, block: int = BLOCK
-    ) -> None:
-        """`block` rows of the signals are one point of the grid on which phase is measured and made smooth."""
+    def __init__(self, kind: Literal["cheap", "full"], *, rounds: int = ROUNDS, steps: int = STEPS) -> None:
         super().__init__()
         if kind not in ("cheap", "full"):
             raise ValueError(f"kind: got {kind!r}, expected cheap or full")
         if rounds < 1:
             raise ValueError(f"rounds: got {rounds}, expected at least 1")
         self.kind: RefinementKind = kind
-        self.block = block
         self.rounds = rounds
         self.smoothing = Smoothing(steps)
 
     def forward(self, signals: Signals, displacement: Tensor) -> Tensor:
-        if displacement.shape[2] % self.block or displacement.shape != signals.first.shape:
+        if displacement.shape[2] % BLOCK or displacement.shape != signals.first.shape:
             raise ValueError(
                 f"got signals {tuple(signals.first.shape)} and displacement {tuple(displacement.shape)}, expected "
-                f"one shape (B, 2, N, M) with N a multiple of {self.block}"
+                f"one shape (B, 2, N, M) with N a multiple of {BLOCK}"
             )
-        block, displacement = self.block, displacement.float()
+        displacement = displacement.float()
         if self.kind == "cheap":
-            return displacement + _averaged(measure(signals, displacement, block), displacement, block)
+            return displacement + averaged(measure(signals, displacement, BLOCK), displacement, BLOCK)
         earlier: Tensor | None = None
-        grid = Grid(block_mean(displacement[:, :1], block))
+        grid = Grid(block_mean(displacement[:, :1], BLOCK))
         for _ in range(self.rounds):
-            measurement = measure(signals, displacement, block)
-            start = block_mean(displacement, block) if earlier is None else earlier
-            earlier = self._smooth(grid, measurement, start, earlier)
-            displacement = on_samples(earlier, block)
+            measurement = measure(signals, displacement, BLOCK)
+            start = block_mean(displacement, BLOCK) if earlier is None else earlier
+            earlier = smoothed(self.smoothing, grid, measurement, start, BLOCK, again=earlier is not None)
+            displacement = on_samples(earlier, BLOCK)
         return displacement
 
-    def _smooth(self, grid: Grid, measurement: Measurement, start: Tensor, earlier: Tensor | None) -> Tensor:
-        """(B, 2, K, M): the axial and the lateral field, solved side by side as a batch."""
-        strain = strain_of(measurement, self.block)
-        fall = (strain / 0.01) ** -FALL
-        steady = torch.ones_like(fall)
-        along, mixed, across = (
-            torch.cat((axial * fall, lateral * steady)) for axial, lateral in zip(AXIAL, LATERAL, strict=True)
-        )
-        scale = torch.cat(
-            (BORDER * self.block * strain.clamp_min(BORDERS_FROM), 1e6 * steady)
-        )  # no borders in the lateral field
-        roughness = Roughness(along=along, mixed=mixed, across=across, scale=scale)
-        measured, weight, begin = (
-            torch.cat(field.chunk(2, dim=1))
-            for field in (measurement.displacement, measurement.weight, start)
-        )
-        before = None if earlier is None else begin
-        penalty = self.smoothing.penalty(grid, roughness, before)
-        solved = self.smoothing(grid, measured, weight, penalty, begin)
-        return torch.cat(solved.chunk(2), dim=1)
+
+def smoothed(
+    smoothing: Smoothing,
+    grid: Grid,
+    measurement: Measurement,
+    start: Tensor,
+    block: int,
+    *,
+    again: bool,
+    stiffer: Tensor | None = None,
+) -> Tensor:
+    """The smooth displacement (B, 2, K, M) that agrees with a measurement, both fields solved side by side as a batch.
+
+    A point of the grid is `block` rows. `start` is what the solution begins at, and when it is looked for `again`,
+    where the borders of inclusions are taken from. `stiffer` (B, 1, 1, 1): a factor of the lateral field's λ.
+    """
+    strain = strain_of(measurement, block)
+    fall = (strain / 0.01) ** -FALL
+    steady = torch.ones_like(fall)
+    aside = steady if stiffer is None else stiffer
+    along, mixed, across = (
+        torch.cat((axial * fall, lateral * aside)) for axial, lateral in zip(AXIAL, LATERAL, strict=True)
+    )
+    # no borders in the lateral field
+    scale = torch.cat((BORDER * block * strain.clamp_min(BORDERS_FROM), 1e6 * steady))
+    roughness = Roughness(along=along, mixed=mixed, across=across, scale=scale)
+    measured, weight, begin = (
+        torch.cat(field.chunk(2, dim=1)) for field in (measurement.displacement, measurement.weight, start)
+    )
+    penalty = smoothing.penalty(grid, roughness, begin if again else None)
+    return torch.cat(smoothing(grid, measured, weight, penalty, begin).chunk(2), dim=1)
 
 
-def finest_before(kind: RefinementKind, finest: int) -> int:
+def finest_before(kind: RefinementKind, front_end: FrontEnd, finest: int) -> int:
     """The level that an export stops at, of weights that go down to `finest`: full refinement makes up for the rest."""
-    return max(ENOUGH, finest) if kind == "full" else finest
+    return max(ENOUGH[front_end], finest) if kind == "full" else finest
 
 
 def as_kind(text: str, what: str) -> RefinementKind:
@@ -146,7 +153,7 @@ def on_samples(field: Tensor, block: int) -> Tensor:
     return interpolated(longer, block, 2)
 
 
-def _averaged(measurement: Measurement, displacement: Tensor, block: int) -> Tensor:
+def averaged(measurement: Measurement, displacement: Tensor, block: int) -> Tensor:
     """(B, 2, N, M): the missing axial displacement, averaged by weight; no lateral one."""
     weight = measurement.weight[:, 0:1]
     missing = measurement.displacement[:, 0:1] - block_mean(displacement[:, 0:1], block)

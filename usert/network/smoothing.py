@@ -10,9 +10,10 @@ the paper's Eq. 5 charge the first derivative's distance from its mean, and flat
 ψ(x) = x² at first; with a `scale` s the penalty of a change beyond s grows like |x| only, by reweighting with
 1 / √(1 + (x / s)²) from an earlier solution, so that the border of an inclusion may stay sharp.
 
-Solved by a fixed number of steps of conjugate gradients. The matrix is never made: differences are one 3 × 3
-convolution, their adjoint another. The preconditioner is the same matrix with W and λ replaced by their means,
-which cosine transforms make diagonal (two small matrix products a direction).
+Solved by a fixed number of steps of conjugate gradients. The matrix is never made: differences and their adjoint are
+sums of a field moved by a point, which the libraries that run the exported graph do faster than convolutions of one
+channel. The preconditioner is the same matrix with W and λ replaced by their means, which cosine transforms make
+diagonal (two small matrix products a direction).
 
 Knows nothing of ultrasound. Invariant: a field whose second derivatives are 0 and that is measured as it is stays.
 """
@@ -77,19 +78,11 @@ class Smoothing(nn.Module):
     Shapes: measured, weight, start (B, 1, K, M), all weights above 0, and `penalty`'s answer → (B, 1, K, M).
     """
 
-    differences: Tensor
-
     def __init__(self, steps: int) -> None:
         super().__init__()
         if steps < 1:
             raise ValueError(f"steps: got {steps}, expected at least 1")
         self.steps = steps
-        second = torch.tensor([1.0, -2.0, 1.0])
-        kernels = torch.zeros(3, 1, 3, 3)
-        kernels[0, 0, :, 1] = second
-        kernels[1, 0, 1:, 1:] = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
-        kernels[2, 0, 1, :] = second
-        self.register_buffer("differences", kernels, persistent=False)
 
     def penalty(self, grid: Grid, roughness: Roughness, earlier: Tensor | None = None) -> Tensor:
         """(B, 3, K, M): the λ of each difference, 0 where it would reach over the border.
@@ -100,7 +93,7 @@ class Smoothing(nn.Module):
         penalty = strength * grid.whole
         if earlier is None or roughness.scale is None:
             return penalty
-        change = functional.conv2d(earlier, self.differences, padding=1) / roughness.scale
+        change = torch.cat(_differences(earlier), dim=1) / roughness.scale
         return penalty * torch.rsqrt(1 + change.square())
 
     def forward(self, grid: Grid, measured: Tensor, weight: Tensor, penalty: Tensor, start: Tensor) -> Tensor:
@@ -111,12 +104,11 @@ class Smoothing(nn.Module):
             + mean[:, 1:2] * grid.depth * grid.width
             + mean[:, 2:3] * grid.width.square()
         )
-        # conv2d with the kernels turned round and padding is the adjoint of `differences` with padding
-        adjoint = self.differences.flip(2, 3).transpose(0, 1)
+        cost = penalty.chunk(3, dim=1)
 
         def matrix(field: Tensor) -> Tensor:
-            rough = penalty * functional.conv2d(field, self.differences, padding=1)
-            return weight * field + functional.conv2d(rough, adjoint, padding=1)
+            along, mixed, across = (one * part for one, part in zip(cost, _differences(field), strict=True))
+            return weight * field + _adjoint(along, mixed, across)
 
         def inverse(field: Tensor) -> Tensor:
             return grid.up @ (grid.down @ field @ grid.over / spectrum) @ grid.back
@@ -135,6 +127,28 @@ class Smoothing(nn.Module):
             before, size = size, _dot(residual, better)
             direction = better + size / before.clamp_min(TINY) * direction
         return field
+
+
+def _differences(field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """∂²/∂r², ∂²/∂r∂c and ∂²/∂c² of (B, 1, K, M), alike, what lies outside counted as 0."""
+    wider = functional.pad(field, (1, 1, 1, 1))
+    here, before, after = wider[..., 1:-1], wider[..., :-2], wider[..., 2:]
+    below = here[:, :, 2:]
+    along = below - 2 * field + here[:, :, :-2]
+    mixed = field - after[:, :, 1:-1] - below + after[:, :, 2:]
+    across = after[:, :, 1:-1] - 2 * field + before[:, :, 1:-1]
+    return along, mixed, across
+
+
+def _adjoint(along: Tensor, mixed: Tensor, across: Tensor) -> Tensor:
+    """What `_differences` is the transpose of."""
+    rows, lines = functional.pad(along, (0, 0, 1, 1)), functional.pad(across, (1, 1))
+    corner = functional.pad(mixed, (1, 0, 1, 0))
+    return (
+        rows[:, :, 2:] - 2 * along + rows[:, :, :-2]
+        + lines[..., 2:] - 2 * across + lines[..., :-2]
+        + mixed - corner[:, :, 1:, :-1] - corner[:, :, :-1, 1:] + corner[:, :, :-1, :-1]
+    )  # fmt: skip
 
 
 def _cosines(frequency: Tensor, place: Tensor) -> Tensor:
