@@ -14,8 +14,10 @@ from pathlib import Path
 from usert.evaluation.pair import BORDER, Image, Pair
 from usert.formats import ImportOptions, Rows, read_frames
 from usert.frame import Scan
+from usert.phantom.beam import Beam
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import Window
+from usert.strain import window_samples
 
 ALPINION = Scan(fs_hz=40e6, f0_hz=6.25e6, sound_speed_m_s=1540, line_pitch_mm=0.108)
 FIELD_II = Scan(fs_hz=40e6, f0_hz=7.27e6, sound_speed_m_s=1540, line_pitch_mm=0.04)
@@ -24,11 +26,22 @@ ARM = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
 the one that makes its inclusion round."""
 STRAINS = (0.005, 0.01, 0.02, 0.03, 0.05)
 SIMULATED_SHAPE = (1024, 128)
+SCANNERS = {
+    "typical": (40, 6.5, 0.12, (2048, 192), 0.6),
+    "oversampled": (63, 8.6, 0.20, (4096, 160), 0.6),
+    "sparse": (20, 5.0, 0.30, (1024, 128), 0.5),
+    "coarse": (15, 5.0, 0.20, (768, 160), 0.6),
+    "deep": (40, 3.5, 0.40, (3072, 128), 0.6),
+    "fine": (40, 9.5, 0.0745, (1664, 384), 0.7),
+}
+"""Sampling and centre frequency in MHz, line pitch in mm, shape, fractional bandwidth: six kinds."""
+SCANNER_STRAINS = (0.001, 0.003, 0.01, 0.02, 0.03)
 TITLES = {
     "alpinion": "Alpinion phantom, a stiff lesion (strain window 93 samples)",
     "alpinion-large": "Alpinion phantom, 1.1 to 1.6 % of strain (strain window 93 samples)",
     "fieldii": "Field II with finite elements, a soft inclusion (strain window 93 samples at 0.5 %, else 43)",
     "simulated": "Simulated scanner, truth known, mean of {seeds} (strain window 65 samples)",
+    "scanners": "Six kinds of simulated scanner, truth known (strain window 2 mm)",
     "arm": "Volunteer's arm, consecutive frames (strain window 93 samples)",
     "still": "Volunteer's arm, hardly any motion (strain window 93 samples)",
 }
@@ -36,9 +49,11 @@ TITLES = {
 
 
 def pairs_of(table: str, rf: Path | None, seeds: int) -> Iterator[Pair]:
-    """The pairs of a table; those of one name are its seeds. All but `simulated` need the folder `rf`."""
+    """The pairs of a table; those of one name are its seeds. Recorded ones need the folder `rf`."""
     if table == "simulated":
         return simulated(seeds)
+    if table == "scanners":
+        return scanners()
     if rf is None:
         raise ValueError(f"{table}: expected the folder of RF frames")
     recorded = {
@@ -123,6 +138,42 @@ def simulated(seeds: int) -> Iterator[Pair]:
                 target=Window(rows=(412, 612), lines=(44, 84)),
                 background=Window(rows=(412, 612), lines=(6, 18)),
                 truth=scanner.truth(0, pressed),
+            )
+
+
+def scanners() -> Iterator[Pair]:
+    """One press of each strain by each kind of scanner: a lesion three times as stiff in the middle."""
+    for name, (fs_mhz, f0_mhz, pitch_mm, shape, bandwidth) in SCANNERS.items():
+        scan = Scan(fs_hz=1e6 * fs_mhz, f0_hz=1e6 * f0_mhz, sound_speed_m_s=1540.0, line_pitch_mm=pitch_mm)
+        for strain in SCANNER_STRAINS:
+            config = ScannerConfig(
+                scan=scan,
+                shape=shape,
+                beam=Beam(fractional_bandwidth=bandwidth),
+                peak_strain=strain,
+                period_frames=2,
+                slide_lines=0.5,
+                tilt=0.1,
+                noise=0.03,
+            )
+            scanner = SimulatedScanner(config, seed=0)
+            (rows, lines), size = (
+                shape,
+                config.radius * min(shape[0] * scan.axial_pitch_mm, shape[1] * pitch_mm),
+            )
+            tall, wide = int(0.6 * size / scan.axial_pitch_mm), int(0.6 * size / pitch_mm)
+            across = rows // 2 - tall, rows // 2 + tall
+            yield Pair(
+                name=f"{name} {100 * strain:g} %",
+                pre=scanner.frame(0).samples,
+                post=scanner.frame(1).samples,
+                scan=scan,
+                strain_window=window_samples(scan, 2.0),
+                ncc_rows=(rows // 16, rows - rows // 16),
+                homogeneous=Window(rows=(rows // 16, rows // 6), lines=(8, lines - 8)),
+                target=Window(rows=across, lines=(lines // 2 - wide, lines // 2 + wide)),
+                background=Window(rows=across, lines=(4, lines // 8)),
+                truth=scanner.truth(0, 1),
             )
 
 
