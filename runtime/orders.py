@@ -220,7 +220,7 @@ class Orders:
             asked.set_exception(ControlError("bundle: given up"))
             return
         try:
-            self._refuse_beside_a_record()  # begun before this was asked for, by who ran the server
+            self._refuse_beside_a_record()  # asked again, for it was allowed a while ago
         except OptionError as error:
             ready.engine.close()
             asked.set_exception(error)
