@@ -19,7 +19,7 @@ from rf_pairs import TITLES, Pair, pairs_of
 
 from usert.errors import OptionError, UsertError
 from usert.frame import RFFrame
-from usert.recording_writer import write_recording
+from usert.recording import write_recording
 
 
 def entry(pair: Pair, path: Path) -> dict[str, Any]:

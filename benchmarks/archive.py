@@ -31,7 +31,7 @@ from tables import markdown
 from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording_writer import write_recording
+from usert.recording import write_recording
 
 _PATIENCE_S = 600.0
 _TOLD = re.compile(r"(\d+) recordings? in .*: (.*)")

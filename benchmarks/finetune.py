@@ -31,15 +31,15 @@ from usert.machine import cpu_name
 from usert.network.liteflownet import LiteFlowNet
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import Window, cnr, nrmse, snre, strain_ratio
-from usert.recording_writer import write_recording
+from usert.recording import write_recording
 from usert.strain import axial_strain
-from usert.train.acceptance import estimate, figures
-from usert.train.dataset import PairDataset
-from usert.train.finetune import FineTuning
-from usert.train.finetune_recipe import FineTuneRecipe
-from usert.train.loss_config import LossConfig
-from usert.train.selection import ChosenPair, SelectionConfig, select
-from usert.train.session import load_start
+from usert.train.finetune.acceptance import estimate, figures
+from usert.train.finetune.dataset import PairDataset
+from usert.train.finetune.loss_config import LossConfig
+from usert.train.finetune.recipe import FineTuneRecipe
+from usert.train.finetune.selection import ChosenPair, SelectionConfig, select
+from usert.train.finetune.session import load_start
+from usert.train.finetune.training import FineTuning
 
 SHAPE = (512, 128)
 CROP = (512, 128)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.runtime.judgement import JudgementRule
-from usert.runtime.lag import LagControl, LagRule
+from usert.runtime.imaging.image_quality import JudgementRule
+from usert.runtime.imaging.lag import LagControl, LagRule
 
 RATES_HZ = 20, 40, 60
 LOST_AT = {"arm": 0.01, "phantom": 0.04}

@@ -33,10 +33,10 @@ from tables import markdown
 from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
-from usert.runtime.child import Child
-from usert.runtime.config import ServerConfig
-from usert.runtime.server import StrainServer
-from usert.runtime.steady import steady
+from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.low_jitter import steady
+from usert.runtime.server.server import StrainServer
+from usert.runtime.sources.child_process import Child
 
 _LOOPBACK = "tcp://127.0.0.1:0"
 _ANSWER_S = 30.0

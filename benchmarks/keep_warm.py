@@ -26,8 +26,8 @@ from usert.bundle import Bundle, default_bundle_path
 from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.runtime.engine import Estimate
 from usert.runtime.engines import open_engine
+from usert.runtime.engines.interface import Estimate
 
 ENGINES = "onnxruntime", "openvino"
 SHAPES = (512, 128), (1024, 256)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import EngineError
 from usert.frame import Scan
-from usert.runtime.clock import now_ns
-from usert.runtime.config import ServerConfig
-from usert.runtime.engine import Engine, Estimate
 from usert.runtime.engines import open_engine
-from usert.runtime.server import StrainServer
+from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.protocol.age import now_ns
+from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.server import StrainServer
 
 _LOOPBACK = "tcp://127.0.0.1:0"
 

@@ -28,7 +28,7 @@ from tables import markdown
 
 from usert.errors import UsertError
 from usert.machine import cpu_name
-from usert.runtime.clock import now_ns
+from usert.runtime.protocol.age import now_ns
 
 _FAULT_S = 5.0
 _JUMP_S = 100

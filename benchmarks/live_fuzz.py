@@ -36,11 +36,11 @@ from tables import markdown
 from usert.errors import UsertError
 from usert.frame import RFFrame
 from usert.machine import cpu_name
-from usert.runtime.clock import clock_id
-from usert.runtime.header import MalformedError
-from usert.runtime.wire import RFMessage
+from usert.runtime.protocol.age import clock_id
+from usert.runtime.protocol.header import MalformedError
+from usert.runtime.protocol.messages import RFMessage
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "runtime"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "runtime" / "support"))
 
 from mutations import Mutations
 from zmtp import command, greeting, part, ready

@@ -32,12 +32,12 @@ from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import nrmse
-from usert.runtime.engine import TYPICAL_SCAN, Engine, Estimate
 from usert.runtime.engines import open_engine
-from usert.runtime.judgement import JudgementRule, judge
-from usert.runtime.lag import LagControl, LagRule
-from usert.runtime.persistence import Persistence, PersistenceRule
-from usert.runtime.roi import RatioMeter, RatioRule, Rectangle
+from usert.runtime.engines.interface import TYPICAL_SCAN, Engine, Estimate
+from usert.runtime.imaging.image_quality import JudgementRule, judge
+from usert.runtime.imaging.lag import LagControl, LagRule
+from usert.runtime.imaging.persistence import Persistence, PersistenceRule
+from usert.runtime.imaging.strain_ratio import RatioMeter, RatioRule, Rectangle
 
 SHAPES = (512, 128), (1920, 768)
 INSIDE = slice(32, -32)

@@ -34,16 +34,16 @@ from tables import markdown
 
 from usert.errors import UsertError
 from usert.machine import cpu_name
-from usert.runtime.client import StrainClient
-from usert.runtime.clock import now_ns
-from usert.runtime.config import ServerConfig
-from usert.runtime.engine import Estimate
-from usert.runtime.pairing import ReceivedFrame
+from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.protocol.age import now_ns
+from usert.runtime.protocol.messages import StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.recorder import Recorder
-from usert.runtime.server import StrainServer
-from usert.runtime.steady import steady
-from usert.runtime.wire import StrainMessage
+from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.low_jitter import steady
+from usert.runtime.server.server import StrainServer
 
 CEILING_MS = 2.0
 CEILING_RATE_HZ = 200.0

@@ -24,11 +24,11 @@ import numpy as np
 from live_vitals import Vitals
 from websockets.sync.client import connect
 
-from usert.runtime.child import Child
-from usert.runtime.clock import now_ns
-from usert.runtime.command import Command
-from usert.runtime.controller import Controller
-from usert.runtime.simulated import SIZES, LesionRatio, simulated_scanner
+from usert.runtime.clients.control_client import Controller
+from usert.runtime.protocol.age import now_ns
+from usert.runtime.protocol.commands import Command
+from usert.runtime.sources.child_process import Child
+from usert.runtime.sources.simulated import SIZES, LesionRatio, simulated_scanner
 from usert.runtime.view.planes import strain_of, unpack
 
 VIEWERS = (0, 1, 5)

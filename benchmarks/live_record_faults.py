@@ -26,7 +26,7 @@ from live_stage import OPTIONS, Stage
 from live_viewer import Seen
 
 from usert.errors import RecordingError
-from usert.runtime.clock import now_ns
+from usert.runtime.protocol.age import now_ns
 from usert.runtime.record.record import Record
 from usert.runtime.record.recorder import RESERVE_BYTES
 

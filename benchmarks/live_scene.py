@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.runtime.engine import Engine, Estimate
-from usert.runtime.judgement import Judgement, JudgementRule, StateMachine, judge
-from usert.runtime.lag import LagControl
-from usert.runtime.wire import State
+from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.imaging.image_quality import Judgement, JudgementRule, StateMachine, judge
+from usert.runtime.imaging.lag import LagControl
+from usert.runtime.protocol.messages import State
 from usert.strain import axial_strain
 
 LONGEST_LAG = 20

@@ -16,7 +16,7 @@ from typing import Self
 
 from live_vitals import Vitals
 
-from usert.runtime.child import Child
+from usert.runtime.sources.child_process import Child
 
 _START_S = 120.0
 _END_S = 30.0

@@ -16,7 +16,7 @@ from live_serve import Serve, books
 from live_source import Source, SourceConfig
 from live_viewer import Seen, Viewer
 
-from usert.runtime.clock import now_ns
+from usert.runtime.protocol.age import now_ns
 
 RATE_HZ = 10.0
 SHAPES = (256, 64), (240, 48)

@@ -14,8 +14,8 @@ from typing import Any
 
 import zmq
 
-from usert.runtime.receiver import Receiver
-from usert.runtime.wire import MAX_STRAIN_BYTES, State, StrainMessage
+from usert.runtime.protocol.messages import MAX_STRAIN_BYTES, State, StrainMessage
+from usert.runtime.transport.receiver import Receiver
 
 _ENDING_S = 30.0
 

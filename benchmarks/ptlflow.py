@@ -258,7 +258,7 @@ def main() -> None:
     from usert.bundle import default_bundle_path
     from usert.commands.shape import parse_shape
     from usert.errors import UsertError
-    from usert.runtime.bench.machine import machine, told_machine
+    from usert.machine_report import machine, told_machine
     from usert.runtime.bench.rates import better, cpu_rates
 
     options.threads = options.threads or machine()["cores"]

@@ -26,13 +26,13 @@ from tables import markdown
 from usert.errors import UsertError
 from usert.frame import RFFrame, Scan
 from usert.machine import cpu_name
-from usert.runtime.engine import Estimate
-from usert.runtime.pairing import ReceivedFrame
+from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.protocol.messages import RFMessage, StrainMessage
+from usert.runtime.protocol.stamp import Counters, FrameStamp
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder
-from usert.runtime.stamp import Counters, FrameStamp
-from usert.runtime.wire import RFMessage, StrainMessage
 
 SHAPES = (512, 128), (1920, 768)
 RATE_HZ = 60.0

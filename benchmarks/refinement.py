@@ -39,7 +39,7 @@ from usert.network.phase import BLOCK, Measurement, from_channels, measure
 from usert.network.refine import Refinement, on_samples, strain_of
 from usert.network.weights import load_weights
 from usert.quality import cnr, nrmse, rmse, strain_ratio
-from usert.runtime.samples import to_int16
+from usert.runtime.engines.int16 import to_int16
 from usert.strain import axial_strain
 
 STRAINS = ("0.5 %", "1 %", "3 %")

@@ -5,7 +5,7 @@ A robot, a recorder or a viewer of your own starts like this.
 
 import sys
 
-from usert.runtime.client import StrainClient
+from usert.runtime.clients.strain_client import StrainClient
 
 with StrainClient(sys.argv[1]) as client:
     for image in client:

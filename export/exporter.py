@@ -18,11 +18,11 @@ import torch
 
 from usert import __version__
 from usert.bundle import Bundle, sha256_of, write_bundle
-from usert.card import told
+from usert.bundle.card import told
+from usert.bundle.manifest import PRECISIONS, Graph, Input, Manifest, Network, Weights
 from usert.errors import OptionError, require
 from usert.front_end import TYPICAL, grid_rows
 from usert.machine import cpu_name, gpu_name
-from usert.manifest import PRECISIONS, Graph, Input, Manifest, Network, Weights
 from usert.network.half import in_half
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.refine import RefinementKind, finest_before
@@ -54,7 +54,7 @@ class ExportConfig:
     any_shape: bool = True
     """Whether to make the graph for frames of any shape."""
     precisions: Sequence[str] = ("float32",)
-    """Of `usert.manifest.PRECISIONS`: a graph for each, of each shape."""
+    """Of `usert.bundle.manifest.PRECISIONS`: a graph for each, of each shape."""
     finest: int | None = None
     """Level that the network stops at, about three times faster each; None: before full refinement, which makes up for
     the rest (`benchmarks/RESULTS.md`), 3 with the front end `rf` and 4 with `baseband`, else the finest that the
@@ -64,7 +64,7 @@ class ExportConfig:
     refinement: RefinementKind = "full"
     """What comes after the network (`usert.network.refine`)."""
     plans: Sequence[str] = ()
-    """Of `usert.manifest.TENSORRTS`: who builds plans of the graphs of one shape."""
+    """Of `usert.bundle.manifest.TENSORRTS`: who builds plans of the graphs of one shape."""
     plan_range: tuple[Shape, Shape] | None = None
     """Smallest and largest frame, sides multiples of 32, of a plan of the graph for any shape."""
 

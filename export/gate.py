@@ -42,7 +42,7 @@ PAIRS = ((2, 4), (9, 13), (2, 12))
 """Frames of the simulated scanner: about .2, 1 and 2 % strain apart. Each is run whole, and with a corner masked."""
 DEEPEST = 1024
 """Samples of a frame whose end the largest of these moves by 20. A longer one is pressed less: towards 30 samples, the
-most that the network has learned (`usert.train.pairs`), it fails here and there, and rounding decides how."""
+most that the network has learned (`usert.train.pretrain.pairs`), it fails here and there, and rounding decides how."""
 READABLE = 0.1
 """Quality below which, of a recorded frame, displacement and strain are not compared: they mean nothing there."""
 MASK_REACH = 8

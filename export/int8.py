@@ -52,7 +52,7 @@ FRAMES = ((1, 3), (3, 9), (0, 12), (5, 6))
 """Pairs of frames of each: .05 to 3 % of strain."""
 SHIFTED = ((5, 6, 30), (9, 3, -30))
 """And pairs whose second frame is taken so many samples deeper, the most that the network has learned
-(`usert.train.pairs`): where a whole frame moves, the ranges would be too short without."""
+(`usert.train.pretrain.pairs`): where a whole frame moves, the ranges would be too short without."""
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

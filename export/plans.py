@@ -12,9 +12,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from usert.bundle import Bundle, sha256_of
-from usert.card import told
+from usert.bundle.card import told
+from usert.bundle.manifest import Graph, Plan
 from usert.machine import gpu_name
-from usert.manifest import Graph, Plan
 
 from .gate import FramePair, Run, compare, judge, tolerances
 from .pair_graph import PairGraph

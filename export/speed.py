@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
+from usert.bundle.manifest import Speed
 from usert.machine import cpu_name, usable_cores
-from usert.manifest import Speed
 
 from .gate import FramePair, Run
 

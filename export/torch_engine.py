@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
+from usert.bundle.manifest import Graph
 from usert.errors import BundleError
-from usert.manifest import Graph
 from usert.runtime.engines.choice import Shape
 from usert.runtime.engines.graph_engine import GraphEngine, Inputs, Session
 

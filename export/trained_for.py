@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from usert.bundle.manifest import TrainedFor
 from usert.errors import BundleError
-from usert.manifest import TrainedFor
 
 SAMPLINGS = (0.05, 0.4)
 """Centre over sampling frequencies that the front end `baseband` brings to one grid."""

@@ -10,13 +10,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from usert.bundle import Bundle
-from usert.card import told
+from usert.bundle.card import told
+from usert.bundle.manifest import Graph
 from usert.errors import OptionError, WeightsError
-from usert.manifest import Graph
 from usert.network.refine import as_kind
 from usert.network.weights import load_weights
 from usert.recording import Recording
-from usert.runtime.samples import to_int16
+from usert.runtime.engines.int16 import to_int16
 
 from .baseband_graph import STRAIN_WINDOW
 from .gate import Accuracy, FramePair, Run, compare, judge, tolerances

@@ -14,12 +14,12 @@ import torch
 
 from usert import __version__
 
-from .finetune_recipe import FineTuneRecipe
-from .recipe import PretrainRecipe
+from .finetune.recipe import FineTuneRecipe
+from .pretrain.recipe import PretrainRecipe
 
 DATA = {
-    "scanner": "generated pairs (usert.train.pairs)",
-    "scenes": "textured scenes (usert.train.scenes)",
+    "scanner": "generated pairs (usert.train.pretrain.pairs)",
+    "scenes": "textured scenes (usert.train.pretrain.scenes)",
     "folder": "a folder of image pairs with flow",
 }
 

@@ -10,11 +10,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from usert.bundle.manifest import PRECISIONS
 from usert.errors import OptionError
-from usert.manifest import PRECISIONS
 
-from ..endpoint import check_endpoint
 from ..engines import ENGINES, REFERENCE
+from ..transport.address import check_endpoint
 from .roofline import Rates
 from .turn import Order
 from .wire import PATIENCE_S

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from usert.bundle import Bundle
+from usert.bundle.manifest import PRECISIONS
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
 from usert.machine import usable_cores
-from usert.manifest import PRECISIONS
+from usert.machine_report import busy, machine
 
 from ..engines import ENGINES, REFERENCE
 from ..engines.choice import choose_graph
 from .answer import Scene, check_answer
 from .config import BenchConfig
-from .machine import busy, machine
 from .monitor import SilentError
 from .rates import better, cpu_rates
 from .roofline import Cost, Rates, graph_cost

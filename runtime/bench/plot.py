@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from usert.errors import OptionError
 
-from ..figure import ticks
+from ..offline.figure import ticks
 from .row import Row
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (24, 24, 28), (150, 150, 156)

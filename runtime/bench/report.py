@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from usert.errors import OptionError
+from usert.machine_report import told_machine
 
 from .contest import Report
-from .machine import told_machine
 from .row import Row
 from .seen import STAGES
 

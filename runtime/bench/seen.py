@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..client import age_of
-from ..clock import clock_id
-from ..stamp import Counters
-from ..wire import State, StrainMessage
+from ..clients.strain_client import age_of
+from ..protocol.age import clock_id
+from ..protocol.messages import State, StrainMessage
+from ..protocol.stamp import Counters
 
 STAGES = "arrive", "wait", "engine", "publish", "network"
 """From when the frame was due until the server had it; until the engine started; its time; until the image was handed

@@ -22,9 +22,9 @@ import zmq
 from usert.errors import EngineError
 from usert.frame import RFFrame
 
-from ..clock import clock_id, now_ns
-from ..service import POLL_MS
-from ..wire import RFMessage
+from ..protocol.age import clock_id, now_ns
+from ..protocol.messages import RFMessage
+from ..transport.lifecycle import POLL_MS
 
 _QUEUE_FRAMES = 2
 _START_S = 60.0

@@ -15,8 +15,8 @@ from typing import Self
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, MissingExtraError
 
-from ..engine import Estimate
 from ..engines import ENGINES
+from ..engines.interface import Estimate
 from .answer import Distance, Scene, check_answer, rms
 from .row import Accuracy
 from .worker import Frame, Opener, Variant, Worker

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..clock import now_ns
+from ..protocol.age import now_ns
 
 LEAST_RUNS = 3
 """Of a turn, however short; the first of them is apart."""

@@ -20,10 +20,10 @@ import zmq
 from usert.errors import EngineError
 from usert.frame import RFFrame
 
-from ..child import Child
-from ..engine import Estimate
-from ..receiver import Receiver
-from ..wire import MAX_STRAIN_BYTES, StrainMessage
+from ..engines.interface import Estimate
+from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
+from ..sources.child_process import Child
+from ..transport.receiver import Receiver
 from .monitor import Monitor, SilentError
 from .seen import STAGES, Seen
 from .source import Scanner

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from usert.errors import OptionError
 
-from ..service import Service
+from ..transport.lifecycle import Service
 from ..view.address import is_loopback
 
 MOST_CLIENTS = 16

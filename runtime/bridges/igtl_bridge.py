@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from usert.errors import OptionError
 
-from ..client import StrainClient, age_of
-from ..clock import Age, clock_id, now_ns
-from ..keys import ClientKeys
-from ..service import Service
-from ..view.frames import RecentFrames
-from ..wire import State, StrainMessage
+from ..clients.rf_history import RecentFrames
+from ..clients.strain_client import StrainClient, age_of
+from ..protocol.age import Age, clock_id, now_ns
+from ..protocol.messages import State, StrainMessage
+from ..transport.keys import ClientKeys
+from ..transport.lifecycle import Service
 from .igtl_audience import Audience
 from .igtl_devices import BLANK_PERCENT, Devices, Packed, wall_of
 

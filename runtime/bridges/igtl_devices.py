@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from usert.errors import OptionError
 from usert.frame import RFFrame, Scan
 
-from ..clock import Age
+from ..protocol.age import Age
+from ..protocol.messages import State, StrainMessage
 from ..view.bmode import BMode
-from ..wire import State, StrainMessage
 from .igtl_library import require_pyigtl
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from usert.errors import FrameError, OptionError
 from usert.frame import FRAME_DTYPES, Scan
 
-from ..header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, MalformedError
+from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, MalformedError
 
 if TYPE_CHECKING:
     from pyigtl.messages import ImageMessage

@@ -15,8 +15,8 @@ from typing import Any
 
 from usert.errors import WireError
 
-from ..header import MAX_PIXELS
-from ..service import POLL_MS
+from ..protocol.header import MAX_PIXELS
+from ..transport.lifecycle import POLL_MS
 
 HEADER_BYTES = 58
 MOST_BODY_BYTES = 4 * MAX_PIXELS + (1 << 16)

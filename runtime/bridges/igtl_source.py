@@ -22,16 +22,16 @@ from usert.errors import OptionError, WireError
 from usert.frame import RFFrame, Scan
 from usert.log_format import printable
 
-from ..clock import clock_id, now_ns
-from ..endpoint import check_endpoint
-from ..gatekeeper import Gatekeeper
-from ..header import MalformedError
-from ..keys import ServerKeys
-from ..link import Link
-from ..service import POLL_MS, Service
-from ..tally import Tally
+from ..protocol.age import clock_id, now_ns
+from ..protocol.header import MalformedError
+from ..protocol.messages import RFMessage
+from ..transport.access import Gatekeeper
+from ..transport.address import check_endpoint
+from ..transport.fault_counter import Tally
+from ..transport.keys import ServerKeys
+from ..transport.lifecycle import POLL_MS, Service
+from ..transport.socket import Link
 from ..view.address import is_loopback
-from ..wire import RFMessage
 from .igtl_frames import FrameReader, ImageReading
 from .igtl_library import require_pyigtl
 from .igtl_reader import connect, messages

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError
 
-from ..engine import Engine
 from .best import BestEngine
+from .interface import Engine
 
 if TYPE_CHECKING:
     from .graph_engine import GraphEngine

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from usert.errors import BundleError, EngineError, MissingExtraError, UsertError
 from usert.frame import Scan
 
-from ..engine import Engine, Estimate
+from .interface import Engine, Estimate
 
 Opener = Callable[[], Engine]
 

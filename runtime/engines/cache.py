@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from usert.bundle import Bundle
+from usert.bundle.manifest import Graph
 from usert.errors import EngineError
-from usert.manifest import Graph
 
 LEAST_FREE_BYTES = 200_000_000
 """A compiled engine takes 20 to 60 MB, and a library may hold it twice while it writes."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from usert.bundle.manifest import PRECISIONS, Graph
 from usert.errors import BundleError
-from usert.manifest import PRECISIONS, Graph
 
 MULTIPLE = 32
 """Of the sides of a frame inside a graph."""

@@ -18,8 +18,8 @@ from usert.frame import Scan
 from usert.quality import warped_ncc
 from usert.strain import axial_strain
 
-from ..engine import Estimate
-from ..samples import to_int16
+from .int16 import to_int16
+from .interface import Estimate
 
 
 class ClassicalEngine:

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
+from usert.bundle.manifest import Graph
 from usert.errors import EngineError, FrameError
 from usert.frame import Scan
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
 from usert.machine import usable_cores
-from usert.manifest import Graph
 
-from ..engine import Estimate
-from ..samples import to_int16
 from .choice import Shape, by_preference, choose_graph
+from .int16 import to_int16
+from .interface import Estimate
 from .padding import cut, padded
 
 FRAMES = ("reference", "current")

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
+from usert.bundle.manifest import Graph
 from usert.errors import EngineError
 from usert.machine import cpu_name
-from usert.manifest import Graph
 from usert.silent import import_openvino
 
 from .cache import cache_folder, intact

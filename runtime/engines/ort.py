@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
+from usert.bundle.manifest import Graph
 from usert.errors import EngineError
 from usert.front_end import TYPICAL, graph_inputs
 from usert.machine import gpu_name
-from usert.manifest import Graph
 from usert.silent import import_onnxruntime
 
 from .cache import cache_folder

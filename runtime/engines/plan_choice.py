@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from usert.bundle.manifest import Manifest, Plan
 from usert.errors import BundleError, EngineError
-from usert.manifest import Manifest, Plan
 
 from .choice import Shape, rounded_up
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
+from usert.bundle.manifest import Graph
 from usert.errors import EngineError
 from usert.front_end import CYCLES_PER_SAMPLE, TYPICAL, grid_rows
 from usert.machine import gpu_name
-from usert.manifest import Graph
 
 from .choice import Shape
 from .cuda import Cuda, Mirror, Place, Stream, load, side_by_side

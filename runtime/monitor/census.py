@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from usert.log_format import printable
 
-from ..stats import ServerStats
+from ..server.stats import ServerStats
 from .gpu_memory import GpuMemory, gpu_memory
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ..wire import State
+from ..protocol.messages import State
 from .census import Census, Sources
 from .labels import StreamLabels
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-from ..clock import now_ns
+from ..protocol.age import now_ns
 from .health import Health
 from .http_connection import Page
 from .metrics import CONTENT_TYPE, Metrics

@@ -21,9 +21,9 @@ from http import HTTPStatus
 
 from usert.errors import OptionError
 
-from ..clock import now_ns
-from ..service import POLL_MS, Service
-from ..tally import Tally
+from ..protocol.age import now_ns
+from ..transport.fault_counter import Tally
+from ..transport.lifecycle import POLL_MS, Service
 from .http_connection import Connection, Page
 
 MAX_CONNECTIONS = 32

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from usert.recording_writer import RecordingWriter
+from usert.recording import RecordingWriter
 
-from ..clock import clock_id
-from ..engine import Estimate
-from ..pairing import ReceivedFrame
-from ..stream import Estimated
-from ..wire import StrainMessage
+from ..engines.interface import Estimate
+from ..imaging.pairing import ReceivedFrame
+from ..protocol.age import clock_id
+from ..protocol.messages import StrainMessage
+from ..server.stream import Estimated
 from .gaps import Gap
 from .record import FRAME, GAP, GROUP, IMAGE, furnish, hash_of
 

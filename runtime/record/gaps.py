@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import Literal
 
-from ..clock import now_ns
+from ..protocol.age import now_ns
 
 What = Literal["frame", "image"]
 Reason = Literal["queue full", "disk full", "write failed", "unfit", "no file", "too many files", "closed"]

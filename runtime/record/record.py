@@ -1,6 +1,6 @@
 """The record of a live server: a recording of the frames it received, and beside them what it made of them.
 
-    /rf, /acquired_ns, geometry    the recording of all frames of one session; see `usert.recording_layout`
+    /rf, /acquired_ns, geometry    the recording of all frames of one session; see `usert.recording.layout`
     /record                        attributes: format, provenance, stream, session, names of the clocks
     /record/frames  (F,)           a row a frame: FRAME
     /record/images  (I,)           a row a pair that went through the engine: IMAGE
@@ -31,9 +31,9 @@ from usert.errors import RecordingError
 from usert.frame import RFFrame
 from usert.machine import cpu_name, gpu_name
 from usert.recording import Recording
-from usert.recording_layout import HDF5_ERRORS, add_growing, one_line
+from usert.recording.layout import HDF5_ERRORS, add_growing, one_line
 
-from ..header import write_array
+from ..protocol.header import write_array
 
 GROUP = "record"
 FORMAT = 1

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..clock import now_ns
-from ..pairing import ReceivedFrame
-from ..service import POLL_MS, Service
-from ..stats import by_kind
-from ..tally import Tally
+from ..imaging.pairing import ReceivedFrame
+from ..protocol.age import now_ns
+from ..server.stats import by_kind
+from ..transport.fault_counter import Tally
+from ..transport.lifecycle import POLL_MS, Service
 from .backlog import Backlog
 from .file import RecordedImage
 from .gaps import Gaps, Reason, What

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from usert.errors import FrameError, RecordingError
 
-from ..engine import Engine, Estimate
+from ..engines.interface import Engine, Estimate
 from .record import Record, hash_of
 
 

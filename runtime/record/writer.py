@@ -18,8 +18,8 @@ from pathlib import Path
 
 from usert.errors import RecordingError
 
-from ..clock import now_ns
-from ..pairing import ReceivedFrame
+from ..imaging.pairing import ReceivedFrame
+from ..protocol.age import now_ns
 from .file import RecordedImage, RecordFile
 from .gaps import Gap, Gaps, Reason, What
 from .record import Provenance

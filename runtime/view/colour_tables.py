@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..colormap import GREY, VIRIDIS, colours
+from ..offline.colormap import GREY, VIRIDIS, colours
 
 CIVIDIS = "00224e 123570 3b496c 575d6d 707173 8a8678 a59c74 c3b369 e1cc55 fee838"
 """Ten equidistant anchors of the map by J. Nuñez, C. Anderton and R. Renslow, PLoS ONE 13 (2018) e0199239."""

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from ..client import StrainClient
-from ..clock import now_ns
-from ..service import Service
-from ..wire import StrainMessage
-from .frames import RecentFrames
+from ..clients.rf_history import RecentFrames
+from ..clients.strain_client import StrainClient
+from ..protocol.age import now_ns
+from ..protocol.messages import StrainMessage
+from ..transport.lifecycle import Service
 from .picture import Arrival, Painter, Picture
 
 _WAIT_S = 0.05

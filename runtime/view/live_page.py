@@ -21,13 +21,13 @@ from starlette.websockets import WebSocket
 from usert import __version__
 from usert.errors import OptionError
 
-from ..client import StrainClient
-from ..controller import Controller
-from ..keys import ClientKeys
-from ..service import Service
+from ..clients.control_client import Controller
+from ..clients.rf_history import RecentFrames
+from ..clients.strain_client import StrainClient
+from ..transport.keys import ClientKeys
+from ..transport.lifecycle import Service
 from .address import Address
 from .feed import Feed
-from .frames import RecentFrames
 from .gate import Gate
 from .pages import pages
 from .record_button import RecordButton

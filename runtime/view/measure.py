@@ -16,7 +16,7 @@ from typing import Any, Self
 from usert.errors import OptionError, UsertError, WireError
 from usert.frame import Scan
 
-from ..roi import RatioMeter, RatioReading, RatioRule, Rectangle
+from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
 from .planes import Plane, strain_of, unpack
 
 MOST_IMAGES = RatioRule().frames

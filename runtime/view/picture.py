@@ -14,8 +14,8 @@ from typing import Any
 
 from usert.frame import RFFrame
 
-from ..clock import Age
-from ..wire import StrainMessage
+from ..protocol.age import Age
+from ..protocol.messages import StrainMessage
 from .bmode import RANGE_DB, BMode
 from .measure import Measured
 from .planes import MOST_STRAIN, Plane, least_readable, pack, quality_plane, steps, strain_plane

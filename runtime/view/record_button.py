@@ -15,9 +15,9 @@ from typing import Any
 
 from usert.errors import UsertError
 
-from ..command import Command
-from ..controller import Controller
-from ..service import POLL_MS, Service
+from ..clients.control_client import Controller
+from ..protocol.commands import Command
+from ..transport.lifecycle import POLL_MS, Service
 from .measure import checked
 
 Answer = Callable[[str], None]

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from usert.errors import OptionError
 
-from ..clock import now_ns
+from ..protocol.age import now_ns
 from .measure import Ruler, checked, reading_fields
 from .picture import Picture
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-import usert.bundle as bundle_module
+import usert.bundle.folder as bundle_module
 from usert.bundle import Bundle, default_bundle_path, sha256_of, write_bundle
-from usert.card import bundle_card
+from usert.bundle.card import bundle_card
+from usert.bundle.manifest import Graph, Input, Manifest, Network, Plan, Speed, TrainedFor, Weights
 from usert.errors import BundleError
-from usert.manifest import Graph, Input, Manifest, Network, Plan, Speed, TrainedFor, Weights
 
 CONTENT = {
     "weights.safetensors": b"w" * 64,
@@ -300,7 +300,5 @@ def test_default_bundle_that_is_missing_names_the_remedy(
 
 
 def test_importing_the_contract_loads_no_library() -> None:
-    code = (
-        "import sys, usert.bundle; sys.exit(any(m in sys.modules for m in ('torch', 'onnx', 'onnxruntime')))"
-    )
+    code = "import sys, usert.bundle.folder; sys.exit(any(m in sys.modules for m in ('torch', 'onnx', 'onnxruntime')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,8 +14,7 @@ from usert.commands.import_ import import_frames
 from usert.commands.info import info
 from usert.errors import FormatError, OptionError, RecordingError
 from usert.frame import RFFrame
-from usert.recording import Recording
-from usert.recording_writer import write_recording
+from usert.recording import Recording, write_recording
 
 app = typer.Typer()
 app.command("import")(import_frames)

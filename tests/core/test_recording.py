@@ -17,8 +17,7 @@ import pytest
 
 from usert.errors import FrameError, RecordingError
 from usert.frame import RFFrame, Scan
-from usert.recording import Recording
-from usert.recording_writer import RecordingWriter, write_recording
+from usert.recording import Recording, RecordingWriter, write_recording
 
 Make = Callable[..., RFFrame]
 
@@ -26,7 +25,7 @@ WRITER = """
 import sys
 import numpy as np
 from usert.frame import RFFrame, Scan
-from usert.recording_writer import RecordingWriter
+from usert.recording import RecordingWriter
 
 scan = Scan(fs_hz=40e6, f0_hz=6.25e6, sound_speed_m_s=1540, line_pitch_mm=0.108)
 with RecordingWriter(sys.argv[1], with_truth=True) as writer:
@@ -44,16 +43,16 @@ DYING_WRITER = """
 import os
 import signal
 import sys
-import usert.recording_writer
+import usert.recording.writer
 
-put = usert.recording_writer._put
+put = usert.recording.writer._put
 
 def put_and_die(dataset, k, values):
     put(dataset, k, values)
     if (dataset.name, str(k)) == (sys.argv[2], sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-usert.recording_writer._put = put_and_die
+usert.recording.writer._put = put_and_die
 """
 
 

@@ -15,9 +15,8 @@ import pytest
 
 from usert.errors import RecordingError
 from usert.frame import RFFrame
-from usert.recording import Recording
-from usert.recording_device import Device, _lookup3
-from usert.recording_writer import RecordingWriter
+from usert.recording import Recording, RecordingWriter
+from usert.recording.device import Device, _lookup3
 
 Make = Callable[..., RFFrame]
 
@@ -29,7 +28,7 @@ import numpy as np
 from usert.errors import RecordingError
 from usert.frame import RFFrame, Scan
 from usert.recording import Recording
-from usert.recording_writer import RecordingWriter
+from usert.recording import RecordingWriter
 
 limit, folder = int(sys.argv[1]), Path(sys.argv[2])
 scan = Scan(fs_hz=40e6, f0_hz=6.25e6, sound_speed_m_s=1540, line_pitch_mm=0.108)

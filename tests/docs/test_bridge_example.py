@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from usert.runtime.client import StrainClient
+from usert.runtime.clients.strain_client import StrainClient
 
 PAGE = Path(__file__).parents[2] / "docs" / "scanners.md"
 ENOUGH_S, ENDS_S = 120.0, 60.0

@@ -20,8 +20,7 @@ from usert.estimators import ESTIMATORS
 from usert.evaluation.methods import open_methods
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording import Recording
-from usert.recording_writer import write_recording
+from usert.recording import Recording, write_recording
 
 LOOK = ("--homogeneous", "40:70,8:50", "--target", "100:150,24:40", "--background", "100:150,5:12")
 

@@ -19,8 +19,8 @@ from usert.evaluation.page import page
 from usert.evaluation.plan import PlannedPair, PlannedTable
 from usert.evaluation.report import Report, hashes, save, to_json, to_markdown, told
 from usert.frame import RFFrame
-from usert.recording_writer import write_recording
-from usert.runtime.bench.machine import machine
+from usert.machine_report import machine
+from usert.recording import write_recording
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'n'"
 _VOID = {"meta", "link", "br", "img", "path", "rect", "image"}

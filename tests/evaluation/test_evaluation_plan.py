@@ -17,8 +17,7 @@ from usert.evaluation.plan import PlannedPair, PlannedTable, read_plan
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import Window
-from usert.recording import Recording
-from usert.recording_writer import write_recording
+from usert.recording import Recording, write_recording
 
 ROOT = Path(__file__).parents[2]
 SHAPE = (128, 16)

@@ -11,8 +11,7 @@ import pytest
 from usert.evaluation.truth import true_motion
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording import Recording
-from usert.recording_writer import write_recording
+from usert.recording import Recording, write_recording
 
 FRAMES = 14
 

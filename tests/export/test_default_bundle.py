@@ -16,14 +16,14 @@ import pytest
 import torch
 
 from usert.bundle import Bundle, default_bundle_path
+from usert.bundle.manifest import PRECISIONS
 from usert.commands.engine import open_named
 from usert.errors import FrameError
 from usert.export.gate import FramePair, by_torch, tolerances
 from usert.export.verify import reference_graph
 from usert.frame import Scan
-from usert.manifest import PRECISIONS
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.runtime.engine import Engine
+from usert.runtime.engines.interface import Engine
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 SHAPES = ((512, 128), (333, 77), (1024, 256))

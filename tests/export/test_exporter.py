@@ -15,7 +15,7 @@ import torch
 from published_weights import published
 
 from usert.bundle import Bundle, default_bundle_path
-from usert.card import bundle_card
+from usert.bundle.card import bundle_card
 from usert.errors import BundleError, MissingExtraError, OptionError, WeightsError
 from usert.export import exporter, gate
 from usert.export.exporter import ExportConfig, export_bundle

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from usert.bundle.manifest import PRECISIONS
 from usert.errors import BundleError
 from usert.export.gate import (
     DEEPEST,
@@ -26,7 +27,6 @@ from usert.export.gate import (
     worst,
 )
 from usert.export.graph import StrainGraph
-from usert.manifest import PRECISIONS
 from usert.network.liteflownet import LiteFlowNet
 
 SHAPE = (96, 64)

@@ -14,11 +14,11 @@ import tensorrt_rtx
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle, default_bundle_path
+from usert.bundle.manifest import Graph
 from usert.errors import BundleError, OptionError
 from usert.export.onnx_graph import DEPTHS, INPUTS
 from usert.export.tensorrt_graph import as_bytes, build, with_bytes
 from usert.front_end import TYPICAL, graph_inputs
-from usert.manifest import Graph
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
 DEFAULT = Bundle.load(default_bundle_path(), verify=False)

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from usert.export.trained_for import SAMPLINGS, trained_for
-from usert.train.finetune_recipe import FineTuneRecipe
-from usert.train.pairs import PairRanges
+from usert.train.finetune.recipe import FineTuneRecipe
+from usert.train.pretrain.pairs import PairRanges
+from usert.train.pretrain.recipe import PretrainRecipe, Stage
 from usert.train.provenance import finetune_provenance, provenance
-from usert.train.recipe import PretrainRecipe, Stage
 
 STAGE = Stage(share=1.0, finest=3, shape=(64, 64), batch=1, robust=False, diverse=0.0)
 CPU = torch.device("cpu")

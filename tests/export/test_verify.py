@@ -15,18 +15,18 @@ import pytest
 import torch
 
 from usert.bundle import Bundle, default_bundle_path, sha256_of
-from usert.card import bundle_card
+from usert.bundle.card import bundle_card
+from usert.bundle.manifest import PRECISIONS
 from usert.cli import main
 from usert.errors import BundleError, OptionError
 from usert.export.exporter import ExportConfig, export_bundle
 from usert.export.onnx_session import open_onnx
 from usert.export.verify import check_fit, recorded_pairs, verify_graph
 from usert.frame import RFFrame
-from usert.manifest import PRECISIONS
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.weights import save_weights
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording_writer import write_recording
+from usert.recording import write_recording
 
 SHAPE = (256, 64)
 

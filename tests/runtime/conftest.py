@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import zmq
 from live import TIMEOUT_S, Feed, Source, make_server, running
+from publishing import Publisher
 from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle
-from usert.runtime.client import StrainClient
-from usert.runtime.engine import Engine
+from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines import open_engine
-from usert.runtime.server import StrainServer
+from usert.runtime.engines.interface import Engine
+from usert.runtime.server.server import StrainServer
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +81,12 @@ def feed(server: StrainServer, source: Source) -> Iterator[Feed]:
         primed = Feed(source, client)
         primed.prime()
         yield primed
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    """Images leave from it, once a client is there."""
+    with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
+        socket.linger = 0
+        socket.bind("tcp://127.0.0.1:0")
+        yield Publisher(socket)

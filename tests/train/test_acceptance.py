@@ -11,8 +11,8 @@ import torch
 
 from usert.network.liteflownet import LiteFlowNet
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.train.acceptance import Figures, estimate, figures, judge, local_snre, medians
-from usert.train.finetune_recipe import AcceptanceConfig
+from usert.train.finetune.acceptance import Figures, estimate, figures, judge, local_snre, medians
+from usert.train.finetune.recipe import AcceptanceConfig
 
 GOOD = Figures(ncc=0.95, snre=5.0, consistency=0.1, found=0.99, rmse=0.05)
 CONFIG = AcceptanceConfig()

@@ -12,12 +12,12 @@ from usert.front_end import depth_grid, grid_rows
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.warp import warp
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.train.coarse import coarse_map
-from usert.train.flow_pair import FlowPair
-from usert.train.loss_config import LossConfig
-from usert.train.pairs import PairRanges
-from usert.train.recipe import PretrainRecipe, Stage
-from usert.train.source import Sample, Source, open_source, remaining
+from usert.train.finetune.flow_pair import FlowPair
+from usert.train.finetune.loss_config import LossConfig
+from usert.train.pretrain.coarse import coarse_map
+from usert.train.pretrain.pairs import PairRanges
+from usert.train.pretrain.recipe import PretrainRecipe, Stage
+from usert.train.pretrain.source import Sample, Source, open_source, remaining
 
 CPU = torch.device("cpu")
 STAGE = Stage(share=1.0, finest=5, shape=(128, 64), batch=2, robust=False, diverse=0.0)

@@ -12,11 +12,11 @@ import torch
 from usert.errors import RecipeError, RecordingError
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import warped_ncc
-from usert.recording_writer import write_recording
-from usert.train.augment import AugmentConfig, augment
-from usert.train.dataset import PairCrop, PairDataset
-from usert.train.regions import Region
-from usert.train.selection import ChosenPair
+from usert.recording import write_recording
+from usert.train.finetune.augment import AugmentConfig, augment
+from usert.train.finetune.dataset import PairCrop, PairDataset
+from usert.train.finetune.regions import Region
+from usert.train.finetune.selection import ChosenPair
 
 NOTHING = AugmentConfig(gain=0, tgc=0, noise=0, flip=0, reverse=0, jitter=0)
 REGION = Region(rows=(64, 192), lines=(16, 80))

@@ -14,32 +14,21 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
+from short_finetuning import RECIPE, network
 from torch import Tensor
 
 from usert.bundle import sha256_of
 from usert.errors import OptionError, RecipeError, UsertError, WeightsError
-from usert.network.liteflownet import LiteFlowNet
 from usert.network.weights import save_weights
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording_writer import write_recording
-from usert.train.dataset import PairDataset
-from usert.train.finetune import FineTuning, StepReport
-from usert.train.finetune_recipe import AcceptanceConfig, FineTuneRecipe
-from usert.train.loss_config import LossConfig
-from usert.train.regions import Region
-from usert.train.selection import ChosenPair, Selection, SelectionConfig
-from usert.train.session import Plan, accept, skipped_pairs
-
-CROP = (64, 64)
-RECIPE = FineTuneRecipe(
-    epochs=2,
-    learning_rate=1e-4,
-    accumulate=2,
-    precision="fp32",
-    checkpointing="none",
-    loss=LossConfig(least_inliers=0.0),
-    selection=SelectionConfig(crop=CROP),
-)
+from usert.recording import write_recording
+from usert.train.finetune.dataset import PairDataset
+from usert.train.finetune.loss_config import LossConfig
+from usert.train.finetune.recipe import AcceptanceConfig, FineTuneRecipe
+from usert.train.finetune.regions import Region
+from usert.train.finetune.selection import ChosenPair, Selection
+from usert.train.finetune.session import Plan, accept, skipped_pairs
+from usert.train.finetune.training import FineTuning, StepReport
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +53,6 @@ def data(recording: Path) -> PairDataset:
         for k in range(6)
     ]
     return PairDataset(chosen, RECIPE.augment)
-
-
-def network() -> LiteFlowNet:
-    torch.manual_seed(5)
-    return LiteFlowNet(finest=5)
 
 
 def fabric() -> Fabric:
@@ -210,9 +194,13 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
 from lightning_fabric import Fabric
-from test_finetune import RECIPE, ChosenPair, FineTuning, PairDataset, Region, network
+from short_finetuning import RECIPE, network
+from usert.train.finetune.dataset import PairDataset
+from usert.train.finetune.regions import Region
+from usert.train.finetune.selection import ChosenPair
+from usert.train.finetune.training import FineTuning
 torch.set_num_threads(1)
-from usert.train.session import open_fabric
+from usert.train.finetune.session import open_fabric
 fabric = open_fabric(RECIPE, "cpu")
 region = (Region(rows=(0, 64), lines=(0, 64)),)
 chosen = [ChosenPair(recording=Path({recording!r}), reference=k, current=k + 1, regions=region, strain=0.005,

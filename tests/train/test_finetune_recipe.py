@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from usert.errors import RecipeError
-from usert.train.finetune_recipe import AcceptanceConfig, FineTuneRecipe
-from usert.train.recipe import load_recipe
+from usert.train.finetune.recipe import AcceptanceConfig, FineTuneRecipe
+from usert.train.pretrain.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "train" / "recipes"
 

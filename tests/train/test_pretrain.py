@@ -10,49 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from short_pretraining import RECIPE, STEPS, ignore, stage, stop_after, training
 from torch import Tensor
 
-import usert.train.pretrain as module
+import usert.train.pretrain.training as module
 from usert.errors import OptionError, RecipeError, UsertError, WeightsError
 from usert.network.weights import load_weights, read_info
-from usert.train.pretrain import Pretraining, Progress
-from usert.train.recipe import PretrainRecipe, Stage
-from usert.train.supervised import supervised_loss
-
-
-def stage(share: float, finest: int, *, batch: int = 1, robust: bool = True) -> Stage:
-    return Stage(share=share, finest=finest, shape=(64, 64), batch=batch, robust=robust, diverse=0.5)
-
-
-RECIPE = PretrainRecipe(
-    minutes=1, seed=3, warm_up_steps=2, stages=(stage(0.5, 5, batch=2, robust=False), stage(0.5, 4))
-)
-STEPS = 6
-"""Steps of the whole recipe by the clock below."""
-
-
-class Clock:
-    """Ten seconds a step, whatever the machine."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        self.now += 60 / STEPS
-        return self.now
-
-
-def ignore(_progress: Progress) -> None:
-    pass
-
-
-def training(folder: Path, recipe: PretrainRecipe = RECIPE, **more: Path | None) -> Pretraining:
-    return Pretraining(recipe, folder, clock=Clock(), **more)
-
-
-def stop_after(run: Pretraining, steps: int) -> Pretraining:
-    run.run(ignore, stopped=lambda: run.step >= steps)
-    return run
+from usert.train.pretrain.supervised import supervised_loss
+from usert.train.pretrain.training import Pretraining, Progress
 
 
 def parameters(run: Pretraining) -> dict[str, Tensor]:
@@ -105,7 +70,7 @@ def test_weights_carry_where_they_come_from(unbroken: Pretraining) -> None:
     assert (told["seed"], told["steps"], told["minutes"], told["device"]) == (3, STEPS, 1.0, "cpu")
     assert told["recipe"]["ranges"]["strain"] == [3e-4, 3e-2]
     assert [entry["finest"] for entry in told["recipe"]["stages"]] == [5, 4]
-    assert (told["start_sha256"], told["data"]) == (None, "generated pairs (usert.train.pairs)")
+    assert (told["start_sha256"], told["data"]) == (None, "generated pairs (usert.train.pretrain.pairs)")
     assert told["commit"] is None or len(told["commit"].removesuffix("-dirty")) == 40
 
 

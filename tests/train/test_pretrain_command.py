@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from test_flow_folder import write_pair
+from flow_pairs import write_pair
 from typer.testing import CliRunner, Result
 
 from usert.bundle import sha256_of
@@ -17,8 +17,8 @@ from usert.commands.pretrain import pretrain
 from usert.errors import OptionError, RecipeError, WeightsError
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.weights import load_weights, read_info, save_weights
-from usert.train.pretrain import Pretraining
-from usert.train.recipe import PretrainRecipe, Stage
+from usert.train.pretrain.recipe import PretrainRecipe, Stage
+from usert.train.pretrain.training import Pretraining
 
 app = typer.Typer()
 app.command("pretrain")(pretrain)

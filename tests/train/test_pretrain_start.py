@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_flow_folder import write_pair
-from test_pretrain import RECIPE, ignore, stage, stop_after, training
+from flow_pairs import write_pair
+from short_pretraining import RECIPE, ignore, stage, stop_after, training
 
 from usert.bundle import sha256_of
 from usert.errors import WeightsError
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.weights import load_weights, read_info, save_weights
-from usert.train.recipe import DATA
-from usert.train.source import open_source
-from usert.train.supervised import supervised_loss
+from usert.train.pretrain.recipe import DATA
+from usert.train.pretrain.source import open_source
+from usert.train.pretrain.supervised import supervised_loss
 
 
 @pytest.fixture(scope="module")

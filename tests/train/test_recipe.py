@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from usert.errors import RecipeError
-from usert.train.pairs import PairRanges
-from usert.train.recipe import PretrainRecipe, Stage, load_recipe
+from usert.train.pretrain.pairs import PairRanges
+from usert.train.pretrain.recipe import PretrainRecipe, Stage, load_recipe
 
 STAGE = """
 [[stages]]

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from usert.errors import RecipeError, RecordingError
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording_writer import write_recording
-from usert.train.motion import measure_motion
-from usert.train.regions import Region, choose_regions, crop_that_fits, usable
-from usert.train.selection import (
+from usert.recording import write_recording
+from usert.train.finetune.motion import measure_motion
+from usert.train.finetune.regions import Region, choose_regions, crop_that_fits, usable
+from usert.train.finetune.selection import (
     ChosenPair,
     Selection,
     SelectionConfig,
@@ -28,7 +28,7 @@ from usert.train.selection import (
     spread,
     to_json,
 )
-from usert.train.split import split_chosen
+from usert.train.finetune.split import split_chosen
 
 SHAPE = (384, 64)
 CONFIG = SelectionConfig(lags=(1, 2), strain=(0.003, 0.05), crop=(128, 64), near_field_mm=0.5)

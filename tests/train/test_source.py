@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_flow_folder import write_pair
+from flow_pairs import write_pair
 
 from usert.errors import OptionError
 from usert.network.channels import Channels
-from usert.train.flow_folder import FlowFolder
-from usert.train.pairs import PairRanges, random_pairs
-from usert.train.recipe import DATA, PretrainRecipe, Stage
-from usert.train.scenes import random_scenes
-from usert.train.source import Sample, Source, open_source
+from usert.train.pretrain.flow_folder import FlowFolder
+from usert.train.pretrain.pairs import PairRanges, random_pairs
+from usert.train.pretrain.recipe import DATA, PretrainRecipe, Stage
+from usert.train.pretrain.scenes import random_scenes
+from usert.train.pretrain.source import Sample, Source, open_source
 
 CPU = torch.device("cpu")
 STAGE = Stage(share=1.0, finest=5, shape=(96, 64), batch=2, robust=False, diverse=0.5)

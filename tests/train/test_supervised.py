@@ -8,7 +8,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from usert.network.liteflownet import FLOW_SCALE
-from usert.train.supervised import (
+from usert.train.pretrain.supervised import (
     LATERAL_WEIGHT,
     LEVEL_WEIGHTS,
     STAGE_WEIGHTS,

@@ -17,7 +17,7 @@ from usert.errors import BundleError, OptionError, RecipeError, RecordingError, 
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.weights import load_weights, read_info, save_weights
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.recording_writer import write_recording
+from usert.recording import write_recording
 
 app = typer.Typer()
 app.command("train")(train)

@@ -13,8 +13,8 @@ from torch import Tensor
 from usert.errors import RecipeError
 from usert.network.channels import Channels
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.train.loss_config import LossConfig
-from usert.train.unsupervised import (
+from usert.train.finetune.loss_config import LossConfig
+from usert.train.finetune.unsupervised import (
     charbonnier,
     correlation_loss,
     data_loss,

@@ -15,7 +15,7 @@ from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
 from usert.commands.status import CONTROL_HELP, INSECURE_HELP, card
 
 if TYPE_CHECKING:
-    from usert.runtime.command import CommandName
+    from usert.runtime.protocol.commands import CommandName
 
 control = typer.Typer(help="Tell a running live server what to do.", no_args_is_help=True)
 
@@ -150,8 +150,8 @@ def _tell(
     **arguments: Any,
 ) -> None:
     """Send one command, and print what came of it."""
-    from usert.runtime.command import Command
-    from usert.runtime.controller import Controller
+    from usert.runtime.clients.control_client import Controller
+    from usert.runtime.protocol.commands import Command
     from usert.signals import stop_on_signals
 
     command = Command(name=name, **arguments)

@@ -27,8 +27,8 @@ def demo(
     """
     from rich.console import Console
 
-    from usert.runtime.demo import Demo, DemoConfig
-    from usert.runtime.watch import StatusLine
+    from usert.runtime.clients.terminal import StatusLine
+    from usert.runtime.sources.demo import Demo, DemoConfig
     from usert.signals import stop_on_signals
 
     missing = [name for name in ("starlette", "uvicorn", "websockets") if find_spec(name) is None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from usert.bundle import Bundle
-    from usert.runtime.engine import Engine
+    from usert.runtime.engines.interface import Engine
 
 HELP = "openvino, onnxruntime, onnxruntime-cuda, tensorrt, torch, …; the best that works here."
 PRECISION_HELP = "float32, float16 or int8, of those in the bundle; what suits the engine if not given."

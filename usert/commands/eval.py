@@ -78,7 +78,7 @@ def evaluation(
     from usert.evaluation.page import page
     from usert.evaluation.planning import Look, plan
     from usert.evaluation.report import Report, hashes, save, to_json, to_markdown, told
-    from usert.runtime.bench.machine import machine
+    from usert.machine_report import machine
     from usert.runtime.bench.report import check_file
     from usert.signals import stop_on_signals
 

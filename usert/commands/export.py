@@ -11,9 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from usert.bundle import Bundle
+    from usert.bundle.manifest import Plan
     from usert.export.gate import FramePair, Outputs, Run
-    from usert.manifest import Plan
-    from usert.runtime.engine import Engine
+    from usert.runtime.engines.interface import Engine
 
 
 def export(
@@ -77,7 +77,7 @@ def export(
     require("torch", "export")
     require("onnx", "export")
     require("onnxscript", "export")
-    from usert.card import bundle_card
+    from usert.bundle.card import bundle_card
     from usert.commands.shape import parse_range, parse_shape
     from usert.export.exporter import ExportConfig, export_bundle
     from usert.export.verify import recorded_pairs
@@ -192,7 +192,7 @@ def _open_plan(bundle: Bundle, plan: Plan) -> Iterator[Run | None]:
 def _run_of(engine: Engine) -> Run:
     from dataclasses import replace
 
-    from usert.runtime.engine import TYPICAL_SCAN
+    from usert.runtime.engines.interface import TYPICAL_SCAN
 
     def run(pair: FramePair) -> Outputs:
         scan = replace(TYPICAL_SCAN, f0_hz=pair.cycles_per_sample * TYPICAL_SCAN.fs_hz)

@@ -41,8 +41,7 @@ def import_frames(
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
     from usert.formats import Declared, ImportOptions, Rows, declared, read_frames
-    from usert.recording import Recording
-    from usert.recording_writer import write_recording
+    from usert.recording import Recording, write_recording
 
     asked = Declared(
         fs_hz=None if fs_mhz is None else 1e6 * fs_mhz,

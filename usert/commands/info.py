@@ -18,7 +18,7 @@ def info(path: Path = typer.Argument(..., help="A recording, or the folder of a 
     """Say what a recording or a bundle is."""
     if path.is_dir():
         from usert.bundle import Bundle
-        from usert.card import bundle_card
+        from usert.bundle.card import bundle_card
 
         typer.echo(bundle_card(Bundle.load(path)))
         return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from usert.runtime.keys import ClientKeys, Keys, ServerKeys
+    from usert.runtime.transport.keys import ClientKeys, Keys, ServerKeys
 
 KEY_HELP = "Secret key of this side, made by `usert keys make`; encrypts the stream."
 ALLOW_HELP = "Folder of the public keys that are let in; delete a file to revoke its key."
@@ -28,7 +28,7 @@ def make(
     force: bool = typer.Option(False, "--force", help="Replace the pair of that name."),
 ) -> None:
     """Make a pair: the secret key stays on its machine, the public one goes to the other side."""
-    from usert.runtime.keys import make_keys
+    from usert.runtime.transport.keys import make_keys
 
     secret, public = make_keys(name, out, force=force)
     typer.echo(f"keys: secret {secret}")
@@ -38,7 +38,7 @@ def make(
 @keys.command("list")
 def list_(folder: Path = typer.Argument(..., metavar="DIR", help="Folder of public keys.")) -> None:
     """List names and public keys of a folder."""
-    from usert.runtime.keys import public_keys
+    from usert.runtime.transport.keys import public_keys
 
     for name, key in public_keys(folder).items():
         typer.echo(f"{name}  {key.decode()}")
@@ -46,7 +46,7 @@ def list_(folder: Path = typer.Argument(..., metavar="DIR", help="Folder of publ
 
 def server_keys(key: Path | None, allow: Path | None, *, option: str = "--allow") -> ServerKeys | None:
     """Keys of a socket that binds, from `--key` and `option`; None without both."""
-    from usert.runtime.keys import ServerKeys
+    from usert.runtime.transport.keys import ServerKeys
 
     pair = _both(key, allow, option)
     return None if pair is None else ServerKeys.load(*pair)
@@ -54,7 +54,7 @@ def server_keys(key: Path | None, allow: Path | None, *, option: str = "--allow"
 
 def client_keys(key: Path | None, server: Path | None, *, option: str = "--server-key") -> ClientKeys | None:
     """Keys of a socket that connects, from `--key` and `option`; None without both."""
-    from usert.runtime.keys import ClientKeys
+    from usert.runtime.transport.keys import ClientKeys
 
     pair = _both(key, server, option)
     return None if pair is None else ClientKeys.load(*pair)

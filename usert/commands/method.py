@@ -11,9 +11,9 @@ from usert.bundle import Bundle, default_bundle_path
 from usert.commands.engine import open_named
 from usert.errors import OptionError
 from usert.estimators import ESTIMATORS
-from usert.runtime.archive.origin import NETWORK
-from usert.runtime.engine import Engine
 from usert.runtime.engines import open_classical
+from usert.runtime.engines.interface import Engine
+from usert.runtime.offline.origin import NETWORK
 
 
 def require_method(

@@ -44,8 +44,8 @@ def pretrain(
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
-    from usert.train.pretrain import Pretraining, Progress
-    from usert.train.recipe import PretrainRecipe, load_recipe
+    from usert.train.pretrain.recipe import PretrainRecipe, load_recipe
+    from usert.train.pretrain.training import Pretraining, Progress
 
     if recipe is None:
         packaged = importlib.resources.files("usert.train") / "recipes" / "pretrain.toml"

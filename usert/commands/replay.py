@@ -45,8 +45,8 @@ def replay(
 
     from usert.errors import OptionError
     from usert.recording import Recording
-    from usert.runtime.replay import Frames, Replay, ReplayConfig, SenderType
-    from usert.runtime.simulated import Cycle, simulated_scanner
+    from usert.runtime.sources.replay import Frames, Replay, ReplayConfig, SenderType
+    from usert.runtime.sources.simulated import Cycle, simulated_scanner
     from usert.signals import stop_on_signals
 
     if (publish is None) == (to is None):

@@ -13,7 +13,7 @@ import typer
 from usert.commands.engine import PRECISION_HELP
 
 if TYPE_CHECKING:
-    from usert.runtime.engine import Engine
+    from usert.runtime.engines.interface import Engine
     from usert.runtime.record.record import Record
     from usert.runtime.record.rerun import RerunReport
 

@@ -77,9 +77,9 @@ def run(
     from usert.commands.run_archive import Archive
     from usert.commands.run_one import One
     from usert.errors import OptionError
-    from usert.runtime.archive.recipe import Recipe
-    from usert.runtime.fan import Fan
-    from usert.runtime.outputs import require_kinds
+    from usert.runtime.offline.outputs import require_kinds
+    from usert.runtime.offline.recipe import Recipe
+    from usert.runtime.offline.scan_conversion import Fan
 
     require_method(method, bundle=bundle, engine=engine, threads=threads, precision=precision)
     require_kinds(also, dicom_like=dicom_like)

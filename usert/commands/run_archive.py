@@ -1,6 +1,6 @@
 """`usert run` on a folder: every recording beneath it, here or over a Ray cluster.
 
-Knows the terminal; the work is `usert.runtime.archive.folder`. Invariant: a recording is told in one line, its outcome.
+Knows the terminal; the work is `usert.runtime.offline.run_folder`. Invariant: a recording is told in one line.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import typer
 from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
 from usert.errors import FAULT, OptionError
-from usert.runtime.archive.folder import ArchiveWorker, Job, Opener, Outcome, find_jobs
-from usert.runtime.archive.on_ray import ray_cluster, work_on_ray
-from usert.runtime.archive.recipe import Recipe
-from usert.runtime.outputs import remove_parts
+from usert.runtime.offline.on_ray import ray_cluster, work_on_ray
+from usert.runtime.offline.outputs import remove_parts
+from usert.runtime.offline.recipe import Recipe
+from usert.runtime.offline.run_folder import ArchiveWorker, Job, Opener, Outcome, find_jobs
 from usert.signals import stop_on_signals
 
 

@@ -1,7 +1,7 @@
 """`usert run` on one recording.
 
-Knows the terminal; the work is `usert.runtime.archive.offline`. Invariant: a signal before the last pair leaves nothing
-there.
+Knows the terminal; the work is `usert.runtime.offline.run_pairs`. Invariant: a signal before the last pair leaves
+nothing there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
 from usert.frame import RFFrame
 from usert.recording import Recording
-from usert.runtime.archive.offline import (
+from usert.runtime.engines.interface import Estimate
+from usert.runtime.offline.figure import save_figure
+from usert.runtime.offline.outputs import make_output
+from usert.runtime.offline.pairs import CONSECUTIVE, Pair, parse_pairs
+from usert.runtime.offline.recipe import Recipe
+from usert.runtime.offline.run_pairs import (
     Observer,
     PairReport,
     check_output,
@@ -26,12 +31,7 @@ from usert.runtime.archive.offline import (
     extrapolation,
     figure_path,
 )
-from usert.runtime.archive.pairs import CONSECUTIVE, Pair, parse_pairs
-from usert.runtime.archive.recipe import Recipe
-from usert.runtime.engine import Estimate
-from usert.runtime.fan import Fan
-from usert.runtime.figure import save_figure
-from usert.runtime.outputs import make_output
+from usert.runtime.offline.scan_conversion import Fan
 from usert.signals import stop_on_signals
 
 

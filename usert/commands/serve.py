@@ -114,7 +114,9 @@ def serve(
         is_eager=True,  # of this start, not of the site: no key of a configuration
         help="Open all that serving needs, run the engine once, say what was found, and end.",
     ),
-    cue: int | None = typer.Option(None, "--cue", is_eager=True, hidden=True),  # `usert.runtime.cue`
+    cue: int | None = typer.Option(
+        None, "--cue", is_eager=True, hidden=True
+    ),  # `usert.runtime.failover.handover`
 ) -> None:
     """Turn a stream of RF frames into a stream of strain images, the newest frame first.
 
@@ -136,16 +138,16 @@ def serve(
     from usert.commands.serve_site import Site, run_site
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
-    from usert.runtime.bundle_change import trained_strain
-    from usert.runtime.config import ServerConfig
-    from usert.runtime.cue import Cue
-    from usert.runtime.judgement import JudgementRule
-    from usert.runtime.lag import LagRule
+    from usert.runtime.failover.handover import Cue
+    from usert.runtime.imaging.image_quality import JudgementRule
+    from usert.runtime.imaging.lag import LagRule
+    from usert.runtime.imaging.pairing import PairingRule
+    from usert.runtime.imaging.persistence import PersistenceRule
+    from usert.runtime.imaging.strain_ratio import Rectangle
     from usert.runtime.monitor.server import parse_address
-    from usert.runtime.pairing import PairingRule
-    from usert.runtime.persistence import PersistenceRule
-    from usert.runtime.receiver import ReceiverType
-    from usert.runtime.roi import Rectangle
+    from usert.runtime.server.bundle_swap import trained_strain
+    from usert.runtime.server.config import ServerConfig
+    from usert.runtime.transport.receiver import ReceiverType
 
     if monitor is not None:
         parse_address(monitor, insecure=insecure)
@@ -209,7 +211,7 @@ def serve(
 def _stand_by(bound: Mapping[str, Sequence[str | None]], record: Path | None) -> NoReturn:
     """Watch over servers of this very command line; `bound`: where they are found, by option."""
     from usert.errors import OptionError
-    from usert.runtime.standby import Standby, check_fixed
+    from usert.runtime.failover.supervisor import Standby, check_fixed
 
     for option, endpoints in bound.items():
         for endpoint in endpoints:

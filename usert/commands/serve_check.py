@@ -14,10 +14,10 @@ import numpy as np
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, RecordingError
-from usert.runtime.config import ServerConfig
-from usert.runtime.engine import TYPICAL_SCAN, Engine
-from usert.runtime.keys import ServerKeys, public_keys
+from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
 from usert.runtime.record.recorder import RESERVE_BYTES
+from usert.runtime.server.config import ServerConfig
+from usert.runtime.transport.keys import ServerKeys, public_keys
 
 
 def told_keys(config: ServerConfig) -> str:

@@ -16,23 +16,23 @@ from usert import __version__
 from usert.bundle import Bundle
 from usert.commands.engine import open_named
 from usert.commands.serve_check import told_bundle, told_keys, told_record, try_engine
-from usert.commands.socket_file import claimed
 from usert.machine import usable_cores
-from usert.runtime.clock import now_ns
-from usert.runtime.config import ServerConfig
-from usert.runtime.cue import Cue
-from usert.runtime.engine import Engine
+from usert.runtime.engines.interface import Engine
+from usert.runtime.failover.handover import Cue
 from usert.runtime.monitor.census import Sources
 from usert.runtime.monitor.health import Health
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.monitor.pages import monitor_pages
 from usert.runtime.monitor.server import MonitorServer
+from usert.runtime.protocol.age import now_ns
 from usert.runtime.record.record import Provenance
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.record.writer import check_free
-from usert.runtime.server import StrainServer
-from usert.runtime.steady import steady
+from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.low_jitter import steady
+from usert.runtime.server.server import StrainServer
+from usert.runtime.transport.ipc_file import claimed
 from usert.signals import stop_on_signals
 
 

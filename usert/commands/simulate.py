@@ -36,7 +36,7 @@ def simulate(
     from usert.frame import RFFrame
     from usert.phantom.fem import compress, slab_with_disc
     from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-    from usert.recording_writer import write_recording
+    from usert.recording import write_recording
     from usert.signals import stop_on_signals
 
     if frames < 2:

@@ -43,8 +43,8 @@ def status(
     """Say how a live server is: what it runs, what it received and sent, how old its images are."""
     from json import dumps
 
-    from usert.runtime.command import Command
-    from usert.runtime.controller import Controller
+    from usert.runtime.clients.control_client import Controller
+    from usert.runtime.protocol.commands import Command
     from usert.signals import stop_on_signals
 
     controller = Controller(control, keys=client_keys(key, server_key), insecure=insecure)

@@ -56,13 +56,13 @@ def train(
 
     from usert.bundle import Bundle, default_bundle_path
     from usert.commands.progress import progress_bar
-    from usert.train.acceptance import table
-    from usert.train.finetune import StepReport
-    from usert.train.finetune_recipe import FineTuneRecipe
-    from usert.train.recipe import load_recipe
-    from usert.train.selection import report as selection_report
-    from usert.train.session import accept, open_fabric, plan, skipped_pairs
-    from usert.train.session import train as fine_tune
+    from usert.train.finetune.acceptance import table
+    from usert.train.finetune.recipe import FineTuneRecipe
+    from usert.train.finetune.selection import report as selection_report
+    from usert.train.finetune.session import accept, open_fabric, plan, skipped_pairs
+    from usert.train.finetune.session import train as fine_tune
+    from usert.train.finetune.training import StepReport
+    from usert.train.pretrain.recipe import load_recipe
 
     if recipe in ("finetune", "paper"):
         packaged = importlib.resources.files("usert.train") / "recipes" / f"{recipe}.toml"

@@ -25,9 +25,9 @@ def watch(
     """Show rate, age, mean strain, quality and drops of a live stream; Ctrl-C ends with a summary."""
     from rich.console import Console
 
-    from usert.runtime.client import StrainClient
-    from usert.runtime.watch import StatusLine
-    from usert.runtime.watch import watch as watch_stream
+    from usert.runtime.clients.strain_client import StrainClient
+    from usert.runtime.clients.terminal import StatusLine
+    from usert.runtime.clients.terminal import watch as watch_stream
     from usert.signals import stop_on_signals
 
     keys = client_keys(key, server_key)

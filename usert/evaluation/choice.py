@@ -1,7 +1,7 @@
 """Which pairs of a recording to evaluate, where nobody names them: those that training would choose.
 
-Knows `usert.train.selection` and makes a plan of what it says. Invariant: each pair says why it was chosen, and what
-was left out is counted.
+Knows `usert.train.finetune.selection` and makes a plan of what it says. Invariant: each pair says why it was chosen,
+and what was left out is counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def choose(
         require("torch", "train")
     except MissingExtraError as error:
         raise MissingExtraError(f"{error}, which chooses pairs, or name them: --pairs I:J") from error
-    from usert.train.selection import SelectionConfig, select
+    from usert.train.finetune.selection import SelectionConfig, select
 
     found = select(list(recordings), SelectionConfig(pairs_a_recording=count))
     tables = []

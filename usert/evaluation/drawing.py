@@ -1,8 +1,8 @@
 """A pair as panels: the frame, the true strain if it is known, and of each method strain and quality, as inline SVG.
 
-Pixels are PNG inside the SVG, painted as `usert.runtime.figure` paints them; axes and words are SVG, so that they take
-the page's colours and print sharp. Knows nothing of figures or tables. Invariant: the strain panels of one pair share
-one colour scale, which begins at 0.
+Pixels are PNG inside the SVG, painted as `usert.runtime.offline.figure` paints them; axes and words are SVG, so that
+they take the page's colours and print sharp. Knows nothing of figures or tables. Invariant: the strain panels of one
+pair share one colour scale, which begins at 0.
 """
 
 from __future__ import annotations
@@ -17,15 +17,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from usert.quality import READABLE_QUALITY, Window
-from usert.runtime.colormap import GREY, colours
-from usert.runtime.figure import (
-    Panel,
-    bmode_panel,
-    resized,
-    strain_panel,
-    strain_range,
-    ticks,
-)
+from usert.runtime.offline.colormap import GREY, colours
+from usert.runtime.offline.figure import Panel, bmode_panel, resized, strain_panel, strain_range, ticks
 from usert.strain import axial_strain
 
 from .figures import Measured

@@ -16,8 +16,8 @@ from usert.errors import OptionError, require
 from usert.estimators import ESTIMATORS, Estimator
 from usert.frame import Scan
 from usert.front_end import graph_inputs
-from usert.runtime.engine import Engine
-from usert.runtime.samples import to_int16
+from usert.runtime.engines.int16 import to_int16
+from usert.runtime.engines.interface import Engine
 
 from .pair import Image
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from usert.runtime.bench.machine import told_machine
+from usert.machine_report import told_machine
 
 from .drawing import HATCHED, Drawing
 from .evaluate import EvaluatedTable

@@ -13,7 +13,7 @@ from typing import Any
 
 from usert.errors import OptionError
 from usert.recording import Recording
-from usert.runtime.archive.pairs import parse_pairs
+from usert.runtime.offline.pairs import parse_pairs
 from usert.strain import window_samples
 
 from .choice import choose

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, MissingExtraError, require
-from ..recording_layout import HDF5_ERRORS
+from ..recording.layout import HDF5_ERRORS
 from .options import ImportOptions
 
 _BUFFERS = "RcvData"

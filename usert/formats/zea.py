@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..recording_layout import HDF5_ERRORS, one_line
+from ..recording.layout import HDF5_ERRORS, one_line
 from .declared import Declared
 from .options import ImportOptions
 

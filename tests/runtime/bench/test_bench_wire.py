@@ -19,7 +19,7 @@ from usert.runtime.bench.seen import STAGES
 from usert.runtime.bench.turn import Order
 from usert.runtime.bench.wire import WireStage
 from usert.runtime.bench.worker import Variant
-from usert.runtime.replay import Replay, ReplayConfig
+from usert.runtime.sources.replay import Replay, ReplayConfig
 
 FRAMES = tuple(numbered_frame(k) for k in range(3))
 

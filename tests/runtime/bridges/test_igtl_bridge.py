@@ -17,9 +17,9 @@ from tiny_bundle import QUALITY, STRAIN
 from usert.errors import OptionError
 from usert.runtime.bridges.igtl_bridge import BridgeConfig, IgtlBridge
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
-from usert.runtime.client import StrainClient
-from usert.runtime.engine import Engine
-from usert.runtime.server import StrainServer
+from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.engines.interface import Engine
+from usert.runtime.server.server import StrainServer
 
 
 def bridged(strain: str, **changes: Any) -> IgtlBridge:

@@ -13,9 +13,9 @@ from pyigtl.messages import ImageMessage, MessageBase, StringMessage
 
 from usert.errors import OptionError
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT, Devices, wall_of
-from usert.runtime.clock import Age
-from usert.runtime.stamp import Counters, FrameStamp
-from usert.runtime.wire import StrainMessage
+from usert.runtime.protocol.age import Age
+from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.stamp import Counters, FrameStamp
 
 SHAPE = (24, 8)
 WALL_S = 1_700_000_000.25

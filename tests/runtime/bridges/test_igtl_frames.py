@@ -8,7 +8,7 @@ from igtl_sender import samples_of
 from pyigtl.messages import ImageMessage
 
 from usert.runtime.bridges.igtl_frames import FrameReader, ImageReading
-from usert.runtime.header import MalformedError
+from usert.runtime.protocol.header import MalformedError
 
 READING = ImageReading(f0_hz=7e6)
 AXIAL_MM = 1e3 * 1540 / (2 * 40e6)

@@ -16,11 +16,11 @@ from tiny_bundle import STRAIN
 
 from usert.bundle import Bundle
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
-from usert.runtime.child import Child
-from usert.runtime.client import StrainClient
-from usert.runtime.clock import clock_id
-from usert.runtime.simulated import LesionRatio, simulated_scanner
-from usert.runtime.wire import StrainMessage
+from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.protocol.age import clock_id
+from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.sources.child_process import Child
+from usert.runtime.sources.simulated import LesionRatio, simulated_scanner
 
 LARGE = (512, 128)
 

@@ -24,11 +24,11 @@ from usert.errors import OptionError
 from usert.runtime.bridges.igtl_frames import ImageReading
 from usert.runtime.bridges.igtl_reader import MOST_BODY_BYTES
 from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
-from usert.runtime.client import StrainClient
-from usert.runtime.config import ServerConfig
-from usert.runtime.engine import Engine
-from usert.runtime.server import StrainServer
-from usert.runtime.wire import RFMessage
+from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.engines.interface import Engine
+from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.server import StrainServer
 
 READING = ImageReading(f0_hz=7e6)
 AXIAL_MM = 1e3 * 1540 / (2 * 40e6)
@@ -37,7 +37,7 @@ AXIAL_MM = 1e3 * 1540 / (2 * 40e6)
 @contextmanager
 def sender(dtype: str, shape: tuple[int, int], spacing: tuple[float, float], port: int = 0) -> Iterator[int]:
     """Its port."""
-    words = [Path(__file__).with_name("igtl_sender.py"), port, dtype, *shape, *spacing]
+    words = [Path(__file__).parents[1] / "support" / "igtl_sender.py", port, dtype, *shape, *spacing]
     with subprocess.Popen(
         [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

@@ -10,13 +10,13 @@ from live import Feed, Source, numbered_message, wait_until
 from scrape import CPU, names, note, samples, sources, stats_of
 
 from usert.bundle import Bundle
+from usert.runtime.imaging.pairing import ReceivedFrame
 from usert.runtime.monitor.gpu_memory import GpuMemory, gpu_memory
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.pairing import ReceivedFrame
 from usert.runtime.record.record import Provenance
 from usert.runtime.record.recorder import Recorder
-from usert.runtime.server import StrainServer
-from usert.runtime.stats import ServerStats
+from usert.runtime.server.server import StrainServer
+from usert.runtime.server.stats import ServerStats
 
 
 def test_nothing_is_read_until_somebody_asks() -> None:

@@ -14,12 +14,12 @@ from live import TIMEOUT_S
 from prometheus_client.parser import text_string_to_metric_families
 
 from usert.errors import OptionError
-from usert.runtime.clock import now_ns
 from usert.runtime.monitor.health import Health
 from usert.runtime.monitor.http_connection import MAX_REQUEST_BYTES, Page
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.monitor.pages import monitor_pages
 from usert.runtime.monitor.server import MAX_CONNECTIONS, MonitorServer, parse_address
+from usert.runtime.protocol.age import now_ns
 
 LARGE = b"x" * (1 << 24)
 """More than the buffers of two sockets hold."""

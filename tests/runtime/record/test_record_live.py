@@ -22,14 +22,14 @@ from live import (
 
 from usert.bundle import Bundle
 from usert.errors import RecordingError
-from usert.runtime.client import StrainClient
-from usert.runtime.config import ServerConfig
-from usert.runtime.engine import Engine
+from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.engines.interface import Engine
+from usert.runtime.protocol.messages import StrainMessage
 from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.rerun import rerun
-from usert.runtime.server import StrainServer
-from usert.runtime.wire import StrainMessage
+from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.server import StrainServer
 
 
 def test_what_clients_saw_is_on_record(

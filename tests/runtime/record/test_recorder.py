@@ -23,8 +23,8 @@ from recorded import (
 
 from usert.bundle import Bundle
 from usert.errors import RecordingError
-from usert.runtime.clock import clock_id
-from usert.runtime.pairing import ReceivedFrame
+from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.protocol.age import clock_id
 from usert.runtime.record import recorder as recorder_module
 from usert.runtime.record import writer as record_writer
 from usert.runtime.record.file import RecordFile
@@ -107,7 +107,6 @@ def test_each_session_has_a_file_and_the_last_image_of_the_one_before_still_gets
 
 RECORDING_SERVER = """
 import sys
-sys.path.append("..")  # what the tests of the live path share
 from recorded import PROVENANCE, Recorder, made, received
 
 with Recorder(sys.argv[1], PROVENANCE, displacement=True) as recorder:
@@ -130,7 +129,7 @@ def test_what_a_killed_server_leaves_is_whole(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-c", RECORDING_SERVER, str(path)],
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[1] / "support",
         )
         assert process.stdout is not None
         with process.stdout:
@@ -241,7 +240,7 @@ def test_after_the_end_nothing_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_is_no_record_says_so(tmp_path: Path) -> None:
-    from usert.recording_writer import write_recording
+    from usert.recording import write_recording
 
     write_recording(tmp_path / "a.h5", [numbered_frame()])
     with pytest.raises(RecordingError, match="no group 'record', expected the record of a live server"):

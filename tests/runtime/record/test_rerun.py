@@ -17,15 +17,15 @@ from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle
 from usert.errors import RecordingError
-from usert.runtime.engine import Engine, Estimate
 from usert.runtime.engines import open_engine
-from usert.runtime.pairing import ReceivedFrame
+from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.protocol.messages import RFMessage, StrainMessage
+from usert.runtime.protocol.stamp import Counters, FrameStamp
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.rerun import rerun
-from usert.runtime.stamp import Counters, FrameStamp
-from usert.runtime.wire import RFMessage, StrainMessage
 
 PAIRS = ((0, 1), (1, 2), (0, 3), (2, 4))
 

@@ -1,5 +1,5 @@
 """The screenshots of `docs/live-page.md`, made anew:
-`PYTHONPATH=tests/runtime python tests/runtime/view/screens.py docs/images`.
+`PYTHONPATH=tests/runtime/support python tests/runtime/view/screens.py docs/images`.
 
 A real `usert view` and a real browser; images by the default bundle, sent at a steady rate (`show`), so that a busy
 machine makes the same pictures as an idle one.

@@ -14,7 +14,7 @@ import pytest
 from browser import Open, Screen
 from live import TIMEOUT_S
 
-from usert.runtime.simulated import LesionRatio, simulated_scanner
+from usert.runtime.sources.simulated import LesionRatio, simulated_scanner
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from publishing import image
 from show import Act
-from test_client import image
 
 from usert.errors import OptionError, UsertError, WireError
 from usert.frame import Scan
-from usert.runtime.clock import Age
-from usert.runtime.roi import RatioMeter, RatioReading, Rectangle
+from usert.runtime.imaging.strain_ratio import RatioMeter, RatioReading, Rectangle
+from usert.runtime.protocol.age import Age
 from usert.runtime.view.measure import Measured, Ruler, measure
 from usert.runtime.view.picture import Arrival, Painter, Picture
 

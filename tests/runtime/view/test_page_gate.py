@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from browser import MakePage
-from test_client import Publisher, publisher  # noqa: F401
+from publishing import Publisher
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -46,12 +46,12 @@ def stream(page: LivePage, query: str = "", **headers: str) -> int:
 
 
 @pytest.fixture
-def closed_page(serve_page: MakePage, publisher: Publisher) -> LivePage:  # noqa: F811
+def closed_page(serve_page: MakePage, publisher: Publisher) -> LivePage:
     return serve_page(strain=publisher.endpoint, token=TOKEN)
 
 
 @pytest.fixture
-def free_page(serve_page: MakePage, publisher: Publisher) -> LivePage:  # noqa: F811
+def free_page(serve_page: MakePage, publisher: Publisher) -> LivePage:
     return serve_page(strain=publisher.endpoint)
 
 

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from browser import MakePage
 from live import SCAN, TIMEOUT_S
-from test_client import Publisher, image, publisher  # noqa: F401
+from publishing import Publisher, image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from usert.runtime.clock import now_ns
-from usert.runtime.stamp import Counters
+from usert.runtime.protocol.age import now_ns
+from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.stamp import Counters
 from usert.runtime.view.live_page import LivePage
 from usert.runtime.view.planes import unpack
 from usert.runtime.view.viewer import WINDOW
 from usert.runtime.view.viewers import MOST_VIEWERS
-from usert.runtime.wire import StrainMessage
 
 SHAPE = (64, 32)
 
@@ -81,13 +81,13 @@ def eyes(page: LivePage) -> Iterator[Eyes]:
 
 
 @pytest.fixture
-def page(serve_page: MakePage, publisher: Publisher) -> LivePage:  # noqa: F811
+def page(serve_page: MakePage, publisher: Publisher) -> LivePage:
     served = serve_page(strain=publisher.endpoint)
     publisher.wait()
     return served
 
 
-def test_it_says_what_it_is_and_then_shows(page: LivePage, publisher: Publisher) -> None:  # noqa: F811
+def test_it_says_what_it_is_and_then_shows(page: LivePage, publisher: Publisher) -> None:
     with eyes(page) as one:
         about = one.text("about")
         assert about["stale_ms"] == 500
@@ -100,7 +100,7 @@ def test_it_says_what_it_is_and_then_shows(page: LivePage, publisher: Publisher)
         assert header["soft_strain"] == pytest.approx(0.01)
 
 
-def test_ages_are_those_of_the_client(page: LivePage, publisher: Publisher) -> None:  # noqa: F811
+def test_ages_are_those_of_the_client(page: LivePage, publisher: Publisher) -> None:
     before_ms = now_ns() / 1e6
     with eyes(page) as one:
         message = shown(1)
@@ -121,7 +121,7 @@ def test_ages_are_those_of_the_client(page: LivePage, publisher: Publisher) -> N
 
 def test_nothing_queues_for_a_slow_browser_and_others_see_all(
     page: LivePage,
-    publisher: Publisher,  # noqa: F811
+    publisher: Publisher,
 ) -> None:
     with eyes(page) as slow, eyes(page) as fast:
         slow.text("about"), fast.text("about")
@@ -143,7 +143,7 @@ def test_nothing_queues_for_a_slow_browser_and_others_see_all(
         assert slow.picture(0.3) is None
 
 
-def test_who_comes_late_sees_the_newest_at_once(page: LivePage, publisher: Publisher) -> None:  # noqa: F811
+def test_who_comes_late_sees_the_newest_at_once(page: LivePage, publisher: Publisher) -> None:
     publisher.send(shown(1), shown(2))
     with eyes(page) as one:
         header = one.picture()
@@ -154,7 +154,7 @@ def test_who_comes_late_sees_the_newest_at_once(page: LivePage, publisher: Publi
         assert again["current"] >= header["current"]
 
 
-def test_every_viewer_has_its_own_regions(page: LivePage, publisher: Publisher) -> None:  # noqa: F811
+def test_every_viewer_has_its_own_regions(page: LivePage, publisher: Publisher) -> None:
     shape = (512, 128)
     strain = np.where(np.arange(128) < 64, 0.004, 0.01) * np.ones((512, 1))
     grids: dict[str, Any] = {
@@ -196,7 +196,7 @@ def test_every_viewer_has_its_own_regions(page: LivePage, publisher: Publisher) 
 )
 def test_who_breaks_the_rules_is_cut_off_alone(
     page: LivePage,
-    publisher: Publisher,  # noqa: F811
+    publisher: Publisher,
     message: str,
 ) -> None:
     with eyes(page) as good, eyes(page) as bad:
@@ -218,7 +218,7 @@ def test_there_is_a_limit_to_how_many_watch(page: LivePage) -> None:
         assert closed.value.rcvd.code == 1013
 
 
-def test_one_stream_is_shown_and_others_are_named(page: LivePage, publisher: Publisher) -> None:  # noqa: F811
+def test_one_stream_is_shown_and_others_are_named(page: LivePage, publisher: Publisher) -> None:
     with eyes(page) as one:
         one.text("about")
         publisher.send(shown(1, stream="first"))
@@ -233,7 +233,7 @@ def test_one_stream_is_shown_and_others_are_named(page: LivePage, publisher: Pub
         assert (header["stream"], header["other_streams"]) == ("first", ["second"])
 
 
-def test_a_server_that_starts_again_is_noticed(page: LivePage, publisher: Publisher) -> None:  # noqa: F811
+def test_a_server_that_starts_again_is_noticed(page: LivePage, publisher: Publisher) -> None:
     with eyes(page) as one:
         starts = []
         for published in (7, 8, 1, 2):
@@ -252,7 +252,7 @@ def test_records_need_the_control_endpoint(page: LivePage) -> None:
         assert "--control" in one.text("refused")
 
 
-def test_a_viewer_that_is_gone_is_forgotten(page: LivePage, publisher: Publisher) -> None:  # noqa: F811
+def test_a_viewer_that_is_gone_is_forgotten(page: LivePage, publisher: Publisher) -> None:
     with eyes(page) as one:
         one.text("about")
         one.socket.socket.close()  # no goodbye

@@ -1,1 +1,0 @@
-"""Recordings through an engine, into files: one, many, or many over a cluster."""

@@ -1,0 +1,107 @@
+"""A client of the control channel: one command after another to a live server, each with its answer.
+
+Knows the protocol, not the server. Invariant: what `ask` returns is the answer to the command it was given; a socket
+on which an answer may still be on its way is never used again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import zmq
+
+from usert.errors import ControlError
+
+from ..protocol.commands import Command, CommandName, Reply
+from ..protocol.header import MAX_HEADER_BYTES
+from ..transport.address import check_endpoint
+from ..transport.keys import ClientKeys
+from ..transport.lifecycle import POLL_MS, Service
+from ..transport.socket import Link
+
+TIMEOUT_S = 5.0
+_SLOW_S: Mapping[CommandName, float] = {"bundle": 600.0, "compare": 60.0}
+"""Commands that take long: a bundle is loaded and its engine warmed up, a pair must come."""
+
+
+class Controller(Service):
+    """`with Controller(endpoint) as controller: controller.ask(Command(name="status"))`."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        keys: ClientKeys | None = None,
+        insecure: bool = False,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """`timeout_s`: for an answer; a command that takes long has longer, once the server has shown itself."""
+        super().__init__()
+        self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
+        self._keys = keys
+        self._timeout_s = timeout_s
+        self._link: Link | None = None
+
+    def _open(self, stack: ExitStack) -> None:
+        self._context = stack.enter_context(zmq.Context())
+        stack.callback(self._hang_up)
+
+    def ask(self, command: Command) -> dict[str, Any]:
+        """The result of `command`. Errors: `ControlError` with the server's line, or when none comes."""
+        with self._loop():
+            slow_s = _SLOW_S.get(command.name, 0.0)
+            if slow_s > self._timeout_s:
+                self._exchange(Command(name="status"), self._timeout_s)
+            reply = self._exchange(command, max(slow_s, self._timeout_s))
+        if reply.result is None:
+            raise ControlError(reply.error)
+        return dict(reply.result)
+
+    def _exchange(self, command: Command, timeout_s: float) -> Reply:
+        socket = self._socket()
+        try:
+            socket.send_multipart(command.to_parts(), zmq.NOBLOCK)
+            self._wait(socket, timeout_s)
+            return Reply.from_parts(socket.recv_multipart())
+        except zmq.Again as error:  # it was refused this moment
+            self._hang_up()
+            raise self._silence(0.0) from error
+        except BaseException:
+            self._hang_up()
+            raise
+
+    def _wait(self, socket: zmq.Socket[bytes], timeout_s: float) -> None:
+        """Until there is an answer."""
+        deadline = time.monotonic() + timeout_s
+        while not socket.poll(POLL_MS):
+            if self.stopping:
+                raise ControlError(f"stopped before {self._endpoint} answered")
+            if time.monotonic() >= deadline:
+                raise self._silence(timeout_s)
+
+    def _silence(self, timeout_s: float) -> ControlError:
+        allowed = "" if self._keys is None else ", and does it allow this key"
+        return ControlError(
+            f"no answer from {self._endpoint} in {timeout_s:g} s: "
+            f"is `usert serve --control` running there{allowed}?"
+        )
+
+    def _socket(self) -> zmq.Socket[bytes]:
+        """One that takes a command: ZeroMQ may have given up the last one since, for good (see `Pulse`)."""
+        if self._link is not None and not self._link.socket.poll(0, zmq.POLLOUT):
+            self._hang_up()
+        if self._link is None:
+            options: dict[int, int | bytes] = {zmq.LINGER: 0, zmq.MAXMSGSIZE: MAX_HEADER_BYTES}
+            link = Link(
+                self._context, zmq.REQ, self._endpoint, bind=False, security=self._keys, options=options
+            )
+            self._link = link.__enter__()
+        return self._link.socket
+
+    def _hang_up(self) -> None:
+        if self._link is not None:
+            self._link.__exit__(None, None, None)
+            self._link = None

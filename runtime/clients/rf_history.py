@@ -1,0 +1,68 @@
+"""The last RF frames of a source: the reference frame of an image is among them.
+
+Knows the RF stream, not images. Invariant: never more than `MOST_BYTES` of samples are kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from contextlib import ExitStack
+
+import zmq
+
+from usert.frame import RFFrame
+
+from ..protocol.messages import MAX_RF_BYTES, RFMessage
+from ..protocol.stamp import FrameStamp
+from ..transport.address import check_endpoint
+from ..transport.keys import ClientKeys
+from ..transport.lifecycle import Service
+from ..transport.receiver import Receiver
+
+MOST_FRAMES = 128
+MOST_BYTES = 1 << 28
+
+_Key = tuple[str, int, int]
+
+
+class RecentFrames(Service):
+    """`find` the frame that an image names."""
+
+    def __init__(self, endpoint: str, *, keys: ClientKeys | None = None, insecure: bool = False) -> None:
+        """Errors: `OptionError` for an endpoint beyond this machine without keys, unless `insecure`."""
+        super().__init__()
+        self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
+        self._keys = keys
+        self._lock = threading.Lock()
+        self._frames: OrderedDict[_Key, RFFrame] = OrderedDict()
+        self._bytes = 0
+
+    def _open(self, stack: ExitStack) -> None:
+        context = stack.enter_context(zmq.Context())
+        receiver = Receiver(
+            context=context,
+            endpoint=self._endpoint,
+            socket_type="sub",
+            bind=False,
+            max_bytes=MAX_RF_BYTES,
+            decode=RFMessage.from_parts,
+            accept=self._accept,
+            security=self._keys,
+        )
+        receiver.open()
+        stack.callback(receiver.close)
+
+    def _accept(self, message: RFMessage, arrived_ns: int) -> None:
+        frame = message.frame
+        with self._lock:
+            replaced = self._frames.pop((message.stream, frame.sequence, frame.time_ns), None)
+            self._frames[message.stream, frame.sequence, frame.time_ns] = frame
+            self._bytes += frame.samples.nbytes - (0 if replaced is None else replaced.samples.nbytes)
+            while len(self._frames) > MOST_FRAMES or self._bytes > MOST_BYTES:
+                self._bytes -= self._frames.popitem(last=False)[1].samples.nbytes
+
+    def find(self, stream: str, stamp: FrameStamp) -> RFFrame | None:
+        """The frame of `stream` with this sequence number and time; None when it is not among the last."""
+        with self._lock:
+            return self._frames.get((stream, stamp.sequence, stamp.time_ns))

@@ -1,0 +1,122 @@
+"""The terminal client: one status line that is never older than it looks.
+
+Knows the client and a console. Invariant: an image too old is shown as stale with its age, and a line that
+cannot be refreshed (a pipe, a log) is written anew at most once a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ..imaging.strain_ratio import RatioReading
+from ..protocol.age import now_ns
+from ..protocol.messages import StrainMessage
+from ..protocol.meter import Meter, Readings
+from .strain_client import StrainClient
+
+_REFRESH_S = 0.1
+_PLAIN_LINE_S = 1.0
+
+
+class StatusLine:
+    """A line refreshed in place on a terminal; elsewhere a new line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        if console.is_terminal:  # refreshed by `show` alone, so that no thread is left behind
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._next_s = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, text: str) -> None:
+        """Show `text` instead of what was shown, unless that was only just now."""
+        if time.monotonic() < self._next_s:
+            return
+        if self._live is not None:
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._next_s = time.monotonic() + _REFRESH_S
+        else:
+            self._console.out(text, highlight=False)
+            self._next_s = time.monotonic() + _PLAIN_LINE_S
+
+    def keep(self, text: str) -> None:
+        """Put `text` above the line, to stay there."""
+        self._console.out(text, highlight=False)
+
+
+def watch(
+    client: StrainClient,
+    show: Callable[[str], None],
+    *,
+    count: int | None = None,
+    seconds: float | None = None,
+    observe: Callable[[StrainMessage], None] | None = None,
+    meter: Meter | None = None,
+) -> Readings:
+    """Show the stream until `count` images, `seconds`, or `client.stop()`; returns what was seen of it.
+
+    A `meter` that has seen images before goes on counting.
+    """
+    meter = meter or Meter()
+    message: StrainMessage | None = None
+    end_s = time.monotonic() + (float("inf") if seconds is None else seconds)
+    while not client.stopping and (left_s := end_s - time.monotonic()) > 0:
+        newest = client.receive(min(_REFRESH_S, left_s))
+        if newest is not None and (age := client.age) is not None:
+            message = newest
+            meter.add(now_ns(), None if message.state == "held" else age)
+            if observe is not None:
+                observe(message)
+        readings = meter.read(now_ns())
+        show(status_text(client, message, readings))
+        if count is not None and readings.count >= count:
+            break
+    return meter.read(now_ns())
+
+
+def status_text(client: StrainClient, message: StrainMessage | None, readings: Readings) -> str:
+    """The line for the image handed out last."""
+    age, state = client.age, client.image_state
+    if message is None or age is None:
+        return "stale   no image yet"
+    text = (
+        f"{state:<6}  {readings.rate_hz:5.1f} images/s  age {age}  "
+        f"strain {100 * message.mean_strain:+.2f} %  quality {message.mean_quality:.2f}  "
+        f"dropped {message.counters.dropped}"
+    )
+    if message.reason:
+        text += f"  {message.reason}"
+    if message.warnings:
+        text += f"  {', '.join(message.warnings)}"
+    if message.ratio is not None:
+        text += f"  ratio {_ratio_text(message.ratio)}"
+    malformed = message.counters.malformed + sum(client.malformed.values())
+    return f"{text}  malformed {malformed}" if malformed else text
+
+
+def _ratio_text(reading: RatioReading) -> str:
+    """Never a bare number."""
+    if reading.ratio is None or reading.spread is None:
+        return f"none ({reading.refused})"
+    return f"{reading.ratio:.2f} ± {reading.spread:.2f}"

@@ -1,0 +1,1 @@
+"""A second server process that has all loaded and takes over when the first one dies."""

@@ -1,0 +1,247 @@
+"""What an image is worth: how much of it may be read, whether there is motion in it, what to warn of.
+
+Knows one estimate at a time, and figures a few thousand of its pixels; nothing of frames, messages or time. The
+network gives a smooth picture of anything, of a still probe as well, so stillness is not judged by strain: the
+axial displacement is fitted by a plane, and the compression that the plane shows counts only as far as it exceeds
+what the plane leaves over (the blobs of a still probe). Invariant: every figure is finite, whatever the estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.errors import OptionError
+from usert.quality import READABLE_QUALITY, readable_mean
+
+from ..engines.interface import Estimate
+from ..protocol.messages import State
+
+ImageWarning = Literal["low_quality", "strain_low", "strain_high", "strain_untrained", "precompressed"]
+"""`low_quality`: readable, but not by much. `strain_low`, `strain_high`: outside the useful range: press more, or
+less. `strain_untrained`: outside what the network was trained for. `precompressed`: the probe presses before it
+palpates; tissue under load is stiffer, and fat can pass for a tumour (Barr and Zhang, J. Ultrasound Med. 31 (2012)
+895-902)."""
+Reason = Literal["", "quality", "still", "frozen"]
+"""Why an image is not `live`."""
+
+_LOOKED_AT = (128, 128)
+"""Samples and lines that means are taken over, at most twice as many."""
+_FITTED = (64, 32)
+"""Those that the plane is fitted to."""
+_SINGULAR = 1e-6
+"""Of the determinant over the squared trace: below it the points lie in a line."""
+_LEAST_FITTED = 0.05
+"""Share of them that must be readable for a plane to mean anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgementRule:
+    """Where the lines are drawn. The defaults are measured, in `benchmarks/live_logic.py`."""
+
+    readable_quality: float = READABLE_QUALITY
+    """Quality below which a pixel must not be read: there errors of strain above a third of it become the rule."""
+    useful_strain: tuple[float, float] = (0.003, 0.015)
+    """As that of `LagRule`: the ends of the compression bar's useful part."""
+    trained_strain: tuple[float, float] | None = None
+    """|Mean strain| that the network was trained for, fractions; None: unknown."""
+    scatter: float = 4.0
+    """How often the plane's residual is taken from its compression."""
+    still_strain: float = 5e-4
+    """Evident strain below which the probe is still: a resting hand gives up to .0004, a slow press .0008."""
+    fair_score: float = 0.6
+    """Frame score below which quality is warned of."""
+    precompression: float = 0.1
+    """Compression beyond the least of the session that is warned of."""
+
+    def __post_init__(self) -> None:
+        for name in ("readable_quality", "fair_score"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise OptionError(f"{name}: got {value:g}, expected more than 0, at most 1")
+        for name in ("useful_strain", "trained_strain"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value[0] < value[1] < math.inf:
+                raise OptionError(f"{name}: got {value[0]:g} to {value[1]:g}, expected 0 <= low < high")
+        for name in ("scatter", "still_strain", "precompression"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise OptionError(f"{name}: got {value:g}, expected 0 or more")
+
+    def readable(self, quality: NDArray[Any]) -> NDArray[np.bool_]:
+        """(…, N, M): which pixels may be read; NaN may not."""
+        return np.asarray(quality >= self.readable_quality)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The figures of one image."""
+
+    score: float
+    """Mean over all pixels of the quality of those that may be read: 1, all are and match; 0, none is."""
+    readable_share: float
+    """Of the pixels."""
+    mean_strain: float
+    """Over the readable pixels, a fraction, compression positive; 0 where there are none."""
+    evident_strain: float
+    """|Compression| that the displacement as a whole shows beyond its scatter, a fraction, 0 or more."""
+    moving: bool
+    """There is motion to speak of."""
+    compression: float
+    """The bar, -1 to 1: mean strain over the top of the useful range, releasing negative; 0 where nothing moves."""
+    warnings: tuple[ImageWarning, ...]
+
+
+def judge(estimate: Estimate, rule: JudgementRule, *, precompression: float = 0.0) -> Judgement:
+    """Judge an image; `precompression` is what `LagControl` knows of the frames so far."""
+    rows, lines = _strides(estimate.quality.shape, _LOOKED_AT)
+    quality, strain = (
+        np.ascontiguousarray(array[::rows, ::lines]).ravel() for array in (estimate.quality, estimate.strain)
+    )
+    readable = rule.readable(quality) & np.isfinite(strain)
+    count = int(np.count_nonzero(readable))
+    share = count / quality.size
+    score = _sum(quality, readable) / quality.size
+    mean = _sum(strain, readable) / count if count else 0.0
+    evident = _evident_strain(estimate, rule)
+    moving = evident >= rule.still_strain
+    return Judgement(
+        score=min(score, 1.0),
+        readable_share=share,
+        mean_strain=mean,
+        evident_strain=evident,
+        moving=moving,
+        compression=max(-1.0, min(1.0, mean / rule.useful_strain[1])) if moving else 0.0,
+        warnings=_warnings(rule, score, mean, moving, precompression),
+    )
+
+
+def _warnings(
+    rule: JudgementRule, score: float, mean: float, moving: bool, precompression: float
+) -> tuple[ImageWarning, ...]:
+    size = abs(mean)
+    trained = rule.trained_strain
+    found: dict[ImageWarning, bool] = {
+        "low_quality": score < rule.fair_score,
+        "strain_low": moving and size < rule.useful_strain[0],
+        "strain_high": moving and size > rule.useful_strain[1],
+        "strain_untrained": moving and trained is not None and not trained[0] <= size <= trained[1],
+        "precompressed": precompression > rule.precompression,
+    }
+    return tuple(name for name, holds in found.items() if holds)
+
+
+def _evident_strain(estimate: Estimate, rule: JudgementRule) -> float:
+    """max(0, |b| - scatter · σ / N): b the slope of the plane a + b·row + c·line, σ its rms residual in samples."""
+    size = estimate.quality.shape
+    rows, lines = _strides(size, _FITTED)
+    axial = estimate.displacement[0, ::rows, ::lines]
+    use = rule.readable(estimate.quality[::rows, ::lines]) & np.isfinite(axial)
+    at = np.nonzero(use)
+    if len(at[0]) < max(_LEAST_FITTED * use.size, 3):
+        return 0.0
+    points = np.stack([*at, axial[at]]).astype(np.float64)
+    points -= points.mean(axis=1, keepdims=True)
+    points[:2] *= [[rows / size[0]], [lines / size[1]]]
+    spread = points @ points.T / points.shape[1]
+    slopes = _solved(spread)
+    residual = math.sqrt(max(spread[2, 2] - float(slopes @ spread[:2, 2]), 0.0))
+    return max(0.0, abs(float(slopes[0])) - rule.scatter * residual) / int(size[0])
+
+
+def _solved(spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The plane's slopes, the least ones where all points lie in a line; written out, as LAPACK is slow to wake up."""
+    (a, b, p), (_, c, q), _ = spread.tolist()
+    determinant = a * c - b * b
+    if determinant > _SINGULAR * (a + c) ** 2:
+        return np.array([(c * p - b * q) / determinant, (a * q - b * p) / determinant])
+    slopes: NDArray[np.float64] = (
+        np.linalg.pinv(spread[:2, :2], rcond=_SINGULAR, hermitian=True) @ spread[:2, 2]
+    )
+    return slopes
+
+
+def means(estimate: Estimate, rule: JudgementRule) -> tuple[float, float]:
+    """Of strain where it may be read, 0 where nothing may, and of quality.
+
+    Over whole rows, at most twice as many as are looked at: reading memory is what costs. Not finite where one of these
+    rows is not; what is fitted along depth over more rows than lie between them has no other.
+    """
+    rows, _ = _strides(estimate.quality.shape, _LOOKED_AT)
+    strain, quality = estimate.strain[::rows], estimate.quality[::rows]
+    whole = _mean(strain)
+    if not math.isfinite(whole):
+        return whole, _mean(quality)
+    mean, share = readable_mean(strain, quality, rule.readable_quality)
+    return (mean if share else 0.0), _mean(quality)
+
+
+def _mean(image: NDArray[Any]) -> float:
+    return float(np.einsum("ij->i", image).sum(dtype=np.float64)) / image.size
+
+
+def _sum(values: NDArray[Any], where: NDArray[np.bool_]) -> float:
+    return float(np.where(where, values, 0).sum(dtype=np.float64))
+
+
+def _strides(shape: tuple[int, ...], most: tuple[int, int]) -> tuple[int, int]:
+    return max(1, shape[0] // most[0]), max(1, shape[1] // most[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRule:
+    """When the state of the stream changes. To come back takes more than to stay."""
+
+    held_score: float = 0.4
+    """Frame score below which the last good image is held: about half of the frame may not be read."""
+    live_score: float = 0.5
+    """Score that brings it back."""
+    moving_strain: float = 7e-4
+    """Evident strain that ends stillness; it begins below `JudgementRule.still_strain`."""
+    idle_after: int = 3
+    """Still images after which the probe is at rest; until then the last good one is held, as at a turn."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_score <= self.live_score <= 1:
+            raise OptionError(
+                f"scores: got held {self.held_score:g}, live {self.live_score:g}, expected 0 <= held <= live <= 1"
+            )
+        if not 0 <= self.moving_strain < math.inf:
+            raise OptionError(f"moving strain: got {self.moving_strain:g}, expected 0 or more")
+        if self.idle_after < 0:
+            raise OptionError(f"idle after: got {self.idle_after} images, expected 0 or more")
+
+
+class StateMachine:
+    """The state to publish each image in. Invariant: `held` only where the session has a good image to hold."""
+
+    def __init__(self, rule: StateRule | None = None) -> None:
+        self.rule = rule or StateRule()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin as at the first image: for a new session."""
+        self._has_good = False
+        self._poor = self._still = True
+        self._still_images = self.rule.idle_after
+        self.reason: Reason = ""
+        """Why the last image is not `live`."""
+
+    def step(self, image: Judgement) -> State:
+        """The state of the newest image."""
+        rule = self.rule
+        self._poor = image.score < (rule.live_score if self._poor else rule.held_score)
+        if self._poor:
+            self.reason = "quality"
+            return "held" if self._has_good else "idle"
+        self._still = image.evident_strain < rule.moving_strain if self._still else not image.moving
+        if not self._still:
+            self._still_images, self._has_good, self.reason = 0, True, ""
+            return "live"
+        self._still_images += 1
+        self.reason = "still"
+        return "held" if self._has_good and self._still_images <= rule.idle_after else "idle"

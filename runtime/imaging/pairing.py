@@ -1,0 +1,92 @@
+"""Which frame the newest one is compared with.
+
+Pure logic: no threads, no sockets, no samples read. Invariant: both frames of a pair belong to one session,
+the reference is the older, and the distance between them is within the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from usert.errors import OptionError
+
+from ..protocol.messages import RFMessage
+
+MAX_LAG = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairingRule:
+    """How far apart the two frames of a pair are."""
+
+    lag: int = 1
+    """Frames from the reference to the current one, counted by sequence number."""
+    max_gap_frames: int = 4
+    """Where the frame at `lag` is not there, the nearest one at most this many frames off may stand in."""
+    max_interval_ms: float = 1000.0
+    """Longest time between the two frames: tissue does not keep its speckle for long."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lag <= MAX_LAG:
+            raise OptionError(f"lag: got {self.lag}, expected 1 to {MAX_LAG} frames")
+        if not 0 <= self.max_gap_frames <= MAX_LAG:
+            raise OptionError(f"max gap: got {self.max_gap_frames}, expected 0 to {MAX_LAG} frames")
+        if not self.max_interval_ms > 0:
+            raise OptionError(f"max interval: got {self.max_interval_ms:g} ms, expected more than 0")
+
+    def kept(self, longest: int | None = None) -> int:
+        """How many frames before the newest one must be kept for this rule, or for lags of up to `longest`."""
+        return (longest or self.lag) + self.max_gap_frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReceivedFrame:
+    """An RF frame as the server holds it."""
+
+    message: RFMessage
+    received_ns: int
+    """The server's monotonic clock."""
+    session: int
+
+
+def choose_reference(
+    current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule
+) -> ReceivedFrame | None:
+    """The frame of `kept` that comes closest to `rule.lag` before `current`, or None when none is allowed.
+
+    Of two that are equally close the older is chosen: more motion is easier to see than less.
+    """
+
+    def distance(frame: ReceivedFrame) -> int:
+        return current.message.frame.sequence - frame.message.frame.sequence
+
+    allowed = [
+        frame
+        for frame in kept
+        if frame.session == current.session
+        and distance(frame) >= 1
+        and abs(distance(frame) - rule.lag) <= rule.max_gap_frames
+        and interval_ms(frame, current) <= rule.max_interval_ms
+    ]
+    return min(allowed, key=lambda frame: (abs(distance(frame) - rule.lag), -distance(frame)), default=None)
+
+
+def reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule) -> int:
+    """How many frames back the oldest possible reference lies; 0 when there is none."""
+    return max(
+        (
+            current.message.frame.sequence - frame.message.frame.sequence
+            for frame in kept
+            if frame.session == current.session and interval_ms(frame, current) <= rule.max_interval_ms
+        ),
+        default=0,
+    )
+
+
+def interval_ms(reference: ReceivedFrame, current: ReceivedFrame) -> float:
+    """By the source's clock, or by arrival when the source stamps no times."""
+    start_ns, end_ns = reference.message.frame.time_ns, current.message.frame.time_ns
+    if start_ns == 0:
+        start_ns, end_ns = reference.received_ns, current.received_ns
+    return (end_ns - start_ns) / 1e6

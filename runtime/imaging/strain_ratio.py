@@ -1,0 +1,234 @@
+"""Two rectangles of the strain image and their ratio: never a bare number.
+
+Knows images and the geometry of a scan; not where rectangles come from. Strain is averaged over the pixels that may
+be read; the ratio is that of target over background, below 1 for a stiff target, as in `usert.quality`. Over frames
+it is the slope of target on background through the origin, Σ tb / Σ b², so that images of little strain count little
+and releases count like presses. Invariant: a reading has its spread, its quality and its count of pixels, or a named
+reason why there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal, Self, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.errors import OptionError
+from usert.frame import Scan
+
+from ..protocol.header import Header
+
+Refusal = Literal["", "outside", "unreadable", "background"]
+"""`outside`: a rectangle is not wholly inside the frame. `unreadable`: too few of its pixels may be read.
+`background`: its strain cannot be told from 0, so a ratio to it means nothing."""
+_FIGURES = ("ratio", "spread", "pixel_spread", "frame_spread", "quality")
+"""Of a ratio; null in a header where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rectangle:
+    """A part of the frame in mm: depth from the first sample, lateral from the first line."""
+
+    depth_mm: tuple[float, float]
+    lateral_mm: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for name, (first, last) in (("depth", self.depth_mm), ("lateral", self.lateral_mm)):
+            if not 0 <= first < last < math.inf:
+                raise OptionError(
+                    f"rectangle: got {name} {first:g}:{last:g} mm, expected a:b with 0 <= a < b"
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From "depth,lateral" in mm, such as "10:14.5,3:8"."""
+        try:
+            depth, lateral = (tuple(map(float, part.split(":"))) for part in text.split(","))
+            (a, b), (c, d) = depth, lateral
+        except ValueError as error:
+            raise OptionError(
+                f"rectangle: got {text!r}, expected depth,lateral in mm, as 10:14.5,3:8"
+            ) from error
+        return cls(depth_mm=(a, b), lateral_mm=(c, d))
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return ",".join(f"{first:g}:{last:g}" for first, last in (self.depth_mm, self.lateral_mm))
+
+    def slices(self, scan: Scan) -> tuple[slice, slice]:
+        """Samples and lines whose centres lie in it; those beyond the frame are not cut off."""
+        return _inside(self.depth_mm, scan.axial_pitch_mm), _inside(self.lateral_mm, scan.line_pitch_mm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatioRule:
+    """What a ratio needs."""
+
+    readable_quality: float = 0.7
+    """As that of `JudgementRule`."""
+    least_pixels: int = 100
+    """Readable ones in each rectangle."""
+    least_share: float = 0.5
+    """Of the pixels of each rectangle that must be readable."""
+    patch: tuple[int, int] = (97, 12)
+    """Samples and lines over which errors of strain hang together: the strain window; 8 to 14 lines on simulated
+    frames, by the sum of the correlation of errors."""
+    least_strain: float = 3e-4
+    """|Background strain| that is more than a still probe shows."""
+    certainty: float = 3.0
+    """Standard errors that the background must be from 0."""
+    frames: int = 10
+    """Images that a ratio is taken over."""
+
+    def __post_init__(self) -> None:
+        for name in ("readable_quality", "least_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise OptionError(f"{name}: got {getattr(self, name):g}, expected more than 0, at most 1")
+        if min(self.least_pixels, self.frames, *self.patch) < 1:
+            raise OptionError("ratio: got a count below 1, expected pixels, frames and patch of 1 or more")
+        for name in ("least_strain", "certainty"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise OptionError(f"{name}: got {getattr(self, name):g}, expected 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionReading:
+    """Strain in one rectangle of one image."""
+
+    mean_strain: float
+    """Over readable pixels, a fraction, compression positive."""
+    spread: float
+    """Standard deviation over them: structure and noise."""
+    error: float
+    """Standard error of the mean: the spread over the root of the patches that are independent."""
+    pixels: int
+    """Readable ones."""
+    readable_share: float
+    quality: float
+    """Mean over readable pixels."""
+
+    @classmethod
+    def from_header(cls, header: Header) -> RegionReading:
+        """From header keys of the same names."""
+        numbers = {key: header.number(key) for key in cls.__slots__ if key != "pixels"}
+        return cls(pixels=header.integer("pixels"), **numbers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatioReading:
+    """The newest image's rectangles, and the ratio over the last images; None where refused."""
+
+    refused: Refusal
+    target: RegionReading | None = None
+    background: RegionReading | None = None
+    ratio: float | None = None
+    """Target over background, over `frames` images."""
+    spread: float | None = None
+    """Of the ratio: the larger of what pixels and what frames say."""
+    pixel_spread: float | None = None
+    """Standard error by the pixels of the newest image, first order: r √((e_t / t)² + (e_b / b)²)."""
+    frame_spread: float | None = None
+    """Standard deviation over images, weighted as the ratio is; None below 3 images."""
+    frames: int = 0
+    """Images in the ratio."""
+    quality: float | None = None
+    """Of the worse rectangle."""
+
+    @classmethod
+    def from_header(cls, header: Header) -> RatioReading | None:
+        """That of the key `ratio`; None where there is none."""
+        found = header.optional("ratio", header.section)
+        if found is None:
+            return None
+        figures: dict[str, Any] = {key: found.optional(key, found.number) for key in _FIGURES}
+        for name in ("target", "background"):
+            region = found.optional(name, found.section)
+            figures[name] = None if region is None else RegionReading.from_header(region)
+        refused = cast(Refusal, found.choice("refused", get_args(Refusal)))
+        return cls(refused=refused, frames=found.integer("frames"), **figures)
+
+    def fields(self) -> dict[str, Any]:
+        """As header keys: numbers, null where there is none."""
+        regions = {"target": self.target, "background": self.background}
+        found: dict[str, Any] = {
+            name: None if region is None else {key: getattr(region, key) for key in RegionReading.__slots__}
+            for name, region in regions.items()
+        }
+        return {key: found.get(key, getattr(self, key)) for key in RatioReading.__slots__}
+
+
+class RatioMeter:
+    """Reads two rectangles in each live image; one that is refused leaves what came before."""
+
+    def __init__(self, target: Rectangle, background: Rectangle, rule: RatioRule | None = None) -> None:
+        self.target = target
+        self.background = background
+        self.rule = rule or RatioRule()
+        self._means: deque[tuple[float, float]] = deque(maxlen=self.rule.frames)
+
+    def reset(self) -> None:
+        """Forget earlier images: for a new session."""
+        self._means.clear()
+
+    def read(self, strain: NDArray[Any], quality: NDArray[Any], scan: Scan) -> RatioReading:
+        """The ratio with this image (N, M) as the newest."""
+        rule, regions = self.rule, []
+        for rectangle in (self.target, self.background):
+            rows, lines = rectangle.slices(scan)
+            if rows.stop > strain.shape[0] or lines.stop > strain.shape[1]:
+                return RatioReading(refused="outside")
+            regions.append(read_region(strain[rows, lines], quality[rows, lines], rule))
+        target, background = regions
+        seen: dict[str, Any] = {"target": target, "background": background}
+        if any(r.pixels < rule.least_pixels or r.readable_share < rule.least_share for r in regions):
+            return RatioReading(refused="unreadable", **seen)
+        if abs(background.mean_strain) < max(rule.least_strain, rule.certainty * background.error):
+            return RatioReading(refused="background", **seen)
+        self._means.append((target.mean_strain, background.mean_strain))
+        t, b = np.array(self._means).T
+        ratio = float(t @ b / (b @ b))
+        pixel_spread = math.hypot(target.error, ratio * background.error) / abs(background.mean_strain)
+        frame_spread = None
+        if len(t) >= 3:
+            frame_spread = math.sqrt(float(((t - ratio * b) ** 2).sum() / (b @ b)) * len(t) / (len(t) - 1))
+        return RatioReading(
+            refused="",
+            **seen,
+            ratio=ratio,
+            spread=max(pixel_spread, frame_spread or 0.0),
+            pixel_spread=pixel_spread,
+            frame_spread=frame_spread,
+            frames=len(t),
+            quality=min(target.quality, background.quality),
+        )
+
+
+def read_region(strain: NDArray[Any], quality: NDArray[Any], rule: RatioRule) -> RegionReading:
+    """Figures of a part of an image; all 0 where nothing may be read."""
+    readable = (quality >= rule.readable_quality) & np.isfinite(strain)
+    at = np.flatnonzero(readable)
+    count = len(at)
+    if count == 0:
+        return RegionReading(
+            mean_strain=0.0, spread=0.0, error=0.0, pixels=0, readable_share=0.0, quality=0.0
+        )
+    values = strain.ravel().take(at).astype(np.float64)
+    patches = math.prod(max(1.0, n / size) for n, size in zip(strain.shape, rule.patch, strict=True))
+    share, spread = count / readable.size, float(values.std())
+    return RegionReading(
+        mean_strain=float(values.mean()),
+        spread=spread,
+        error=spread / math.sqrt(max(1.0, patches * share)),
+        pixels=count,
+        readable_share=share,
+        quality=float(quality.ravel().take(at).mean(dtype=np.float64)),
+    )
+
+
+def _inside(extent_mm: tuple[float, float], pitch_mm: float) -> slice:
+    first, last = (mm / pitch_mm for mm in extent_mm)
+    return slice(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)

@@ -1,0 +1,1 @@
+"""Strain of recordings: pairs, folders of recordings, result files, pictures, videos, DICOM."""

@@ -1,0 +1,281 @@
+"""A picture of one pair as a PNG: B-mode, strain and quality side by side, at true aspect, with axes in mm.
+
+Knows pixels, Pillow and how people read strain; not where the arrays come from. Invariant: strain of poor
+quality never looks like strain of good quality, and zero strain has the same colour in every picture.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from usert.analytic import envelope
+from usert.errors import OptionError
+from usert.frame import Scan
+from usert.quality import READABLE_QUALITY
+
+from .colormap import GREY, VIRIDIS, colours
+from .scan_conversion import Fan
+
+DYNAMIC_RANGE_DB = 60.0
+
+_LONGEST_PX = 560  # depth of a panel, or its width if the scan is wider than deep
+_NARROWEST_PX = 190  # the room of a panel, so that its title fits
+_LEFT_PX, _BAR_GAP_PX, _BAR_PX, _BAR_LABELS_PX = 82, 18, 18, 74
+_MARGIN_PX, _TITLE_PX, _HEAD_PX, _FOOT_PX, _NOTE_PX = 22, 44, 40, 74, 40
+_PAPER, _INK, _FAINT = (18, 18, 20), (232, 232, 236), (150, 150, 156)
+_TEXT_PX, _SMALL_PX, _LARGE_PX = 19, 17, 24
+_FAN_PX, _AROUND_FAN = 512, 30  # a side in beam space at least across and at most along; grey outside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    title: str
+    image: Image.Image
+    anchors: str
+    bottom: float
+    """Number at the lower end of the colour bar; may be the larger one."""
+    top: float
+    ends: tuple[str, str] = ("", "")
+    """Words at the lower and the upper end of the bar."""
+
+
+def save_figure(
+    path: str | os.PathLike[str],
+    *,
+    samples: NDArray[Any],
+    scan: Scan,
+    strain: NDArray[Any],
+    quality: NDArray[Any],
+    title: str | None = None,
+    soft: float | None = None,
+    fan: Fan | None = None,
+) -> None:
+    """Draw `figure_page` into `path`. Errors: `OptionError` when the file cannot be written."""
+    page = figure_page(
+        samples=samples, scan=scan, strain=strain, quality=quality, title=title, soft=soft, fan=fan
+    )
+    _save(page, Path(path))
+
+
+def figure_page(
+    *,
+    samples: NDArray[Any],
+    scan: Scan,
+    strain: NDArray[Any],
+    quality: NDArray[Any],
+    title: str | None = None,
+    soft: float | None = None,
+    fan: Fan | None = None,
+) -> Image.Image:
+    """The reference frame's `samples` (N, M), `strain` as a fraction and `quality` 0 to 1, side by side.
+
+    `soft` is the strain of the softest colour, as in `strain_range`; None: that of this pair. `fan`: how the lines lie,
+    where they are not parallel; depth then counts from the highest point of the fan.
+    """
+    if not samples.shape == strain.shape == quality.shape:
+        raise ValueError(f"got shapes {samples.shape}, {strain.shape}, {quality.shape}, expected one shape")
+    known = np.isfinite(strain) & np.isfinite(quality)
+    strain = np.where(known, strain, 0).astype(np.float32)
+    quality = np.where(known, quality, 0).astype(np.float32)
+    extent_mm = _extent_mm(strain.shape, scan)
+    size = _panel_size(extent_mm)
+    if fan is not None:
+        depth_mm, extent_mm = extent_mm[0], fan.extent_mm(extent_mm[0])
+        size = max(strain.shape[1], _FAN_PX), min(strain.shape[0], _FAN_PX)  # in beam space, as it is painted
+    doubted = float((quality < READABLE_QUALITY).mean())
+    panels: tuple[Panel, ...] = (
+        bmode_panel(samples, size),
+        strain_panel(strain, quality, size, soft),
+        Panel(
+            title="Quality",
+            image=Image.fromarray(colours(resized(quality, size), GREY)),
+            anchors=GREY,
+            bottom=0,
+            top=1,
+        ),
+    )
+    if fan is not None:
+        panels = tuple(_laid_out(panel, fan, depth_mm, _panel_size(extent_mm)) for panel in panels)
+    notes = ["Strain: compression positive."]
+    if doubted > 0:
+        share = "less than 1" if doubted < 0.01 else f"{100 * doubted:.0f}"
+        notes.append(f"Hatched: quality below {READABLE_QUALITY} ({share} % of the image).")
+    return _compose(panels, extent_mm, title, notes)
+
+
+def pixel_mm(shape: tuple[int, ...], scan: Scan) -> tuple[float, float]:
+    """Depth and width of a pixel of the panels of a page, for frames of `shape` (N, M)."""
+    depth_mm, width_mm = _extent_mm(shape, scan)
+    width, height = _panel_size((depth_mm, width_mm))
+    return depth_mm / height, width_mm / width
+
+
+def strain_range(strain: NDArray[Any], quality: NDArray[Any]) -> tuple[float, float]:
+    """Strain of the hardest and the softest tissue that the colours tell apart: 0, and the 99th percentile.
+
+    The second is negative where the tissue is stretched rather than compressed.
+    """
+    trusted = strain[quality >= READABLE_QUALITY]
+    if trusted.size < 0.01 * strain.size:
+        trusted = strain.ravel()
+    sign = -1.0 if np.median(trusted) < 0 else 1.0
+    return 0.0, sign * max(float(np.percentile(sign * trusted, 99)), 1e-5)
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers from `low` to `high`, a step of 1, 2 or 5 apart, at most `most` of them."""
+    low, high = min(low, high), max(low, high)
+    decade = 10.0 ** math.floor(math.log10((high - low) / max(most - 1, 1)))
+    for factor in (1, 2, 5, 10, 20):
+        step = factor * decade
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first + 1 <= most:
+            break
+    return [k * step for k in range(first, last + 1)]
+
+
+def _extent_mm(shape: tuple[int, ...], scan: Scan) -> tuple[float, float]:
+    return shape[0] * scan.axial_pitch_mm, shape[1] * scan.line_pitch_mm
+
+
+def _panel_size(extent_mm: tuple[float, float]) -> tuple[int, int]:
+    """Width and height in pixels, alike in both directions."""
+    scale = _LONGEST_PX / max(extent_mm)
+    return max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale))
+
+
+def _laid_out(panel: Panel, fan: Fan, depth_mm: float, size: tuple[int, int]) -> Panel:
+    """A panel that is painted in beam space, as `size` (width, height) pixels of the fan."""
+    painted = np.asarray(panel.image)
+    laid = [fan.lay_out(painted[..., c], depth_mm=depth_mm, size=size[::-1]) for c in range(3)]
+    around = [np.where(np.isfinite(channel), channel, _AROUND_FAN) for channel in laid]
+    return replace(panel, image=Image.fromarray(np.stack(around, axis=-1).round().astype(np.uint8)))
+
+
+def bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> Panel:
+    amplitude = resized(envelope(samples - samples.mean(axis=0)), size)
+    bright = max(float(np.percentile(amplitude, 99.5)), 1e-30)
+    level_db = 20 * np.log10(np.maximum(amplitude / bright, 1e-9))
+    return Panel(
+        title="B-mode (dB)",
+        image=Image.fromarray(colours(1 + level_db / DYNAMIC_RANGE_DB, GREY)),
+        anchors=GREY,
+        bottom=-DYNAMIC_RANGE_DB,
+        top=0,
+    )
+
+
+def strain_panel(
+    strain: NDArray[Any], quality: NDArray[Any], size: tuple[int, int], soft: float | None = None
+) -> Panel:
+    hard, widest = strain_range(strain, quality)
+    soft = widest if soft is None else soft
+    picture = colours((resized(strain, size) - hard) / (soft - hard), VIRIDIS).astype(np.float32)
+    doubted = resized(quality, size) < READABLE_QUALITY
+    row, column = np.indices(doubted.shape)
+    stripe = (row + column) % 12 < 4
+    picture[doubted] = 0.35 * picture[doubted] + 0.65 * 60
+    picture[doubted & stripe] = 165
+    return Panel(
+        title="Axial strain (%)",
+        image=Image.fromarray(picture.astype(np.uint8)),
+        anchors=VIRIDIS,
+        bottom=100 * hard,
+        top=100 * soft,
+        ends=("hard", "soft"),
+    )
+
+
+def resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Numbers at the panel's pixels: averaged where there are more of them, interpolated where fewer."""
+    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+
+
+def _compose(
+    panels: tuple[Panel, ...], extent_mm: tuple[float, float], title: str | None, notes: list[str]
+) -> Image.Image:
+    width, height = panels[0].image.size
+    cell = _LEFT_PX + max(width, _NARROWEST_PX) + _BAR_GAP_PX + _BAR_PX + _BAR_LABELS_PX
+    top = _MARGIN_PX + (_TITLE_PX if title else 0)
+    whole = (2 * _MARGIN_PX + len(panels) * cell, top + _HEAD_PX + height + _FOOT_PX + _NOTE_PX + _MARGIN_PX)
+    page = Image.new("RGB", whole, _PAPER)
+    if title:
+        _write(page, (_MARGIN_PX + _LEFT_PX, _MARGIN_PX), title, "la", px=_LARGE_PX)
+    for index, panel in enumerate(panels):
+        _draw_panel(page, panel, _MARGIN_PX + index * cell + _LEFT_PX, top + _HEAD_PX, extent_mm)
+    note_at = (_MARGIN_PX + _LEFT_PX, top + _HEAD_PX + height + _FOOT_PX + 8)
+    _write(page, note_at, "  ".join(notes), "la", ink=_FAINT, px=_SMALL_PX)
+    return page
+
+
+def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, extent_mm: tuple[float, float]) -> None:
+    """The panel with its image's upper left corner at (x, y)."""
+    draw = ImageDraw.Draw(page)
+    width, height = panel.image.size
+    most = max(2, height // 60)
+    page.paste(panel.image, (x, y))
+    draw.rectangle((x - 1, y - 1, x + width, y + height), outline=_FAINT)
+    _write(page, (x, y - 12), panel.title, "ls", px=_TEXT_PX + 1)
+
+    for depth in ticks(0, extent_mm[0], most):
+        at = y + round(depth / extent_mm[0] * (height - 1))
+        draw.line((x - 7, at, x - 2, at), fill=_INK)
+        _write(page, (x - 11, at), f"{depth:g}", "rm")
+    for across in ticks(0, extent_mm[1], max(2, width // 60)):
+        at = x + round(across / extent_mm[1] * (width - 1))
+        draw.line((at, y + height + 1, at, y + height + 6), fill=_INK)
+        _write(page, (at, y + height + 10), f"{across:g}", "ma")
+    _write(page, (x + width // 2, y + height + 36), "Width (mm)", "ma")
+    _write_upwards(page, (x - _LEFT_PX + 18, y + height // 2), "Depth (mm)")
+
+    left = x + max(width, _NARROWEST_PX) + _BAR_GAP_PX
+    ramp = np.repeat(np.linspace(1, 0, height)[:, None], _BAR_PX, axis=1)
+    page.paste(Image.fromarray(colours(ramp, panel.anchors)), (left, y))
+    draw.rectangle((left - 1, y - 1, left + _BAR_PX, y + height), outline=_FAINT)
+    for number in ticks(panel.bottom, panel.top, most):
+        at = y + round((panel.top - number) / (panel.top - panel.bottom) * (height - 1))
+        draw.line((left + _BAR_PX + 1, at, left + _BAR_PX + 5, at), fill=_INK)
+        _write(page, (left + _BAR_PX + 9, at), f"{number:.6g}", "lm")
+    _write(page, (left + _BAR_PX // 2, y + height + 10), panel.ends[0], "ma")
+    _write(page, (left + _BAR_PX // 2, y - 12), panel.ends[1], "ms")
+
+
+def _write(
+    page: Image.Image,
+    at: tuple[int, int],
+    text: str,
+    anchor: str,
+    *,
+    ink: tuple[int, int, int] = _INK,
+    px: int = _TEXT_PX,
+) -> None:
+    ImageDraw.Draw(page).text(at, text, fill=ink, font=ImageFont.load_default(size=px), anchor=anchor)
+
+
+def _write_upwards(page: Image.Image, at: tuple[int, int], text: str) -> None:
+    """Text read from below, its centre at `at`."""
+    left, top, right, bottom = ImageFont.load_default(size=_TEXT_PX).getbbox(text)
+    label = Image.new("RGB", (math.ceil(right - left) + 8, math.ceil(bottom - top) + 8), _PAPER)
+    _write(label, (label.width // 2, label.height // 2), text, "mm")
+    turned = label.transpose(Image.Transpose.ROTATE_90)
+    page.paste(turned, (at[0] - turned.width // 2, at[1] - turned.height // 2))
+
+
+def _save(page: Image.Image, path: Path) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        page.save(part, format="PNG")
+        part.replace(path)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,130 @@
+"""Files that people keep of a result: a folder of PNGs, an MP4, a DICOM object; one module a kind.
+
+Importing this loads none of their libraries. Invariant: a file made here stands under its name whole or not at all, and
+is made of the recording and the result alone, without an engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from usert.errors import OptionError
+from usert.recording import Recording
+
+from .pages import Pages
+from .stored_result import StoredResult
+
+SUFFIXES = {"png": "-png", "mp4": ".mp4", "dicom": ".dcm"}
+"""Kinds, by the names that a person types, and what stands in the place of `.h5` in the names of their files."""
+_NEEDS_LIBRARY = {"mp4": "video", "dicom": "dicom"}
+PICTURE = re.compile(r"\d{5,}_\d+-\d+\.png")
+"""Names of pictures in a folder of them."""
+
+
+def output_path(result: str | os.PathLike[str], kind: str) -> Path:
+    """Beside the result, under its name. Errors: `OptionError` for an unknown kind."""
+    path = Path(result)
+    if kind not in SUFFIXES:
+        raise OptionError(f"--also: got {kind!r}, expected one of {', '.join(SUFFIXES)}")
+    return path.with_name(path.stem + SUFFIXES[kind])
+
+
+def make_output(
+    kind: str,
+    *,
+    recording: str | os.PathLike[str],
+    result: str | os.PathLike[str],
+    dicom_like: str | os.PathLike[str] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Make one kind of file of what is stored, in place of an older one; `KeyboardInterrupt` once `stopped` says yes.
+
+    `dicom_like` is a DICOM file of the same study, whose identification the DICOM object takes over. Errors:
+    `OptionError` for an unknown kind or a path that cannot be written, `MissingExtraError`, `RecordingError`.
+    """
+    path = output_path(result, kind)
+    if dicom_like is not None and path.resolve() == Path(dicom_like).resolve():
+        raise OptionError(f"--dicom-like: got {path}, which would be replaced; name the result otherwise")
+    with Recording(recording) as source, StoredResult(result) as stored:
+        pages = Pages(source, stored, stopped=stopped)
+        with beside(path) as part:
+            if kind == "dicom":
+                from .dicom import write_dicom
+
+                write_dicom(part, pages, like=dicom_like)
+            elif kind == "mp4":
+                from .video import write_video
+
+                write_video(part, pages)
+            else:
+                from .pictures import write_pictures
+
+                write_pictures(part, pages)
+    return path
+
+
+def require_kinds(kinds: Collection[str], *, dicom_like: str | os.PathLike[str] | None) -> None:
+    """See, before hours of work, that each kind can be made. Errors: those of `make_output` that can be known."""
+    for kind in kinds:
+        output_path("result.h5", kind)
+        module = _NEEDS_LIBRARY.get(kind)
+        if module is not None:
+            importlib.import_module(f".{module}", __package__).library()
+    if dicom_like is not None:
+        if "dicom" not in kinds:
+            raise OptionError(f"--dicom-like: got {os.fspath(dicom_like)} without --also dicom: add it")
+        from .dicom_identity import identification
+
+        identification(dicom_like)
+
+
+def is_current(result: str | os.PathLike[str], kind: str) -> bool:
+    """Whether a file of this kind is there and no older than the result."""
+    path = output_path(result, kind)
+    return path.exists() and path.stat().st_mtime_ns >= Path(result).stat().st_mtime_ns
+
+
+def remove_parts(result: str | os.PathLike[str]) -> None:
+    """What a killed process left half-written beside a result. Errors: `OptionError`."""
+    for path in (Path(result), *(output_path(result, kind) for kind in SUFFIXES)):
+        _remove(_part(path))
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """The name to write under: what stands there at the block's regular end replaces `path`, else it goes away."""
+    if path.is_dir() and any(PICTURE.fullmatch(entry.name) is None for entry in path.iterdir()):
+        raise OptionError(
+            f"{path}: holds more than pictures of a result, so it is not replaced: move it away"
+        )
+    part = _part(path)
+    _remove(part)
+    try:
+        yield part
+        if part.is_dir():
+            _remove(path)
+        part.replace(path)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot remove {path}: {error.strerror}") from error

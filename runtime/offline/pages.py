@@ -1,0 +1,100 @@
+"""A result as a sequence of pages, one a pair: B-mode, strain and quality, in colours that mean the same throughout.
+
+Knows the recording and the result; not what file they become. Invariant: one strain has one colour on all pages on
+which the tissue is pressed, and the mirrored strain has it where the tissue is released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from usert.frame import Scan
+from usert.quality import READABLE_QUALITY, readable_mean
+from usert.recording import Recording
+
+from ..engines.interface import Estimate
+from .figure import figure_page, pixel_mm, strain_range
+from .run_pairs import figures_of
+from .stored_result import StoredResult
+
+_SHARE = 90
+"""Percentile of the pairs whose own range of colours the common one covers: a few wild pairs do not darken the rest."""
+
+
+class Pages:
+    """Pages in the order of the pairs; iterate as often as needed."""
+
+    def __init__(
+        self, recording: Recording, result: StoredResult, *, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._recording = recording
+        self._result = result
+        self._stopped = stopped
+        self._softs = self._soft_ends()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Those of the result."""
+        return self._result.attributes
+
+    @property
+    def scan(self) -> Scan:
+        return self._recording.scan
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Depth and width of a pixel of the three images on a page."""
+        return pixel_mm(self._recording.shape, self.scan)
+
+    @property
+    def acquired_ns(self) -> NDArray[np.int64] | None:
+        """(P,): wall clock of each pair's current frame; None unless all are known, one later than the other."""
+        times = self._recording.acquired_ns[[current for _, current in self._result.pairs]]
+        known = bool((times > 0).all() and (np.diff(times) > 0).all())
+        return times if known else None
+
+    def __len__(self) -> int:
+        return len(self._result.pairs)
+
+    def name(self, index: int) -> str:
+        """The pair at `index` as part of a file's name, which sorts as the pairs do."""
+        reference, current = self._result.pairs[index]
+        return f"{index:05d}_{reference}-{current}"
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        for index, (reference, current) in enumerate(self._result.pairs):
+            if self._stopped():
+                raise KeyboardInterrupt
+            estimate = self._result.estimate(index)
+            mean, share = readable_mean(estimate.strain, estimate.quality)
+            yield figure_page(
+                samples=self._recording.frame(reference).samples,
+                scan=self.scan,
+                strain=estimate.strain,
+                quality=estimate.quality,
+                title=f"Frames {reference} to {current}: {figures_of(mean, share, float(np.median(estimate.quality)))}",
+                soft=self._softs[index],
+            )
+
+    def _soft_ends(self) -> list[float]:
+        """Strain of the softest colour of each page: of one size, with the sign of the pair."""
+        own, trusted = [], []
+        for index in range(len(self)):
+            if self._stopped():
+                raise KeyboardInterrupt
+            estimate = self._result.estimate(index)
+            own.append(_soft_end(estimate))
+            trusted.append(float(np.median(estimate.quality)) >= READABLE_QUALITY)
+        sizes = np.abs(own)
+        size = float(np.percentile(sizes[trusted] if any(trusted) else sizes, _SHARE))
+        return [float(np.copysign(size, soft)) for soft in own]
+
+
+def _soft_end(estimate: Estimate) -> float:
+    known = np.isfinite(estimate.strain) & np.isfinite(estimate.quality)
+    return strain_range(np.where(known, estimate.strain, 0), np.where(known, estimate.quality, 0))[1]

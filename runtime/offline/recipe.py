@@ -1,0 +1,72 @@
+"""What `usert run` does to each recording.
+
+Knows no terminal. Invariant: all of it that changes the numbers is in a result's origin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from usert.bundle import Bundle
+from usert.frame import Scan
+from usert.recording import Recording
+from usert.strain import window_samples
+
+from ..engines.interface import Engine
+from .origin import NETWORK, Origin, library_version, sha256_of_recording
+from .pairs import CONSECUTIVE
+
+DEFAULT = "default"
+"""A precision that nobody chose: what suits the engine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """The same for all recordings of an archive."""
+
+    method: str = NETWORK
+    pairs: str = CONSECUTIVE
+    """As `parse_pairs` takes them."""
+    precision: str | None = None
+    strain_window_mm: float | None = None
+    """None: the engine's own."""
+    also: tuple[str, ...] = ()
+    """Kinds of `usert.runtime.offline.outputs`."""
+    dicom_like: str | None = None
+    overwrite: bool = False
+    """Make a result again that is of another origin."""
+
+    def window(self, engine: Engine, scan: Scan) -> int:
+        """Samples of the strain's window. Errors: `OptionError`."""
+        if self.strain_window_mm is None:
+            return engine.strain_window_samples
+        return window_samples(scan, self.strain_window_mm)
+
+    def origin(
+        self, source: Recording, *, called: str, engine: Engine, engine_name: str, bundle: Bundle | None
+    ) -> Origin:
+        """Of what `engine` makes of `source`; `engine_name` is its name for frames of that shape.
+
+        Errors: `RecordingError`, `OptionError`.
+        """
+        of_bundle = {}
+        if bundle is not None:
+            weights = bundle.manifest.weights
+            of_bundle = {
+                "bundle": str(bundle.folder),
+                "bundle_sha256": bundle.sha256,
+                "weights_sha256": weights.sha256,
+                "model_card": weights.model_card or "",
+            }
+        return Origin(
+            recording=called,
+            recording_sha256=sha256_of_recording(source.path),
+            method=self.method,
+            pairs=self.pairs,
+            engine=engine_name,
+            engine_version=library_version(engine_name),
+            precision=self.precision or DEFAULT,
+            strain_window_samples=self.window(engine, source.scan),
+            strain_window_mm=self.strain_window_mm or 0.0,
+            **of_bundle,
+        )

@@ -1,0 +1,158 @@
+"""The file that holds estimates: HDF5, one row a pair.
+
+    /pairs (P, 2)                 reference and current frame in the recording
+    /displacement (P, 2, N, M)    float32, attributes: units, convention
+    /strain, /quality (P, N, M)   float32, likewise
+    attributes of the root        usert_kind, format, usert_version, geometry of the scan (units are in the names),
+                                  where it comes from (`usert.runtime.offline.origin`)
+
+Knows h5py; not where estimates come from. Invariant: under its final name stands a whole file or none; what
+is being written is called `NAME.part`, and removed if anything goes wrong. The same estimates of the same origin give
+the same bytes: no clock is in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from usert import __version__
+from usert.bundle.manifest import Conventions
+from usert.errors import OptionError
+from usert.frame import Scan
+
+from ..engines.interface import Estimate
+from .pairs import Pair
+
+BYTES_A_SAMPLE = 4 * np.dtype(np.float32).itemsize
+"""Two displacements, strain and quality."""
+KIND = "strain"
+FORMAT = 1
+
+
+class ResultFile:
+    """Written pair by pair inside a `with` block, whose regular end gives the file its name."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        pairs: Sequence[Pair],
+        shape: tuple[int, int],
+        scan: Scan,
+        conventions: Conventions,
+    ) -> None:
+        self._path = Path(path)
+        self._part = self._path.with_name(self._path.name + ".part")
+        self._file: Any = None
+        self._pairs = pairs
+        self._shape = shape
+        self._conventions = conventions
+        self._attributes = {
+            "usert_kind": KIND,
+            "format": FORMAT,
+            "usert_version": __version__,
+            **asdict(scan),
+        }
+        self._attributes["axial_pitch_mm"] = scan.axial_pitch_mm
+
+    def __enter__(self) -> ResultFile:
+        if self._path.is_dir():
+            raise OptionError(f"{self._path}: is a folder, expected the name of a file to write")
+        self._check_space()
+        foreign = self._part.exists()  # left by a crash, or being written by another run
+        try:
+            self._file = h5py.File(self._part, "w")
+            self._create()
+        except OSError as error:
+            if self._file is not None or not foreign:
+                self._discard()
+            raise self._cannot_write(error) from error
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def write(self, index: int, estimate: Estimate) -> None:
+        """Store what was estimated of the pair at `index`. Errors: `OptionError` when the disk refuses."""
+        try:
+            self._file["displacement"][index] = estimate.displacement
+            self._file["strain"][index] = estimate.strain
+            self._file["quality"][index] = estimate.quality
+        except (OSError, RuntimeError) as error:
+            raise self._cannot_write(error) from error
+
+    def describe(self, attributes: Mapping[str, str | int | float]) -> None:
+        """Say where the estimates come from. Errors: as `write`."""
+        try:
+            self._file.attrs.update(attributes)
+        except (OSError, RuntimeError) as error:
+            raise self._cannot_write(error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            self._file.close()
+            with self._part.open("rb") as part:
+                os.fsync(part.fileno())  # or a power cut leaves the name without what it names
+            self._part.replace(self._path)
+        except (OSError, RuntimeError) as failure:
+            self._discard()
+            raise self._cannot_write(failure) from failure
+        except BaseException:
+            self._discard()
+            raise
+
+    def _check_space(self) -> None:
+        """Before the work, since HDF5 does not recover from a disk that fills up under it."""
+        needed = len(self._pairs) * BYTES_A_SAMPLE * self._shape[0] * self._shape[1]
+        try:
+            free = shutil.disk_usage(self._path.absolute().parent).free
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        if needed > free:
+            raise OptionError(
+                f"cannot write {self._path}: needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
+                "choose fewer pairs or another disk"
+            )
+
+    def _create(self) -> None:
+        n, m = self._shape
+        count = len(self._pairs)
+        self._file.attrs.update(self._attributes)
+        self._file["pairs"] = np.asarray(self._pairs, dtype=np.int64).reshape(count, 2)
+        self._file["pairs"].attrs["columns"] = "reference frame, current frame"
+        for name, lead, units, convention in (
+            ("displacement", (2,), "samples, lines", self._conventions.displacement),
+            ("strain", (), "1", self._conventions.strain),
+            ("quality", (), "1", "local correlation of reference and warped current, 0 (none) to 1"),
+        ):
+            dataset = self._file.create_dataset(name, (count, *lead, n, m), dtype=np.float32)
+            dataset.attrs["units"] = units
+            dataset.attrs["convention"] = convention
+
+    def _discard(self) -> None:
+        try:
+            if self._file is not None:
+                self._file.close()
+        except (OSError, RuntimeError):
+            pass  # a full disk cannot flush; the file goes away all the same
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _cannot_write(self, error: Exception) -> OptionError:
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number else " ".join(str(error).split())
+        return OptionError(f"cannot write {self._path}: {reason}")

@@ -1,0 +1,195 @@
+"""Many recordings through one engine: what is to be done, and one recording after another.
+
+A recording's result is made beside and renamed (see `result_file`), so it is there whole or not at all;
+a result that is there and of the same origin is not made again. Knows neither the terminal nor where workers run.
+Invariant: what happens to one recording is an `Outcome`, never the end of the others; and nothing but a result is ever
+replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+
+from usert.bundle import Bundle
+from usert.errors import OptionError, RecordingError, UsertError
+from usert.recording import Recording
+
+from ..engines.interface import Engine
+from .origin import Origin
+from .outputs import is_current, make_output
+from .pairs import parse_pairs
+from .recipe import Recipe
+from .run_pairs import PairReport, estimate_pairs, extrapolation
+from .stored_result import StoredResult
+
+State = Literal["done", "kept", "refused", "failed"]
+Opener = Callable[[], tuple[Engine, Bundle | None]]
+"""Opens the engine, and the bundle if it runs one. Ray sends it on: a function of a module, or `partial` of one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One recording."""
+
+    name: str
+    """Its path beneath the folder, with slashes."""
+    recording: str
+    out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one recording."""
+
+    name: str
+    state: State
+    """Done now; kept as it was; refused, for a file of another origin is there; or failed."""
+    told: str
+    warning: str = ""
+
+
+def find_jobs(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> tuple[Job, ...]:
+    """Every `*.h5` beneath `folder`, sorted, with the same path beneath `out`; hidden ones are left out.
+
+    Errors: `OptionError` for an `out` that cannot be, `RecordingError` where there is none.
+    """
+    source, target = Path(folder).absolute(), Path(out).absolute()
+    if target.exists() and not target.is_dir():
+        raise OptionError(f"--out: got {out}, a file, expected a folder, since {folder} is one")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise OptionError(
+            f"--out: got {out}, inside {folder}: results would be taken for recordings; name another"
+        )
+    paths = sorted(path.relative_to(source) for path in source.rglob("*.h5") if path.is_file())
+    jobs = tuple(
+        Job(name=path.as_posix(), recording=str(source / path), out=str(target / path))
+        for path in paths
+        if not any(part.startswith(".") for part in path.parts)
+    )
+    if not jobs:
+        raise RecordingError(f"{folder}: no recording (*.h5) beneath it")
+    return jobs
+
+
+class ArchiveWorker:
+    """An open engine and a recipe, from construction until the end of the `with` block. For one thread."""
+
+    def __init__(
+        self, opener: Opener, recipe: Recipe, *, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`stopped` is asked between pairs; once it says yes, `work` raises `KeyboardInterrupt`."""
+        self._engine, self._bundle = opener()
+        self._recipe = recipe
+        self._stopped = stopped
+        self._names: dict[tuple[int, int], str] = {}
+
+    def work(self, job: Job) -> Outcome:
+        """Do one recording, or find that it is done."""
+        try:
+            return self._work(job)
+        except UsertError as error:
+            return Outcome(name=job.name, state="failed", told=str(error))
+        except Exception as error:  # the other recordings are worth more than this one's traceback
+            traceback.print_exc()
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            return Outcome(name=job.name, state="failed", told=f"this is a bug: {told}")
+
+    def _work(self, job: Job) -> Outcome:
+        begun = time.monotonic()
+        with Recording(job.recording) as source:
+            made_of = self._origin(job, source)
+            if Path(job.out).exists():
+                difference = _difference(job.out, made_of)
+                if difference is None:
+                    return Outcome(name=job.name, state="kept", told=self._outputs(job) or "is done already")
+                if not self._recipe.overwrite:
+                    told = f"{job.out} is of another run: {difference}; --overwrite makes it anew"
+                    return Outcome(name=job.name, state="refused", told=told)
+            _make_folder(Path(job.out).parent)
+            reports = estimate_pairs(
+                source,
+                self._engine,
+                self._bundle,
+                job.out,
+                pairs=parse_pairs(self._recipe.pairs, len(source)),
+                observe=lambda *_: None,
+                made_of=made_of,
+                stopped=self._stopped,
+            )
+            warning = "" if self._bundle is None else extrapolation(self._bundle, source.scan) or ""
+        self._outputs(job)
+        told = f"{_summary(reports)}, {time.monotonic() - begun:.1f} s"
+        return Outcome(name=job.name, state="done", told=told, warning=warning)
+
+    def _origin(self, job: Job, source: Recording) -> Origin:
+        if source.shape not in self._names:
+            self._engine.warm_up(source.shape)  # says which of the engines takes frames of this shape
+            self._names[source.shape] = self._engine.name
+        return self._recipe.origin(
+            source,
+            called=job.name,
+            engine=self._engine,
+            engine_name=self._names[source.shape],
+            bundle=self._bundle,
+        )
+
+    def _outputs(self, job: Job) -> str:
+        """Make what is asked for beside the result and not there, and say what."""
+        missing = [kind for kind in self._recipe.also if not is_current(job.out, kind)]
+        for kind in missing:
+            make_output(
+                kind,
+                recording=job.recording,
+                result=job.out,
+                dicom_like=self._recipe.dicom_like,
+                stopped=self._stopped,
+            )
+        return f"was done already, {' and '.join(missing)} added" if missing else ""
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _difference(out: str, made_of: Origin) -> str | None:
+    """Errors: `RecordingError` for a file that is no result, which is not replaced whatever was asked."""
+    try:
+        with StoredResult(out) as stored:
+            return made_of.difference(stored.attributes)
+    except RecordingError as error:
+        raise RecordingError(f"{error}; it is not replaced: move it away") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _summary(reports: Sequence[PairReport]) -> str:
+    """Of all pairs, since a line a pair would be too many."""
+    strains = np.array([report.mean_strain for report in reports])
+    span = (
+        f"{100 * np.nanmin(strains):.2f} to {100 * np.nanmax(strains):.2f} %"
+        if np.isfinite(strains).any()
+        else "none"
+    )
+    quality = float(np.median([report.median_quality for report in reports]))
+    return f"{len(reports)} pair{'s' if len(reports) > 1 else ''}, mean strain {span}, median quality {quality:.2f}"

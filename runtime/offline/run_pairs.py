@@ -1,0 +1,150 @@
+"""Pairs of a recording through an engine, one after another, into a file.
+
+Knows the order of work; neither the library that estimates nor the terminal. Invariant: one pair at a time is
+in memory, whatever the length of the recording.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from usert.bundle import Bundle
+from usert.bundle.manifest import Conventions
+from usert.errors import FrameError, OptionError
+from usert.frame import RFFrame, Scan
+from usert.quality import readable_mean
+from usert.recording import Recording
+from usert.strain import axial_strain
+
+from ..engines.interface import Engine, Estimate
+from .origin import Origin, library_version
+from .pairs import Pair
+from .result_file import ResultFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairReport:
+    """One pair, done."""
+
+    pair: Pair
+    mean_strain: float
+    """Of the pixels that may be read, as a fraction, compression positive; NaN where there are none."""
+    readable_share: float
+    """Of the image, 0 to 1."""
+    median_quality: float
+    elapsed_ms: float
+    """Of the engine alone; the first pair's includes opening the graph."""
+
+    @property
+    def figures(self) -> str:
+        """Strain and quality as people read them."""
+        return figures_of(self.mean_strain, self.readable_share, self.median_quality)
+
+
+def figures_of(mean_strain: float, share: float, median_quality: float) -> str:
+    """Strain and quality of an image in words; `mean_strain` is of the `share` of it that may be read."""
+    strain = "nothing that may be read" if share == 0 else f"mean strain {100 * mean_strain:.2f} %"
+    part = f" where readable ({100 * share:.0f} %)" if 0 < share < 0.995 else ""
+    return f"{strain}{part}, median quality {median_quality:.2f}"
+
+
+Observer = Callable[[PairReport, RFFrame, Estimate], None]
+"""Called after each pair is stored, with its reference frame and its estimate."""
+
+
+def estimate_pairs(
+    recording: Recording,
+    engine: Engine,
+    bundle: Bundle | None,
+    out: str | os.PathLike[str],
+    *,
+    pairs: Sequence[Pair],
+    observe: Observer,
+    made_of: Origin,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[PairReport, ...]:
+    """Estimate each pair and store it in `out`, which appears when the last is done.
+
+    If anything goes wrong, Ctrl-C included, what stood at `out` before stays.
+    `stopped` is asked after each pair; once it says yes, `KeyboardInterrupt` is raised and nothing written.
+    `bundle` is the one that `engine` runs, None if it runs none. `made_of` goes into the file, with the engine that
+    really ran, and says over which window strain is taken from the displacement, if not the engine's own.
+    Errors: `FrameError` that names the pair; `OptionError` when `out` cannot be written.
+    """
+    reports: list[PairReport] = []
+    with ResultFile(
+        out,
+        pairs=pairs,
+        shape=recording.shape,
+        scan=recording.scan,
+        conventions=Conventions() if bundle is None else bundle.manifest.conventions,
+    ) as results:
+        for index, pair in enumerate(pairs):
+            reference, current = recording.frame(pair[0]), recording.frame(pair[1])
+            started = time.perf_counter_ns()
+            try:
+                estimate = engine.run(reference.samples, current.samples, recording.scan)
+            except FrameError as error:
+                raise FrameError(f"pair {pair[0]}:{pair[1]}: {error}") from error
+            elapsed_ms = (time.perf_counter_ns() - started) / 1e6
+            if made_of.strain_window_mm:
+                strain = axial_strain(estimate.displacement[0], made_of.strain_window_samples)
+                estimate = replace(estimate, strain=strain)
+            results.write(index, estimate)
+            mean, share = readable_mean(estimate.strain, estimate.quality)
+            report = PairReport(
+                pair=pair,
+                mean_strain=mean,
+                readable_share=share,
+                median_quality=float(np.median(estimate.quality)),
+                elapsed_ms=elapsed_ms,
+            )
+            reports.append(report)
+            observe(report, reference, estimate)
+            if stopped():
+                raise KeyboardInterrupt
+        ran = replace(made_of, engine=engine.name, engine_version=library_version(engine.name))
+        results.describe(ran.attributes())
+    return tuple(reports)
+
+
+def check_output(
+    path: str | os.PathLike[str], recording: str | os.PathLike[str], *, option: str, suffix: str = ""
+) -> None:
+    """Refuse, before hours of work, an output that cannot be or would replace the recording.
+
+    Errors: `OptionError` that names the `option`.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OptionError(f"{option}: got {target}, a folder, expected the name of a file to write")
+    if not target.parent.is_dir():
+        raise OptionError(f"{option}: got {target}, but there is no folder {target.parent}: make it first")
+    if suffix and target.suffix.lower() != suffix:
+        raise OptionError(f"{option}: got {target}, expected a name that ends in {suffix}")
+    if target.exists() and os.path.samefile(target, recording):
+        raise OptionError(f"{option}: got {target}, which is the recording itself; name another file")
+
+
+def extrapolation(bundle: Bundle, scan: Scan) -> str | None:
+    """A warning if the bundle's network was not trained for pulses like those of `scan`."""
+    trained_for = bundle.manifest.input.trained_for
+    if trained_for is None:
+        return "the bundle's weights were not trained on RF: trust the quality map"
+    low, high = trained_for.centre_cycles_per_sample
+    cycles = scan.cycles_per_sample
+    if low <= cycles <= high:
+        return None
+    return f"f0/fs is {cycles:.3f}, the bundle was trained for {low:g} to {high:g}: trust the quality map"
+
+
+def figure_path(path: str | os.PathLike[str], pair: Pair, first: Pair) -> Path:
+    """`path` for the first pair, `NAME-I-J.png` beside it for every other."""
+    whole = Path(path)
+    return whole if pair == first else whole.with_name(f"{whole.stem}-{pair[0]}-{pair[1]}{whole.suffix}")

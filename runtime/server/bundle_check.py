@@ -1,0 +1,95 @@
+"""An engine that may take over, tried on a pair beside what the running engine made of it.
+
+Knows two estimates and the rules of the server; not where the engine came from. Invariant: an answer that is not
+finite, that would not be shown, or that has tissue stretch where it is pressed, is refused with both figures.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.errors import BundleError
+from usert.frame import Scan
+
+from ..engines.choice import Shape
+from ..engines.interface import TYPICAL_SCAN, Engine, Estimate
+from ..imaging.image_quality import JudgementRule, judge
+
+_EVIDENT_STRAIN = 3e-4
+"""Evident strain of both estimates from which their signs must agree; a resting hand gives up to .0004."""
+_REMEDY = "keep the running one, or fine-tune and export again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A good pair of late, and what the running engine made of it; nobody writes to its arrays any more."""
+
+    reference: NDArray[Any]
+    current: NDArray[Any]
+    """(N, M), both."""
+    scan: Scan
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The two engines on the pair of the trial."""
+
+    score: float
+    running_score: float
+    mean_strain: float
+    """Over its readable pixels, a fraction, as the next."""
+    running_mean_strain: float
+    milliseconds: float
+    """One run of the new engine, while the other may have run as well."""
+
+
+def compare(engine: Engine, trial: Trial, *, judgement: JudgementRule, held_score: float) -> Check:
+    """Run `engine` on the pair; `held_score` as in `StateRule`. Errors: `BundleError`, and those of the engine."""
+    begin = time.perf_counter()
+    got = engine.run(trial.reference, trial.current, trial.scan)
+    elapsed = time.perf_counter() - begin
+    _check_finite(got, trial.reference.shape)
+    new, running = (judge(estimate, judgement) for estimate in (got, trial.estimate))
+    if new.score < held_score <= running.score:
+        raise BundleError(
+            f"refused: frame score: got {new.score:.2f} where the running one has {running.score:.2f}, expected "
+            f"{held_score:g} or more; {_REMEDY}"
+        )
+    evident = min(new.evident_strain, running.evident_strain) > _EVIDENT_STRAIN
+    if evident and new.mean_strain * running.mean_strain < 0:
+        raise BundleError(
+            f"refused: mean strain: got {100 * new.mean_strain:+.2f} % where the running one has "
+            f"{100 * running.mean_strain:+.2f} %, expected the same sign; {_REMEDY}"
+        )
+    return Check(
+        score=new.score,
+        running_score=running.score,
+        mean_strain=new.mean_strain,
+        running_mean_strain=running.mean_strain,
+        milliseconds=1e3 * elapsed,
+    )
+
+
+def run_noise(engine: Engine, shape: Shape) -> None:
+    """For want of a pair. Errors: as `compare`."""
+    reference, current = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
+    _check_finite(engine.run(reference, current, TYPICAL_SCAN), shape)
+
+
+def _check_finite(estimate: Estimate, shape: tuple[int, ...]) -> None:
+    for name, expected in (("displacement", (2, *shape)), ("strain", shape), ("quality", shape)):
+        values: NDArray[Any] = getattr(estimate, name)
+        if values.shape != expected:
+            raise BundleError(f"refused: {name}: got shape {values.shape}, expected {expected}; {_REMEDY}")
+        if not (finite := np.isfinite(values)).all():
+            amiss = finite.size - int(np.count_nonzero(finite))
+            raise BundleError(
+                f"refused: {name}: got {amiss} of {finite.size} values that are NaN or infinite, expected none; "
+                f"{_REMEDY}"
+            )

@@ -1,0 +1,249 @@
+"""Another bundle for a server that runs: loaded, opened, warmed up and tried in a thread of its own, beside the other.
+
+All files are hashed, before they are opened and again once they are, since the folder may be copied to meanwhile. Knows
+bundles and what every engine does; neither the server nor the library that opens. Invariant: an engine opened here is
+taken or closed, never both, whatever goes wrong and whoever ends first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from usert.bundle import Bundle
+from usert.bundle.manifest import Manifest
+from usert.errors import BundleError, EngineError, UsertError
+
+from ..engines.choice import Shape
+from ..engines.graph_engine import first_line
+from ..engines.interface import Engine
+from ..imaging.image_quality import JudgementRule, StateRule
+from .bundle_check import Check, Trial, compare, run_noise
+
+Opener = Callable[[Bundle], Engine]
+
+_GRACE_S = 2.0
+"""How long the end waits for a bundle that is loading."""
+
+log = logging.getLogger(__name__)
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for it any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """An engine that may take over; it belongs to whoever took this."""
+
+    engine: Engine
+    name: str
+    """Of the engine, as it was after the trial."""
+    path: Path
+    bundle_sha256: str
+    weights_sha256: str
+    judgement: JudgementRule
+    """The server's, with the strain that the new weights were trained for."""
+    shapes: tuple[Shape, ...]
+    """Those that it is warm for."""
+    check: Check | None
+    """None: there was no pair to try."""
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {
+            "bundle": str(self.path),
+            "bundle_sha256": self.bundle_sha256,
+            "weights_sha256": self.weights_sha256,
+            "engine": self.name,
+            "shapes": self.shapes,
+            "check": None if self.check is None else asdict(self.check),
+        }
+
+
+class BundleChange:
+    """One change at a time. `start` and `take` are for any thread, and do not wait for the one that loads."""
+
+    def __init__(self, *, judgement: JudgementRule | None = None, state: StateRule | None = None) -> None:
+        """The rules are those of the server."""
+        self._judgement = judgement or JudgementRule()
+        self._held_score = (state or StateRule()).held_score
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._future: Future[Ready] | None = None
+        self._under_way: Path | None = None
+        """Until its outcome is taken, or it is given up."""
+        self._outcome: Ready | UsertError | None = None
+        self._closed = False
+
+    def start(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        opener: Opener,
+        shapes: Sequence[Shape],
+        trial: Trial | None,
+    ) -> Future[Ready]:
+        """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial`, noise is run.
+
+        `opener` is called in the thread that loads. The future is for its figures and its errors; the engine comes by
+        `take`. While it loads, `cancel()` of the future gives it up. Errors, here: `BundleError` until the outcome of
+        the change before is taken, and after the end; in the future: a `UsertError` that names the bundle.
+        """
+        folder, future = Path(path), Future[Ready]()
+        with self._lock:
+            if self._closed:
+                raise BundleError(f"bundle {folder}: the server ends, no bundle is loaded any more")
+            if self._under_way is not None:
+                raise BundleError(
+                    f"bundle {folder}: got a change while {self._under_way} is on its way, expected one at a time; "
+                    "ask again when that is done"
+                )
+            self._under_way, self._future = folder, future
+            prepare = partial(self._prepared, folder, opener, tuple(shapes), trial, future)
+            self._thread = threading.Thread(
+                target=self._work, args=(folder, prepare, future), name="bundle", daemon=True
+            )
+            self._thread.start()
+        return future
+
+    def take(self) -> Ready | None:
+        """The bundle that is ready, once; from then on its engine is the caller's. None while there is none.
+
+        Errors: that of the change, once.
+        """
+        with self._lock:
+            outcome, self._outcome = self._outcome, None
+            if outcome is not None:
+                self._under_way = None
+        if isinstance(outcome, UsertError):
+            raise outcome
+        return outcome
+
+    def close(self, wait_s: float = _GRACE_S) -> None:
+        """Give up what is loading and close what nobody took; idempotent.
+
+        Waits `wait_s` at most: a library cannot be interrupted. What it opens after that is closed when it has.
+        """
+        with self._lock:
+            self._closed = True
+            outcome, self._outcome = self._outcome, None
+            thread, future = self._thread, self._future
+        if isinstance(outcome, Ready):
+            _close(outcome.engine)
+        if future is not None:
+            future.cancel()
+        if thread is not None:
+            thread.join(wait_s)
+            if thread.is_alive():
+                log.warning(
+                    "bundle %s: still loading at the end; it is closed when it has loaded", self._under_way
+                )
+
+    def _work(self, folder: Path, prepare: Callable[[], Ready], future: Future[Ready]) -> None:
+        outcome: Ready | UsertError | None
+        try:
+            outcome = prepare()
+        except _GivenUpError:
+            outcome = None
+        except UsertError as error:
+            outcome = error
+        except BaseException as error:  # an engine runs foreign code, and whoever waits must hear
+            outcome = EngineError(f"bundle {folder}: {' '.join(str(error).split()) or type(error).__name__}")
+        with self._lock:
+            wanted = not self._closed and future.set_running_or_notify_cancel()
+            if wanted:
+                self._outcome = outcome
+            else:
+                self._under_way = None
+        if not wanted:
+            future.cancel()
+            if isinstance(outcome, Ready):
+                _close(outcome.engine)
+        elif isinstance(outcome, Ready):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
+
+    def _prepared(
+        self,
+        folder: Path,
+        opener: Opener,
+        shapes: tuple[Shape, ...],
+        trial: Trial | None,
+        future: Future[Ready],
+    ) -> Ready:
+        bundle = Bundle.load(folder)
+        shapes = shapes or (_least_shape(bundle.manifest),)
+        with ExitStack() as stack, _named(folder):
+            judgement = replace(self._judgement, trained_strain=trained_strain(bundle.manifest))
+            _check_wanted(future)
+            engine = opener(bundle)
+            stack.callback(_close, engine)
+            for shape in shapes:
+                _check_wanted(future)
+                engine.warm_up(shape)
+            _check_wanted(future)
+            check = None
+            if trial is None:
+                run_noise(engine, shapes[0])
+            else:
+                check = compare(engine, trial, judgement=judgement, held_score=self._held_score)
+            bundle.verify()
+            ready = Ready(
+                engine=engine,
+                name=engine.name,
+                path=bundle.folder,
+                bundle_sha256=bundle.sha256,
+                weights_sha256=bundle.manifest.weights.sha256,
+                judgement=judgement,
+                shapes=shapes,
+                check=check,
+            )
+            stack.pop_all()
+        return ready
+
+
+def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
+    """|Mean strain| that the weights were trained for, fractions; None: unknown."""
+    trained = manifest.input.trained_for
+    if trained is None:
+        return None
+    low, high = trained.strain_percent
+    return low / 100, high / 100
+
+
+def _least_shape(manifest: Manifest) -> Shape:
+    """One that the bundle has a graph for."""
+    return manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64)
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Errors of the engine name the bundle, too."""
+    try:
+        yield
+    except UsertError as error:
+        if str(error).startswith(f"bundle {folder}: "):
+            raise
+        raise type(error)(f"bundle {folder}: {error}") from error
+
+
+def _check_wanted(future: Future[Ready]) -> None:
+    if future.cancelled():
+        raise _GivenUpError
+
+
+def _close(engine: Engine) -> None:
+    try:
+        engine.close()
+    except Exception as error:  # foreign code; what went wrong before says more
+        log.warning("bundle: %s does not close: %s", engine.name, first_line(error))

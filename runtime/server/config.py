@@ -1,0 +1,86 @@
+"""What a live server is told before it opens. Invariant: what is contradictory or unsafe is refused here, in a line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from usert.errors import OptionError
+
+from ..imaging.image_quality import JudgementRule, StateRule
+from ..imaging.lag import LagRule
+from ..imaging.pairing import PairingRule
+from ..imaging.persistence import PersistenceRule
+from ..imaging.strain_ratio import Rectangle
+from ..transport.address import check_endpoint
+from ..transport.keys import Keys, ServerKeys
+from ..transport.receiver import ReceiverType
+
+MAX_QUEUE = 256
+"""Frames of one source that may wait where every frame is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Where frames come from, where images go, which frames are paired, what is made of an image."""
+
+    rf: str | tuple[str, ...]
+    """Endpoint of the RF stream, or several; each source among them has its own stream name."""
+    publish: str
+    """Endpoint that clients connect to."""
+    rf_type: ReceiverType = "sub"
+    rf_bind: bool = False
+    """Bind the RF endpoints instead of connecting to them."""
+    every_frame: int | None = None
+    """Take every frame, and let so many of each source wait, instead of the newest alone: for replays."""
+    insecure: bool = False
+    """Allow endpoints beyond this machine without keys."""
+    keys: ServerKeys | None = None
+    """Who sees the images."""
+    rf_keys: Keys | None = None
+    """Whose frames are taken: those of a server if the RF sockets bind, else those of a client."""
+    control: str | None = None
+    """Endpoint that commands come to; None: there is none."""
+    control_keys: ServerKeys | None = None
+    """Who may give commands."""
+    pairing: PairingRule = field(default_factory=PairingRule)
+    lag: LagRule | None = None
+    """Let the lag follow the motion; None: always that of `pairing`."""
+    judgement: JudgementRule = field(default_factory=JudgementRule)
+    state: StateRule = field(default_factory=StateRule)
+    persistence: PersistenceRule = field(default_factory=lambda: PersistenceRule(weight=0.0))
+    rectangles: tuple[Rectangle, Rectangle] | None = None
+    """Target and background of the strain ratio, of every source until it is told others."""
+    deadline_ms: float = 200.0
+    """Age at publication beyond which an image has missed its deadline."""
+    keep_warm_s: float = 0.0
+    """How often the engine runs in a pause, so that the first image after it is not late; 0: not at all."""
+
+    def __post_init__(self) -> None:
+        if self.rf_type not in ("sub", "pull"):
+            raise OptionError(f"rf type: got {self.rf_type!r}, expected 'sub' or 'pull'")
+        if not self.rf_endpoints:
+            raise OptionError("rf: got no endpoint, expected one or more")
+        for endpoint in self.rf_endpoints:
+            check_endpoint(endpoint, insecure=self.insecure, keyed=self.rf_keys is not None)
+            if self.rf_endpoints.count(endpoint) > 1 and not endpoint.endswith(":0"):
+                raise OptionError(f"rf: got {endpoint} twice, expected another for each source")
+        check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
+        if self.control is not None:
+            check_endpoint(self.control, insecure=self.insecure, keyed=self.control_keys is not None)
+        if self.every_frame is not None and not 1 <= self.every_frame <= MAX_QUEUE:
+            raise OptionError(f"every frame: got a queue of {self.every_frame}, expected 1 to {MAX_QUEUE}")
+        if not 0 < self.deadline_ms < math.inf:
+            raise OptionError(f"deadline: got {self.deadline_ms:g} ms, expected more than 0")
+        if not 0 <= self.keep_warm_s < math.inf:
+            raise OptionError(f"keep warm: got {self.keep_warm_s:g} s, expected 0 or more")
+
+    @property
+    def rf_endpoints(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.rf,) if isinstance(self.rf, str) else self.rf
+
+    @property
+    def kept(self) -> int:
+        """How many frames before the newest one are kept for pairing."""
+        return self.pairing.kept(None if self.lag is None else self.lag.most)

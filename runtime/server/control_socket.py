@@ -1,0 +1,238 @@
+"""The control channel of a live server: a thread that takes commands from one ROUTER socket and answers them.
+
+Knows messages and connections, not what a command does. Invariant: the socket is made, used and closed by this
+thread alone; every command that is read gets one reply, whatever becomes of it, and neither a message, nor a slow
+command, nor somebody who sends too many keeps others from theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import zmq
+
+from usert.errors import UsertError
+
+from ..protocol.commands import Command, Reply
+from ..protocol.header import MAX_HEADER_BYTES, MAX_PARTS, Buffer, MalformedError
+from ..transport.access import Security
+from ..transport.fault_counter import Tally
+from ..transport.lifecycle import POLL_MS
+from ..transport.socket import Link
+from ..transport.worker import LinkThread
+
+_RATE_HZ, _BURST = 20.0, 40
+"""Commands a second from one connection, and how many at once after a rest."""
+_CONNECTIONS = 256
+"""Connections whose allowance is remembered; a forgotten one starts afresh."""
+_WAITING, _WAITING_EACH = 64, 8
+"""Commands under way, in all and of one connection."""
+ALWAYS = frozenset({"status", "record-stop", "quit"})
+"""Commands that pass however many are under way: what an operator needs when nothing else goes."""
+EXPIRES_S = 60.0
+"""How long a command may wait for what it needs, such as a pair of frames to compare."""
+_WAITING_POLL_MS = 5
+"""`POLL_MS` while commands are under way: how late a reply may be."""
+_QUEUE_MESSAGES = 64
+_LINGER_MS = 500
+"""How long the last replies may take to leave."""
+
+Result: TypeAlias = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+class Allowance:
+    """A bucket of tokens for each of at most `most` connections: `rate_hz` flow in, `burst` fit."""
+
+    def __init__(self, rate_hz: float = _RATE_HZ, burst: int = _BURST, most: int = _CONNECTIONS) -> None:
+        self._rate_hz = rate_hz
+        self._burst = burst
+        self._most = most
+        self._buckets: dict[bytes, tuple[float, float]] = {}
+
+    def take(self, who: bytes, now_s: float) -> bool:
+        """Whether `who` has a token, which is gone then."""
+        tokens, then_s = self._buckets.pop(who, (float(self._burst), now_s))
+        tokens = min(self._burst, tokens + (now_s - then_s) * self._rate_hz)
+        allowed = tokens >= 1
+        self._buckets[who] = (tokens - allowed, now_s)  # the newest is last
+        if len(self._buckets) > self._most:
+            del self._buckets[next(iter(self._buckets))]
+        return allowed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sender:
+    """Whom a reply is for. After `Link.renew` there is nobody behind an old socket any more."""
+
+    socket: zmq.Socket[bytes]
+    envelope: list[bytes]
+
+    @property
+    def who(self) -> bytes:
+        return self.envelope[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Waiting:
+    """A command under way."""
+
+    sender: _Sender
+    name: str
+    future: Future[Result]
+    expires_s: float
+    """Of the monotonic clock."""
+
+
+class ControlServer(LinkThread):
+    """Give each command to `handle`, in this thread, and send what its future brings, when it does."""
+
+    def __init__(
+        self,
+        *,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        handle: Callable[[Command], Future[Result]],
+        security: Security | None = None,
+        expires_s: float = EXPIRES_S,
+    ) -> None:
+        """`handle` returns at once. A `UsertError`, of it or its future, is told to the sender.
+
+        A future that can still be cancelled `expires_s` after its command came is cancelled, and the sender told so.
+        """
+        super().__init__(f"control {endpoint}")
+        self._context = context
+        self._wanted = endpoint
+        self._handle = handle
+        self._security = security
+        self._expires_s = expires_s
+        self._allowance = Allowance()
+        self._waiting: list[_Waiting] = []
+        self.malformed = Tally(log, "malformed command")
+        self.refused = Tally(log, "command refused")
+        """`rate`, `waiting`: there were too many. `expired`: it could not be begun."""
+        self.failed = Tally(log, "command failed")
+        """By the type of what was raised."""
+
+    def _turn(self, link: Link) -> None:
+        if link.socket.poll(_WAITING_POLL_MS if self._waiting else POLL_MS):
+            self._take(link.socket)
+        self._answer(link.socket)
+
+    def _link(self) -> Link:
+        options: dict[int, int | bytes] = {
+            zmq.LINGER: _LINGER_MS,
+            zmq.RCVHWM: _QUEUE_MESSAGES,
+            zmq.SNDHWM: _QUEUE_MESSAGES,  # beyond it, replies to who does not read them are dropped
+            zmq.MAXMSGSIZE: MAX_HEADER_BYTES,
+        }
+        return Link(
+            self._context, zmq.ROUTER, self._wanted, bind=True, security=self._security, options=options
+        )
+
+    def _take(self, socket: zmq.Socket[bytes]) -> None:
+        envelope, body = _receive(socket)
+        sender = _Sender(socket=socket, envelope=envelope)
+        if not self._allowance.take(sender.who, time.monotonic()):
+            self._refuse(sender, "", "rate", f"expected at most {_RATE_HZ:g} a second, {_BURST} at once")
+            return
+        try:
+            command = Command.from_parts(body)
+        except MalformedError as error:
+            self.malformed.add(error.fault, "its sender was told")  # and not the log, which takes no payload
+            _send(sender, Reply.refusal("", str(error)).to_parts())
+            return
+        if self._crowded(sender.who, command.name):
+            self._refuse(sender, command.name, "waiting", "wait until those under way are done")
+            return
+        if command.name != "status":
+            log.info("control: %s", command.name)
+        future: Future[Result]
+        try:
+            future = self._handle(command)
+        except Exception as error:  # as if the future had brought it
+            future = Future()
+            future.set_exception(error)
+        expires_s = time.monotonic() + self._expires_s
+        self._waiting.append(_Waiting(sender=sender, name=command.name, future=future, expires_s=expires_s))
+
+    def _crowded(self, who: bytes, name: str) -> bool:
+        if name in ALWAYS:
+            return len(self._waiting) >= 2 * _WAITING
+        own = sum(waiting.sender.who == who for waiting in self._waiting)
+        return own >= _WAITING_EACH or len(self._waiting) >= _WAITING
+
+    def _refuse(self, sender: _Sender, name: str, kind: str, remedy: str) -> None:
+        self.refused.add(kind, "too many")
+        _send(sender, Reply.refusal(name, f"too many commands: {remedy}").to_parts())
+
+    def _answer(self, socket: zmq.Socket[bytes]) -> None:
+        """Send the replies that are there, and let go of commands that have waited too long."""
+        now_s = time.monotonic()
+        for waiting in [waiting for waiting in self._waiting if now_s > waiting.expires_s]:
+            if waiting.future.cancel():
+                self._waiting.remove(waiting)
+                self.refused.add("expired", f"{waiting.name} after {self._expires_s:g} s")
+                told = f"{waiting.name}: not begun within {self._expires_s:g} s, and given up"
+                if waiting.sender.socket is socket:
+                    _send(waiting.sender, Reply.refusal(waiting.name, told).to_parts())
+        for waiting in [waiting for waiting in self._waiting if waiting.future.done()]:
+            self._waiting.remove(waiting)
+            reply = self._reply(waiting.name, waiting.future)
+            if waiting.sender.socket is socket:
+                _send(waiting.sender, reply)
+
+    def _end(self, link: Link) -> None:
+        """What is under way is told that the server ends."""
+        self._answer(link.socket)
+        for waiting in self._waiting:
+            if waiting.sender.socket is link.socket:
+                _send(waiting.sender, Reply.refusal(waiting.name, "the server ends").to_parts())
+
+    def _reply(self, name: str, future: Future[Result]) -> list[Buffer]:
+        """Of a future that is done."""
+        error = CancelledError() if future.cancelled() else future.exception()
+        if error is None:
+            try:
+                return Reply(command=name, result=dict(future.result())).to_parts()
+            except Exception as unsendable:  # a result that is no JSON object: the handler's mistake
+                error = unsendable
+        if isinstance(error, UsertError):
+            return Reply.refusal(name, str(error)).to_parts()
+        kind = type(error).__name__
+        self.failed.add(kind, f"{name}, {_place(error)}")
+        return Reply.refusal(name, f"{name} failed: {kind}, which the server logged; it goes on").to_parts()
+
+
+def _receive(socket: zmq.Socket[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The envelope and the parts of the next message; of too many parts those beyond the limit are let go.
+
+    The envelope is the routing id, then what a REQ socket or a proxy put before the first empty part, and that; a
+    DEALER socket may send without. The reply goes back in the same.
+    """
+    parts: list[bytes] = []
+    more = True
+    while more:
+        part = socket.recv()
+        more = bool(socket.getsockopt(zmq.RCVMORE))
+        if len(parts) <= MAX_PARTS:
+            parts.append(part)
+    cut = parts.index(b"", 1) + 1 if b"" in parts[1:] else 1
+    return parts[:cut], parts[cut:]
+
+
+def _send(sender: _Sender, parts: list[Buffer]) -> None:
+    sender.socket.send_multipart([*sender.envelope, *parts])  # a ROUTER never waits: it drops
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: what it says may hold what was sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"

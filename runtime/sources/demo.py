@@ -1,0 +1,257 @@
+"""The whole live path on this machine: simulated scanner, server, client, live page, and a picture at the end.
+
+Knows the commands of the children and the protocol between them. Invariant: when `run` returns or raises, the
+children have ended and nothing is half-written.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from usert.errors import EngineError, OptionError
+from usert.frame import RFFrame
+
+from ..clients.strain_client import StrainClient
+from ..clients.terminal import watch
+from ..offline.figure import save_figure
+from ..protocol.age import now_ns
+from ..protocol.messages import MAX_RF_BYTES, RFMessage, StrainMessage
+from ..protocol.meter import Meter, Readings
+from ..transport.lifecycle import Service
+from ..transport.receiver import Receiver
+from .child_process import Child
+from .simulated import SIZES, LesionRatio, simulated_scanner
+
+GOOD_QUALITY = 0.8
+"""An image of less mean quality is shown only where there is no better one."""
+WHAT_ONE_SEES = (
+    "a hand presses and releases; in the strain image a dark disc, three times as stiff as what surrounds it, which "
+    "B-mode cannot show; hatched parts must not be read; the band on top says how old the image is"
+)
+_LOOPBACK = "tcp://127.0.0.1:0"
+_KEPT_FRAMES = 128
+_FIRST_IMAGE_S = 120.0
+_STALE_MS = 2000.0
+"""Generous: a busy CPU takes most of a second for an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoConfig:
+    """What the demo runs, for how long, and where the picture goes."""
+
+    out: Path
+    seconds: float = 30.0
+    """From the first image on."""
+    size: str = "small"
+    rate_hz: float = 20.0
+    lag: int = 4
+    """Frames between the two of a pair: at the simulated hand's pace about 1 % of strain at most."""
+    bundle: Path | None = None
+    """None: the default bundle."""
+    page: bool = True
+    """Whether to serve the live page beside it."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < float("inf"):
+            raise OptionError(f"--seconds: got {self.seconds:g}, expected more than 0")
+        if self.size not in SIZES:
+            raise OptionError(f"--size: got {self.size!r}, expected one of {', '.join(SIZES)}")
+        if self.out.suffix.lower() != ".png" or not self.out.absolute().parent.is_dir():
+            raise OptionError(f"--out: got {self.out}, expected NAME.png in a folder that exists")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoReport:
+    """What was seen of the stream, and the best image of it."""
+
+    readings: Readings
+    picture: Path | None = None
+    """None, as all below, when it was stopped before the first image and its reference had come."""
+    received: int = 0
+    """Frames that reached the server."""
+    dropped: int = 0
+    """Those that it dropped for newer ones."""
+    mean_quality: float = math.nan
+    strain_ratio: float = math.nan
+    """Mean strain inside the lesion over that beside it, in the best image."""
+    true_ratio: float = math.nan
+    """The same of the simulated motion."""
+
+    def __str__(self) -> str:
+        if self.picture is None:
+            return f"{self.readings}, stopped before a picture could be taken"
+        return (
+            f"{self.received} frames, {self.readings}, dropped {self.dropped}, mean quality "
+            f"{self.mean_quality:.2f}, strain inside/outside {self.strain_ratio:.2f} "
+            f"(true {self.true_ratio:.2f}), picture {self.picture}"
+        )
+
+
+class Demo:
+    """`Demo(config, show, keep).run()`; `stop()` ends it early, with what was seen until then.
+
+    `show` takes what holds for now, `keep` what is to stay readable.
+    """
+
+    def __init__(self, config: DemoConfig, show: Callable[[str], None], keep: Callable[[str], None]) -> None:
+        self._config = config
+        self._show = show
+        self._keep = keep
+        self._stopping = False
+        self._client: StrainClient | None = None
+        self._best: StrainMessage | None = None
+        self._best_samples: NDArray[np.generic] | None = None
+        self._last: StrainMessage | None = None
+        self._qualities: list[float] = []
+
+    def stop(self) -> None:
+        """Make `run` end soon. For any thread and for signal handlers; idempotent."""
+        self._stopping = True
+        if self._client is not None:
+            self._client.stop()
+
+    def run(self) -> DemoReport:
+        """Errors: `EngineError` when a child fails, or no image comes at all."""
+        readings = None
+        with ExitStack() as stack:
+            self._show("starting the simulated scanner")
+            source = stack.enter_context(Child(self._source_command()))
+            rf = source.wait_for(r"rf on (\S+)", stopping=lambda: self._stopping)
+            if rf is not None:
+                self._show("starting the server")
+                # before the server, so that no reference frame of its images is missed
+                frames = stack.enter_context(FrameTail(rf[1]))
+                server = stack.enter_context(Child(self._server_command(rf[1])))
+                strain = server.wait_for(r"strain on (\S+)", stopping=lambda: self._stopping)
+                if strain is not None:
+                    if self._config.page:
+                        self._serve_page(stack, strain[1], rf[1])
+                    client = stack.enter_context(StrainClient(strain[1], stale_ms=_STALE_MS))
+                    readings = self._watch(client, frames, source, server)
+        return self._report(readings)
+
+    def _serve_page(self, stack: ExitStack, strain: str, rf: str) -> None:
+        command = ["view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0"]
+        view = stack.enter_context(Child([*command, "--stale-ms", f"{_STALE_MS:g}"]))
+        page = view.wait_for(r"page on (\S+)", stopping=lambda: self._stopping)
+        if page is not None:
+            self._keep(f"demo: open {page[1]} in a browser, for the next {self._config.seconds:g} s")
+            self._keep(f"demo: {WHAT_ONE_SEES}")
+
+    def _source_command(self) -> list[str]:
+        config = self._config
+        command = ["replay", "--simulate", "--size", config.size, "--rate", str(config.rate_hz)]
+        return [*command, "--publish", _LOOPBACK]
+
+    def _server_command(self, rf: str) -> list[str]:
+        command = ["serve", "--rf", rf, "--publish", _LOOPBACK, "--lag", str(self._config.lag)]
+        return command if self._config.bundle is None else [*command, "--bundle", str(self._config.bundle)]
+
+    def _watch(self, client: StrainClient, frames: FrameTail, source: Child, server: Child) -> Readings:
+        end_s = time.monotonic() + _FIRST_IMAGE_S
+
+        def show(text: str) -> None:
+            self._show(text)
+            if not self._stopping:
+                source.check()
+                server.check()
+                if self._last is None and time.monotonic() > end_s:
+                    said = server.errors[-1] if server.errors else "the server says nothing"
+                    raise EngineError(f"demo: got no image in {_FIRST_IMAGE_S:g} s: {said}")
+
+        def observe(message: StrainMessage) -> None:
+            self._observe(message, frames)
+
+        self._client = client
+        if self._stopping:
+            client.stop()
+        meter = Meter()
+        watch(client, show, count=1, observe=observe, meter=meter)
+        return watch(client, show, seconds=self._config.seconds, observe=observe, meter=meter)
+
+    def _observe(self, message: StrainMessage, frames: FrameTail) -> None:
+        self._last = message
+        self._qualities.append(message.mean_quality)
+        if self._best is None or _merit(message) > _merit(self._best):
+            reference = frames.find(message)
+            if reference is not None:
+                self._best, self._best_samples = message, reference.samples
+
+    def _report(self, readings: Readings | None) -> DemoReport:
+        best, samples, last = self._best, self._best_samples, self._last
+        if readings is None or best is None or samples is None or last is None:
+            return DemoReport(readings=readings or Meter().read(now_ns()))
+        lesion = LesionRatio(simulated_scanner(self._config.size))
+        ratio = lesion.of(best.strain)
+        true_ratio = lesion.true(best.reference.sequence, best.current.sequence)
+        save_figure(
+            self._config.out,
+            samples=samples,
+            scan=best.scan,
+            strain=best.strain,
+            quality=best.quality,
+            title=f"Simulated lesion, frames {best.reference.sequence} to {best.current.sequence}: "
+            f"strain inside/outside {ratio:.2f} (true {true_ratio:.2f})",
+        )
+        return DemoReport(
+            readings=readings,
+            picture=self._config.out,
+            received=last.counters.received,
+            dropped=last.counters.dropped,
+            mean_quality=float(np.mean(self._qualities)),
+            strain_ratio=ratio,
+            true_ratio=true_ratio,
+        )
+
+
+class FrameTail(Service):
+    """The last frames of an RF stream."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._lock = threading.Lock()
+        self._frames: deque[RFFrame] = deque(maxlen=_KEPT_FRAMES)
+
+    def _open(self, stack: ExitStack) -> None:
+        context = stack.enter_context(zmq.Context())
+        receiver = Receiver(
+            context=context,
+            endpoint=self._endpoint,
+            socket_type="sub",
+            bind=False,
+            max_bytes=MAX_RF_BYTES,
+            decode=RFMessage.from_parts,
+            accept=self._accept,
+        )
+        receiver.open()
+        stack.callback(receiver.close)
+
+    def _accept(self, message: RFMessage, arrived_ns: int) -> None:
+        with self._lock:
+            self._frames.append(message.frame)
+
+    def find(self, message: StrainMessage) -> RFFrame | None:
+        """The reference frame of `message`, if it is among the last."""
+        with self._lock:
+            wanted = message.reference
+            return next(
+                (f for f in self._frames if (f.sequence, f.time_ns) == (wanted.sequence, wanted.time_ns)),
+                None,
+            )
+
+
+def _merit(message: StrainMessage) -> tuple[bool, float]:
+    """Good images before others, then by how much strain they show and how far it can be trusted."""
+    return message.mean_quality >= GOOD_QUALITY, abs(message.mean_strain) * message.mean_quality

@@ -1,0 +1,169 @@
+"""A stream of RF frames at a steady rate: what a scanner would send, from a recording or a simulation.
+
+Knows sources of frames only as functions that start a pass over them. Invariant: frame k of a run is due at
+start + k / rate; lateness does not add up, and nothing is sent in a burst to catch up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import zmq
+
+from usert.errors import OptionError
+from usert.frame import RFFrame
+
+from ..protocol.age import clock_id, now_ns
+from ..protocol.messages import RFMessage
+from ..transport.access import Gatekeeper
+from ..transport.address import check_endpoint
+from ..transport.keys import Keys
+from ..transport.lifecycle import POLL_MS, Service
+from ..transport.socket import Link
+
+Frames = Callable[[], Iterable[RFFrame]]
+"""Starts one pass over the frames of a source."""
+
+SenderType = Literal["pub", "push"]
+_QUEUE_FRAMES = 2
+_LINGER_MS = 1000
+_SUBSCRIPTION_BYTES = 1024
+_SUBSCRIPTIONS_A_FRAME = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayConfig:
+    """Where frames go, and how fast."""
+
+    endpoint: str
+    socket_type: SenderType = "pub"
+    bind: bool = True
+    rate_hz: float = 30.0
+    count: int | None = None
+    """Stop after so many frames."""
+    loop: bool = False
+    """Start again at the end; sequence numbers start again too, so that no pair spans the jump."""
+    stream: str = "replay"
+    keys: Keys | None = None
+    """Those of a server if the socket binds, those of a client if it connects."""
+    insecure: bool = False
+    """Allow endpoints beyond this machine without keys."""
+
+    def __post_init__(self) -> None:
+        check_endpoint(self.endpoint, insecure=self.insecure, keyed=self.keys is not None)
+        if self.socket_type not in ("pub", "push"):
+            raise OptionError(f"socket type: got {self.socket_type!r}, expected 'pub' or 'push'")
+        if not 0 < self.rate_hz <= 10_000:
+            raise OptionError(f"rate: got {self.rate_hz:g} Hz, expected more than 0, at most 10000")
+        if self.count is not None and self.count < 1:
+            raise OptionError(f"count: got {self.count}, expected 1 or more")
+
+
+class Replay(Service):
+    """`with Replay(frames, config) as replay: replay.run()`; starts when the first receiver is there."""
+
+    def __init__(self, frames: Frames, config: ReplayConfig) -> None:
+        super().__init__()
+        self._frames = frames
+        self._config = config
+        self.sent = 0
+        """Frames handed to the socket."""
+        self.late = 0
+        """Frames sent a whole period or more after they were due."""
+        self._first_ns = self._last_ns = 0
+
+    def _open(self, stack: ExitStack) -> None:
+        context = stack.enter_context(zmq.Context())
+        # XPUB is PUB that also says when somebody subscribes.
+        kind = zmq.XPUB if self._config.socket_type == "pub" else zmq.PUSH
+        gatekeeper = stack.enter_context(Gatekeeper(context, rf=self._config.keys))
+        self._link = stack.enter_context(
+            Link(
+                context,
+                kind,
+                self._config.endpoint,
+                bind=self._config.bind,
+                security=gatekeeper.security("rf"),
+                options={
+                    zmq.LINGER: _LINGER_MS,
+                    zmq.SNDHWM: _QUEUE_FRAMES,
+                    zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES,
+                    zmq.IMMEDIATE: 1,
+                },
+            )
+        )
+        self.endpoint = self._link.endpoint
+
+    def run(self) -> None:
+        """Send until the frames end, `count` is reached or `stop()` is called."""
+        with self._loop():
+            if not self._wait_for_receiver():
+                return
+            due_ns = now_ns()
+            while not self.stopping:
+                before = self.sent
+                for sequence, frame in enumerate(self._frames()):
+                    if not (self._wait_until(due_ns) and self._wait_for(zmq.POLLOUT)):
+                        return
+                    self._send(frame, sequence)
+                    if self.sent == self._config.count:
+                        return
+                    due_ns = self._next_due(due_ns)
+                if not self._config.loop or self.sent == before:
+                    return
+
+    @property
+    def mean_rate_hz(self) -> float:
+        """Frames a second from the first to the last."""
+        span_ns = self._last_ns - self._first_ns
+        return (self.sent - 1) * 1e9 / span_ns if span_ns else 0.0
+
+    def _send(self, frame: RFFrame, sequence: int) -> None:
+        sent_ns = now_ns()
+        stamped = replace(frame, sequence=sequence, time_ns=sent_ns, acquired_ns=time.time_ns())
+        message = RFMessage(frame=stamped, stream=self._config.stream, clock=clock_id())
+        self._link.socket.send_multipart(message.to_parts(), copy=False)
+        self._first_ns = self._first_ns if self.sent else sent_ns
+        self._last_ns = sent_ns
+        self.sent += 1
+        if self._config.socket_type == "pub":
+            self._forget_subscriptions()
+
+    def _next_due(self, due_ns: int) -> int:
+        """One period after the frame was due, or after it left if that was a whole period too late."""
+        period_ns = round(1e9 / self._config.rate_hz)
+        if self._last_ns - due_ns < period_ns:
+            return due_ns + period_ns
+        self.late += 1
+        return self._last_ns + period_ns
+
+    def _wait_for_receiver(self) -> bool:
+        return self._wait_for(zmq.POLLIN if self._config.socket_type == "pub" else zmq.POLLOUT)
+
+    def _wait_for(self, event: int) -> bool:
+        """Until the socket is ready, for those who may still listen; False once stopped."""
+        while not self.stopping:
+            self._link.renew()
+            if self._link.socket.poll(POLL_MS, event):
+                return True
+        return False
+
+    def _wait_until(self, due_ns: int) -> bool:
+        """Until `due_ns`; False once stopped."""
+        while not self.stopping:
+            left_s = (due_ns - now_ns()) / 1e9
+            if left_s <= 0:
+                return True
+            time.sleep(min(left_s, POLL_MS / 1e3))
+        return False
+
+    def _forget_subscriptions(self) -> None:
+        """Take what subscribers said since, or it piles up; a few at a time, or they could hold us up."""
+        for _ in range(_SUBSCRIPTIONS_A_FRAME):
+            if not self._link.socket.poll(0, zmq.POLLIN):
+                return
+            self._link.socket.recv()

@@ -1,0 +1,1 @@
+"""Sockets at their endpoints: addresses, keys, authentication, threads that own a socket, life cycles."""

@@ -1,0 +1,380 @@
+"""A bundle takes over from another: real engines on tiny bundles, and every way in which it may come to nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live import SHAPE, TIMEOUT_S, numbered_frame, wait_until
+from tiny_bundle import QUALITY, STRAIN, STRAIN_WINDOW, other_bundle, tiny_bundle
+
+from usert.bundle import Bundle
+from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
+from usert.runtime.engines import open_engine
+from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
+from usert.runtime.imaging.image_quality import JudgementRule, StateRule
+from usert.runtime.server.bundle_check import Trial
+from usert.runtime.server.bundle_swap import BundleChange, Ready, trained_strain
+
+
+class Opener:
+    """ONNX Runtime behind a gate, which is open unless the test closes it; notes every engine that it opened."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.opened: list[Engine] = []
+
+    def __call__(self, bundle: Bundle) -> Engine:
+        self.entered.set()
+        assert self.gate.wait(TIMEOUT_S)
+        self.opened.append(open_engine(bundle, engine="onnxruntime", threads=1))
+        return self.opened[-1]
+
+    @property
+    def closed(self) -> list[bool]:
+        """Of each engine."""
+        return [is_closed(engine) for engine in self.opened]
+
+
+def is_closed(engine: Engine) -> bool:
+    try:
+        engine.run(numbered_frame(1).samples, numbered_frame(2).samples)
+    except EngineError as error:
+        return str(error).endswith("is closed")
+    return False
+
+
+@pytest.fixture
+def opener() -> Opener:
+    return Opener()
+
+
+@pytest.fixture
+def change(opener: Opener) -> Iterator[BundleChange]:
+    made = BundleChange()
+    yield made
+    opener.gate.set()
+    made.close(TIMEOUT_S)
+
+
+@pytest.fixture
+def trial(engine: Engine) -> Trial:
+    """Frames 1 and 2 by the bundle that runs."""
+    reference, current = numbered_frame(1).samples, numbered_frame(2).samples
+    return Trial(
+        reference=reference, current=current, scan=TYPICAL_SCAN, estimate=engine.run(reference, current)
+    )
+
+
+def refusal(change: BundleChange, future: Future[Ready]) -> str:
+    """The one line, which the future and `take` say alike, the latter once."""
+    error = future.exception(TIMEOUT_S)
+    assert isinstance(error, UsertError)
+    with pytest.raises(type(error)) as taken:
+        change.take()
+    assert str(taken.value) == str(error)
+    assert "\n" not in str(error)
+    assert change.take() is None
+    return str(error)
+
+
+def test_a_good_bundle_is_ready_warm_and_tried(
+    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+) -> None:
+    bundle = other_bundle(tmp_path / "other", strain=0.0625, quality=0.875)
+    future = change.start(bundle.folder, opener=opener, shapes=[SHAPE, (32, 16)], trial=trial)
+    ready = future.result(TIMEOUT_S)
+    assert change.take() is ready
+    assert change.take() is None
+    assert ready.name == ready.engine.name == "onnxruntime CPUExecutionProvider"
+    assert (ready.path, ready.bundle_sha256) == (bundle.folder, bundle.sha256)
+    assert ready.weights_sha256 == bundle.manifest.weights.sha256
+    assert ready.judgement == JudgementRule(trained_strain=trained_strain(bundle.manifest))
+    assert ready.shapes == (SHAPE, (32, 16))
+    check = ready.check
+    assert check is not None
+    assert (check.score, check.running_score) == pytest.approx((0.875, QUALITY))
+    assert (check.mean_strain, check.running_mean_strain) == pytest.approx((0.0625, STRAIN))
+    assert check.milliseconds > 0
+    assert json.loads(json.dumps(ready.fields()))["check"]["mean_strain"] == 0.0625
+    answer = ready.engine.run(trial.reference, trial.current)
+    assert (answer.strain == 0.0625).all()
+    assert (answer.displacement == trial.estimate.displacement).all()
+    change.close(TIMEOUT_S)
+    assert opener.closed == [False], "it is the taker's"
+    ready.engine.close()
+
+
+def test_without_a_pair_or_a_shape_the_bundle_is_still_run(
+    change: BundleChange, opener: Opener, bundle: Bundle
+) -> None:
+    ready = change.start(bundle.folder, opener=opener, shapes=[], trial=None).result(TIMEOUT_S)
+    assert ready.shapes == ((2 * STRAIN_WINDOW, 64),)
+    assert ready.check is None
+
+
+def test_a_bundle_for_one_shape_is_run_at_that(change: BundleChange, opener: Opener, tmp_path: Path) -> None:
+    fixed = tiny_bundle(tmp_path / "fixed", shapes=((64, 32),))
+    ready = change.start(fixed.folder, opener=opener, shapes=[], trial=None).result(TIMEOUT_S)
+    assert ready.shapes == ((64, 32),)
+    change.take()
+    line = refusal(change, change.start(fixed.folder, opener=opener, shapes=[(96, 32)], trial=None))
+    assert line.startswith(f"bundle {fixed.folder}: frame: got 96x32, expected 64x32")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda folder: shutil.rmtree(folder), "no such folder"),
+        (lambda folder: (folder / "strain.onnx").unlink(), "strain.onnx is missing"),
+        (lambda folder: cut(folder / "weights.safetensors"), "weights.safetensors is damaged"),
+        (lambda folder: cut(folder / "strain.onnx"), "strain.onnx is damaged"),
+        (lambda folder: flip(folder / "weights.safetensors"), "weights.safetensors is damaged"),
+        (lambda folder: cut(folder / "manifest.json"), "manifest.json: not valid JSON"),
+    ],
+)
+def test_a_damaged_or_half_copied_bundle_is_not_opened(
+    change: BundleChange, opener: Opener, tmp_path: Path, break_it: object, said: str
+) -> None:
+    assert callable(break_it)
+    folder = tiny_bundle(tmp_path / "copy").folder
+    break_it(folder)
+    line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=None))
+    assert line.startswith(f"bundle {folder}: {said}")
+    assert opener.opened == []
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    held = bytearray(path.read_bytes())
+    held[-1] ^= 1
+    path.write_bytes(held)
+
+
+def test_a_bundle_replaced_while_it_opens_is_refused(
+    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+) -> None:
+    folder = tiny_bundle(tmp_path / "copy").folder
+    opener.gate.clear()
+    future = change.start(folder, opener=opener, shapes=[SHAPE], trial=trial)
+    assert opener.entered.wait(TIMEOUT_S)
+    other_bundle(folder, strain=0.0625)
+    opener.gate.set()
+    assert "weights.safetensors is damaged" in refusal(change, future)
+    assert opener.closed == [True]
+
+
+@pytest.mark.parametrize("name", ["strain", "quality", "slope"])
+def test_an_answer_that_is_not_finite_is_refused(
+    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path, name: str
+) -> None:
+    folder = other_bundle(tmp_path / "nan", **{name: np.nan}).folder
+    wrong = {"slope": "displacement"}.get(name, name)
+    for tried in (trial, None):
+        line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=tried))
+        assert line.startswith(f"bundle {folder}: refused: {wrong}: got ")
+        assert "values that are NaN or infinite, expected none; keep the running one" in line
+    assert opener.closed == [True, True]
+
+
+def test_a_graph_of_another_contract_is_refused(
+    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+) -> None:
+    folder = tiny_bundle(tmp_path / "other", strain="stress").folder
+    line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
+    assert line.startswith(f"bundle {folder}: onnxruntime")
+    assert "got displacement tensor(float), stress tensor(float)" in line
+    assert opener.closed == [True]
+
+
+def test_a_score_that_would_hold_the_image_is_refused_with_both_figures(
+    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+) -> None:
+    folder = other_bundle(tmp_path / "poor", quality=0.25).folder
+    line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
+    assert line == (
+        f"bundle {folder}: refused: frame score: got 0.00 where the running one has 0.75, expected 0.4 or more; "
+        "keep the running one, or fine-tune and export again"
+    )
+    assert opener.closed == [True]
+
+
+def test_where_the_running_engine_is_no_better_the_score_says_nothing(
+    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+) -> None:
+    poor = other_bundle(tmp_path / "poor", quality=0.25).folder
+    blind = replace(trial, estimate=replace(trial.estimate, quality=np.full(SHAPE, 0.1, np.float32)))
+    assert change.start(poor, opener=opener, shapes=[SHAPE], trial=blind).result(TIMEOUT_S).check is not None
+
+
+def test_the_rules_are_those_of_the_server(opener: Opener, trial: Trial, tmp_path: Path) -> None:
+    folder = other_bundle(tmp_path / "poor", quality=0.25).folder
+    change = BundleChange(state=StateRule(held_score=0.0))
+    assert (
+        change.start(folder, opener=opener, shapes=[SHAPE], trial=trial).result(TIMEOUT_S).check is not None
+    )
+    change.close(TIMEOUT_S)
+
+
+def test_a_sign_turned_round_is_refused_with_both_figures(
+    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+) -> None:
+    folder = other_bundle(tmp_path / "turned", strain=-STRAIN).folder
+    line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
+    assert (
+        "refused: mean strain: got -3.12 % where the running one has +3.12 %, expected the same sign" in line
+    )
+    assert opener.closed == [True]
+
+
+def test_where_one_of_the_two_sees_no_motion_the_sign_says_nothing(
+    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+) -> None:
+    still = other_bundle(tmp_path / "still", strain=-STRAIN, slope=0.0).folder
+    check = change.start(still, opener=opener, shapes=[SHAPE], trial=trial).result(TIMEOUT_S).check
+    assert check is not None
+    assert check.mean_strain == -STRAIN
+
+
+def test_one_change_at_a_time(
+    change: BundleChange, opener: Opener, bundle: Bundle, trial: Trial, tmp_path: Path
+) -> None:
+    opener.gate.clear()
+    first = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=trial)
+    assert opener.entered.wait(TIMEOUT_S)
+    assert change.take() is None, "and nobody waits for it"
+    for _ in ("while it loads", "while it waits to be taken"):
+        with pytest.raises(BundleError, match=r"other: got a change while .* on its way, expected one"):
+            change.start(tmp_path / "other", opener=opener, shapes=[SHAPE], trial=trial)
+        opener.gate.set()
+        first.result(TIMEOUT_S)
+    assert change.take() is not None
+    second = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=trial)
+    assert second.result(TIMEOUT_S) is change.take()
+
+
+def test_one_that_failed_stands_in_the_way_until_it_is_heard(
+    change: BundleChange, opener: Opener, bundle: Bundle, tmp_path: Path
+) -> None:
+    failed = change.start(tmp_path / "nothing", opener=opener, shapes=[SHAPE], trial=None)
+    assert isinstance(failed.exception(TIMEOUT_S), BundleError)
+    with pytest.raises(BundleError, match="nothing is on its way"):
+        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    refusal(change, failed)
+    ready = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None).result(TIMEOUT_S)
+    assert change.take() is ready
+
+
+def test_a_cancelled_change_closes_what_it_opened(
+    change: BundleChange, opener: Opener, bundle: Bundle
+) -> None:
+    opener.gate.clear()
+    future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    assert opener.entered.wait(TIMEOUT_S)
+    assert future.cancel()
+    with pytest.raises(BundleError, match="on its way"):
+        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    opener.gate.set()
+    wait_until(lambda: bool(opener.opened) and opener.closed == [True])
+    with pytest.raises(CancelledError):
+        future.result(TIMEOUT_S)
+    assert change.take() is None
+    wait_until(lambda: starts(change, bundle, opener))
+
+
+def starts(change: BundleChange, bundle: Bundle, opener: Opener) -> bool:
+    try:
+        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    except BundleError:
+        return False
+    return True
+
+
+def test_the_end_closes_what_nobody_took(change: BundleChange, opener: Opener, bundle: Bundle) -> None:
+    change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None).result(TIMEOUT_S)
+    change.close(TIMEOUT_S)
+    change.close(TIMEOUT_S)
+    assert opener.closed == [True]
+    assert change.take() is None
+    with pytest.raises(BundleError, match="the server ends"):
+        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+
+
+def test_the_end_does_not_wait_for_a_library_and_nothing_is_left_open(
+    change: BundleChange, opener: Opener, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    opener.gate.clear()
+    future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    assert opener.entered.wait(TIMEOUT_S)
+    change.close(0)
+    assert f"bundle {bundle.folder}: still loading at the end" in caplog.text
+    assert future.cancelled()
+    opener.gate.set()
+    change.close(TIMEOUT_S)
+    assert opener.closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (MemoryError("no memory\nat all"), EngineError, "no memory at all"),
+        (MemoryError(), EngineError, "MemoryError"),
+        (CancelledError(), EngineError, "CancelledError"),
+        (SystemExit("a library ends"), EngineError, "a library ends"),
+        (OptionError("engine: got 'x'"), OptionError, "engine: got 'x'"),
+        (MissingExtraError("torch is not installed"), MissingExtraError, "torch is not installed"),
+    ],
+)
+def test_what_an_opener_raises_names_the_bundle(
+    bundle: Bundle, error: BaseException, kind: type[UsertError], said: str
+) -> None:
+    def fails(_: Bundle) -> Engine:
+        raise error
+
+    change = BundleChange()
+    future = change.start(bundle.folder, opener=fails, shapes=[SHAPE], trial=None)
+    assert isinstance(future.exception(TIMEOUT_S), kind)
+    assert refusal(change, future) == f"bundle {bundle.folder}: {said}"
+    change.close(TIMEOUT_S)
+
+
+def test_changes_given_up_at_any_moment_leave_nothing_open(bundle: Bundle) -> None:
+    rng, opener, taken = np.random.default_rng(0), Opener(), 0
+    for k in range(40):
+        change = BundleChange()
+        future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+        ready = None
+        if k == 0:  # at leisure
+            future.result(TIMEOUT_S)
+            while ready is None:
+                ready = change.take()
+        elif k > 1:  # at once, or at some moment
+            for _ in range(int(10 ** rng.uniform(0, 5))):
+                ready = ready or change.take()
+        if rng.random() < 0.5:
+            future.cancel()
+        change.close(TIMEOUT_S)
+        assert future.done()
+        if ready is not None:
+            taken += 1
+            ready.engine.close()
+    assert 0 < taken < 40
+    assert all(opener.closed)
+
+
+def test_weights_that_never_saw_rf_have_no_range(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    assert trained_strain(manifest) == pytest.approx((3e-4, 0.03))
+    assert trained_strain(replace(manifest, input=replace(manifest.input, trained_for=None))) is None

@@ -1,0 +1,120 @@
+"""Sessions of one source: what continues, what begins anew, and what is none of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+from live import numbered_message
+
+from usert.runtime.server.continuity import Sessions
+
+MS = 1_000_000
+
+
+def fresh() -> Sessions:
+    numbers = count(1)
+    return Sessions(lambda: next(numbers))
+
+
+def admitted(sessions: Sessions, *frames: tuple[int, int], **changes: Any) -> list[int | None]:
+    """Sessions of frames given as sequence and time in ms, which arrive at once."""
+    return [sessions.admit(numbered_message(k, time_ns=at * MS, **changes), at * MS) for k, at in frames]
+
+
+def test_a_steady_stream_is_one_session_and_losses_are_counted() -> None:
+    sessions = fresh()
+    assert admitted(sessions, (3, 0), (4, 0), (7, 0), (8, 0)) == [1, 1, 1, 1]
+    assert (sessions.lost, sessions.count) == (2, 1)
+
+
+def test_every_change_starts_a_session() -> None:
+    sessions = fresh()
+    scan = numbered_message().frame.scan
+    floats = np.ones((24, 8), np.float32)
+    numbers = [
+        sessions.admit(message, 0)
+        for message in (
+            numbered_message(1),
+            numbered_message(3, shape=(24, 9)),
+            numbered_message(4),
+            numbered_message(5, samples=floats),
+            numbered_message(6, samples=floats, scan=replace(scan, line_pitch_mm=0.2)),
+            numbered_message(7, clock="another"),
+            numbered_message(8, clock="another"),
+        )
+    ]
+    assert numbers == [1, 2, 3, 4, 5, 6, 6]
+    assert sessions.lost == 0
+
+
+def test_a_source_that_starts_again_starts_a_session() -> None:
+    without_times, with_times = fresh(), fresh()
+    assert admitted(without_times, (8, 0), (8, 0), (2, 0), (3, 0)) == [1, 2, 3, 3]
+    assert admitted(with_times, (100, 1000), (1, 1100), (2, 1150)) == [1, 2, 2]
+    assert admitted(with_times, (1, 30)) == [3], "by a clock that starts again, too"
+    assert with_times.refused == {"duplicate": 0, "late": 0}
+
+
+def test_a_frame_that_comes_twice_is_refused() -> None:
+    sessions = fresh()
+    assert admitted(sessions, (1, 10), (2, 20), (2, 20), (1, 10), (3, 30)) == [1, 1, None, None, 1]
+    assert sessions.refused == {"duplicate": 2, "late": 0}
+    assert (sessions.lost, sessions.count) == (0, 1)
+
+
+def test_a_frame_that_was_overtaken_is_refused_and_not_lost() -> None:
+    sessions = fresh()
+    assert admitted(sessions, (1, 10), (4, 40), (2, 20), (5, 50), (3, 30), (3, 30)) == [
+        1,
+        1,
+        None,
+        1,
+        None,
+        None,
+    ]
+    assert sessions.refused == {"duplicate": 1, "late": 2}
+    assert sessions.lost == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "arrivals"),
+    [
+        ([1000, 1020, 500, 520], [0, 20, 40, 60]),
+        ([1000, 1020, 9000, 9020], [0, 20, 40, 60]),
+        ([1000, 1020, 0, 0], [0, 20, 40, 60]),
+    ],
+    ids=["falls", "leaps", "goes away"],
+)
+def test_a_clock_that_jumps_starts_a_session(times: list[int], arrivals: list[int]) -> None:
+    sessions = fresh()
+    numbers = [
+        sessions.admit(numbered_message(k, time_ns=time * MS), at * MS)
+        for k, (time, at) in enumerate(zip(times, arrivals, strict=True), start=1)
+    ]
+    assert numbers == [1, 1, 2, 2]
+    assert sessions.clock_jumps == 1
+
+
+def test_a_pause_and_a_link_that_was_cut_are_no_jumps() -> None:
+    sessions = fresh()
+    for k, (time, at) in enumerate([(1000, 0), (6000, 5000), (6020, 10_000), (6040, 10_001)], start=1):
+        assert sessions.admit(numbered_message(k, time_ns=time * MS), at * MS) == 1
+    assert sessions.admit(numbered_message(300, time_ns=12_000 * MS), 10_002 * MS) == 1
+    assert (sessions.clock_jumps, sessions.lost) == (0, 295)
+
+
+def test_a_sequence_that_leaps_counts_anew_and_loses_nothing() -> None:
+    """Or the count of the lost would grow beyond what a header may hold."""
+    sessions = fresh()
+    assert admitted(sessions, (1, 10), ((1 << 63) - 1, 20), (2, 40_000), ((1 << 63) - 1, 40_010)) == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert admitted(sessions, (5, 80_000), (5 + (1 << 20), 80_010)) == [5, 5]
+    assert sessions.lost == (1 << 20) - 1

@@ -1,0 +1,71 @@
+"""What a training run shows in TensorBoard: its losses, and strain pictures of a held-out pair.
+
+Knows the format of the pictures; nothing of training. Invariant: event files are beside the state, and a run
+goes on where TensorBoard is not installed, without them.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from usert.errors import require
+from usert.network.liteflownet import LiteFlowNet
+from usert.recording import Recording
+from usert.strain import axial_strain
+
+from .acceptance import STRAIN_WINDOW, estimate
+from .selection import ChosenPair
+from .training import StepReport
+
+
+class Board:
+    """A TensorBoard writer for one run; a context manager that closes its files."""
+
+    def __init__(self, folder: Path, pair: ChosenPair | None) -> None:
+        require("tensorboard", "train")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"))
+        self._pair = pair
+
+    def step(self, report: StepReport) -> None:
+        """Scalars of one step."""
+        values = {"loss": report.loss, "inliers": report.inliers, "gradient norm": report.gradient_norm}
+        values |= {f"terms/{name}": value for name, value in report.terms.items()}
+        for name, value in values.items():
+            if not math.isnan(value):
+                self._writer.add_scalar(name, value, report.step)
+
+    def picture(self, network: LiteFlowNet, step: int, device: torch.device | str) -> None:
+        """The strain of the held-out pair, if there is one."""
+        if self._pair is None:
+            return
+        with Recording(self._pair.recording) as recording:
+            frames = [recording.frame(k).samples for k in (self._pair.reference, self._pair.current)]
+            cycles = recording.scan.cycles_per_sample
+        displacement, _ = estimate(network, *frames, cycles=cycles, device=device)
+        self._writer.add_image("strain", picture(axial_strain(displacement[0], STRAIN_WINDOW)), step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def picture(strain: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """(1, N', M) grey levels, black for no strain, white for the 98th percentile; rows thinned to about M."""
+    thin = strain[:: max(1, strain.shape[0] // max(strain.shape[1], 1))]
+    magnitude = np.abs(np.nan_to_num(thin))
+    top = float(np.percentile(magnitude, 98)) or 1.0
+    grey: NDArray[np.uint8] = (255 * np.clip(magnitude / top, 0, 1)).astype(np.uint8)[None]
+    return grey

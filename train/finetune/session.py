@@ -1,0 +1,215 @@
+"""One call of `usert train`: choose pairs, fine-tune, compare, keep the better weights.
+
+Knows the order of the stages and the folder's files; each stage lives in its own module. Invariant:
+weights.safetensors in the folder is there only if the comparison accepted it; what was refused stands beside
+it as weights-refused.safetensors with the reasons in acceptance.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from usert.bundle import sha256_of
+from usert.errors import OptionError, UsertError
+from usert.network.liteflownet import LiteFlowNet
+from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
+
+from ..provenance import finetune_provenance
+from .acceptance import Acceptance, compare
+from .board import Board
+from .dataset import PairDataset
+from .recipe import FineTuneRecipe
+from .selection import ChosenPair, Selection, select, to_json
+from .split import split_chosen
+from .training import FineTuning, StepReport
+
+ACCEPTED, REFUSED = "weights.safetensors", "weights-refused.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will learn from and what it will be judged by."""
+
+    selection: Selection
+    training: tuple[ChosenPair, ...]
+    held_out: tuple[ChosenPair, ...]
+
+
+def open_fabric(recipe: FineTuneRecipe, device: str) -> Fabric:
+    """Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator=device,
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def plan(
+    recordings: Sequence[Path],
+    held_out: Sequence[Path],
+    recipe: FineTuneRecipe,
+    *,
+    observe: Callable[[Path], None] = lambda path: None,
+) -> Plan:
+    """Choose the pairs. Recordings named to be held out are, else the recipe's share of all.
+
+    Errors: `RecordingError` where nothing can be used, `OptionError` where nothing is left on one side.
+    """
+    if held_out:
+        if both := {path.resolve() for path in recordings} & {path.resolve() for path in held_out}:
+            raise OptionError(f"--held-out: {min(both)} is a training recording, too: name it once")
+        judged = select(held_out, recipe.selection, observe=observe).chosen
+        selection = select(recordings, recipe.selection, observe=observe)
+        training = selection.chosen
+    else:
+        selection = select(recordings, recipe.selection, observe=observe)
+        training, judged = split_chosen(selection, share=recipe.held_out, seed=recipe.seed)
+    if not training or not judged:
+        raise OptionError(
+            f"recordings: got {len(training)} pairs to train on and {len(judged)} to hold out, expected some "
+            "of each: give more recordings, or name some by --held-out"
+        )
+    return Plan(selection=selection, training=tuple(training), held_out=tuple(judged))
+
+
+def load_start(weights: Path) -> LiteFlowNet:
+    """The network to begin with: our own file, or published weights from the user's. Errors: `WeightsError`."""
+    return load_weights(weights) if weights.suffix == OURS else load_published(weights)
+
+
+def history(weights: Path) -> str:
+    """How a weights file was made, as it says itself."""
+    ours = weights.suffix == OURS
+    return read_info(weights).recipe if ours else f"published weights, research use only: {weights.name}"
+
+
+def train(
+    plan: Plan,
+    recipe: FineTuneRecipe,
+    weights: Path,
+    folder: Path,
+    *,
+    fabric: Fabric,
+    resume: bool,
+    report: Callable[[StepReport], None],
+    stopped: Callable[[], bool],
+) -> FineTuning:
+    """Fine-tune on the plan's training pairs and leave the state in `folder`.
+
+    Errors: those of `FineTuning`.
+    """
+    data = PairDataset(plan.training, recipe.augment)
+    start = load_start(weights)
+    run = FineTuning(recipe, start, data, folder, fabric=fabric, start_sha256=sha256_of(weights))
+    if resume:
+        run.resume()
+    if fabric.global_rank:
+        run.run(report, stopped=stopped)
+        return run
+    run.refuse_overwriting()
+    _write_json(folder / "pairs.json", to_json(plan.selection))
+    with Board(folder, plan.held_out[0]) as board:
+        if not run.step:
+            board.picture(run.network, 0, fabric.device)
+
+        def show(step: StepReport) -> None:
+            board.step(step)
+            if step.step % run.steps_an_epoch == 0:
+                board.picture(run.network, step.step, fabric.device)
+            report(step)
+
+        run.run(show, stopped=stopped)
+    return run
+
+
+def accept(
+    run: FineTuning,
+    plan: Plan,
+    weights: Path,
+    *,
+    observe: Callable[[int], None] = lambda done: None,
+) -> tuple[Acceptance, Path]:
+    """Compare the run's weights, as a file holds them, with those it began from, and file them by the verdict.
+
+    Errors: `WeightsError` or `UsertError` for a disk that takes no more.
+    """
+    made = finetune_provenance(
+        run.recipe,
+        steps=run.step,
+        device=run.fabric.device,
+        start=run.start_sha256,
+        start_recipe=history(weights),
+        pairs=len(plan.training),
+        recordings=len({pair.recording for pair in plan.training}),
+    )
+    refused, accepted = run.folder / REFUSED, run.folder / ACCEPTED
+    save_weights(run.network, refused, recipe=made)
+    acceptance = compare(
+        load_start(weights),
+        load_weights(refused),  # what float16 has made of them
+        plan.held_out,
+        run.recipe.acceptance,
+        device=run.fabric.device,
+        observe=observe,
+    )
+    told, verdict = run.folder / "acceptance.json", {"accepted": acceptance.accepted}
+    try:  # at no moment a verdict beside weights that it is not about
+        told.unlink(missing_ok=True)
+        if acceptance.accepted:
+            refused.replace(accepted)
+        else:
+            accepted.unlink(missing_ok=True)  # of the same run, by other recordings
+    except OSError as error:
+        raise UsertError(f"{run.folder}: cannot be written: {error.strerror}") from error
+    _write_json(told, verdict | dataclasses.asdict(acceptance) | {"skipped": skipped_pairs(run)})
+    return acceptance, accepted if acceptance.accepted else refused
+
+
+def skipped_pairs(run: FineTuning) -> dict[str, int]:
+    """How often each pair was left out because its mask rejected too much (paper, 2.2), by file and frames."""
+    told: dict[str, int] = {}
+    for item, count in enumerate(run.skipped.tolist()):
+        if count:
+            pair = run.data.pair(item)
+            name = f"{pair.recording.name} {pair.reference}:{pair.current}"
+            told[name] = told.get(name, 0) + count
+    return told
+
+
+def _write_json(path: Path, tree: object) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(_plain(tree), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise UsertError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _plain(tree: object) -> object:
+    """As JSON has it: no NaN, no paths."""
+    if isinstance(tree, dict):
+        return {str(key): _plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_plain(value) for value in tree]
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return None
+    return str(tree) if isinstance(tree, Path | torch.device) else tree

@@ -1,0 +1,1 @@
+"""Supervised pre-training on generated pairs."""

@@ -1,0 +1,311 @@
+"""Supervised pre-training: draw a pair, step, repeat until the time is spent.
+
+Knows the recipe, the source of pairs and the loss; writes a resumable state, a log and the weights. Does not know
+who watches or stops it. Invariant: the state on disk is always whole (written beside, then renamed), and a
+resumed run continues as the unbroken one would have (to the bit on a CPU, as far as the clock tells the
+same).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from usert.bundle import sha256_of
+from usert.errors import OptionError, UsertError, WeightsError
+from usert.network.grow import grow
+from usert.network.liteflownet import FLOW_SCALE, LiteFlowNet
+from usert.network.weights import load_weights, save_weights
+
+from ..provenance import provenance
+from ..state import one_line, read_state, write_state
+from .recipe import PretrainRecipe, Stage
+from .source import Sample, open_source
+from .supervised import supervised_loss
+
+SAVE_EVERY_S = 240.0
+REPORT_EVERY = 50
+"""Steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a run reports now and then."""
+
+    step: int
+    elapsed_s: float
+    stage: int
+    loss: float
+    axial_rmse: float
+    """Samples, over the pairs since the last report, at the finest level."""
+    learning_rate: float
+
+
+class Pretraining:
+    """One run: network, optimiser, schedule, and the folder where its state lives.
+
+    `device` is any that torch knows and this machine has; `clock` gives seconds and decides how fast the
+    schedule goes. `weights` are where it starts instead of random numbers; `folder_data` is the folder of a
+    recipe with data = "folder".
+    """
+
+    def __init__(
+        self,
+        recipe: PretrainRecipe,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        weights: Path | None = None,
+        folder_data: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.device = torch.device(device)
+        self.clock = clock
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.stage = 0
+        self.warm_from = 0
+        self.resumed = False
+        self.rng = np.random.default_rng(recipe.seed)
+        self.source = open_source(recipe, self.device, folder_data)
+        self.network = self._place(_seeded(recipe.seed, lambda: first_network(recipe, weights)))
+        self.start = None if weights is None else sha256_of(weights)
+        self.optimizer = self._optimizer()
+
+    @property
+    def state_path(self) -> Path:
+        return self.folder / "state.pt"
+
+    @property
+    def weights_path(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the recipe's minutes are spent."""
+        return self.elapsed_s >= 60 * self.recipe.minutes
+
+    def run(
+        self, report: Callable[[Progress], None], *, stopped: Callable[[], bool] = lambda: False
+    ) -> LiteFlowNet:
+        """Train until the recipe's minutes are spent or `stopped()`, save the state, and give the network
+        back.
+
+        A run that came to its end writes its weights too. Errors: `OptionError` for a folder with a state
+        that is not resumed; `UsertError` for a disk that takes no more, or a gradient that is not finite.
+        """
+        if not self.resumed and self.state_path.exists():
+            raise OptionError(
+                f"{self.state_path} is there already: --resume continues it, or use another folder"
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsertError(f"{self.folder}: cannot make the folder: {error.strerror}") from error
+        self.save()  # a place that cannot be written shows now, not when hours are spent
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            self._loop(report, stopped)  # TF32 would round the flow to hundredths of a sample
+        self.save()
+        if self.finished:
+            made = provenance(
+                self.recipe,
+                steps=self.step,
+                elapsed_s=self.elapsed_s,
+                device=self.device,
+                start=self.start,
+            )
+            save_weights(self.network, self.weights_path, recipe=made)
+        return self.network
+
+    def _loop(self, report: Callable[[Progress], None], stopped: Callable[[], bool]) -> None:
+        saved_s = self.elapsed_s
+        losses: list[float] = []
+        errors: list[float] = []
+        begin = self.clock() - self.elapsed_s
+        while not (self.finished or stopped()):
+            self._enter_stage()
+            rate = self._set_rate()
+            loss, error = self._train_step(self.recipe.stages[self.stage])
+            losses.append(loss)
+            errors.append(error)
+            self.step += 1
+            self.elapsed_s = self.clock() - begin
+            if self.step % REPORT_EVERY == 0 or self.finished:
+                progress = Progress(
+                    step=self.step,
+                    elapsed_s=round(self.elapsed_s, 1),
+                    stage=self.stage,
+                    loss=float(np.mean(losses)),
+                    axial_rmse=float(np.sqrt(np.mean(np.square(errors)))),
+                    learning_rate=rate,
+                )
+                losses, errors = [], []
+                self._log(progress)
+                report(progress)
+            if self.elapsed_s - saved_s > SAVE_EVERY_S:
+                self.save()
+                saved_s = self.elapsed_s
+
+    def _enter_stage(self) -> None:
+        share = self.elapsed_s / (60 * self.recipe.minutes)
+        bounds = np.cumsum([stage.share for stage in self.recipe.stages])
+        stage = min(int(np.searchsorted(bounds, share, side="right")), len(bounds) - 1)
+        finest = self.recipe.stages[stage].finest
+        if finest < self.network.finest:
+            # a seed of its own, so that a run resumed before this point grows the same level
+            grown = _seeded(self.recipe.seed + finest, lambda: grow(self.network, finest))
+            self.network = self._place(grown)
+            self.optimizer = self._optimizer()
+            self.warm_from = self.step
+        self.stage = stage
+
+    def _place(self, network: LiteFlowNet) -> LiteFlowNet:
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.train()
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
+            self.network.parameters(), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
+        )
+
+    def _set_rate(self) -> float:
+        """Cosine over the whole run, with a linear rise at the start and after each new level."""
+        recipe = self.recipe
+        share = min(1.0, self.elapsed_s / (60 * recipe.minutes))
+        low, high = recipe.last_learning_rate, recipe.learning_rate
+        rate = low + (high - low) * 0.5 * (1 + math.cos(math.pi * share))
+        rate *= min(1.0, (self.step + 1 - self.warm_from) / max(1, recipe.warm_up_steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _train_step(self, stage: Stage) -> tuple[float, float]:
+        loss, error = self._loss(self.source(self.rng, stage), stage)
+        self.optimizer.zero_grad(set_to_none=True)
+        if not torch.isfinite(loss):  # now: sampling at NaN has no gradient, on CPUs it crashes
+            self._diverged("loss")
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        if not torch.isfinite(norm):
+            self._diverged("gradient")
+        self.optimizer.step()
+        return float(loss.detach()), error
+
+    def _diverged(self, what: str) -> NoReturn:
+        raise UsertError(
+            f"pre-training diverged at step {self.step}: the {what} is not finite; "
+            f"the last good state is {self.state_path}; lower learning_rate"
+        )
+
+    def _loss(self, pair: Sample, stage: Stage) -> tuple[Tensor, float]:
+        first = pair.first.contiguous(memory_format=torch.channels_last)
+        second = pair.second.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            outputs = self.network.cascade(first, second)
+        levels = [int(name) for name in self.network.levels]
+        loss = supervised_loss(list(zip(levels, outputs, strict=True)), pair.truth, robust=stage.robust)
+        with torch.no_grad():
+            scale = 2 ** (levels[-1] - 1)
+            truth = torch.nn.functional.avg_pool2d(pair.truth[:, :1], scale)
+            error = outputs[-1][2][:, 1:2].float() * FLOW_SCALE - truth
+        return loss, float(error.square().mean().sqrt())
+
+    def _log(self, progress: Progress) -> None:
+        path = self.folder / "log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(dataclasses.asdict(progress)) + "\n")
+        except OSError as error:
+            raise UsertError(f"{path}: cannot write the log: {error.strerror}") from error
+
+    def save(self) -> None:
+        """Write the whole state; an older one is replaced only by a complete new one."""
+        state = {
+            "step": self.step,
+            "warm_from": self.warm_from,
+            "elapsed_s": self.elapsed_s,
+            "start_sha256": self.start,
+            "finest": self.network.finest,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.rng.bit_generator.state,
+        }
+        write_state(self.state_path, self.recipe, state)
+
+    def resume(self) -> None:
+        """Continue the run whose state lies in the folder.
+
+        Errors: `WeightsError` for a state that is damaged or began from other weights, `RecipeError` for that
+        of another recipe.
+        """
+        state = read_state(self.state_path, self.recipe)
+        start = state.get("start_sha256", self.start)  # states of version 0.1.0 do not tell
+        if start != self.start:
+            raise WeightsError(
+                f"{self.state_path}: began from {_named(start)}, got {_named(self.start)}: "
+                "resume with the same --weights or use another folder"
+            )
+        try:
+            network = LiteFlowNet(
+                finest=state["finest"],
+                normalise_features=self.recipe.normalise_features,
+                front_end=self.recipe.front_end,
+            )
+            network.load_state_dict(state["network"])
+            self.network = self._place(network)
+            self.optimizer = self._optimizer()
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.rng.bit_generator.state = state["rng"]
+            self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+            self.warm_from = int(state["warm_from"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise WeightsError(f"{self.state_path}: a damaged training state: {one_line(error)}") from error
+        self.resumed = True
+
+
+def first_network(recipe: PretrainRecipe, weights: Path | None) -> LiteFlowNet:
+    """Random numbers, or the network of a weights file, down to the finest level of the first stage.
+
+    Finer levels of the file are left out, for a later stage grows them anew. Errors: `WeightsError` for a file
+    that is none, is of another kind of network, or does not go down so far.
+    """
+    finest = recipe.stages[0].finest
+    if weights is None:
+        return LiteFlowNet(
+            finest=finest, normalise_features=recipe.normalise_features, front_end=recipe.front_end
+        )
+    network = load_weights(weights, finest=finest)
+    if network.normalise_features != recipe.normalise_features:
+        raise WeightsError(
+            f"{weights}: got normalise_features {network.normalise_features}, expected "
+            f"{recipe.normalise_features} as the recipe says: change the recipe"
+        )
+    if network.front_end != recipe.front_end:
+        raise WeightsError(
+            f"{weights}: got front end {network.front_end}, expected {recipe.front_end} as the recipe says: change "
+            "front_end in the recipe"
+        )
+    return network
+
+
+def _named(start: str | None) -> str:
+    return "random numbers" if start is None else f"weights {str(start)[:12]}"
+
+
+def _seeded(seed: int, make: Callable[[], LiteFlowNet]) -> LiteFlowNet:
+    """What `make` draws depends on `seed` alone, and torch's own generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()

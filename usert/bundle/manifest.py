@@ -1,0 +1,307 @@
+"""The manifest of a bundle: what the files are, what goes in, what comes out, how exact it is.
+
+Knows JSON; does not know whether the files it names exist. Invariant: a `Manifest` that exists is one that
+this version of usert understands whole; anything else was refused by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass, field
+from typing import get_args
+
+from ..errors import BundleError
+from ..front_end import FrontEnd
+from ..schema import build
+
+FORMAT = 3
+"""Number of the manifest's format: 3 names the front end, of which 2 knew `rf` alone."""
+READABLE = (2, FORMAT)
+"""Formats that are read; another number is refused, not guessed at."""
+PRECISIONS = ("float32", "float16", "int8")
+"""Of a graph's weights and activations inside the network; displacement, grid, warp and strain are float32 always."""
+TENSORRTS = ("tensorrt", "tensorrt_rtx")
+"""Libraries that plans are built by, as their Python modules are called."""
+DISPLACEMENT_CONVENTION = "(2, N, M): axial samples, lateral lines; current(r + d(r)) = reference(r)"
+FRONT_ENDS = get_args(FrontEnd)
+REFINEMENTS = ("off", "cheap", "full")
+STRAIN_CONVENTION = "fraction, compression positive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Which network the graphs hold."""
+
+    name: str
+    front_end: str = "rf"
+    """What becomes of the frames before they reach it (`usert.front_end`)."""
+    levels: tuple[int, int]
+    """Coarsest and finest pyramid level; level L works at 1 / 2^(L-1) of the resolution."""
+    normalise_features: bool
+    parameters: int
+
+    def __post_init__(self) -> None:
+        _check(self.front_end in FRONT_ENDS, "network.front_end", self.front_end, ", ".join(FRONT_ENDS))
+        coarsest, finest = self.levels
+        _check(coarsest >= finest >= 1, "network.levels", list(self.levels), "coarsest >= finest >= 1")
+        _check(self.parameters > 0, "network.parameters", self.parameters, "a count above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The one file of weights, which every graph refers to."""
+
+    file: str
+    sha256: str
+    recipe: str
+    """What the weights were trained by, in a line."""
+    model_card: str | None = None
+    """Name of the model card's file in the bundle."""
+
+    def __post_init__(self) -> None:
+        _check_file("weights.file", self.file)
+        _check_sha256("weights.sha256", self.sha256)
+        if self.model_card is not None:
+            _check_file("weights.model_card", self.model_card)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedFor:
+    """Ranges that the training data covered; outside them the answer is an extrapolation."""
+
+    centre_cycles_per_sample: tuple[float, float]
+    """f0 / fs of the pulse."""
+    strain_percent: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for name in ("centre_cycles_per_sample", "strain_percent"):
+            low, high = getattr(self, name)
+            _check(low < high, f"input.trained_for.{name}", [low, high], "[low, high]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What a graph takes: two frames, named reference and current."""
+
+    trained_for: TrainedFor | None
+    """None: the weights never saw RF, such as the published ones."""
+    dtype: str = "int16"
+    shape: str = "(N, M)"
+
+    def __post_init__(self) -> None:
+        _check(self.dtype == "int16", "input.dtype", self.dtype, "int16")
+        _check(self.shape == "(N, M)", "input.shape", self.shape, "(N, M)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conventions:
+    """Units and signs of what a graph gives; the runtime passes them on and never changes them."""
+
+    displacement: str = DISPLACEMENT_CONVENTION
+    strain: str = STRAIN_CONVENTION
+
+    def __post_init__(self) -> None:
+        for name, known in (("displacement", DISPLACEMENT_CONVENTION), ("strain", STRAIN_CONVENTION)):
+            _check(getattr(self, name) == known, f"conventions.{name}", getattr(self, name), repr(known))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How long one pair took where the bundle was made."""
+
+    engine: str
+    """Library, its version and device."""
+    machine: str
+    threads: int
+    shape: tuple[int, int]
+    """(N, M) of the frames."""
+    milliseconds: float
+    """Median."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """One ONNX file."""
+
+    file: str
+    shape: tuple[int, int] | None
+    """(N, M) that it is built for; None takes any shape."""
+    grid_rows: int | None = None
+    """Rows of the depth grid that it is built for, where the front end has one; None with `shape` None."""
+    precision: str
+    """One of `PRECISIONS`."""
+    sha256: str
+    bytes: int
+    accuracy: dict[str, float]
+    """Figures of the gate (`usert.export.gate.Accuracy`), by ONNX Runtime on a CPU."""
+    speed: Speed
+
+    def __post_init__(self) -> None:
+        _check_file("graphs.file", self.file)
+        _check(
+            self.precision in PRECISIONS,
+            f"graphs {self.file} precision",
+            self.precision,
+            ", ".join(PRECISIONS),
+        )
+        _check_sha256(f"graphs {self.file} sha256", self.sha256)
+        _check(self.bytes > 0, f"graphs {self.file} bytes", self.bytes, "a count above 0")
+        if self.shape is not None:
+            _check(min(self.shape) > 0, f"graphs {self.file} shape", list(self.shape), "[N, M] above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What TensorRT has built of a graph: runs with the library and on the GPU that it was built for, no others."""
+
+    file: str
+    graph: str
+    """File of the graph."""
+    library: str
+    """One of `TENSORRTS`."""
+    version: str
+    gpu: str | None
+    """Name of the GPU; None for those that TensorRT for RTX builds for without being asked."""
+    least: tuple[int, int]
+    most: tuple[int, int]
+    """Smallest and largest frame (N, M) it takes; sides are multiples of 32 where the two differ."""
+    sha256: str
+    bytes: int
+    seconds: float
+    """That building took."""
+    accuracy: dict[str, float] | None
+    speed: Speed | None
+    """None for both: it could not be run where it was built."""
+
+    def __post_init__(self) -> None:
+        _check_file("plans.file", self.file)
+        _check(self.library in TENSORRTS, f"plans {self.file} library", self.library, " or ".join(TENSORRTS))
+        _check_sha256(f"plans {self.file} sha256", self.sha256)
+        ordered = 0 < self.least[0] <= self.most[0] and 0 < self.least[1] <= self.most[1]
+        _check(ordered, f"plans {self.file} most", list(self.most), f"at least {list(self.least)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The contract that export hands to runtime."""
+
+    format: int = FORMAT
+    usert_version: str
+    created: str
+    """ISO 8601 time with its zone."""
+    network: Network
+    weights: Weights
+    input: Input
+    conventions: Conventions = field(default_factory=Conventions)
+    refinement: str = "off"
+    """What the graph does to the network's displacement: `off`, `cheap` or `full` (`usert.network.refine`)."""
+    strain_window_samples: int
+    """Length of the least-squares window of the strain in the graph; with the front end `baseband`, whose windows count
+    wavelengths, at 40 MHz and 6.5 MHz."""
+    strain_window_wavelengths: float | None = None
+    """The same in cycles of the echo, with the front end `baseband`."""
+    quality_window: tuple[int, int]
+    """Rows and lines of the window of the correlation in the graph, at that sampling."""
+    opset: int
+    graphs: tuple[Graph, ...]
+    plans: tuple[Plan, ...] = ()
+    reference: str
+    """What the graphs were compared with, such as `torch 2.13.0`."""
+    tolerances: dict[str, dict[str, float]]
+    """What was allowed of each figure of a graph's accuracy, by its precision."""
+    libraries: dict[str, str]
+    """Versions of what made the bundle."""
+    machine: str
+    gpu: str | None
+    """Where it was made."""
+
+    def __post_init__(self) -> None:
+        _check_format(self.format)
+        _check(self.refinement in REFINEMENTS, "refinement", self.refinement, ", ".join(REFINEMENTS))
+        _check(self.strain_window_samples > 1, "strain_window_samples", self.strain_window_samples, "above 1")
+        _check(min(self.quality_window) > 0, "quality_window", list(self.quality_window), "[rows, lines]")
+        _check(len(self.graphs) > 0, "graphs", "none", "at least one")
+        keys = [(graph.shape, graph.grid_rows, graph.precision) for graph in self.graphs]
+        _check(len(set(keys)) == len(keys), "graphs", "two of one shape and precision", "one of each")
+        on_grid = self.network.front_end == "baseband"
+        has_window = self.strain_window_wavelengths is not None
+        _check(
+            has_window == on_grid,
+            "strain_window_wavelengths",
+            self.strain_window_wavelengths,
+            "a number with baseband, none with rf",
+        )
+        for graph in self.graphs:
+            fits = (graph.grid_rows is not None) == (on_grid and graph.shape is not None)
+            _check(
+                fits,
+                f"graphs {graph.file} grid_rows",
+                graph.grid_rows,
+                "rows of a grid with baseband and a shape",
+            )
+        _check(
+            len(set(self.files)) == len(self.files), "files", "one name twice", "a name of its own for each"
+        )
+        graphs = {graph.file for graph in self.graphs}
+        for plan in self.plans:
+            _check(plan.graph in graphs, f"plans {plan.file} graph", plan.graph, ", ".join(sorted(graphs)))
+        for precision in {graph.precision for graph in self.graphs}:
+            _check(precision in self.tolerances, "tolerances", sorted(self.tolerances), f"{precision}, too")
+
+    def strain_window_at(self, cycles_per_sample: float | None) -> int:
+        """Samples of the strain's window in frames of so many cycles a sample; None: where that does not matter."""
+        if self.strain_window_wavelengths is None or cycles_per_sample is None:
+            return self.strain_window_samples
+        return max(3, round(self.strain_window_wavelengths / cycles_per_sample))
+
+    @property
+    def made(self) -> tuple[Graph | Plan, ...]:
+        """All graphs and plans."""
+        return (*self.graphs, *self.plans)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files that a complete bundle holds beside its manifest."""
+        card = () if self.weights.model_card is None else (self.weights.model_card,)
+        return (self.weights.file, *card, *(part.file for part in self.made))
+
+    def to_json(self) -> str:
+        """Text of `manifest.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Errors: `BundleError` for text that is no JSON, another format, unknown keys, or values amiss."""
+        try:
+            tree = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"not valid JSON: {error}") from error
+        if not isinstance(tree, dict):
+            raise BundleError(f"got JSON {type(tree).__name__}, expected an object")
+        _check_format(tree.get("format"))
+        return build(cls, tree, "", error=BundleError)
+
+
+def _check(holds: bool, what: str, got: object, expected: str) -> None:
+    if not holds:
+        raise BundleError(f"{what}: got {got!r}, expected {expected}")
+
+
+def _check_format(number: object) -> None:
+    if type(number) is not int or number not in READABLE:
+        raise BundleError(
+            f"format: got {number!r}, expected {' or '.join(map(str, READABLE))}; another version of usert made it: "
+            "upgrade, or export again"
+        )
+
+
+def _check_file(what: str, name: str) -> None:
+    """A bundle is flat: a file is named, never reached by a path that could leave the folder."""
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", name) is not None and name != "manifest.json"
+    _check(plain, what, name, "a plain file name inside the bundle's folder")
+
+
+def _check_sha256(what: str, digest: str) -> None:
+    _check(re.fullmatch(r"[0-9a-f]{64}", digest) is not None, what, digest, "64 hexadecimal digits")

@@ -1,0 +1,114 @@
+"""The recording: RF frames of one geometry in an HDF5 file, read lazily; `usert.recording.writer` appends to it.
+
+The layout is that of `usert.recording.layout`. Knows nothing of strain, foreign formats or sockets. Invariant: every
+frame that is counted is complete, also of a file that grows, or whose writer was killed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RecordingError
+from ..frame import RFFrame, Scan
+from .layout import HDF5_ERRORS, OWN, Layout, one_line, open_file
+
+
+class Recording:
+    """A recording opened for reading; a frame is read when it is asked for.
+
+    Open from construction until `close` or the end of its `with` block. The length is that at opening, also
+    where a writer is still appending. Raises `RecordingError` for every way in which a file may be bad.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file = open_file(self.path)
+        try:
+            self._layout = Layout.read(self._file, self.path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def scan(self) -> Scan:
+        return self._layout.scan
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, M): axial samples, scan lines."""
+        return self._layout.rf.shape[1], self._layout.rf.shape[2]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._layout.dtype
+
+    @property
+    def acquired_ns(self) -> NDArray[np.int64]:
+        """(F,): wall clock of each frame, 0 when unknown."""
+        return self._layout.acquired_ns
+
+    @property
+    def has_truth(self) -> bool:
+        return self._layout.truth is not None
+
+    @property
+    def appendable(self) -> bool:
+        """Whether usert made it, so that it can grow in place."""
+        return self._layout.appendable
+
+    def __len__(self) -> int:
+        return len(self._layout.acquired_ns)
+
+    def frame(self, k: int) -> RFFrame:
+        """Frame `k` from 0; its `sequence` is k, its `time_ns` the wall clock of acquisition."""
+        self._check_index(k, len(self), "frame")
+        samples = self._read(self._layout.rf, k, f"frame {k}").astype(self.dtype, copy=False)
+        time_ns = int(self.acquired_ns[k])
+        return RFFrame(samples=samples, scan=self.scan, sequence=k, time_ns=time_ns, acquired_ns=time_ns)
+
+    def truth(self, k: int) -> NDArray[np.float32]:
+        """(2, N, M): true motion from frame k to k + 1 on the grid of frame k."""
+        if self._layout.truth is None:
+            raise RecordingError(f"{self.path}: no truth/displacement, expected a simulated recording")
+        self._check_index(k, len(self) - 1, "truth")
+        return self._read(self._layout.truth, k, f"truth {k}").astype(np.float32, copy=False)
+
+    @property
+    def furnished(self) -> dict[str, Any]:
+        """Groups and datasets that the file holds beside frames and truth, by name."""
+        return {name: self._file[name] for name in self._file if name not in OWN}
+
+    def __iter__(self) -> Iterator[RFFrame]:
+        return (self.frame(k) for k in range(len(self)))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_index(self, k: int, count: int, what: str) -> None:
+        if not 0 <= k < count:
+            expected = f"0 to {count - 1}" if count > 0 else "nothing, for there is none"
+            raise RecordingError(f"{self.path}: {what} {k} is out of range, expected {expected}")
+
+    def _read(self, dataset: Any, k: int, what: str) -> NDArray[Any]:
+        try:
+            values: NDArray[Any] = dataset[k]
+        except HDF5_ERRORS as error:
+            raise RecordingError(
+                f"{self.path}: {what} cannot be read, the file is damaged or truncated ({one_line(error)})"
+            ) from error
+        return values
