@@ -91,7 +91,7 @@ def write_recordings(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def judge(network: LiteFlowNet, count: int) -> dict[str, float]:
+def assess(network: LiteFlowNet, count: int) -> dict[str, float]:
     """Means over held-out presses, from rest to a third of the way."""
     rows = []
     for seed in range(1000, 1000 + count):
@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> None:
     for name in names:
         if name not in VARIANTS:
             raise OptionError(f"variants: got {name!r}, expected some of {', '.join(VARIANTS)}")
-    rows: list[dict[str, Any]] = [{"variant": "start"} | judge(load_start(options.weights), options.pairs)]
+    rows: list[dict[str, Any]] = [{"variant": "start"} | assess(load_start(options.weights), options.pairs)]
     print(rows[-1], file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_recordings(Path(folder), options.recordings)
@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> None:
         chosen = select(paths, config).chosen
         for name in names:
             network, seconds = tuned(options.weights, chosen, VARIANTS[name], options)
-            rows.append({"variant": name} | judge(network, options.pairs) | {"CPU s": seconds})
+            rows.append({"variant": name} | assess(network, options.pairs) | {"CPU s": seconds})
             print(rows[-1], file=sys.stderr, flush=True)
     text = markdown(rows)
     print(text)

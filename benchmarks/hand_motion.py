@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.runtime.imaging.image_quality import JudgementRule
+from usert.runtime.imaging.image_quality import ImageQualityRule
 from usert.runtime.imaging.lag import LagControl, LagRule
 
 RATES_HZ = 20, 40, 60
@@ -113,7 +113,7 @@ def follow(control: LagControl, course: Course, rate_hz: int, step: int, lost_at
             current=current,
             mean_strain=seen,
             score=score,
-            moving=abs(seen) >= JudgementRule().still_strain,
+            moving=abs(seen) >= ImageQualityRule().still_strain,
         )
         found.append((lag, strain, score))
     return np.array(found[len(found) // 10 :])

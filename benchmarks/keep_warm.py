@@ -27,7 +27,7 @@ from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.estimate import Estimate
 
 ENGINES = "onnxruntime", "openvino"
 SHAPES = (512, 128), (1024, 256)

@@ -18,7 +18,8 @@ from usert.bundle import Bundle, default_bundle_path
 from usert.errors import EngineError
 from usert.frame import Scan
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.protocol.age import now_ns
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer

@@ -33,8 +33,9 @@ from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import nrmse
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import TYPICAL_SCAN, Engine, Estimate
-from usert.runtime.imaging.image_quality import JudgementRule, judge
+from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.imaging.lag import LagControl, LagRule
 from usert.runtime.imaging.persistence import Persistence, PersistenceRule
 from usert.runtime.imaging.strain_ratio import RatioMeter, RatioRule, Rectangle
@@ -81,7 +82,7 @@ def frames_table(engine: Engine, rf: Path) -> Rows:
         ]
     rows: Rows = []
     for name, some in frames.items():
-        images = [judge(engine.run(*pair, TYPICAL_SCAN), JudgementRule()) for pair in some]
+        images = [assess(engine.run(*pair, TYPICAL_SCAN), ImageQualityRule()) for pair in some]
         moving = [image.moving for image in images]
         if any(moving) if "rest" in name else not all(moving):
             raise AssertionError(f"{name}: moving {moving}")
@@ -104,7 +105,7 @@ def live_table(engine: Engine) -> Rows:
         ways: dict[str, LagControl] = {f"always {lag}": Fixed(LagRule(most=lag)) for lag in (1, 4, 8)}
         for name, control in (ways | {"the rule": LagControl()}).items():
             seen = list(scene.images(control, 2 * period))[period // 2 :]
-            strain = np.abs([image.judgement.mean_strain for image in seen])
+            strain = np.abs([image.image_quality.mean_strain for image in seen])
             errors = [
                 nrmse(image.estimate.strain[INSIDE], scene.truth(image.reference, image.current)[INSIDE])
                 for image in seen
@@ -146,7 +147,7 @@ def _shown(scene: Scene, seen: list[Image], persistence: Persistence, window: in
     for image in seen:
         truth = scene.truth(image.reference, image.current)
         shown = persistence.add(
-            image.estimate, mean_strain=image.judgement.mean_strain, share=image.share
+            image.estimate, mean_strain=image.image_quality.mean_strain, share=image.share
         ).strain
         reading = meters[0].read(shown, image.estimate.quality, scan)
         true = meters[1].read(truth, np.ones_like(truth), scan)
@@ -179,7 +180,7 @@ def time_table() -> Rows:
             strain=(0.01 + 0.001 * rng.standard_normal(shape)).astype(np.float32),
             quality=rng.uniform(0.6, 1, shape).astype(np.float32),
         )
-        control, persistence, rule = LagControl(), Persistence(), JudgementRule()
+        control, persistence, rule = LagControl(), Persistence(), ImageQualityRule()
         for k in range(300):
             control.observe(reference=k, current=k + 1, mean_strain=0.002, score=1.0, moving=True)
 
@@ -191,7 +192,7 @@ def time_table() -> Rows:
         quarter = Rectangle(depth_mm=(0.0, half_mm[0]), lateral_mm=(0.0, half_mm[1]))
         meter = RatioMeter(quarter, quarter)
         parts: dict[str, Callable[..., Any]] = {
-            "judge": lambda e, rule=rule: judge(e, rule),
+            "judge": lambda e, rule=rule: assess(e, rule),
             "lag": next_lag,
             "persistence": lambda e, p=persistence: p.add(e, mean_strain=0.01, share=0.3),
             "ratio of two quarters": lambda e, meter=meter: meter.read(e.strain, e.quality, scan),

@@ -35,8 +35,8 @@ from tables import markdown
 from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.engines.interface import Estimate
-from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import now_ns
 from usert.runtime.protocol.messages import StrainMessage
 from usert.runtime.record.file import RecordedImage
@@ -92,7 +92,7 @@ class Probe:
         """CPU time of the threads at each frame and at each image."""
 
     def put_frame(self, received: ReceivedFrame) -> None:
-        self.taken[received.message.frame.sequence] = now_ns()
+        self.taken[received.frame.sequence] = now_ns()
         self.used["receiving"].append(time.thread_time_ns())
 
     def put_image(self, image: RecordedImage) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.runtime.engines.interface import Engine, Estimate
-from usert.runtime.imaging.image_quality import Judgement, JudgementRule, StateMachine, judge
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.display_state import State, StateMachine
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.image_quality import ImageQuality, ImageQualityRule, assess
 from usert.runtime.imaging.lag import LagControl
-from usert.runtime.protocol.messages import State
 from usert.strain import axial_strain
 
 LONGEST_LAG = 20
@@ -31,7 +32,7 @@ class Image:
     reference: int
     current: int
     estimate: Estimate
-    judgement: Judgement
+    image_quality: ImageQuality
     state: State
     share: float
     """Motion since the reference of the last live image, as `Persistence.add` takes it."""
@@ -69,21 +70,21 @@ class Scene:
         for current in range(1, count + 1):
             reference = current - control.lag_for(current, reach=min(current, LONGEST_LAG))
             estimate = self.pair(reference, current)
-            judgement = judge(estimate, JudgementRule(), precompression=control.precompression)
+            image_quality = assess(estimate, ImageQualityRule(), precompression=control.precompression)
             control.observe(
                 reference=reference,
                 current=current,
-                mean_strain=judgement.mean_strain,
-                score=judgement.score,
-                moving=judgement.moving,
+                mean_strain=image_quality.mean_strain,
+                score=image_quality.score,
+                moving=image_quality.moving,
             )
-            state = machine.step(judgement)
+            state = machine.step(image_quality)
             share = math.nan if last is None else control.course.share(last, reference, current)
             yield Image(
                 reference=reference,
                 current=current,
                 estimate=estimate,
-                judgement=judgement,
+                image_quality=image_quality,
                 state=state,
                 share=share,
             )

@@ -26,9 +26,9 @@ from tables import markdown
 from usert.errors import UsertError
 from usert.frame import RFFrame, Scan
 from usert.machine import cpu_name
-from usert.runtime.engines.interface import Estimate
-from usert.runtime.imaging.pairing import ReceivedFrame
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.protocol.messages import StrainMessage
 from usert.runtime.protocol.stamp import Counters, FrameStamp
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.record import Provenance, Record
@@ -53,7 +53,7 @@ class Stream:
 
     def frame(self, k: int) -> ReceivedFrame:
         frame = RFFrame(samples=self.samples[k % 8], scan=SCAN, sequence=k, time_ns=k, acquired_ns=k)
-        return ReceivedFrame(message=RFMessage(frame=frame, stream="b"), received_ns=k, session=1)
+        return ReceivedFrame(frame=frame, stream="b", clock="", received_ns=k, session=1)
 
     def image(self, k: int) -> RecordedImage:
         stamp, made = FrameStamp(sequence=k, time_ns=k, acquired_ns=k), self.estimate

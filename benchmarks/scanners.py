@@ -35,7 +35,8 @@ from usert.phantom.scanner import FULL_SCALE, ScannerConfig, SimulatedScanner
 from usert.phantom.scatterers import random_scatterers
 from usert.quality import READABLE_QUALITY
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
 from usert.strain import axial_strain, window_samples
 
 SEED = 20261129

@@ -16,7 +16,7 @@ from usert.errors import EngineError
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
-from ..engines.interface import Estimate
+from ..imaging.estimate import Estimate
 
 STEEP = 9, 13
 """First and last of the frames: one pair of the gate that every bundle passed, about 1 % of strain apart."""

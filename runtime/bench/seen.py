@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..clients.strain_client import age_of
+from ..imaging.display_state import State
 from ..protocol.age import clock_id
-from ..protocol.messages import State, StrainMessage
+from ..protocol.messages import StrainMessage
 from ..protocol.stamp import Counters
 
 STAGES = "arrive", "wait", "engine", "publish", "network"

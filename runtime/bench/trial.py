@@ -16,7 +16,7 @@ from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, MissingExtraError
 
 from ..engines import ENGINES
-from ..engines.interface import Estimate
+from ..imaging.estimate import Estimate
 from .answer import Distance, Scene, check_answer, rms
 from .row import Accuracy
 from .worker import Frame, Opener, Variant, Worker

@@ -20,7 +20,7 @@ import zmq
 from usert.errors import EngineError
 from usert.frame import RFFrame
 
-from ..engines.interface import Estimate
+from ..imaging.estimate import Estimate
 from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
 from ..sources.child_process import Child
 from ..transport.receiver import Receiver

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.errors import EngineError, UsertError
 
-from ..engines.interface import TYPICAL_SCAN, Engine, Estimate
+from ..engines.interface import TYPICAL_SCAN, Engine
+from ..imaging.estimate import Estimate
 from ..monitor.gpu_memory import gpu_memory
 from .turn import Order, Turn, take_turn
 

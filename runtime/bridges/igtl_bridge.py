@@ -16,8 +16,9 @@ from usert.errors import OptionError
 
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient, age_of
+from ..imaging.display_state import State
 from ..protocol.age import Age, clock_id, now_ns
-from ..protocol.messages import State, StrainMessage
+from ..protocol.messages import StrainMessage
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
 from .igtl_audience import Audience

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from usert.errors import OptionError
 from usert.frame import RFFrame, Scan
 
+from ..imaging.display_state import State
 from ..protocol.age import Age
-from ..protocol.messages import State, StrainMessage
+from ..protocol.messages import StrainMessage
 from ..view.bmode import BMode
 from .igtl_library import require_pyigtl
 

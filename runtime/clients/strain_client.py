@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import zmq
 
+from ..imaging.display_state import State
 from ..protocol.age import Age, clock_id, now_ns
-from ..protocol.messages import MAX_STRAIN_BYTES, State, StrainMessage
+from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import POLL_MS, Service

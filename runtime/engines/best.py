@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from usert.errors import BundleError, EngineError, MissingExtraError, UsertError
 from usert.frame import Scan
 
-from .interface import Engine, Estimate
+from ..imaging.estimate import Estimate
+from .interface import Engine
 
 Opener = Callable[[], Engine]
 

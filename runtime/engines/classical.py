@@ -18,8 +18,8 @@ from usert.frame import Scan
 from usert.quality import warped_ncc
 from usert.strain import axial_strain
 
+from ..imaging.estimate import Estimate
 from .int16 import to_int16
-from .interface import Estimate
 
 
 class ClassicalEngine:

@@ -26,9 +26,9 @@ from usert.frame import Scan
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
 from usert.machine import usable_cores
 
+from ..imaging.estimate import Estimate
 from .choice import Shape, by_preference, choose_graph
 from .int16 import to_int16
-from .interface import Estimate
 from .padding import cut, padded
 
 FRAMES = ("reference", "current")

@@ -6,28 +6,16 @@ opened lazily per shape, and gives back arrays that it never writes to again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from usert.frame import Scan
 
+from ..imaging.estimate import Estimate
+
 TYPICAL_SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
 """What noise is said to be sampled by when an engine is tried on it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What an engine says of one pair, on the grid of the reference frame."""
-
-    displacement: NDArray[np.float32]
-    """(2, N, M): axial in samples, lateral in lines; current(r + d(r)) ≈ reference(r)."""
-    strain: NDArray[np.float32]
-    """(N, M): axial strain as a fraction, compression positive."""
-    quality: NDArray[np.float32]
-    """(N, M): local correlation of the reference with the warped current frame, 0 (none) to 1."""
 
 
 class Engine(Protocol):

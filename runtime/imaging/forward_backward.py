@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from usert.warp import warp
 
-from ..engines.interface import Estimate
-from .image_quality import JudgementRule
+from .estimate import Estimate
+from .image_quality import ImageQualityRule
 
 LIMIT_SAMPLES = 0.25
 """|Axial e| of a pixel that agrees: at four to nine samples a wavelength, 3 to 6 % of one."""
-READABLE_QUALITY = JudgementRule().readable_quality
+READABLE_QUALITY = ImageQualityRule().readable_quality
 
 _Array = NDArray[np.float64]
 

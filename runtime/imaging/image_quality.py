@@ -18,16 +18,13 @@ from numpy.typing import NDArray
 from usert.errors import OptionError
 from usert.quality import READABLE_QUALITY, readable_mean
 
-from ..engines.interface import Estimate
-from ..protocol.messages import State
+from .estimate import Estimate
 
 ImageWarning = Literal["low_quality", "strain_low", "strain_high", "strain_untrained", "precompressed"]
 """`low_quality`: readable, but not by much. `strain_low`, `strain_high`: outside the useful range: press more, or
 less. `strain_untrained`: outside what the network was trained for. `precompressed`: the probe presses before it
 palpates; tissue under load is stiffer, and fat can pass for a tumour (Barr and Zhang, J. Ultrasound Med. 31 (2012)
 895-902)."""
-Reason = Literal["", "quality", "still", "frozen"]
-"""Why an image is not `live`."""
 
 _LOOKED_AT = (128, 128)
 """Samples and lines that means are taken over, at most twice as many."""
@@ -40,7 +37,7 @@ _LEAST_FITTED = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgementRule:
+class ImageQualityRule:
     """Where the lines are drawn. The defaults are measured, in `benchmarks/live_logic.py`."""
 
     readable_quality: float = READABLE_QUALITY
@@ -78,7 +75,7 @@ class JudgementRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class ImageQuality:
     """The figures of one image."""
 
     score: float
@@ -96,7 +93,7 @@ class Judgement:
     warnings: tuple[ImageWarning, ...]
 
 
-def judge(estimate: Estimate, rule: JudgementRule, *, precompression: float = 0.0) -> Judgement:
+def assess(estimate: Estimate, rule: ImageQualityRule, *, precompression: float = 0.0) -> ImageQuality:
     """Judge an image; `precompression` is what `LagControl` knows of the frames so far."""
     rows, lines = _strides(estimate.quality.shape, _LOOKED_AT)
     quality, strain = (
@@ -109,7 +106,7 @@ def judge(estimate: Estimate, rule: JudgementRule, *, precompression: float = 0.
     mean = _sum(strain, readable) / count if count else 0.0
     evident = _evident_strain(estimate, rule)
     moving = evident >= rule.still_strain
-    return Judgement(
+    return ImageQuality(
         score=min(score, 1.0),
         readable_share=share,
         mean_strain=mean,
@@ -121,7 +118,7 @@ def judge(estimate: Estimate, rule: JudgementRule, *, precompression: float = 0.
 
 
 def _warnings(
-    rule: JudgementRule, score: float, mean: float, moving: bool, precompression: float
+    rule: ImageQualityRule, score: float, mean: float, moving: bool, precompression: float
 ) -> tuple[ImageWarning, ...]:
     size = abs(mean)
     trained = rule.trained_strain
@@ -135,7 +132,7 @@ def _warnings(
     return tuple(name for name, holds in found.items() if holds)
 
 
-def _evident_strain(estimate: Estimate, rule: JudgementRule) -> float:
+def _evident_strain(estimate: Estimate, rule: ImageQualityRule) -> float:
     """max(0, |b| - scatter · σ / N): b the slope of the plane a + b·row + c·line, σ its rms residual in samples."""
     size = estimate.quality.shape
     rows, lines = _strides(size, _FITTED)
@@ -165,7 +162,7 @@ def _solved(spread: NDArray[np.float64]) -> NDArray[np.float64]:
     return slopes
 
 
-def means(estimate: Estimate, rule: JudgementRule) -> tuple[float, float]:
+def means(estimate: Estimate, rule: ImageQualityRule) -> tuple[float, float]:
     """Of strain where it may be read, 0 where nothing may, and of quality.
 
     Over whole rows, at most twice as many as are looked at: reading memory is what costs. Not finite where one of these
@@ -190,58 +187,3 @@ def _sum(values: NDArray[Any], where: NDArray[np.bool_]) -> float:
 
 def _strides(shape: tuple[int, ...], most: tuple[int, int]) -> tuple[int, int]:
     return max(1, shape[0] // most[0]), max(1, shape[1] // most[1])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateRule:
-    """When the state of the stream changes. To come back takes more than to stay."""
-
-    held_score: float = 0.4
-    """Frame score below which the last good image is held: about half of the frame may not be read."""
-    live_score: float = 0.5
-    """Score that brings it back."""
-    moving_strain: float = 7e-4
-    """Evident strain that ends stillness; it begins below `JudgementRule.still_strain`."""
-    idle_after: int = 3
-    """Still images after which the probe is at rest; until then the last good one is held, as at a turn."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.held_score <= self.live_score <= 1:
-            raise OptionError(
-                f"scores: got held {self.held_score:g}, live {self.live_score:g}, expected 0 <= held <= live <= 1"
-            )
-        if not 0 <= self.moving_strain < math.inf:
-            raise OptionError(f"moving strain: got {self.moving_strain:g}, expected 0 or more")
-        if self.idle_after < 0:
-            raise OptionError(f"idle after: got {self.idle_after} images, expected 0 or more")
-
-
-class StateMachine:
-    """The state to publish each image in. Invariant: `held` only where the session has a good image to hold."""
-
-    def __init__(self, rule: StateRule | None = None) -> None:
-        self.rule = rule or StateRule()
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin as at the first image: for a new session."""
-        self._has_good = False
-        self._poor = self._still = True
-        self._still_images = self.rule.idle_after
-        self.reason: Reason = ""
-        """Why the last image is not `live`."""
-
-    def step(self, image: Judgement) -> State:
-        """The state of the newest image."""
-        rule = self.rule
-        self._poor = image.score < (rule.live_score if self._poor else rule.held_score)
-        if self._poor:
-            self.reason = "quality"
-            return "held" if self._has_good else "idle"
-        self._still = image.evident_strain < rule.moving_strain if self._still else not image.moving
-        if not self._still:
-            self._still_images, self._has_good, self.reason = 0, True, ""
-            return "live"
-        self._still_images += 1
-        self.reason = "still"
-        return "held" if self._has_good and self._still_images <= rule.idle_after else "idle"

@@ -200,7 +200,7 @@ class LagControl:
     def observe(
         self, *, reference: int, current: int, mean_strain: float, score: float, moving: bool
     ) -> None:
-        """The image of a pair, by sequence numbers and what its `Judgement` says; at rest, strain is noise."""
+        """The image of a pair, by sequence numbers and what its `ImageQuality` says; at rest, strain is noise."""
         self._unanswered = 0
         if not (score >= self.rule.poor_score and math.isfinite(mean_strain)):
             self._shorten(current - reference)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from usert.errors import OptionError
 
-from ..protocol.messages import RFMessage
+from .frames import ReceivedFrame
 
 MAX_LAG = 256
 
@@ -40,16 +40,6 @@ class PairingRule:
         return (longest or self.lag) + self.max_gap_frames
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ReceivedFrame:
-    """An RF frame as the server holds it."""
-
-    message: RFMessage
-    received_ns: int
-    """The server's monotonic clock."""
-    session: int
-
-
 def choose_reference(
     current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule
 ) -> ReceivedFrame | None:
@@ -59,7 +49,7 @@ def choose_reference(
     """
 
     def distance(frame: ReceivedFrame) -> int:
-        return current.message.frame.sequence - frame.message.frame.sequence
+        return current.frame.sequence - frame.frame.sequence
 
     allowed = [
         frame
@@ -76,7 +66,7 @@ def reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRu
     """How many frames back the oldest possible reference lies; 0 when there is none."""
     return max(
         (
-            current.message.frame.sequence - frame.message.frame.sequence
+            current.frame.sequence - frame.frame.sequence
             for frame in kept
             if frame.session == current.session and interval_ms(frame, current) <= rule.max_interval_ms
         ),
@@ -86,7 +76,7 @@ def reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRu
 
 def interval_ms(reference: ReceivedFrame, current: ReceivedFrame) -> float:
     """By the source's clock, or by arrival when the source stamps no times."""
-    start_ns, end_ns = reference.message.frame.time_ns, current.message.frame.time_ns
+    start_ns, end_ns = reference.frame.time_ns, current.frame.time_ns
     if start_ns == 0:
         start_ns, end_ns = reference.received_ns, current.received_ns
     return (end_ns - start_ns) / 1e6

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from usert.errors import OptionError
 from usert.quality import READABLE_QUALITY
 
-from ..engines.interface import Estimate
 from ..protocol.header import Header
+from .estimate import Estimate
 
 _ROWS = 128
 """Samples along depth that the past is kept at, at most twice as many; the strain window is far longer than a step."""
@@ -51,7 +51,7 @@ class PersistenceRule:
     weight: float = 0.6
     """β, of the past: 0, no averaging, to below 1. 0.6 halves the noise."""
     readable_quality: float = READABLE_QUALITY
-    """As that of `JudgementRule`: pixels below it add nothing."""
+    """As that of `ImageQualityRule`: pixels below it add nothing."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < 1:

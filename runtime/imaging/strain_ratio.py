@@ -69,7 +69,7 @@ class RatioRule:
     """What a ratio needs."""
 
     readable_quality: float = 0.7
-    """As that of `JudgementRule`."""
+    """As that of `ImageQualityRule`."""
     least_pixels: int = 100
     """Readable ones in each rectangle."""
     least_share: float = 0.5

@@ -20,7 +20,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ..protocol.messages import State
+from ..imaging.display_state import State
 from .census import Census, Sources
 from .labels import StreamLabels
 
@@ -30,7 +30,7 @@ AGES_S = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3
 STAGES_S = (1e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2)
 """From the hand-over of an image to a graph in float32 on a small CPU."""
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
-"""Those of `StateRule` and `JudgementRule` among them."""
+"""Those of `StateRule` and `ImageQualityRule` among them."""
 
 
 class Metrics:

@@ -17,7 +17,7 @@ from usert.frame import Scan
 from usert.quality import READABLE_QUALITY, readable_mean
 from usert.recording import Recording
 
-from ..engines.interface import Estimate
+from ..imaging.estimate import Estimate
 from .figure import figure_page, pixel_mm, strain_range
 from .run_pairs import figures_of
 from .stored_result import StoredResult

@@ -29,7 +29,7 @@ from usert.bundle.manifest import Conventions
 from usert.errors import OptionError
 from usert.frame import Scan
 
-from ..engines.interface import Estimate
+from ..imaging.estimate import Estimate
 from .pairs import Pair
 
 BYTES_A_SAMPLE = 4 * np.dtype(np.float32).itemsize

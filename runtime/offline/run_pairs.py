@@ -22,7 +22,8 @@ from usert.quality import readable_mean
 from usert.recording import Recording
 from usert.strain import axial_strain
 
-from ..engines.interface import Engine, Estimate
+from ..engines.interface import Engine
+from ..imaging.estimate import Estimate
 from .origin import Origin, library_version
 from .pairs import Pair
 from .result_file import ResultFile

@@ -16,7 +16,7 @@ import numpy as np
 from usert.errors import RecordingError
 from usert.recording.layout import HDF5_ERRORS, one_line
 
-from ..engines.interface import Estimate
+from ..imaging.estimate import Estimate
 from .pairs import Pair
 from .result_file import FORMAT, KIND
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from usert.errors import FrameError
 from usert.frame import RFFrame, Scan
 
+from ..imaging.display_state import State
 from ..imaging.persistence import Averaging
 from ..imaging.strain_ratio import RatioReading
 from .header import (
@@ -33,10 +34,6 @@ from .stamp import Counters, FrameStamp
 
 SIGN = "compression positive"
 """The sign convention of strain, in every header."""
-
-State = Literal["live", "held", "stale", "idle"]
-"""`live`: an image of this moment. `held`: the last good image again. `stale`: too old to be read as live.
-`idle`: the probe is still, and there is no strain to see."""
 
 MAX_RF_BYTES = 4 * MAX_PIXELS
 MAX_STRAIN_BYTES = 8 * MAX_PIXELS

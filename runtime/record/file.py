@@ -16,11 +16,10 @@ import numpy as np
 
 from usert.recording import RecordingWriter
 
-from ..engines.interface import Estimate
-from ..imaging.pairing import ReceivedFrame
+from ..imaging.estimate import Estimate, EstimatedPair
+from ..imaging.frames import ReceivedFrame
 from ..protocol.age import clock_id
 from ..protocol.messages import StrainMessage
-from ..server.stream import Estimated
 from .gaps import Gap
 from .record import FRAME, GAP, GROUP, IMAGE, furnish, hash_of
 
@@ -46,11 +45,11 @@ class RecordedImage:
     """It may show another image, as while it is held, or one averaged over time."""
 
     @classmethod
-    def of(cls, new: Estimated, message: StrainMessage, *, score: float) -> RecordedImage:
+    def of(cls, new: EstimatedPair, message: StrainMessage, *, score: float) -> RecordedImage:
         """Of `new`, whose frames it lets go."""
         return cls(
-            reference=new.reference.message.frame.sequence,
-            current=new.current.message.frame.sequence,
+            reference=new.reference.frame.sequence,
+            current=new.current.frame.sequence,
             received_ns=new.current.received_ns,
             matched_ns=new.matched_ns,
             started_ns=new.started_ns,
@@ -74,21 +73,21 @@ class RecordFile:
     ) -> None:
         """`provenance`: attributes, beside those that `first` gives."""
         self.path = path
-        self.stream = first.message.stream
+        self.stream = first.stream
         self._displacement = displacement
         self._frames = self._images = self._gaps = 0
         attributes: dict[str, str | int] = {
             **provenance,
             "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "stream": first.message.stream,
-            "source_clock": first.message.clock,
+            "stream": first.stream,
+            "source_clock": first.clock,
             "server_clock": clock_id(),
             "session": first.session,
         }
         self._writer = RecordingWriter(
             path,
             furnish=partial(
-                furnish, shape=first.message.frame.shape, attributes=attributes, displacement=displacement
+                furnish, shape=first.frame.shape, attributes=attributes, displacement=displacement
             ),
         )
 
@@ -98,7 +97,7 @@ class RecordFile:
         return self._frames == 0
 
     def put_frame(self, received: ReceivedFrame) -> None:
-        frame = received.message.frame
+        frame = received.frame
         self._writer.append(frame)
         row = np.array((frame.sequence, frame.time_ns, received.received_ns), FRAME)
         self._writer.put(f"{GROUP}/frames", self._frames, row)

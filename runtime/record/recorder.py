@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..imaging.pairing import ReceivedFrame
+from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
 from ..server.stats import by_kind
 from ..transport.fault_counter import Tally

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from usert.errors import FrameError, RecordingError
 
-from ..engines.interface import Engine, Estimate
+from ..engines.interface import Engine
+from ..imaging.estimate import Estimate
 from .record import Record, hash_of
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from usert.errors import RecordingError
 
-from ..imaging.pairing import ReceivedFrame
+from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
 from .file import RecordedImage, RecordFile
 from .gaps import Gap, Gaps, Reason, What
@@ -50,7 +50,7 @@ class Label:
     @classmethod
     def of(cls, item: Item) -> Label:
         if isinstance(item, ReceivedFrame):
-            frame = item.message.frame
+            frame = item.frame
             return cls(what="frame", session=item.session, sequence=frame.sequence, size=frame.samples.nbytes)
         estimate = item.estimate
         size = estimate.strain.nbytes + estimate.quality.nbytes + estimate.displacement.nbytes
@@ -122,7 +122,7 @@ class RecordWriter:
         self._files[first.session] = RecordFile(
             path, first, self._attributes, displacement=self._displacement
         )
-        of_source = [s for s, file in self._files.items() if file.stream == first.message.stream]
+        of_source = [s for s, file in self._files.items() if file.stream == first.stream]
         for session in of_source[:-_OPEN_FILES]:
             self._end(session)
 

@@ -17,8 +17,9 @@ from usert.errors import BundleError
 from usert.frame import Scan
 
 from ..engines.choice import Shape
-from ..engines.interface import TYPICAL_SCAN, Engine, Estimate
-from ..imaging.image_quality import JudgementRule, judge
+from ..engines.interface import TYPICAL_SCAN, Engine
+from ..imaging.estimate import Estimate
+from ..imaging.image_quality import ImageQualityRule, assess
 
 _EVIDENT_STRAIN = 3e-4
 """Evident strain of both estimates from which their signs must agree; a resting hand gives up to .0004."""
@@ -49,13 +50,13 @@ class Check:
     """One run of the new engine, while the other may have run as well."""
 
 
-def compare(engine: Engine, trial: Trial, *, judgement: JudgementRule, held_score: float) -> Check:
+def compare(engine: Engine, trial: Trial, *, quality_rule: ImageQualityRule, held_score: float) -> Check:
     """Run `engine` on the pair; `held_score` as in `StateRule`. Errors: `BundleError`, and those of the engine."""
     begin = time.perf_counter()
     got = engine.run(trial.reference, trial.current, trial.scan)
     elapsed = time.perf_counter() - begin
     _check_finite(got, trial.reference.shape)
-    new, running = (judge(estimate, judgement) for estimate in (got, trial.estimate))
+    new, running = (assess(estimate, quality_rule) for estimate in (got, trial.estimate))
     if new.score < held_score <= running.score:
         raise BundleError(
             f"refused: frame score: got {new.score:.2f} where the running one has {running.score:.2f}, expected "

@@ -25,7 +25,8 @@ from usert.errors import BundleError, EngineError, UsertError
 from ..engines.choice import Shape
 from ..engines.graph_engine import first_line
 from ..engines.interface import Engine
-from ..imaging.image_quality import JudgementRule, StateRule
+from ..imaging.display_state import StateRule
+from ..imaging.image_quality import ImageQualityRule
 from .bundle_check import Check, Trial, compare, run_noise
 
 Opener = Callable[[Bundle], Engine]
@@ -50,7 +51,7 @@ class Ready:
     path: Path
     bundle_sha256: str
     weights_sha256: str
-    judgement: JudgementRule
+    quality_rule: ImageQualityRule
     """The server's, with the strain that the new weights were trained for."""
     shapes: tuple[Shape, ...]
     """Those that it is warm for."""
@@ -72,9 +73,11 @@ class Ready:
 class BundleChange:
     """One change at a time. `start` and `take` are for any thread, and do not wait for the one that loads."""
 
-    def __init__(self, *, judgement: JudgementRule | None = None, state: StateRule | None = None) -> None:
+    def __init__(
+        self, *, quality_rule: ImageQualityRule | None = None, state: StateRule | None = None
+    ) -> None:
         """The rules are those of the server."""
-        self._judgement = judgement or JudgementRule()
+        self._quality_rule = quality_rule or ImageQualityRule()
         self._held_score = (state or StateRule()).held_score
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -184,7 +187,7 @@ class BundleChange:
         bundle = Bundle.load(folder)
         shapes = shapes or (_least_shape(bundle.manifest),)
         with ExitStack() as stack, _named(folder):
-            judgement = replace(self._judgement, trained_strain=trained_strain(bundle.manifest))
+            quality_rule = replace(self._quality_rule, trained_strain=trained_strain(bundle.manifest))
             _check_wanted(future)
             engine = opener(bundle)
             stack.callback(_close, engine)
@@ -196,7 +199,7 @@ class BundleChange:
             if trial is None:
                 run_noise(engine, shapes[0])
             else:
-                check = compare(engine, trial, judgement=judgement, held_score=self._held_score)
+                check = compare(engine, trial, quality_rule=quality_rule, held_score=self._held_score)
             bundle.verify()
             ready = Ready(
                 engine=engine,
@@ -204,7 +207,7 @@ class BundleChange:
                 path=bundle.folder,
                 bundle_sha256=bundle.sha256,
                 weights_sha256=bundle.manifest.weights.sha256,
-                judgement=judgement,
+                quality_rule=quality_rule,
                 shapes=shapes,
                 check=check,
             )

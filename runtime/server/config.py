@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from usert.errors import OptionError
 
-from ..imaging.image_quality import JudgementRule, StateRule
+from ..imaging.display_state import StateRule
+from ..imaging.image_quality import ImageQualityRule
 from ..imaging.lag import LagRule
 from ..imaging.pairing import PairingRule
 from ..imaging.persistence import PersistenceRule
@@ -46,7 +47,7 @@ class ServerConfig:
     pairing: PairingRule = field(default_factory=PairingRule)
     lag: LagRule | None = None
     """Let the lag follow the motion; None: always that of `pairing`."""
-    judgement: JudgementRule = field(default_factory=JudgementRule)
+    quality_rule: ImageQualityRule = field(default_factory=ImageQualityRule)
     state: StateRule = field(default_factory=StateRule)
     persistence: PersistenceRule = field(default_factory=lambda: PersistenceRule(weight=0.0))
     rectangles: tuple[Rectangle, Rectangle] | None = None

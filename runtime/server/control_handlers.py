@@ -18,6 +18,7 @@ from usert.bundle import Bundle
 from usert.errors import ControlError, OptionError
 
 from ..engines.interface import Engine
+from ..imaging.estimate import EstimatedPair
 from ..imaging.forward_backward import consistency
 from ..imaging.strain_ratio import Rectangle
 from ..protocol.commands import Command
@@ -25,7 +26,7 @@ from ..record.switch import RecordSwitch
 from .bundle_check import Trial
 from .bundle_swap import BundleChange, Ready
 from .engine_runner import Running
-from .stream import Estimated, Stream
+from .stream import Stream
 
 Result = Mapping[str, Any]
 OpenBundle = Callable[[Bundle, str, str], Engine]
@@ -104,9 +105,9 @@ class Orders:
             (_, asked), self._loading = self._loading, None
             self._take_over(asked)
 
-    def pair(self, pair: Estimated) -> None:
+    def pair(self, pair: EstimatedPair) -> None:
         """A pair went through the engine: go back over it, if somebody waits for that."""
-        name = pair.current.message.stream
+        name = pair.current.stream
         here = [future for stream, future in self._compare if stream in ("", name)]
         self._compare = [item for item in self._compare if item[1] not in here and not item[1].cancelled()]
         wanted = [future for future in here if future.set_running_or_notify_cancel()]
@@ -116,14 +117,14 @@ class Orders:
             found = consistency(
                 pair.estimate,
                 self._running.backward(pair),
-                readable_quality=self._running.judgement.readable_quality,
+                readable_quality=self._running.quality_rule.readable_quality,
             )
         except Exception as error:  # of the engine; told to who asked
             for future in wanted:
                 future.set_exception(error)
             return
         stamps = {
-            what: frame.message.frame.sequence
+            what: frame.frame.sequence
             for what, frame in (("reference", pair.reference), ("current", pair.current))
         }
         for future in wanted:
@@ -190,9 +191,9 @@ class Orders:
         if good:
             newest = max(good, key=lambda pair: pair.ended_ns)
             trial = Trial(
-                reference=newest.reference.message.frame.samples,
-                current=newest.current.message.frame.samples,
-                scan=newest.reference.message.frame.scan,
+                reference=newest.reference.frame.samples,
+                current=newest.current.frame.samples,
+                scan=newest.reference.frame.scan,
                 estimate=newest.estimate,
             )
         change = self._change.start(

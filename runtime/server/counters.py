@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from usert.errors import FrameError
 
+from ..imaging.estimate import EstimatedPair
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
 from ..protocol.age import age_at_server, clock_id, now_ns
@@ -20,7 +21,7 @@ from ..protocol.stamp import Counters
 from ..transport.fault_counter import Tally
 from .frame_queue import Inbox
 from .stats import ServerStats
-from .stream import Estimated, Shown
+from .stream import Shown
 
 log = logging.getLogger(__name__)
 
@@ -53,17 +54,17 @@ class Ledger:
         """An image that is about to be sent: the counts to send with it."""
         current = shown.image.of.current
         age = age_at_server(
-            time_ns=current.message.frame.time_ns,
+            time_ns=current.frame.time_ns,
             received_ns=current.received_ns,
             now_ns=published_ns,
-            same_clock=current.message.clock == clock_id(),
+            same_clock=current.clock == clock_id(),
         )
         self._meter.add(published_ns, None if shown.state == "held" else age)
         self._published += 1
         self._missed_deadlines += shown.state == "live" and age.ms > self._deadline_ms
         self._health.image(published_ns)
         if self._metrics is not None:
-            self._metrics.image(stream=current.message.stream, state=shown.state, age_ms=age.ms)
+            self._metrics.image(stream=current.stream, state=shown.state, age_ms=age.ms)
         counts = self._inbox.counts
         return Counters(
             received=counts.received,
@@ -77,11 +78,11 @@ class Ledger:
             missed_deadlines=self._missed_deadlines,
         )
 
-    def pair(self, new: Estimated, score: float, published_ns: int) -> None:
+    def pair(self, new: EstimatedPair, score: float, published_ns: int) -> None:
         """A pair that became an image, or let another be shown again."""
         if self._metrics is not None:
             self._metrics.pair(
-                stream=new.current.message.stream,
+                stream=new.current.stream,
                 score=score,
                 received_ns=new.current.received_ns,
                 matched_ns=new.matched_ns,

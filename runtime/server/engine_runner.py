@@ -12,14 +12,14 @@ from pathlib import Path
 
 from usert.frame import Scan
 
-from ..engines.interface import Engine, Estimate
-from ..imaging.image_quality import JudgementRule, means
-from ..imaging.pairing import ReceivedFrame
+from ..engines.interface import Engine
+from ..imaging.estimate import Estimate, EstimatedPair
+from ..imaging.frames import ReceivedFrame
+from ..imaging.image_quality import ImageQualityRule, means
 from ..protocol.age import now_ns
 from ..transport.fault_counter import Tally
 from .bundle_swap import Ready
 from .keep_warm import KeepWarm
-from .stream import Estimated
 
 Shape = tuple[int, int]
 
@@ -33,7 +33,7 @@ class Running:
         self,
         engine: Engine,
         *,
-        judgement: JudgementRule,
+        quality_rule: ImageQualityRule,
         weights_hash: str = "",
         bundle: Path | None = None,
         warm: Iterable[Shape] = (),
@@ -41,7 +41,7 @@ class Running:
     ) -> None:
         """`bundle`: where the engine's is; None where it has none. `warm`: shapes that the engine is warm for."""
         self.engine = engine
-        self.judgement = judgement
+        self.quality_rule = quality_rule
         self.weights_hash = weights_hash
         self.bundle = bundle
         self.cold = Tally(log, "engine does not warm up")
@@ -69,17 +69,17 @@ class Running:
         except Exception as error:  # an engine runs foreign code
             self.cold.add(type(error).__name__, str(error))
 
-    def estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> Estimated:
+    def estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> EstimatedPair:
         """What the engine makes of a pair. Errors: all that an engine may raise, and `EngineError`."""
         matched_ns = now_ns()
         self._last = reference, current
-        first, second = reference.message.frame, current.message.frame
+        first, second = reference.frame, current.frame
         started_ns = now_ns()
         estimate = self.engine.run(first.samples, second.samples, first.scan)
         ended_ns = now_ns()
         self._keep_warm.frame(ended_ns)
-        mean_strain, mean_quality = means(estimate, self.judgement)
-        return Estimated(
+        mean_strain, mean_quality = means(estimate, self.quality_rule)
+        return EstimatedPair(
             reference=reference,
             current=current,
             estimate=estimate,
@@ -92,9 +92,9 @@ class Running:
             mean_quality=mean_quality,
         )
 
-    def backward(self, pair: Estimated) -> Estimate:
+    def backward(self, pair: EstimatedPair) -> Estimate:
         """The pair the other way round."""
-        first, second = pair.current.message.frame, pair.reference.message.frame
+        first, second = pair.current.frame, pair.reference.frame
         return self.engine.run(first.samples, second.samples, first.scan)
 
     def pause(self) -> None:
@@ -102,7 +102,7 @@ class Running:
         if self._last is None or not self._keep_warm.due(now_ns()):
             return
         try:
-            first, second = (frame.message.frame for frame in self._last)
+            first, second = (frame.frame for frame in self._last)
             self.engine.run(first.samples, second.samples, first.scan)
         except Exception as error:  # as in `warm_up`
             self.cold.add(type(error).__name__, str(error))
@@ -112,7 +112,11 @@ class Running:
         """Let the engine of `ready` take over."""
         self.close()
         self.engine, self._owned = ready.engine, True
-        self.judgement, self.weights_hash, self.bundle = ready.judgement, ready.weights_sha256, ready.path
+        self.quality_rule, self.weights_hash, self.bundle = (
+            ready.quality_rule,
+            ready.weights_sha256,
+            ready.path,
+        )
         self._shapes = set(ready.shapes)
         log.info("bundle %s: %s runs, weights %s", ready.path, ready.name, ready.weights_sha256[:12])
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from ..imaging.pairing import ReceivedFrame
+from ..imaging.frames import ReceivedFrame
 from ..protocol.messages import RFMessage
 from ..transport.fault_counter import Tally
 from .continuity import Sessions
@@ -107,7 +107,13 @@ class Inbox:
             elif not self._wait_for_room(place, self._queue):
                 self._dropped += 1
                 return
-            frame = ReceivedFrame(message=message, received_ns=arrived_ns, session=session)
+            frame = ReceivedFrame(
+                frame=message.frame,
+                stream=message.stream,
+                clock=message.clock,
+                received_ns=arrived_ns,
+                session=session,
+            )
             self._admitted(frame)
             place.frames.append(frame)
             place.waiting += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from usert.quality import readable_mean
 
-from ..imaging.image_quality import JudgementRule
+from ..imaging.image_quality import ImageQualityRule
 from ..protocol.age import clock_id
 from ..protocol.messages import StrainMessage
 from ..protocol.stamp import Counters, FrameStamp
@@ -16,23 +16,23 @@ from .stream import Shown
 
 
 def strain_message(
-    shown: Shown, *, counters: Counters, published_ns: int, rule: JudgementRule, deadline_ms: float
+    shown: Shown, *, counters: Counters, published_ns: int, rule: ImageQualityRule, deadline_ms: float
 ) -> StrainMessage:
     """As it leaves at `published_ns`."""
-    image, of, judgement = shown.image, shown.image.of, shown.image.judgement
+    image, of, image_quality = shown.image, shown.image.of, shown.image.image_quality
     current = of.current
-    frame = current.message.frame
+    frame = current.frame
     rate = of.strain_rate
     mean_strain = of.mean_strain
     if image.averaging is not None:
         averaged, share = readable_mean(image.strain, of.estimate.quality, rule.readable_quality)
         mean_strain = averaged if share else 0.0
     return StrainMessage(
-        stream=current.message.stream,
+        stream=current.stream,
         session=current.session,
-        reference=FrameStamp.of(of.reference.message.frame),
+        reference=FrameStamp.of(of.reference.frame),
         current=FrameStamp.of(frame),
-        source_clock=current.message.clock,
+        source_clock=current.clock,
         server_clock=clock_id(),
         received_ns=current.received_ns,
         matched_ns=of.matched_ns,
@@ -44,17 +44,17 @@ def strain_message(
         weights_hash=of.weights_hash,
         mean_strain=mean_strain,
         mean_quality=of.mean_quality,
-        score=judgement.score,
-        readable_strain=judgement.mean_strain,
-        compression=judgement.compression,
+        score=image_quality.score,
+        readable_strain=image_quality.mean_strain,
+        compression=image_quality.compression,
         readable_quality=rule.readable_quality,
-        readable_share=judgement.readable_share,
-        evident_strain=judgement.evident_strain,
+        readable_share=image_quality.readable_share,
+        evident_strain=image_quality.evident_strain,
         precompression=image.precompression,
-        strain_rate=None if rate is None else judgement.mean_strain * rate,
+        strain_rate=None if rate is None else image_quality.mean_strain * rate,
         deadline_ms=deadline_ms,
         reason=shown.reason,
-        warnings=judgement.warnings,
+        warnings=image_quality.warnings,
         persistence=image.averaging,
         ratio=image.ratio,
         displacement=of.estimate.displacement,

@@ -16,7 +16,7 @@ from typing import Any
 import zmq
 
 from ..engines.interface import Engine
-from ..imaging.pairing import ReceivedFrame
+from ..imaging.frames import ReceivedFrame
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
 from ..protocol.age import now_ns
@@ -78,14 +78,14 @@ class StrainServer(Service):
         self._config = config
         self._engine = Running(
             engine,
-            judgement=config.judgement,
+            quality_rule=config.quality_rule,
             weights_hash=weights_hash,
             bundle=bundle,
             warm=warm,
             keep_warm_s=config.keep_warm_s,
         )
         self._switch = switch or RecordSwitch(recorder)
-        self._change = BundleChange(judgement=config.judgement, state=config.state)
+        self._change = BundleChange(quality_rule=config.quality_rule, state=config.state)
         self._inbox = Inbox(kept=config.kept, queue=config.every_frame, admitted=self._admitted)
         self._streams: dict[str, Stream] = {}
         self._orders = Orders(
@@ -244,7 +244,7 @@ class StrainServer(Service):
         try:
             new = self._engine.estimate(reference, current)
             window = self._engine.engine.strain_window_samples
-            shown = stream.show(new, rule=self._engine.judgement, strain_window=window)
+            shown = stream.show(new, rule=self._engine.quality_rule, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             self._ledger.failed(error)
             return
@@ -257,7 +257,7 @@ class StrainServer(Service):
 
     def _stream(self, current: ReceivedFrame) -> Stream:
         """That of the source of `current`, in the session of it."""
-        name, frame = current.message.stream, current.message.frame
+        name, frame = current.stream, current.frame
         stream = self._streams.get(name)
         if stream is None:
             stream = Stream(self._config)
@@ -282,7 +282,7 @@ class StrainServer(Service):
             shown,
             counters=self._ledger.image(shown, published_ns),
             published_ns=published_ns,
-            rule=self._engine.judgement,
+            rule=self._engine.quality_rule,
             deadline_ms=self._config.deadline_ms,
         )
         self._output.socket.send_multipart(message.to_parts(), copy=False)

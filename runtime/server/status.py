@@ -84,7 +84,7 @@ def _stream(name: str, stream: Stream) -> dict[str, Any]:
         "reason": None if shown is None else shown.reason,
     }
     if shown is not None:
-        frame = shown.image.of.current.message.frame
+        frame = shown.image.of.current.frame
         found |= {
             "shape": list(frame.shape),
             "sequence": frame.sequence,

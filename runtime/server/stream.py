@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import EngineError
-
-from ..engines.interface import Estimate
-from ..imaging.image_quality import Judgement, JudgementRule, Reason, StateMachine, judge
+from ..imaging.display_state import Reason, State, StateMachine
+from ..imaging.estimate import EstimatedPair
+from ..imaging.frames import ReceivedFrame
+from ..imaging.image_quality import ImageQuality, ImageQualityRule, assess
 from ..imaging.lag import LagControl
-from ..imaging.pairing import ReceivedFrame, choose_reference, interval_ms, reach
+from ..imaging.pairing import choose_reference, reach
 from ..imaging.persistence import Averaging, Persistence
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
-from ..protocol.messages import State
 from .config import ServerConfig
 
 _PATCH_LINES = 12
@@ -28,43 +27,11 @@ _PATCH_LINES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimated:
-    """What the engine made of a pair, and when."""
-
-    reference: ReceivedFrame
-    current: ReceivedFrame
-    estimate: Estimate
-    engine: str
-    """Name of the one that really ran."""
-    weights_hash: str
-    matched_ns: int
-    started_ns: int
-    ended_ns: int
-    mean_strain: float
-    mean_quality: float
-
-    def __post_init__(self) -> None:
-        shape, made = self.reference.message.frame.shape, self.estimate
-        expected = (2, *shape), shape, shape
-        for array, right in zip((made.displacement, made.strain, made.quality), expected, strict=True):
-            if array.shape != right or array.dtype != np.float32:
-                raise EngineError(f"estimate: got {array.dtype} {array.shape}, expected float32 {right}")
-        if not (math.isfinite(self.mean_strain) and math.isfinite(self.mean_quality)):
-            raise EngineError("estimate: got strain or quality that is not finite")
-
-    @property
-    def strain_rate(self) -> float | None:
-        """Of the strain 1 between the two frames, in 1/s; None where no time lies between them."""
-        ms = interval_ms(self.reference, self.current)
-        return 1e3 / ms if ms > 0 else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """What is shown of an estimate."""
 
-    of: Estimated
-    judgement: Judgement
+    of: EstimatedPair
+    image_quality: ImageQuality
     precompression: float
     strain: NDArray[np.float32]
     """(N, M): that of the estimate, or averaged over time."""
@@ -79,7 +46,7 @@ class Shown:
     image: Image
     state: State
     reason: Reason
-    newest: Judgement
+    newest: ImageQuality
     """Of the newest image, if that is another."""
 
 
@@ -126,46 +93,48 @@ class Stream:
         rule = self._config.pairing
         if self._config.lag is not None:
             furthest = reach(current, before, rule)
-            rule = replace(rule, lag=self.lag.lag_for(current.message.frame.sequence, furthest))
+            rule = replace(rule, lag=self.lag.lag_for(current.frame.sequence, furthest))
         return choose_reference(current, before, rule)
 
-    def show(self, new: Estimated, *, rule: JudgementRule, strain_window: int) -> Shown:
+    def show(self, new: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
         """What to publish now that there is `new`. `strain_window`: samples, of the engine."""
-        first, second = new.reference.message.frame, new.current.message.frame
+        first, second = new.reference.frame, new.current.frame
         precompression = self.lag.precompression
-        judgement = judge(new.estimate, rule, precompression=precompression)
+        image_quality = assess(new.estimate, rule, precompression=precompression)
         self.lag.observe(
             reference=first.sequence,
             current=second.sequence,
-            mean_strain=judgement.mean_strain,
-            score=judgement.score,
-            moving=judgement.moving,
+            mean_strain=image_quality.mean_strain,
+            score=image_quality.score,
+            moving=image_quality.moving,
         )
-        image = Image(of=new, judgement=judgement, precompression=precompression, strain=new.estimate.strain)
-        state = self._states.step(judgement)
+        image = Image(
+            of=new, image_quality=image_quality, precompression=precompression, strain=new.estimate.strain
+        )
+        state = self._states.step(image_quality)
         if state == "live":
             image = self.good = self._read(self._averaged(image), strain_window)
         elif state == "held" and self.good is not None:
             image = self.good
-        self.last = Shown(image=image, state=state, reason=self._states.reason, newest=judgement)
+        self.last = Shown(image=image, state=state, reason=self._states.reason, newest=image_quality)
         return self.last
 
     def frozen_image(self) -> Shown | None:
         """The last good image, as it is shown while frozen; None when there is none yet."""
         if self.good is None:
             return None
-        return Shown(image=self.good, state="held", reason="frozen", newest=self.good.judgement)
+        return Shown(image=self.good, state="held", reason="frozen", newest=self.good.image_quality)
 
     def _averaged(self, image: Image) -> Image:
         if self._config.persistence.weight == 0:
             return image
-        first, second = (frame.message.frame.sequence for frame in (image.of.reference, image.of.current))
+        first, second = (frame.frame.sequence for frame in (image.of.reference, image.of.current))
         share = math.nan
         if self._last_reference is not None:
             share = self.lag.course.share(self._last_reference, first, second)
         self._last_reference = first
         persisted = self._persistence.add(
-            image.of.estimate, mean_strain=image.judgement.mean_strain, share=share
+            image.of.estimate, mean_strain=image.image_quality.mean_strain, share=share
         )
         return replace(image, strain=persisted.strain, averaging=persisted.averaging)
 
@@ -173,8 +142,8 @@ class Stream:
         if self.rectangles is None:
             return image
         if self._meter is None:
-            quality = self._config.judgement.readable_quality
+            quality = self._config.quality_rule.readable_quality
             rule = RatioRule(patch=(strain_window, _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
-        scan = image.of.current.message.frame.scan
+        scan = image.of.current.frame.scan
         return replace(image, ratio=self._meter.read(image.strain, image.of.estimate.quality, scan))

@@ -11,8 +11,8 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from usert.train.pretrain.scenes import Scene, random_scenes
 from usert.train.pretrain import scenes
+from usert.train.pretrain.scenes import Scene, random_scenes
 
 SHAPE = (97, 131)
 """Odd on purpose."""

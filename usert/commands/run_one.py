@@ -18,7 +18,7 @@ from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
 from usert.frame import RFFrame
 from usert.recording import Recording
-from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.offline.figure import save_figure
 from usert.runtime.offline.outputs import make_output
 from usert.runtime.offline.pairs import CONSECUTIVE, Pair, parse_pairs

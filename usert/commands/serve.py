@@ -139,7 +139,7 @@ def serve(
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
     from usert.runtime.failover.handover import Cue
-    from usert.runtime.imaging.image_quality import JudgementRule
+    from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
     from usert.runtime.imaging.persistence import PersistenceRule
@@ -188,10 +188,10 @@ def serve(
         keep_warm_s=keep_warm,
     )
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
-    trained = JudgementRule(trained_strain=trained_strain(loaded.manifest))
+    trained = ImageQualityRule(trained_strain=trained_strain(loaded.manifest))
     run_site(
         Site(
-            config=replace(config, judgement=trained),
+            config=replace(config, quality_rule=trained),
             bundle=loaded,
             engine=engine,
             precision=precision,

@@ -22,7 +22,8 @@ from usert.runtime.bench.roofline import Rates
 from usert.runtime.bench.row import Row
 from usert.runtime.bench.worker import Opener
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
 
 SHAPE = (64, 32)
 rates_once = cache(cpu_rates)

@@ -9,7 +9,7 @@ import pytest
 
 from usert.errors import EngineError
 from usert.runtime.bench.answer import Distance, Scene, check_answer
-from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.estimate import Estimate
 
 SHAPE = (40, 12)
 

@@ -17,7 +17,8 @@ from usert.errors import BundleError, EngineError, MissingExtraError, OptionErro
 from usert.runtime import engines
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.best import BestEngine
-from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
 
 
 @pytest.mark.parametrize(

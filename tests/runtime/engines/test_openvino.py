@@ -14,8 +14,8 @@ from tiny_bundle import QUALITY, SLOPE, STRAIN, tiny_bundle
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, EngineError
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import Estimate
 from usert.runtime.engines.openvino import OpenVinoEngine
+from usert.runtime.imaging.estimate import Estimate
 
 SHAPE = (40, 12)
 

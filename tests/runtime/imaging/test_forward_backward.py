@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.forward_backward import Consistency, consistency, there_and_back
 
 SHAPE = (128, 32)

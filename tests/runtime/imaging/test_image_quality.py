@@ -11,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from usert.errors import OptionError
-from usert.runtime.engines.interface import Estimate
-from usert.runtime.imaging.image_quality import Judgement, JudgementRule, StateMachine, StateRule, judge
+from usert.runtime.imaging.display_state import StateMachine, StateRule
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.image_quality import ImageQuality, ImageQualityRule, assess
 from usert.strain import axial_strain
 
 SHAPE = (256, 64)
-RULE = JudgementRule(trained_strain=(3e-4, 0.03))
+RULE = ImageQualityRule(trained_strain=(3e-4, 0.03))
 
 
 def estimate_of(axial: NDArray[Any], quality: NDArray[Any] | float = 1.0) -> Estimate:
@@ -42,7 +43,7 @@ def blobs(rms_samples: float) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("strain", [0.01, -0.004, 0.002])
 def test_a_uniform_press_is_read_exactly_and_keeps_its_sign(strain: float) -> None:
-    image = judge(estimate_of(pressed(strain), 0.9), RULE)
+    image = assess(estimate_of(pressed(strain), 0.9), RULE)
     assert image.mean_strain == pytest.approx(strain, rel=1e-4)
     assert image.score == pytest.approx(0.9)
     assert image.readable_share == 1.0
@@ -52,8 +53,8 @@ def test_a_uniform_press_is_read_exactly_and_keeps_its_sign(strain: float) -> No
 
 
 def test_the_bar_ends_at_one() -> None:
-    assert judge(estimate_of(pressed(0.04)), RULE).compression == 1.0
-    assert judge(estimate_of(pressed(-0.04)), RULE).compression == -1.0
+    assert assess(estimate_of(pressed(0.04)), RULE).compression == 1.0
+    assert assess(estimate_of(pressed(-0.04)), RULE).compression == -1.0
 
 
 def test_what_must_not_be_read_counts_for_nothing() -> None:
@@ -63,7 +64,7 @@ def test_what_must_not_be_read_counts_for_nothing() -> None:
     axial[100:] = 50 * np.random.default_rng(0).standard_normal((156, 64))
     estimate = dataclasses.replace(estimate_of(axial, quality), strain=axial_strain(pressed(0.01), 65))
     estimate.strain[100:] = np.nan
-    image = judge(estimate, RULE)
+    image = assess(estimate, RULE)
     assert image.mean_strain == pytest.approx(0.01, rel=1e-4)
     assert image.readable_share == pytest.approx(100 / 256)
     assert image.score == pytest.approx(0.95 * 100 / 256)
@@ -74,17 +75,17 @@ def test_what_must_not_be_read_counts_for_nothing() -> None:
 def test_blobs_of_a_still_probe_are_not_motion_but_the_same_blobs_under_a_press_are() -> None:
     still = estimate_of(blobs(0.2))
     assert np.abs(still.strain).max() > 0.003, "they look like strain"
-    image = judge(still, RULE)
+    image = assess(still, RULE)
     assert not image.moving
     assert image.compression == 0.0
-    assert judge(estimate_of(blobs(0.2) + pressed(0.004)), RULE).moving
+    assert assess(estimate_of(blobs(0.2) + pressed(0.004)), RULE).moving
 
 
 def test_a_shift_or_a_tilt_of_the_whole_is_not_motion() -> None:
     lines = 0.05 * np.arange(SHAPE[1]) + np.zeros(SHAPE)
-    assert not judge(estimate_of(np.full(SHAPE, 7.3)), RULE).moving
-    assert not judge(estimate_of(lines), RULE).moving
-    tilted = judge(estimate_of(lines + pressed(0.002)), RULE)
+    assert not assess(estimate_of(np.full(SHAPE, 7.3)), RULE).moving
+    assert not assess(estimate_of(lines), RULE).moving
+    tilted = assess(estimate_of(lines + pressed(0.002)), RULE)
     assert tilted.evident_strain == pytest.approx(0.002, rel=1e-3)
 
 
@@ -96,7 +97,7 @@ def test_evident_strain_is_that_of_the_plane_less_its_scatter() -> None:
     solution, *_ = np.linalg.lstsq(columns, seen)
     residual = np.sqrt(np.mean((seen - columns @ solution) ** 2))
     expected = abs(solution[1]) - 4 * residual / 256
-    assert judge(estimate_of(axial), RULE).evident_strain == pytest.approx(expected, rel=1e-5)
+    assert assess(estimate_of(axial), RULE).evident_strain == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (1, 3), (2, 2), (64, 1), (24, 8)])
@@ -104,14 +105,14 @@ def test_evident_strain_is_that_of_the_plane_less_its_scatter() -> None:
 def test_every_figure_is_finite(shape: tuple[int, int], value: float) -> None:
     flat = np.full(shape, value, np.float32)
     for quality in (np.ones(shape, np.float32), flat):
-        image = judge(Estimate(displacement=np.stack([flat, flat]), strain=flat, quality=quality), RULE)
+        image = assess(Estimate(displacement=np.stack([flat, flat]), strain=flat, quality=quality), RULE)
         figures = (image.score, image.readable_share, image.mean_strain, image.evident_strain)
         assert np.isfinite([*figures, image.compression]).all()
         assert not image.moving
 
 
 def test_nothing_readable_gives_zeros() -> None:
-    image = judge(estimate_of(pressed(0.01), 0.2), RULE)
+    image = assess(estimate_of(pressed(0.01), 0.2), RULE)
     assert (image.score, image.readable_share, image.mean_strain, image.moving) == (0.0, 0.0, 0.0, False)
     assert image.warnings == ("low_quality",)
 
@@ -122,7 +123,7 @@ def test_a_large_frame_is_judged_by_a_part_of_its_pixels() -> None:
     quality = np.clip(0.85 + 0.1 * rng.standard_normal((1920, 768)), 0, 1).astype(np.float32)
     estimate = estimate_of(axial, quality)
     readable = quality >= 0.7
-    image = judge(estimate, RULE)
+    image = assess(estimate, RULE)
     assert image.readable_share == pytest.approx(readable.mean(), abs=0.01)
     assert image.score == pytest.approx((quality * readable).mean(), abs=0.01)
     assert image.mean_strain == pytest.approx(estimate.strain[readable].mean(), rel=0.01)
@@ -142,17 +143,17 @@ def test_a_large_frame_is_judged_by_a_part_of_its_pixels() -> None:
     ],
 )
 def test_warnings(strain: float, quality: float, precompression: float, expected: tuple[str, ...]) -> None:
-    image = judge(estimate_of(pressed(strain), quality), RULE, precompression=precompression)
+    image = assess(estimate_of(pressed(strain), quality), RULE, precompression=precompression)
     assert image.warnings == expected
 
 
 def test_what_the_network_was_trained_for_may_be_unknown() -> None:
-    image = judge(estimate_of(pressed(0.04)), JudgementRule())
+    image = assess(estimate_of(pressed(0.04)), ImageQualityRule())
     assert image.warnings == ("strain_high",)
 
 
-def seen(score: float, evident: float) -> Judgement:
-    return Judgement(
+def seen(score: float, evident: float) -> ImageQuality:
+    return ImageQuality(
         score=score,
         readable_share=score,
         mean_strain=evident,
@@ -167,7 +168,7 @@ GOOD, POOR, STILL = seen(0.9, 0.008), seen(0.2, 0.008), seen(0.9, 0.0001)
 BETWEEN_SCORES, BETWEEN_STRAINS = seen(0.45, 0.008), seen(0.9, 0.0006)
 
 
-def states(*images: Judgement) -> list[str]:
+def states(*images: ImageQuality) -> list[str]:
     machine = StateMachine()
     return [machine.step(image) for image in images]
 
@@ -232,7 +233,7 @@ def test_a_new_session_has_no_image_to_hold() -> None:
 )
 def test_impossible_rules_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="expected"):
-        JudgementRule(**bad)
+        ImageQualityRule(**bad)
 
 
 @pytest.mark.parametrize("bad", [{"held_score": 0.6}, {"moving_strain": -1.0}, {"idle_after": -1}])

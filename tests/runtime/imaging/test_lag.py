@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from live import numbered_message
+from live import numbered_message, received_frame
 from numpy.typing import NDArray
 
 from usert.errors import OptionError
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.imaging.lag import Course, LagControl, LagRule
-from usert.runtime.imaging.pairing import PairingRule, ReceivedFrame, choose_reference
+from usert.runtime.imaging.pairing import PairingRule, choose_reference
 
 LOW, HIGH = LagRule().useful_strain
 Array = NDArray[np.float64]
@@ -161,9 +162,7 @@ def test_with_the_reach_of_pairing_every_frame_has_its_reference() -> None:
     rule, kept, lags = PairingRule(), deque[ReceivedFrame](maxlen=LagRule().most + 4), []
     control = LagControl()
     for current in range(200):
-        frame = ReceivedFrame(
-            message=numbered_message(current, time_ns=1 + 50_000_000 * current), received_ns=0, session=1
-        )
+        frame = received_frame(numbered_message(current, time_ns=1 + 50_000_000 * current))
         within = [k for k in range(1, current + 1) if 50 * k <= rule.max_interval_ms]
         lag = control.lag_for(current, reach=max(within, default=0))
         reference = choose_reference(frame, kept, dataclasses.replace(rule, lag=lag))
@@ -172,7 +171,7 @@ def test_with_the_reach_of_pairing_every_frame_has_its_reference() -> None:
             assert reference is None
             continue
         assert reference is not None
-        lags.append(current - reference.message.frame.sequence)
+        lags.append(current - reference.frame.sequence)
         control.observe(
             reference=current - lags[-1], current=current, mean_strain=0.0, score=1.0, moving=False
         )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from live import numbered_message
+from live import numbered_message, received_frame
 
 from usert.errors import OptionError
-from usert.runtime.imaging.pairing import PairingRule, ReceivedFrame, choose_reference, reach
+from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.pairing import PairingRule, choose_reference, reach
 
 
 def received(sequence: int, *, session: int = 1, at_ms: float = 0, time_ns: int = 0) -> ReceivedFrame:
     message = numbered_message(sequence, time_ns=time_ns)
-    return ReceivedFrame(message=message, received_ns=round(at_ms * 1e6), session=session)
+    return received_frame(message, received_ns=round(at_ms * 1e6), session=session)
 
 
 def chosen(current: int, kept: list[int], **rule: float) -> int | None:
@@ -20,7 +21,7 @@ def chosen(current: int, kept: list[int], **rule: float) -> int | None:
         [received(k) for k in kept],
         PairingRule(**rule),  # type: ignore[arg-type]
     )
-    return None if reference is None else reference.message.frame.sequence
+    return None if reference is None else reference.frame.sequence
 
 
 def test_the_frame_at_the_lag_is_chosen() -> None:

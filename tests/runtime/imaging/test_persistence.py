@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from usert.errors import OptionError
-from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.persistence import Persisted, Persistence, PersistenceRule, _sampled
 from usert.warp import warp
 

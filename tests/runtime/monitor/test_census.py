@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from live import Feed, Source, numbered_message, wait_until
+from live import Feed, Source, numbered_message, received_frame, wait_until
 from scrape import CPU, names, note, samples, sources, stats_of
 
 from usert.bundle import Bundle
-from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.monitor.gpu_memory import GpuMemory, gpu_memory
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.record.record import Provenance
@@ -141,7 +141,7 @@ def test_a_live_server_is_shown_as_it_knows_itself(feed: Feed, server: StrainSer
 
 
 def received(sequence: int) -> ReceivedFrame:
-    return ReceivedFrame(message=numbered_message(sequence), received_ns=sequence, session=1)
+    return received_frame(numbered_message(sequence), received_ns=sequence)
 
 
 def test_a_recorder_is_shown_while_there_is_one_as_it_knows_itself(bundle: Bundle, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from usert.errors import FormatError, OptionError
 from usert.frame import RFFrame, Scan
 from usert.recording import Recording, write_recording
-from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.offline import dicom
 from usert.runtime.offline.dicom_identity import uid
 from usert.runtime.offline.outputs import is_current, make_output, output_path

@@ -23,7 +23,7 @@ from recorded import (
 
 from usert.bundle import Bundle
 from usert.errors import RecordingError
-from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.record import recorder as recorder_module
 from usert.runtime.record import writer as record_writer
@@ -216,7 +216,7 @@ def test_a_frame_that_cannot_be_kept_does_not_end_the_recorder(
     put = RecordFile.put_frame
 
     def picky(file: RecordFile, frame: ReceivedFrame) -> None:
-        if frame.message.frame.sequence < 2:
+        if frame.frame.sequence < 2:
             raise TypeError("not this one")
         put(file, frame)
 

@@ -23,7 +23,7 @@ from recorded import (
     settle,
 )
 
-from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.record import recorder as recorder_module
 from usert.runtime.record import writer as record_writer
 from usert.runtime.record.file import RecordFile

@@ -11,15 +11,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from live import numbered_frame
+from live import numbered_frame, received_frame
 from numpy.typing import NDArray
 from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle
 from usert.errors import RecordingError
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import Engine, Estimate
-from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.messages import RFMessage, StrainMessage
 from usert.runtime.protocol.stamp import Counters, FrameStamp
 from usert.runtime.record.file import RecordedImage
@@ -41,7 +42,7 @@ def through_the_wire(k: int) -> ReceivedFrame:
     """Frame `k` as a server has it: from the parts of a message, in buffers of their own."""
     sent = RFMessage(frame=numbered_frame(k, time_ns=k), stream="s", clock="c")
     parts = [memoryview(bytes(part)) for part in sent.to_parts()]
-    return ReceivedFrame(message=RFMessage.from_parts(parts), received_ns=k, session=1)
+    return received_frame(RFMessage.from_parts(parts), received_ns=k)
 
 
 def published(estimate: Estimate, reference: int, current: int) -> StrainMessage:
@@ -80,7 +81,7 @@ def recorded(path: Path, bundle: Bundle, engine: Engine, *, displacement: bool, 
             if k != lost:
                 recorder.put_frame(frame)
         for reference, current in PAIRS:
-            samples = [frames[k].message.frame.samples for k in (reference, current)]
+            samples = [frames[k].frame.samples for k in (reference, current)]
             message = published(engine.run(*samples), reference, current)
             estimate = Estimate(
                 displacement=message.displacement, strain=message.strain, quality=message.quality

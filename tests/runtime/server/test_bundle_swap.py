@@ -19,7 +19,8 @@ from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
-from usert.runtime.imaging.image_quality import JudgementRule, StateRule
+from usert.runtime.imaging.display_state import StateRule
+from usert.runtime.imaging.image_quality import ImageQualityRule
 from usert.runtime.server.bundle_check import Trial
 from usert.runtime.server.bundle_swap import BundleChange, Ready, trained_strain
 
@@ -98,7 +99,7 @@ def test_a_good_bundle_is_ready_warm_and_tried(
     assert ready.name == ready.engine.name == "onnxruntime CPUExecutionProvider"
     assert (ready.path, ready.bundle_sha256) == (bundle.folder, bundle.sha256)
     assert ready.weights_sha256 == bundle.manifest.weights.sha256
-    assert ready.judgement == JudgementRule(trained_strain=trained_strain(bundle.manifest))
+    assert ready.quality_rule == ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
     assert ready.shapes == (SHAPE, (32, 16))
     check = ready.check
     assert check is not None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from live import TIMEOUT_S, numbered_message, wait_until
 
-from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.server.frame_queue import MAX_SOURCES, SILENT_NS, Inbox
 
 
@@ -17,8 +17,7 @@ def taken(inbox: Inbox) -> list[tuple[str, int, list[int]]]:
     found = []
     while (item := inbox.take(0)) is not None:
         current, before = item
-        message = current.message
-        found.append((message.stream, message.frame.sequence, [f.message.frame.sequence for f in before]))
+        found.append((current.stream, current.frame.sequence, [f.frame.sequence for f in before]))
     return found
 
 
@@ -93,10 +92,10 @@ def test_sources_take_turns_and_do_not_mix() -> None:
         inbox.put(numbered_message(13, stream="b"), 4)
         first = inbox.take(0)
         assert first is not None
-        inbox.put(numbered_message(5, stream=first[0].message.stream), 5)
+        inbox.put(numbered_message(5, stream=first[0].stream), 5)
         second = inbox.take(0)
         assert second is not None
-        assert second[0].message.stream != first[0].message.stream
+        assert second[0].stream != first[0].stream
         assert inbox.take(0) is not None
     assert inbox.sources in (("a", "b"), ("b", "a"))
 

@@ -18,7 +18,8 @@ from usert.bundle import Bundle, default_bundle_path
 from usert.commands.serve_check import told_keys, told_record, try_engine
 from usert.errors import BundleError, EngineError
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.server.config import ServerConfig
 
 ANY = "tcp://127.0.0.1:0"

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from usert.errors import EngineError
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.monitor.health import Health
 from usert.runtime.protocol.age import clock_id, now_ns
 from usert.runtime.server.config import ServerConfig

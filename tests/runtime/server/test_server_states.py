@@ -11,7 +11,7 @@ from live import SHAPE, Feed, Source, make_server, running
 from numpy.typing import NDArray
 
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.engines.interface import Estimate
+from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.lag import LagRule
 from usert.runtime.imaging.persistence import Averaging, PersistenceRule
 from usert.runtime.protocol.messages import StrainMessage

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from usert.frame import RFFrame, Scan
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.engines.interface import Engine, Estimate
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.messages import RFMessage, StrainMessage
 from usert.runtime.server.config import ServerConfig
@@ -45,6 +47,17 @@ def numbered_message(
 ) -> RFMessage:
     """A message of `numbered_frame`."""
     return RFMessage(frame=numbered_frame(sequence, **changes), stream=stream, clock=clock)
+
+
+def received_frame(message: RFMessage, *, received_ns: int = 0, session: int = 1) -> ReceivedFrame:
+    """What the server holds of a message."""
+    return ReceivedFrame(
+        frame=message.frame,
+        stream=message.stream,
+        clock=message.clock,
+        received_ns=received_ns,
+        session=session,
+    )
 
 
 class Source:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from live import SCAN, SHAPE, numbered_message, wait_until
+from live import SCAN, SHAPE, numbered_message, received_frame, wait_until
 
-from usert.runtime.engines.interface import Estimate
-from usert.runtime.imaging.pairing import ReceivedFrame
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.messages import StrainMessage
 from usert.runtime.protocol.stamp import Counters, FrameStamp
@@ -25,7 +25,7 @@ PROVENANCE = Provenance(bundle="b", bundle_sha256="1", weights_sha256="2", confi
 
 def received(sequence: int, session: int = 1, **changes: Any) -> ReceivedFrame:
     message = numbered_message(sequence, clock="c1", **({"time_ns": 10 * sequence} | changes))
-    return ReceivedFrame(message=message, received_ns=10 * sequence + 1, session=session)
+    return received_frame(message, received_ns=10 * sequence + 1, session=session)
 
 
 def made(reference: int, current: int, session: int = 1, shape: tuple[int, int] = SHAPE) -> RecordedImage:

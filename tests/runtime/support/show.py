@@ -21,8 +21,9 @@ from usert.bundle import Bundle, default_bundle_path
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import Engine, Estimate
-from usert.runtime.imaging.image_quality import JudgementRule, judge
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.imaging.strain_ratio import RatioMeter, Rectangle
 from usert.runtime.protocol.age import clock_id, now_ns
 from usert.runtime.protocol.messages import RFMessage, StrainMessage
@@ -177,7 +178,7 @@ class Show:
         if self.frames:
             time.sleep(0.005)  # the frame is there before its image, as in life
         estimate, now = made.estimate, now_ns()
-        judgement = judge(estimate, JudgementRule())
+        image_quality = assess(estimate, ImageQualityRule())
         return StrainMessage(
             stream="show",
             session=self.session,
@@ -195,14 +196,14 @@ class Show:
             weights_hash="5c1304251e99",
             mean_strain=float(estimate.strain.mean()),
             mean_quality=float(estimate.quality.mean()),
-            score=judgement.score,
-            readable_strain=judgement.mean_strain,
-            readable_quality=JudgementRule().readable_quality,
-            readable_share=judgement.readable_share,
-            evident_strain=judgement.evident_strain,
-            compression=judgement.compression,
-            strain_rate=5 * judgement.mean_strain,
-            warnings=tuple(judgement.warnings),
+            score=image_quality.score,
+            readable_strain=image_quality.mean_strain,
+            readable_quality=ImageQualityRule().readable_quality,
+            readable_share=image_quality.readable_share,
+            evident_strain=image_quality.evident_strain,
+            compression=image_quality.compression,
+            strain_rate=5 * image_quality.mean_strain,
+            warnings=tuple(image_quality.warnings),
             displacement=estimate.displacement,
             strain=estimate.strain,
             quality=estimate.quality,

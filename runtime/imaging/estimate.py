@@ -1,0 +1,58 @@
+"""What an engine says of a pair of frames, and the pair with the times of its run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from usert.errors import EngineError
+
+from .frames import ReceivedFrame
+from .pairing import interval_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What an engine says of one pair, on the grid of the reference frame."""
+
+    displacement: NDArray[np.float32]
+    """(2, N, M): axial in samples, lateral in lines; current(r + d(r)) ≈ reference(r)."""
+    strain: NDArray[np.float32]
+    """(N, M): axial strain as a fraction, compression positive."""
+    quality: NDArray[np.float32]
+    """(N, M): local correlation of the reference with the warped current frame, 0 (none) to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatedPair:
+    """Two frames, what the engine made of them, and when."""
+
+    reference: ReceivedFrame
+    current: ReceivedFrame
+    estimate: Estimate
+    engine: str
+    """Name of the one that really ran."""
+    weights_hash: str
+    matched_ns: int
+    started_ns: int
+    ended_ns: int
+    mean_strain: float
+    mean_quality: float
+
+    def __post_init__(self) -> None:
+        shape, made = self.reference.frame.shape, self.estimate
+        expected = (2, *shape), shape, shape
+        for array, right in zip((made.displacement, made.strain, made.quality), expected, strict=True):
+            if array.shape != right or array.dtype != np.float32:
+                raise EngineError(f"estimate: got {array.dtype} {array.shape}, expected float32 {right}")
+        if not (math.isfinite(self.mean_strain) and math.isfinite(self.mean_quality)):
+            raise EngineError("estimate: got strain or quality that is not finite")
+
+    @property
+    def strain_rate(self) -> float | None:
+        """Of the strain 1 between the two frames, in 1/s; None where no time lies between them."""
+        ms = interval_ms(self.reference, self.current)
+        return 1e3 / ms if ms > 0 else None
