@@ -27,7 +27,7 @@ from ..engines.graph_engine import first_line
 from ..engines.interface import Engine
 from ..imaging.display_state import StateRule
 from ..imaging.image_quality import ImageQualityRule
-from .bundle_check import Check, Trial, compare, run_noise
+from .bundle_check import BundleCheck, TrialPair, check_engine, run_noise
 
 Opener = Callable[[Bundle], Engine]
 
@@ -37,13 +37,13 @@ _GRACE_S = 2.0
 log = logging.getLogger(__name__)
 
 
-class _GivenUpError(Exception):
+class _CancelledError(Exception):
     """Nobody waits for it any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """An engine that may take over; it belongs to whoever took this."""
+class PreparedBundle:
+    """A bundle with its engine open and checked; the engine is to be closed by whoever takes this."""
 
     engine: Engine
     name: str
@@ -55,7 +55,7 @@ class Ready:
     """The server's, with the strain that the new weights were trained for."""
     shapes: tuple[Shape, ...]
     """Those that it is warm for."""
-    check: Check | None
+    check: BundleCheck | None
     """None: there was no pair to try."""
 
     def fields(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Ready:
         }
 
 
-class BundleChange:
+class BundleSwap:
     """One change at a time. `start` and `take` are for any thread, and do not wait for the one that loads."""
 
     def __init__(
@@ -81,10 +81,10 @@ class BundleChange:
         self._held_score = (state or StateRule()).held_score
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._future: Future[Ready] | None = None
+        self._future: Future[PreparedBundle] | None = None
         self._under_way: Path | None = None
         """Until its outcome is taken, or it is given up."""
-        self._outcome: Ready | UsertError | None = None
+        self._outcome: PreparedBundle | UsertError | None = None
         self._closed = False
 
     def start(
@@ -93,15 +93,15 @@ class BundleChange:
         *,
         opener: Opener,
         shapes: Sequence[Shape],
-        trial: Trial | None,
-    ) -> Future[Ready]:
+        trial: TrialPair | None,
+    ) -> Future[PreparedBundle]:
         """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial`, noise is run.
 
         `opener` is called in the thread that loads. The future is for its figures and its errors; the engine comes by
         `take`. While it loads, `cancel()` of the future gives it up. Errors, here: `BundleError` until the outcome of
         the change before is taken, and after the end; in the future: a `UsertError` that names the bundle.
         """
-        folder, future = Path(path), Future[Ready]()
+        folder, future = Path(path), Future[PreparedBundle]()
         with self._lock:
             if self._closed:
                 raise BundleError(f"bundle {folder}: the server ends, no bundle is loaded any more")
@@ -118,8 +118,8 @@ class BundleChange:
             self._thread.start()
         return future
 
-    def take(self) -> Ready | None:
-        """The bundle that is ready, once; from then on its engine is the caller's. None while there is none.
+    def take(self) -> PreparedBundle | None:
+        """The bundle that is prepared, once; from then on its engine is the caller's. None while there is none.
 
         Errors: that of the change, once.
         """
@@ -140,7 +140,7 @@ class BundleChange:
             self._closed = True
             outcome, self._outcome = self._outcome, None
             thread, future = self._thread, self._future
-        if isinstance(outcome, Ready):
+        if isinstance(outcome, PreparedBundle):
             _close(outcome.engine)
         if future is not None:
             future.cancel()
@@ -151,11 +151,13 @@ class BundleChange:
                     "bundle %s: still loading at the end; it is closed when it has loaded", self._under_way
                 )
 
-    def _work(self, folder: Path, prepare: Callable[[], Ready], future: Future[Ready]) -> None:
-        outcome: Ready | UsertError | None
+    def _work(
+        self, folder: Path, prepare: Callable[[], PreparedBundle], future: Future[PreparedBundle]
+    ) -> None:
+        outcome: PreparedBundle | UsertError | None
         try:
             outcome = prepare()
-        except _GivenUpError:
+        except _CancelledError:
             outcome = None
         except UsertError as error:
             outcome = error
@@ -169,9 +171,9 @@ class BundleChange:
                 self._under_way = None
         if not wanted:
             future.cancel()
-            if isinstance(outcome, Ready):
+            if isinstance(outcome, PreparedBundle):
                 _close(outcome.engine)
-        elif isinstance(outcome, Ready):
+        elif isinstance(outcome, PreparedBundle):
             future.set_result(outcome)
         else:
             future.set_exception(outcome)
@@ -181,9 +183,9 @@ class BundleChange:
         folder: Path,
         opener: Opener,
         shapes: tuple[Shape, ...],
-        trial: Trial | None,
-        future: Future[Ready],
-    ) -> Ready:
+        trial: TrialPair | None,
+        future: Future[PreparedBundle],
+    ) -> PreparedBundle:
         bundle = Bundle.load(folder)
         shapes = shapes or (_least_shape(bundle.manifest),)
         with ExitStack() as stack, _named(folder):
@@ -199,9 +201,9 @@ class BundleChange:
             if trial is None:
                 run_noise(engine, shapes[0])
             else:
-                check = compare(engine, trial, quality_rule=quality_rule, held_score=self._held_score)
+                check = check_engine(engine, trial, quality_rule=quality_rule, held_score=self._held_score)
             bundle.verify()
-            ready = Ready(
+            prepared = PreparedBundle(
                 engine=engine,
                 name=engine.name,
                 path=bundle.folder,
@@ -212,7 +214,7 @@ class BundleChange:
                 check=check,
             )
             stack.pop_all()
-        return ready
+        return prepared
 
 
 def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
@@ -240,9 +242,9 @@ def _named(folder: Path) -> Iterator[None]:
         raise type(error)(f"bundle {folder}: {error}") from error
 
 
-def _check_wanted(future: Future[Ready]) -> None:
+def _check_wanted(future: Future[PreparedBundle]) -> None:
     if future.cancelled():
-        raise _GivenUpError
+        raise _CancelledError
 
 
 def _close(engine: Engine) -> None:
