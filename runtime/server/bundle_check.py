@@ -1,7 +1,7 @@
-"""An engine that may take over, tried on a pair beside what the running engine made of it.
+"""The check of another engine on a pair of frames, beside what the running engine made of the same pair.
 
-Knows two estimates and the rules of the server; not where the engine came from. Invariant: an answer that is not
-finite, that would not be shown, or that has tissue stretch where it is pressed, is refused with both figures.
+Knows two estimates and the rules of the server; not where the engine came from. Invariant: an estimate that is not
+finite, that would not be shown, or whose strain has the other sign, is refused with both figures.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _REMEDY = "keep the running one, or fine-tune and export again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPair:
-    """A good pair of late, and what the running engine made of it; nobody writes to its arrays any more."""
+    """A recent good pair, and the running engine's estimate of it; its arrays are not written to any more."""
 
     reference: NDArray[Any]
     current: NDArray[Any]
-    """(N, M), both."""
+    """(N, M), as `reference`."""
     scan: Scan
     estimate: Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleCheck:
-    """The two engines on the pair of the trial."""
+    """Figures of the two engines on one pair."""
 
     score: float
     running_score: float
     mean_strain: float
-    """Over its readable pixels, a fraction, as the next."""
+    """Mean over the readable pixels, a fraction, compression positive; the same of the running engine below."""
     running_mean_strain: float
     milliseconds: float
-    """One run of the new engine, while the other may have run as well."""
+    """Time of one run of the new engine, beside the running one."""
 
 
 def check_engine(
@@ -80,7 +80,7 @@ def check_engine(
 
 
 def run_noise(engine: Engine, shape: Shape) -> None:
-    """For want of a pair. Errors: as `check_engine`."""
+    """Run `engine` on noise of `shape`, where there is no pair. Errors: as `check_engine`."""
     reference, current = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
     _check_finite(engine.run(reference, current, TYPICAL_SCAN), shape)
 

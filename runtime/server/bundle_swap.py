@@ -1,8 +1,8 @@
-"""Another bundle for a server that runs: loaded, opened, warmed up and tried in a thread of its own, beside the other.
+"""Loading another bundle while a server runs: opened, warmed up and checked in a thread of its own.
 
-All files are hashed, before they are opened and again once they are, since the folder may be copied to meanwhile. Knows
-bundles and what every engine does; neither the server nor the library that opens. Invariant: an engine opened here is
-taken or closed, never both, whatever goes wrong and whoever ends first.
+All files are hashed before they are opened and again afterwards, since somebody may copy to the folder meanwhile. Knows
+bundles and the interface of engines; neither the server nor an engine's library. Invariant: an engine opened here is
+either taken or closed, whatever goes wrong and whoever ends first.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from .bundle_check import BundleCheck, TrialPair, check_engine, run_noise
 Opener = Callable[[Bundle], Engine]
 
 _GRACE_S = 2.0
-"""How long the end waits for a bundle that is loading."""
+"""How long `close` waits for a bundle that is loading."""
 
 log = logging.getLogger(__name__)
 
 
 class _CancelledError(Exception):
-    """Nobody waits for it any more."""
+    """The future was cancelled while the bundle loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +47,19 @@ class PreparedBundle:
 
     engine: Engine
     name: str
-    """Of the engine, as it was after the trial."""
+    """Name of the engine after it was checked."""
     path: Path
     bundle_sha256: str
     weights_sha256: str
     quality_rule: ImageQualityRule
-    """The server's, with the strain that the new weights were trained for."""
+    """The server's rule, with the strain that the new weights were trained for."""
     shapes: tuple[Shape, ...]
-    """Those that it is warm for."""
+    """Shapes of frames that the engine is warm for."""
     check: BundleCheck | None
-    """None: there was no pair to try."""
+    """How the engine compared with the running one; None where there was no pair to compare on."""
 
     def fields(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """The values that the command `bundle` replies with."""
         return {
             "bundle": str(self.path),
             "bundle_sha256": self.bundle_sha256,
@@ -71,19 +71,19 @@ class PreparedBundle:
 
 
 class BundleSwap:
-    """One change at a time. `start` and `take` are for any thread, and do not wait for the one that loads."""
+    """Loads one bundle at a time. `start` and `take` are for any thread, and do not wait for the loading one."""
 
     def __init__(
         self, *, quality_rule: ImageQualityRule | None = None, state: StateRule | None = None
     ) -> None:
-        """The rules are those of the server."""
+        """`quality_rule`, `state`: the rules of the server."""
         self._quality_rule = quality_rule or ImageQualityRule()
         self._held_score = (state or StateRule()).held_score
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._future: Future[PreparedBundle] | None = None
         self._under_way: Path | None = None
-        """Until its outcome is taken, or it is given up."""
+        """Folder that is being loaded, until its outcome is taken or it is cancelled."""
         self._outcome: PreparedBundle | UsertError | None = None
         self._closed = False
 
@@ -95,20 +95,20 @@ class BundleSwap:
         shapes: Sequence[Shape],
         trial: TrialPair | None,
     ) -> Future[PreparedBundle]:
-        """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial`, noise is run.
+        """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial` pair the engine runs on noise.
 
-        `opener` is called in the thread that loads. The future is for its figures and its errors; the engine comes by
-        `take`. While it loads, `cancel()` of the future gives it up. Errors, here: `BundleError` until the outcome of
-        the change before is taken, and after the end; in the future: a `UsertError` that names the bundle.
+        `opener` is called in the loading thread. The future carries figures and errors; the engine comes by `take`.
+        `cancel()` of the future cancels the loading. Errors, here: `BundleError` until the outcome of the previous
+        call was taken, and after `close`; in the future: a `UsertError` that names the bundle.
         """
         folder, future = Path(path), Future[PreparedBundle]()
         with self._lock:
             if self._closed:
-                raise BundleError(f"bundle {folder}: the server ends, no bundle is loaded any more")
+                raise BundleError(f"bundle {folder}: the server is closing, no bundle is loaded any more")
             if self._under_way is not None:
                 raise BundleError(
-                    f"bundle {folder}: got a change while {self._under_way} is on its way, expected one at a time; "
-                    "ask again when that is done"
+                    f"bundle {folder}: got a change while {self._under_way} is under way, expected one at a time; "
+                    "try again when that is done"
                 )
             self._under_way, self._future = folder, future
             prepare = partial(self._prepared, folder, opener, tuple(shapes), trial, future)
@@ -119,9 +119,9 @@ class BundleSwap:
         return future
 
     def take(self) -> PreparedBundle | None:
-        """The bundle that is prepared, once; from then on its engine is the caller's. None while there is none.
+        """The loaded bundle, once; its engine is then the caller's to close. None while there is none.
 
-        Errors: that of the change, once.
+        Errors: the error of the loading, once.
         """
         with self._lock:
             outcome, self._outcome = self._outcome, None
@@ -132,9 +132,9 @@ class BundleSwap:
         return outcome
 
     def close(self, wait_s: float = _GRACE_S) -> None:
-        """Give up what is loading and close what nobody took; idempotent.
+        """Cancel the loading and close an engine that was not taken; idempotent.
 
-        Waits `wait_s` at most: a library cannot be interrupted. What it opens after that is closed when it has.
+        Waits `wait_s` at most, for a library cannot be interrupted; what it opens later is closed then.
         """
         with self._lock:
             self._closed = True
@@ -148,7 +148,8 @@ class BundleSwap:
             thread.join(wait_s)
             if thread.is_alive():
                 log.warning(
-                    "bundle %s: still loading at the end; it is closed when it has loaded", self._under_way
+                    "bundle %s: still loading while the server closes; it is closed when it has loaded",
+                    self._under_way,
                 )
 
     def _work(
@@ -161,7 +162,7 @@ class BundleSwap:
             outcome = None
         except UsertError as error:
             outcome = error
-        except BaseException as error:  # an engine runs foreign code, and whoever waits must hear
+        except BaseException as error:  # an engine runs foreign code, and the client must have its answer
             outcome = EngineError(f"bundle {folder}: {' '.join(str(error).split()) or type(error).__name__}")
         with self._lock:
             wanted = not self._closed and future.set_running_or_notify_cancel()
@@ -227,13 +228,13 @@ def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
 
 
 def _least_shape(manifest: Manifest) -> Shape:
-    """One that the bundle has a graph for."""
+    """A shape that the bundle has a graph for."""
     return manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64)
 
 
 @contextmanager
 def _named(folder: Path) -> Iterator[None]:
-    """Errors of the engine name the bundle, too."""
+    """Let errors of the engine name the bundle, too."""
     try:
         yield
     except UsertError as error:

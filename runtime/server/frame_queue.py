@@ -18,7 +18,7 @@ from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import FrameCounts
 from ..protocol.messages import RFMessage
 from ..transport.fault_counter import Tally
-from .continuity import Sessions
+from .continuity import SessionTracker
 
 MAX_SOURCES = 8
 """Sources at once: a sender that makes up names must not fill the memory."""
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class _Source:
     """The frames of one source that are kept or wait."""
 
-    def __init__(self, origin: int, size: int, sessions: Sessions) -> None:
+    def __init__(self, origin: int, size: int, sessions: SessionTracker) -> None:
         self.origin = origin
         """Number of the receiver that its frames arrive at."""
         self.sessions = sessions
@@ -164,7 +164,7 @@ class FrameQueue:
             self._turned_away.add("sources", f"got more than {MAX_SOURCES} sources at once")
             return None
         size = self._kept + 1 + (self._queue or 0)
-        source = self._sources[name] = _Source(origin, size, Sessions(lambda: next(self._numbers)))
+        source = self._sources[name] = _Source(origin, size, SessionTracker(lambda: next(self._numbers)))
         return source
 
     def _give_up(self, name: str, now_ns: int) -> bool:
@@ -176,7 +176,7 @@ class FrameQueue:
         return True
 
 
-def _totals(sessions: Sessions) -> Counter[str]:
+def _totals(sessions: SessionTracker) -> Counter[str]:
     return Counter(
-        lost=sessions.lost, sessions=sessions.count, clock_jumps=sessions.clock_jumps, **sessions.refused
+        lost=sessions.lost, sessions=sessions.count, clock_jumps=sessions.clock_jumps, **sessions.rejected
     )

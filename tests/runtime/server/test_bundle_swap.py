@@ -257,7 +257,7 @@ def test_one_change_at_a_time(
     assert opener.entered.wait(TIMEOUT_S)
     assert change.take() is None, "and nobody waits for it"
     for _ in ("while it loads", "while it waits to be taken"):
-        with pytest.raises(BundleError, match=r"other: got a change while .* on its way, expected one"):
+        with pytest.raises(BundleError, match=r"other: got a change while .* under way, expected one"):
             change.start(tmp_path / "other", opener=opener, shapes=[SHAPE], trial=trial)
         opener.gate.set()
         first.result(TIMEOUT_S)
@@ -271,7 +271,7 @@ def test_one_that_failed_stands_in_the_way_until_it_is_heard(
 ) -> None:
     failed = change.start(tmp_path / "nothing", opener=opener, shapes=[SHAPE], trial=None)
     assert isinstance(failed.exception(TIMEOUT_S), BundleError)
-    with pytest.raises(BundleError, match="nothing is on its way"):
+    with pytest.raises(BundleError, match="nothing is under way"):
         change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     refusal(change, failed)
     ready = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None).result(TIMEOUT_S)
@@ -283,7 +283,7 @@ def test_a_cancelled_change_closes_what_it_opened(change: BundleSwap, opener: Op
     future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     assert opener.entered.wait(TIMEOUT_S)
     assert future.cancel()
-    with pytest.raises(BundleError, match="on its way"):
+    with pytest.raises(BundleError, match="under way"):
         change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     opener.gate.set()
     wait_until(lambda: bool(opener.opened) and opener.closed == [True])
@@ -307,7 +307,7 @@ def test_the_end_closes_what_nobody_took(change: BundleSwap, opener: Opener, bun
     change.close(TIMEOUT_S)
     assert opener.closed == [True]
     assert change.take() is None
-    with pytest.raises(BundleError, match="the server ends"):
+    with pytest.raises(BundleError, match="the server is closing"):
         change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
 
 
@@ -318,7 +318,7 @@ def test_the_end_does_not_wait_for_a_library_and_nothing_is_left_open(
     future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     assert opener.entered.wait(TIMEOUT_S)
     change.close(0)
-    assert f"bundle {bundle.folder}: still loading at the end" in caplog.text
+    assert f"bundle {bundle.folder}: still loading while the server closes" in caplog.text
     assert future.cancelled()
     opener.gate.set()
     change.close(TIMEOUT_S)
