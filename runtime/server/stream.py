@@ -146,4 +146,4 @@ class Stream:
             rule = RatioRule(patch=(strain_window, _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
         scan = image.of.current.frame.scan
-        return replace(image, ratio=self._meter.read(image.strain, image.of.estimate.quality, scan))
+        return replace(image, ratio=self._meter.read(image.strain, image.of.estimate.quality, scan.pitch_mm))
