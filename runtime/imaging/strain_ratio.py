@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import OptionError
+from usert.quality import READABLE_QUALITY
+from usert.strain import STRAIN_WINDOW_SAMPLES
 
 from ..protocol.header import Header
 
@@ -67,13 +69,13 @@ class Rectangle:
 class RatioRule:
     """What a ratio needs."""
 
-    readable_quality: float = 0.7
+    readable_quality: float = READABLE_QUALITY
     """As that of `ImageQualityRule`."""
     least_pixels: int = 100
     """Readable ones in each rectangle."""
     least_share: float = 0.5
     """Of the pixels of each rectangle that must be readable."""
-    patch: tuple[int, int] = (97, 12)
+    patch: tuple[int, int] = (STRAIN_WINDOW_SAMPLES, 12)
     """Samples and lines over which errors of strain hang together: the strain window; 8 to 14 lines on simulated
     frames, by the sum of the correlation of errors."""
     least_strain: float = 3e-4

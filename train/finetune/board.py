@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from usert.errors import require
 from usert.network.liteflownet import LiteFlowNet
 from usert.recording import Recording
-from usert.strain import axial_strain
+from usert.strain import STRAIN_WINDOW_SAMPLES, axial_strain
 
-from .acceptance import STRAIN_WINDOW, estimate
+from .acceptance import estimate
 from .selection import ChosenPair
 from .training import StepReport
 
@@ -50,7 +50,7 @@ class Board:
             frames = [recording.frame(k).samples for k in (self._pair.reference, self._pair.current)]
             cycles = recording.scan.cycles_per_sample
         displacement, _ = estimate(network, *frames, cycles=cycles, device=device)
-        self._writer.add_image("strain", picture(axial_strain(displacement[0], STRAIN_WINDOW)), step)
+        self._writer.add_image("strain", picture(axial_strain(displacement[0], STRAIN_WINDOW_SAMPLES)), step)
 
     def close(self) -> None:
         self._writer.close()
