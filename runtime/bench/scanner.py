@@ -26,6 +26,7 @@ from ..protocol.age import clock_id, now_ns
 from ..protocol.messages import RFMessage
 from ..transport.lifecycle import POLL_MS
 
+_STREAM = "bench"
 _QUEUE_FRAMES = 2
 _START_S = 60.0
 _ENDING_S = 5.0
@@ -40,9 +41,9 @@ class _Batch:
 class Scanner:
     """Sends frames from a process of its own: `with Scanner(endpoint, frames) as scanner: scanner.send(100, 20.0)`."""
 
-    def __init__(self, endpoint: str, frames: Sequence[RFFrame], *, stream: str = "bench") -> None:
+    def __init__(self, endpoint: str, frames: Sequence[RFFrame]) -> None:
         """`endpoint`: where the server has bound its PULL socket. `frames`: one period of an endless stream."""
-        self._arguments = endpoint, tuple(frames), stream
+        self._arguments = endpoint, tuple(frames)
         self.sent = 0
         """Frames that ZeroMQ took, of all finished batches."""
 
@@ -113,7 +114,7 @@ class Scanner:
         self._process.join()
 
 
-def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...], stream: str) -> None:
+def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     sent = 0
     with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
@@ -124,7 +125,7 @@ def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...], stream: 
             while True:
                 batch = pipe.recv()
                 if batch is not None:
-                    sent = _send_batch(batch, pipe, socket, frames, stream, sent)
+                    sent = _send_batch(batch, pipe, socket, frames, sent)
                     pipe.send(sent)
         except (EOFError, OSError):
             return
@@ -135,7 +136,6 @@ def _send_batch(
     pipe: Connection,
     socket: zmq.Socket[bytes],
     frames: tuple[RFFrame, ...],
-    stream: str,
     sent: int,
 ) -> int:
     """Send a batch until it is done or stopped; returns the number of frames sent in all."""
@@ -151,7 +151,7 @@ def _send_batch(
             if pipe.poll():
                 return sent
         frame = replace(frames[sent % len(frames)], sequence=sent, time_ns=due, acquired_ns=time.time_ns())
-        message = RFMessage(frame=frame, stream=stream, clock=clock_id())
+        message = RFMessage(frame=frame, stream=_STREAM, clock=clock_id())
         socket.send_multipart(message.to_parts(), copy=False)
         sent += 1
     return sent
