@@ -199,4 +199,6 @@ class Stream:
             rule = RatioRule(patch=(strain_window, _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
         scan = image.pair.current.frame.scan
-        return replace(image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, scan))
+        return replace(
+            image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, scan.pitch_mm)
+        )

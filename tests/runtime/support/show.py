@@ -60,7 +60,7 @@ class Act:
         meter = RatioMeter(Rectangle.parse(target), Rectangle.parse(background))
         for first in FRAMES:
             strain = axial_strain(self.scanner.truth(first, first + LAG)[0], 3)
-            reading = meter.read(strain, np.ones_like(strain), self.scanner.scan)
+            reading = meter.read(strain, np.ones_like(strain), self.scanner.scan.pitch_mm)
         assert reading.ratio is not None
         return reading.ratio
 
