@@ -9,7 +9,6 @@ message a device, and nobody else notices; each message is sent whole or the con
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 from collections.abc import Mapping
@@ -18,8 +17,8 @@ from dataclasses import dataclass, field
 
 from usert.errors import OptionError
 
+from ..transport.address import listen, require_loopback
 from ..transport.lifecycle import Service
-from ..view.address import is_loopback
 
 MOST_CLIENTS = 16
 _STILL_S = 30.0
@@ -46,11 +45,14 @@ class Audience(Service):
     def __init__(self, host: str, port: int, *, insecure: bool = False) -> None:
         """Port 0 is any free one. Errors: `OptionError` for an address beyond this machine unless `insecure`."""
         super().__init__()
-        if not is_loopback(host) and not insecure:
-            raise OptionError(
-                f"--host: got {host!r}, which other machines can reach, and OpenIGTLink is not encrypted: use "
-                "127.0.0.1 and an SSH tunnel, or give --insecure if the network is yours alone"
-            )
+        require_loopback(
+            host,
+            name="--host",
+            got=host,
+            risk="which other machines can reach, and OpenIGTLink is not encrypted",
+            remedy="use 127.0.0.1 and an SSH tunnel",
+            insecure=insecure,
+        )
         if not 0 <= port <= 0xFFFF:
             raise OptionError(f"--port: got {port}, expected 0 to 65535")
         self._address = host, port
@@ -169,13 +171,6 @@ async def _throw_away(reader: asyncio.StreamReader) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        listener = socket.create_server(address, family=family, backlog=_QUEUE_CONNECTIONS)
-    except (OSError, UnicodeError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        reason = os.strerror(number) if number and number > 0 else str(error)
-        raise OptionError(f"--host {host} --port {port}: cannot bind: {reason}") from error
+    listener = listen(host, port, name=f"--host {host} --port {port}", backlog=_QUEUE_CONNECTIONS)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # of connections, too
     return listener

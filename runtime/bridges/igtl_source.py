@@ -7,7 +7,6 @@ counted and told once a kind, a sender that goes is waited for, and neither ends
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import struct
 from collections.abc import Callable
@@ -26,17 +25,15 @@ from ..protocol.age import clock_id, now_ns
 from ..protocol.header import MalformedError
 from ..protocol.messages import RFMessage
 from ..transport.access import Gatekeeper
-from ..transport.address import check_endpoint
+from ..transport.address import check_endpoint, parse_address, require_loopback
 from ..transport.fault_counter import Tally
 from ..transport.keys import ServerKeys
 from ..transport.lifecycle import POLL_MS, Service
 from ..transport.socket import Link
-from ..view.address import is_loopback
 from .igtl_frames import FrameReader, ImageReading
 from .igtl_library import require_pyigtl
 from .igtl_reader import connect, messages
 
-_ADDRESS = re.compile(r"(?P<host>\[[^\]\s]+\]|[^:\s\[\]/]+):(?P<port>\d{1,5})")
 _AGAIN_S = 1.0
 _QUEUE_FRAMES = 2
 _SUBSCRIPTION_BYTES = 1024
@@ -63,20 +60,23 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         host, _ = self.sender
-        if not is_loopback(host) and not self.insecure:
-            raise OptionError(
-                f"--receive: got {self.receive!r}, which is another machine, and OpenIGTLink is not encrypted: use an "
-                "SSH tunnel, or give --insecure if the network is yours alone"
-            )
+        require_loopback(
+            host,
+            name="--receive",
+            got=self.receive,
+            risk="which is another machine, and OpenIGTLink is not encrypted",
+            remedy="use an SSH tunnel",
+            insecure=self.insecure,
+        )
         check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
 
     @property
     def sender(self) -> tuple[str, int]:
         """Host and port. Errors: `OptionError`."""
-        match = _ADDRESS.fullmatch(self.receive)
-        if match is None or not 0 < int(match["port"]) <= 0xFFFF:
-            raise OptionError(f"--receive: got {self.receive!r}, expected HOST:PORT, such as 127.0.0.1:18944")
-        return match["host"].strip("[]"), int(match["port"])
+        host, port = parse_address(self.receive, name="--receive", insecure=True)  # checked above
+        if port == 0:
+            raise OptionError(f"--receive: got {self.receive!r}, expected HOST:PORT with a port from 1 on")
+        return host, port
 
 
 class IgtlSource(Service):

@@ -16,7 +16,6 @@ import zmq
 from usert.errors import OptionError
 
 from .access import Guard, Security
-from .address import attach
 from .fault_counter import Tally
 from .pulse import Pulse
 
@@ -128,7 +127,7 @@ class Link:
             ) from error
 
     def _attach(self) -> None:
-        self.endpoint = attach(self.socket, self.endpoint, bind=self._pulse is None)
+        self.endpoint = _attach(self.socket, self.endpoint, bind=self._pulse is None)
         self._bound = True
 
     def _unbind(self) -> None:
@@ -143,3 +142,18 @@ class Link:
         if self._pulse is not None:
             self._pulse.close()
         self.socket.close(linger_ms)
+
+
+def _attach(socket: zmq.Socket[bytes], endpoint: str, *, bind: bool) -> str:
+    """Bind or connect `socket`, and return where it really is (port 0 becomes a free port)."""
+    socket.ipv6 = "[" in endpoint
+    try:
+        if not bind:
+            socket.connect(endpoint)
+            return endpoint
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise OptionError(
+            f"endpoint {endpoint}: cannot {'bind' if bind else 'connect'}: {error.strerror}"
+        ) from error
+    return socket.get_string(zmq.LAST_ENDPOINT)
