@@ -62,8 +62,7 @@ class StrainClient(Service):
             ),
             security=self._keys,
         )
-        self._receiver.open()
-        stack.callback(self._receiver.close)
+        stack.enter_context(self._receiver)
 
     def receive(self, timeout_s: float | None = None) -> StrainMessage | None:
         """The newest image of a stream, not yet handed out; None when none came in time, or after `stop()`.

@@ -21,7 +21,7 @@ from usert.errors import OptionError
 
 from ..protocol.age import now_ns
 from ..transport.address import parse_address
-from ..transport.fault_counter import Tally
+from ..transport.fault_counter import FaultCounter
 from ..transport.lifecycle import POLL_MS, Service
 from .http_connection import Connection, Page
 
@@ -56,7 +56,7 @@ class MonitorServer(Service):
         self._deadline_ns = round(deadline_s * 1e9)
         self._connections: dict[Connection, int] = {}
         """With what each waits for, oldest first."""
-        self._faults = Tally(log, "monitor page")
+        self._faults = FaultCounter(log, "monitor page")
         self._thread = threading.Thread(target=self._main, name="monitor", daemon=True)
 
     def _open(self, stack: ExitStack) -> None:

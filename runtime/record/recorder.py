@@ -21,7 +21,7 @@ from pathlib import Path
 from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
 from ..server.stats import by_kind
-from ..transport.fault_counter import Tally
+from ..transport.fault_counter import FaultCounter
 from ..transport.lifecycle import POLL_MS, Service
 from .backlog import Backlog
 from .file import RecordedImage
@@ -100,7 +100,7 @@ class Recorder(Service):
         self._reserve_bytes = reserve_bytes
         self._backlog: Backlog[tuple[Item, Label]] = Backlog(max_bytes)
         self._gaps = Gaps()
-        self._tally = Tally(log, "not recorded")
+        self._tally = FaultCounter(log, "not recorded")
         self._received: dict[What, int] = {"frame": 0, "image": 0}
         self._recorded: dict[What, int] = {"frame": 0, "image": 0}
         self._deadline_ns = 0

@@ -18,7 +18,7 @@ from ..monitor.metrics import Metrics
 from ..protocol.age import age_at_server, clock_id, now_ns
 from ..protocol.meter import Meter
 from ..protocol.stamp import Counters
-from ..transport.fault_counter import Tally
+from ..transport.fault_counter import FaultCounter
 from .frame_queue import Inbox
 from .stats import ServerStats
 from .stream import Shown
@@ -35,9 +35,9 @@ class Ledger:
         self._metrics = metrics
         self._deadline_ms = deadline_ms
         self._meter = Meter()
-        self._failed = Tally(log, "no image")
+        self._failed = FaultCounter(log, "no image")
         self._unpaired = self._published = self._missed_deadlines = 0
-        self.malformed: Iterable[Tally] = ()
+        self.malformed: Iterable[FaultCounter] = ()
         """Those of the receivers."""
 
     def unpaired(self) -> None:

@@ -17,7 +17,7 @@ from itertools import count
 
 from ..imaging.frames import ReceivedFrame
 from ..protocol.messages import RFMessage
-from ..transport.fault_counter import Tally
+from ..transport.fault_counter import FaultCounter
 from .continuity import Sessions
 
 MAX_SOURCES = 8
@@ -88,7 +88,7 @@ class Inbox:
         self._turned_away: Counter[str] = Counter()
         self._past: Counter[str] = Counter()
         """Counts of sources that have lost their place."""
-        self._tally = Tally(log, "frames turned away")
+        self._tally = FaultCounter(log, "frames turned away")
 
     def put(self, message: RFMessage, arrived_ns: int, origin: int = 0) -> None:
         """Take in a frame that receiver `origin` read at `arrived_ns`; refused ones are counted."""

@@ -235,8 +235,7 @@ class FrameTail(Service):
             decode=RFMessage.from_parts,
             accept=self._accept,
         )
-        receiver.open()
-        stack.callback(receiver.close)
+        stack.enter_context(receiver)
 
     def _accept(self, message: RFMessage, arrived_ns: int) -> None:
         with self._lock:
