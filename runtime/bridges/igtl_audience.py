@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from usert.errors import OptionError
 
 from ..transport.address import listen, require_loopback
-from ..transport.lifecycle import Service
+from ..transport.worker import Worker
 
 MOST_CLIENTS = 16
 _STILL_S = 30.0
@@ -39,12 +38,12 @@ class _Client:
         self.filled.set()
 
 
-class Audience(Service):
+class Audience(Worker):
     """`with Audience(host, port) as audience: audience.offer({"strain": ...})`; a thread of its own."""
 
     def __init__(self, host: str, port: int, *, insecure: bool = False) -> None:
         """Port 0 is any free one. Errors: `OptionError` for an address beyond this machine unless `insecure`."""
-        super().__init__()
+        super().__init__("igtl clients")
         require_loopback(
             host,
             name="--host",
@@ -63,8 +62,6 @@ class Audience(Service):
         """Clients who found `MOST_CLIENTS` here."""
         self.cut = 0
         """Clients who stood still."""
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._main, name="igtl clients")
 
     def _open(self, stack: ExitStack) -> None:
         self._listener = stack.enter_context(_listen(*self._address))
@@ -74,13 +71,12 @@ class Audience(Service):
         self._events = asyncio.new_event_loop()
         stack.callback(self._events.close)
         self._ended = asyncio.Event()
-        self._thread.start()
-        stack.callback(self._end)
+        self._start(stack)
 
     def _end(self) -> None:
         with suppress(RuntimeError):  # the loop has ended by an error
             self._events.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
+        super()._end()
 
     @property
     def count(self) -> int:
@@ -92,8 +88,7 @@ class Audience(Service):
 
         For any thread. Errors: whatever ended the thread that serves.
         """
-        if self._error is not None:
-            raise self._error
+        self.check()
         with suppress(RuntimeError):
             self._events.call_soon_threadsafe(self._spread, dict(messages))
 
@@ -101,11 +96,8 @@ class Audience(Service):
         for client in self._clients:
             client.offer(messages)
 
-    def _main(self) -> None:
-        try:
-            self._events.run_until_complete(self._serve())
-        except BaseException as error:  # raised again by `offer`, in the thread that can end the process
-            self._error = error
+    def _work(self) -> None:
+        self._events.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
