@@ -86,8 +86,7 @@ class LiveServer:
                 decode=StrainMessage.from_parts,
                 accept=self._accept,
             )
-            self._receiver.open()
-            stack.callback(self._receiver.close)
+            stack.enter_context(self._receiver)
             self._scanner = None if self._rf else stack.enter_context(Scanner(rf, self._frames))
             self._until_images_come()
             warm_up_s = time.monotonic() - begin

@@ -7,10 +7,8 @@ it. Invariant: one thread, a bounded number of sockets, and no client and no pag
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import re
 import selectors
 import socket
 import threading
@@ -22,7 +20,8 @@ from http import HTTPStatus
 from usert.errors import OptionError
 
 from ..protocol.age import now_ns
-from ..transport.fault_counter import Tally
+from ..transport.address import parse_address
+from ..transport.fault_counter import FaultCounter
 from ..transport.lifecycle import POLL_MS, Service
 from .http_connection import Connection, Page
 
@@ -32,7 +31,6 @@ _QUEUE_CONNECTIONS = 128
 DEADLINE_S = 5.0
 """For a request and its answer, from the first byte to the last."""
 _GRACE_S = 2.0
-_ADDRESS = re.compile(r"(?P<host>\[[^\]\s]+\]|[^:\s\[\]/]+):(?P<port>\d{1,5})")
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class MonitorServer(Service):
         self._deadline_ns = round(deadline_s * 1e9)
         self._connections: dict[Connection, int] = {}
         """With what each waits for, oldest first."""
-        self._faults = Tally(log, "monitor page")
+        self._faults = FaultCounter(log, "monitor page")
         self._thread = threading.Thread(target=self._main, name="monitor", daemon=True)
 
     def _open(self, stack: ExitStack) -> None:
@@ -134,31 +132,6 @@ class MonitorServer(Service):
         except Exception as error:  # whatever a page fails at, the next one may be well
             self._faults.add(f"{path}: {type(error).__name__}", str(error))
             return Page.error(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-def parse_address(text: str, *, insecure: bool) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`; beyond this machine only if `insecure`. Errors: `OptionError`."""
-    match = _ADDRESS.fullmatch(text)
-    if match is None or int(match["port"]) > 0xFFFF:
-        raise OptionError(
-            f"monitor address: got {text!r}, expected HOST:PORT, such as 127.0.0.1:9464 or [::1]:0"
-        )
-    host = match["host"].strip("[]")
-    if not insecure and not _is_loopback(host):
-        raise OptionError(
-            f"monitor address: got {text!r}, which other machines can reach, unencrypted, without a password: "
-            "use 127.0.0.1, or give --insecure if the network is yours alone"
-        )
-    return host, int(match["port"])
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -18,7 +18,7 @@ from ..monitor.metrics import Metrics
 from ..protocol.age import age_at_server, clock_id, now_ns
 from ..protocol.meter import Meter, Readings
 from ..protocol.stamp import Counters
-from ..transport.fault_counter import Tally
+from ..transport.fault_counter import FaultCounter
 from .frame_queue import FrameQueue
 from .stream import Shown
 
@@ -36,9 +36,9 @@ class ServerCounters:
         self._metrics = metrics
         self._deadline_ms = deadline_ms
         self._meter = Meter()
-        self._failed = Tally(log, "no image")
+        self._failed = FaultCounter(log, "no image")
         self._unpaired = self._published = self._missed_deadlines = 0
-        self.malformed: Iterable[Tally] = ()
+        self.malformed: Iterable[FaultCounter] = ()
         """Malformed messages of each receiver."""
 
     def unpaired(self) -> None:

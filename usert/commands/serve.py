@@ -144,9 +144,9 @@ def serve(
     from usert.runtime.imaging.pairing import PairingRule
     from usert.runtime.imaging.persistence import PersistenceRule
     from usert.runtime.imaging.strain_ratio import Rectangle
-    from usert.runtime.monitor.server import parse_address
     from usert.runtime.server.bundle_swap import trained_strain
     from usert.runtime.server.config import ServerConfig
+    from usert.runtime.transport.address import parse_address
     from usert.runtime.transport.receiver import ReceiverType
 
     if monitor is not None:
@@ -211,11 +211,12 @@ def serve(
 def _stand_by(bound: Mapping[str, Sequence[str | None]], record: Path | None) -> NoReturn:
     """Watch over servers of this very command line; `bound`: where they are found, by option."""
     from usert.errors import OptionError
-    from usert.runtime.failover.supervisor import Standby, check_fixed
+    from usert.runtime.failover.supervisor import Standby
+    from usert.runtime.transport.address import check_fixed_port
 
     for option, endpoints in bound.items():
         for endpoint in endpoints:
-            check_fixed(option, endpoint)
+            check_fixed_port(option, endpoint)
     if record is not None and not record.is_dir():
         raise OptionError(
             f"--record: got {record}, expected a folder with --standby, where each process makes a file of its own"

@@ -18,8 +18,9 @@ from usert.runtime.monitor.health import Health
 from usert.runtime.monitor.http_connection import MAX_REQUEST_BYTES, Page
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.monitor.pages import monitor_pages
-from usert.runtime.monitor.server import MAX_CONNECTIONS, MonitorServer, parse_address
+from usert.runtime.monitor.server import MAX_CONNECTIONS, MonitorServer
 from usert.runtime.protocol.age import now_ns
+from usert.runtime.transport.address import parse_address
 
 LARGE = b"x" * (1 << 24)
 """More than the buffers of two sockets hold."""
