@@ -85,7 +85,6 @@ class Ledger:
                 stream=new.current.stream,
                 score=score,
                 received_ns=new.current.received_ns,
-                matched_ns=new.matched_ns,
                 started_ns=new.started_ns,
                 estimated_ns=new.ended_ns,
                 published_ns=published_ns,

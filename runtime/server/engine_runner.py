@@ -1,4 +1,4 @@
-"""The engine that runs now: warmed up, run, kept warm in pauses, and changed for another one between two frames.
+"""The engine that runs now: warmed up, run, and changed for another one between two frames.
 
 Knows engines and frames; no sources, no sockets, and no thread but the one that serves. Invariant: an engine that was
 handed over by `change` is closed here; the first one stays its maker's to close.
@@ -19,7 +19,6 @@ from ..imaging.image_quality import ImageQualityRule, means
 from ..protocol.age import now_ns
 from ..transport.fault_counter import Tally
 from .bundle_swap import Ready
-from .keep_warm import KeepWarm
 
 Shape = tuple[int, int]
 
@@ -37,7 +36,6 @@ class Running:
         weights_hash: str = "",
         bundle: Path | None = None,
         warm: Iterable[Shape] = (),
-        keep_warm_s: float = 0.0,
     ) -> None:
         """`bundle`: where the engine's is; None where it has none. `warm`: shapes that the engine is warm for."""
         self.engine = engine
@@ -48,8 +46,6 @@ class Running:
         self._owned = False
         self._shapes: set[Shape] = set(warm)
         """Those that it is warm for."""
-        self._keep_warm = KeepWarm(keep_warm_s)
-        self._last: tuple[ReceivedFrame, ReceivedFrame] | None = None
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -72,12 +68,10 @@ class Running:
     def estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> EstimatedPair:
         """What the engine makes of a pair. Errors: all that an engine may raise, and `EngineError`."""
         matched_ns = now_ns()
-        self._last = reference, current
         first, second = reference.frame, current.frame
         started_ns = now_ns()
         estimate = self.engine.run(first.samples, second.samples, first.scan)
         ended_ns = now_ns()
-        self._keep_warm.frame(ended_ns)
         mean_strain, mean_quality = means(estimate, self.quality_rule)
         return EstimatedPair(
             reference=reference,
@@ -96,17 +90,6 @@ class Running:
         """The pair the other way round."""
         first, second = pair.current.frame, pair.reference.frame
         return self.engine.run(first.samples, second.samples, first.scan)
-
-    def pause(self) -> None:
-        """There is no frame: run the last pair again if that is due."""
-        if self._last is None or not self._keep_warm.due(now_ns()):
-            return
-        try:
-            first, second = (frame.frame for frame in self._last)
-            self.engine.run(first.samples, second.samples, first.scan)
-        except Exception as error:  # as in `warm_up`
-            self.cold.add(type(error).__name__, str(error))
-        self._keep_warm.ran(now_ns())
 
     def change(self, ready: Ready) -> None:
         """Let the engine of `ready` take over."""

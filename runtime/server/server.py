@@ -82,7 +82,6 @@ class StrainServer(Service):
             weights_hash=weights_hash,
             bundle=bundle,
             warm=warm,
-            keep_warm_s=config.keep_warm_s,
         )
         self._switch = switch or RecordSwitch(recorder)
         self._change = BundleChange(quality_rule=config.quality_rule, state=config.state)
@@ -177,8 +176,6 @@ class StrainServer(Service):
                 taken = self._inbox.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
-                else:
-                    self._engine.pause()
 
     @property
     def rf_endpoint(self) -> str:
