@@ -141,7 +141,7 @@ def serve(
     from usert.runtime.imaging.pairing import PairingRule
     from usert.runtime.imaging.persistence import PersistenceRule
     from usert.runtime.imaging.strain_ratio import Rectangle
-    from usert.runtime.monitor.server import parse_address
+    from usert.runtime.monitor.http import parse_address
     from usert.runtime.server.bundle_swap import trained_strain
     from usert.runtime.server.config import ServerConfig
     from usert.runtime.transport.receiver import ReceiverType
