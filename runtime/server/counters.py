@@ -75,7 +75,6 @@ class ServerCounters:
                 stream=pair.current.stream,
                 score=score,
                 received_ns=pair.current.received_ns,
-                matched_ns=pair.matched_ns,
                 started_ns=pair.started_ns,
                 estimated_ns=pair.ended_ns,
                 published_ns=published_ns,
