@@ -15,6 +15,7 @@ from typing import Any
 from usert.bundle import Bundle
 from usert.bundle.manifest import PRECISIONS
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
+from usert.frame import Shape
 from usert.machine import usable_cores
 from usert.machine_report import busy, machine
 
@@ -31,7 +32,6 @@ from .turn import Turn
 from .wire import WireStage
 from .worker import Opener, Variant, Worker
 
-Shape = tuple[int, int]
 Say = Callable[[str], None]
 
 

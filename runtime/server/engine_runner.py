@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate, EstimatedPair
@@ -20,8 +20,6 @@ from ..protocol.age import now_ns
 from ..transport.fault_counter import Tally
 from .bundle_swap import Ready
 from .keep_warm import KeepWarm
-
-Shape = tuple[int, int]
 
 log = logging.getLogger(__name__)
 
