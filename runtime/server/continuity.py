@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 
 Refused = Literal["duplicate", "late"]
 """`duplicate`: a frame that came before. `late`: one that a newer frame has overtaken on the way."""

@@ -15,9 +15,8 @@ from usert.errors import FrameError
 from ..imaging.estimate import EstimatedPair
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
-from ..protocol.age import age_at_server, clock_id, now_ns
-from ..protocol.meter import Meter
-from ..protocol.stamp import Counters
+from ..protocol.age import Meter, age_at_server, clock_id, now_ns
+from ..protocol.strain_message import Counters
 from ..transport.fault_counter import Tally
 from .frame_queue import Inbox
 from .stats import ServerStats

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from ..imaging.frames import ReceivedFrame
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 from ..transport.fault_counter import Tally
 from .continuity import Sessions
 

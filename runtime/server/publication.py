@@ -10,8 +10,8 @@ from usert.quality import readable_mean
 
 from ..imaging.image_quality import ImageQualityRule
 from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
-from ..protocol.stamp import Counters, FrameStamp
+from ..protocol.rf_message import FrameStamp
+from ..protocol.strain_message import Counters, StrainMessage
 from .stream import Shown
 
 

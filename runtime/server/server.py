@@ -20,7 +20,8 @@ from ..imaging.frames import ReceivedFrame
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
 from ..protocol.age import now_ns
-from ..protocol.messages import MAX_RF_BYTES, RFMessage, StrainMessage
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
+from ..protocol.strain_message import StrainMessage
 from ..record.file import RecordedImage
 from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..protocol.meter import Readings
+from ..protocol.age import Readings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

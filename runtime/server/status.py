@@ -12,7 +12,7 @@ from typing import Any
 from usert import __version__
 
 from ..monitor.health import Report
-from ..protocol.meter import Readings
+from ..protocol.age import Readings
 from ..record.recorder import Recorder
 from ..record.switch import record_fields
 from .control_handlers import shortened

@@ -25,9 +25,9 @@ from usert.frame import RFFrame
 from ..clients.strain_client import StrainClient
 from ..clients.terminal import watch
 from ..offline.figure import save_figure
-from ..protocol.age import now_ns
-from ..protocol.messages import MAX_RF_BYTES, RFMessage, StrainMessage
-from ..protocol.meter import Meter, Readings
+from ..protocol.age import Meter, Readings, now_ns
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
+from ..protocol.strain_message import StrainMessage
 from ..transport.lifecycle import Service
 from ..transport.receiver import Receiver
 from .child_process import Child

@@ -14,7 +14,7 @@ from typing import get_args
 
 from ..errors import BundleError
 from ..front_end import FrontEnd
-from ..schema import build
+from ..schema import Schema
 
 FORMAT = 3
 """Number of the manifest's format: 3 names the front end, of which 2 knew `rf` alone."""
@@ -281,7 +281,7 @@ class Manifest:
         if not isinstance(tree, dict):
             raise BundleError(f"got JSON {type(tree).__name__}, expected an object")
         _check_format(tree.get("format"))
-        return build(cls, tree, "", error=BundleError)
+        return Schema(error=BundleError).build(cls, tree)
 
 
 def _check(holds: bool, what: str, got: object, expected: str) -> None:

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from usert.runtime.monitor.census import Sources
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.protocol.meter import Meter
+from usert.runtime.protocol.age import Meter
 from usert.runtime.server.stats import ServerStats
 
 CPU = "onnxruntime CPUExecutionProvider"
