@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _T = TypeVar("_T")
 
@@ -92,7 +92,7 @@ class Schema:
                 raise self._wrong(where, value, self.scalars[hint].expected)
             return float(value) if hint is float else value
         origin, parts = _parts(hint)
-        if origin is types.UnionType:
+        if origin in (types.UnionType, Union):
             if value is None and type(None) in parts:
                 return None
             some = [part for part in parts if part is not type(None)]

@@ -169,7 +169,7 @@ def test_card_says_what_a_person_asks(folder: Path) -> None:
         (lambda t: t["weights"].update(file="../w"), r"weights.file: got '../w', expected a plain file name"),
         (
             lambda t: t["graphs"][0].update(file="/etc/passwd"),
-            "graphs.file: got '/etc/passwd', expected a pl",
+            r"graphs\[0\].file: got '/etc/passwd', expected a pl",
         ),
         (lambda t: t["weights"].update(model_card="a/b"), "weights.model_card: got 'a/b', expected a plain"),
         (
@@ -186,7 +186,7 @@ def test_card_says_what_a_person_asks(folder: Path) -> None:
             r"graphs\[0\].accuracy.a: got 'x', expected a finite number",
         ),
         (lambda t: t["tolerances"].pop("int8"), r"tolerances: got \['float32'\], expected int8, too"),
-        (lambda t: t["plans"][0].update(library="cudnn"), "library: got 'cudnn', expected tensorrt or tens"),
+        (lambda t: t["plans"][0].update(library="cudnn"), "library: got 'cudnn', expected tensorrt, tens"),
         (lambda t: t["plans"][0].update(graph="other.onnx"), "graph: got 'other.onnx', expected strain"),
         (lambda t: t["plans"][0].update(most=[4, 4]), r"most: got \[4, 4\], expected at least \[8, 4\]"),
         (lambda t: t["plans"][0].update(file="strain.onnx"), "files: got 'one name twice'"),
