@@ -38,7 +38,7 @@ from usert.frame import RFFrame
 from usert.machine import cpu_name
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.header import MalformedError
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "runtime" / "support"))
 

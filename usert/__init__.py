@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from usert.runtime.imaging.estimate import Estimate
+
     from .frame import Scan
-    from .runtime.imaging.estimate import Estimate
 
 __version__ = "0.1.0"
 
@@ -79,6 +80,6 @@ def estimate(
     >>> bool(0.002 < found.strain[readable].mean() < 0.02)
     True
     """
-    from .runtime.engines.one_pair import estimate as run
+    from usert.runtime.engines.one_pair import estimate as run
 
     return run(reference, current, scan, bundle=bundle, engine=engine, threads=threads, precision=precision)

@@ -21,7 +21,7 @@ from usert.errors import EngineError
 from usert.frame import RFFrame
 
 from ..imaging.estimate import Estimate
-from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
+from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from ..sources.child_process import Child
 from ..transport.receiver import Receiver
 from .image_times import STAGES, ImageTimes

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph, Plan
 from usert.errors import EngineError, FrameError
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
-from .choice import Shape, by_preference, choose_graph
+from .choice import by_preference, choose_graph
 from .int16 import to_int16
 from .padding import cut, padded
 

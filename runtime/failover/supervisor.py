@@ -18,9 +18,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from usert.errors import BUG, FAULT
+from usert.frame import Shape
 from usert.signals import stop_on_signals
 
-from .handover import READY, SERVE, SERVING, WARM, Line, Shape, parse, text
+from .handover import READY, SERVE, SERVING, WARM, Line, parse, text
 
 DEATHS, WITHIN_S = 5, 60.0
 """So many servers that died in such a time are a fault that another one does not mend."""

@@ -15,9 +15,8 @@ from ..imaging.estimate import EstimatedPair
 from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
-from ..protocol.age import age_at_server, clock_id, now_ns
-from ..protocol.meter import Meter, Readings
-from ..protocol.stamp import Counters
+from ..protocol.age import Meter, Readings, age_at_server, clock_id, now_ns
+from ..protocol.strain_message import Counters
 from ..transport.fault_counter import FaultCounter
 from .frame_queue import FrameQueue
 from .stream import Shown

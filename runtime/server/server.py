@@ -20,9 +20,9 @@ from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
-from ..protocol.age import now_ns
-from ..protocol.messages import MAX_RF_BYTES, RFMessage, StrainMessage
-from ..protocol.meter import Readings
+from ..protocol.age import Readings, now_ns
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
+from ..protocol.strain_message import StrainMessage
 from ..record.file import RecordedImage
 from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch

@@ -24,8 +24,8 @@ from ..imaging.pairing import choose_reference, interval_ms, reach
 from ..imaging.persistence import Averaging, Persistence
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
 from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
-from ..protocol.stamp import Counters, FrameStamp
+from ..protocol.rf_message import FrameStamp
+from ..protocol.strain_message import Counters, StrainMessage
 from .config import ServerConfig
 
 _PATCH_LINES = 12

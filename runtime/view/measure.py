@@ -107,11 +107,6 @@ def measure(body: bytes) -> RatioReading | None:
     return _last_reading(ruler, _split(view[4 + room :], sizes))
 
 
-def reading_fields(reading: RatioReading | None) -> dict[str, Any] | None:
-    """As JSON takes it."""
-    return None if reading is None else reading.fields()
-
-
 def checked(error: UsertError) -> str:
     """One line for a person."""
     return " ".join(str(error).split())[:300]

@@ -13,7 +13,7 @@ from usert.errors import OptionError
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 

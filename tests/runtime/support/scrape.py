@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from usert.runtime.monitor.census import Sources
 from usert.runtime.monitor.counts import FrameCounts, ServerCounts
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.protocol.meter import Meter
+from usert.runtime.protocol.age import Meter
 
 CPU = "onnxruntime CPUExecutionProvider"
 
