@@ -239,13 +239,13 @@ def test_no_record_spans_a_change_of_bundle(
     assert begun.wait(TIMEOUT_S)
     assert room.server.control_endpoint is not None
     with Controller(room.server.control_endpoint) as second:
-        with pytest.raises(ControlError, match="record: another bundle is being loaded"):
+        with pytest.raises(ControlError, match=r"^record: .*bundle"):
             second.ask(Command(name="record", path="case.h5"))
         gate.set()
         thread.join(TIMEOUT_S)
         assert answers[0]["weights_sha256"] == other.manifest.weights.sha256 != before.weights_hash
         assert second.ask(Command(name="record", path="case.h5")) == {"record": str(folder / "case.h5")}
-        with pytest.raises(ControlError, match="a record is being written"):
+        with pytest.raises(ControlError, match=r"^bundle: .*record"):
             second.ask(Command(name="bundle", path=str(other.folder)))
     room.ask("record-stop")
 
@@ -321,8 +321,8 @@ def test_a_server_without_a_folder_or_a_way_to_open_bundles_says_so(engine: Engi
     ):
         for command, expected in (
             (Command(name="record", path="a.h5"), "--record-folder"),
-            (Command(name="bundle", path="/b"), "cannot change it"),
-            (Command(name="freeze"), "none has sent a frame"),
+            (Command(name="bundle", path="/b"), "^bundle: "),
+            (Command(name="freeze"), "frame"),
         ):
             with pytest.raises(ControlError, match=expected):
                 console.ask(command)
