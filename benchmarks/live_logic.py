@@ -105,7 +105,7 @@ def live_table(engine: Engine) -> Rows:
         ways: dict[str, LagControl] = {f"always {lag}": Fixed(LagRule(most=lag)) for lag in (1, 4, 8)}
         for name, control in (ways | {"the rule": LagControl()}).items():
             seen = list(scene.images(control, 2 * period))[period // 2 :]
-            strain = np.abs([image.image_quality.mean_strain for image in seen])
+            strain = np.abs([image.image_quality.readable_strain for image in seen])
             errors = [
                 nrmse(image.estimate.strain[INSIDE], scene.truth(image.reference, image.current)[INSIDE])
                 for image in seen
@@ -147,7 +147,7 @@ def _shown(scene: Scene, seen: list[Image], persistence: Persistence, window: in
     for image in seen:
         truth = scene.truth(image.reference, image.current)
         shown = persistence.add(
-            image.estimate, mean_strain=image.image_quality.mean_strain, share=image.share
+            image.estimate, mean_strain=image.image_quality.readable_strain, share=image.share
         ).strain
         reading = meters[0].read(shown, image.estimate.quality, scan)
         true = meters[1].read(truth, np.ones_like(truth), scan)

@@ -20,8 +20,7 @@ from pathlib import Path
 
 from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
-from ..server.stats import by_kind
-from ..transport.fault_counter import Tally
+from ..transport.fault_counter import Tally, by_kind
 from ..transport.lifecycle import POLL_MS, Service
 from .backlog import Backlog
 from .file import RecordedImage

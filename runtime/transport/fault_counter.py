@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 
 
 class Tally:
@@ -37,3 +38,11 @@ class Tally:
     def total(self) -> int:
         """The sum over all kinds."""
         return sum(self.counts.values())
+
+
+def by_kind(counts: Mapping[str, int]) -> str:
+    """Counts as a person reads them, such as `3 (size 2, version 1)`."""
+    if not counts:
+        return "0"
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+    return f"{sum(counts.values())} ({kinds})"
