@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tables import markdown
 
 from usert.errors import UsertError
+from usert.evaluation.markdown import markdown
 from usert.frame import RFFrame, Scan
 from usert.machine import cpu_name
 from usert.runtime.imaging.estimate import Estimate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from concurrent.futures import Future
@@ -11,12 +12,14 @@ from typing import Any
 
 import pytest
 from control_ends import ANY, serving
-from live import TIMEOUT_S
+from live import TIMEOUT_S, Feed, Source, make_server, running
 from theatre import Ring
 
 from usert.cli import main
 from usert.commands.status import card
 from usert.errors import EngineError
+from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.commands import (
     ChangeBundle,
     ClearRegions,
@@ -29,30 +32,6 @@ from usert.runtime.protocol.commands import (
     StartRecord,
     StopRecord,
 )
-
-STATUS = {
-    "version": "0.1.0",
-    "uptime_s": 12.34,
-    "recording": None,
-    "frozen": False,
-    "streams": {"probe": {"rate_hz": 25.0, "age_ms": 13.25, "mean_strain": -0.0123, "warnings": ["a", "b"]}},
-    "counters": {"received": 12, "malformed": {}},
-}
-CARD = """\
-version          0.1.0
-uptime           12.34 s
-recording        none
-frozen           no
-streams
-  probe
-    rate         25 Hz
-    age          13.25 ms
-    mean strain  -1.23 %
-    warnings     a, b
-counters
-  received       12
-  malformed      none
-"""
 
 
 class Clerk:
@@ -88,12 +67,27 @@ def usert(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return run
 
 
-def test_usert_status_is_a_card_or_json(usert: Any) -> None:
-    with serving(Clerk(STATUS)) as (server, _):
-        code, output, errors = usert("status", "--control", server.endpoint)
-        assert (code, output, errors) == (0, CARD, "")
-        code, output, errors = usert("status", "--control", server.endpoint, "--json")
-        assert (code, json.loads(output), errors) == (0, STATUS, "")
+def names(status: str) -> list[str]:
+    """What stands before the values of a card, line by line."""
+    return [line.strip().partition("  ")[0] for line in status.splitlines()]
+
+
+def test_usert_status_of_a_live_server_is_a_card_or_json(usert: Any, engine: Engine, source: Source) -> None:
+    with (
+        running(make_server(engine, source, control=ANY)) as server,
+        StrainClient(server.publish_endpoint) as client,
+    ):
+        Feed(source, client).prime()
+        code, text, errors = usert("status", "--control", server.control_endpoint, "--json")
+        assert (code, errors) == (0, "")
+        code, shown, errors = usert("status", "--control", server.control_endpoint)
+        assert (code, errors) == (0, "")
+    status = json.loads(text)
+    assert status["frames"]["received"] == source.frames
+    assert [stream["stream"] for stream in status["streams"]] == ["test"]
+    assert re.search(rf"^  received +{source.frames}$", shown, re.MULTILINE)
+    assert re.search(r"^ +stream +test$", shown, re.MULTILINE)
+    assert names(shown) == names(card(status))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +97,10 @@ def test_usert_status_is_a_card_or_json(usert: Any) -> None:
         ({"sound_speed_m_s": 1540.0}, "sound speed  1540 m/s"),
         ({"fs_hz": 40e6}, "fs  40000000 Hz"),
         ({"images_per_s": 24.98}, "images  24.98 /s"),
+        ({"uptime_s": 12.34}, "uptime  12.34 s"),
+        ({"mean_strain": -0.0123}, "mean strain  -1.23 %"),
+        ({"recording": None, "frozen": False}, "recording  none\nfrozen     no"),
+        ({"streams": {"probe": {"warnings": ["a", "b"]}}}, "streams\n  probe\n    warnings  a, b"),
         ({"age_ms": None}, "age  none"),
         ({"age_ms": float("inf")}, "age  inf ms"),
         ({"size_bytes": 12}, "size  12 B"),

@@ -247,13 +247,13 @@ def test_no_record_spans_a_change_of_bundle(
     assert begun.wait(TIMEOUT_S)
     assert room.server.control_endpoint is not None
     with Controller(room.server.control_endpoint) as second:
-        with pytest.raises(ControlError, match="record: another bundle is being loaded"):
+        with pytest.raises(ControlError, match=r"^record: .*bundle"):
             second.ask(StartRecord(path="case.h5"))
         gate.set()
         thread.join(TIMEOUT_S)
         assert answers[0]["weights_sha256"] == other.manifest.weights.sha256 != before.weights_hash
         assert second.ask(StartRecord(path="case.h5")) == {"record": str(folder / "case.h5")}
-        with pytest.raises(ControlError, match="a record is being written"):
+        with pytest.raises(ControlError, match=r"^bundle: .*record"):
             second.ask(ChangeBundle(path=str(other.folder)))
     room.ask("record-stop")
 
