@@ -181,7 +181,7 @@ def measure(name: str, shape: tuple[int, int], rate_hz: float, seconds: float) -
                 stack.enter_context(never_reads(port))
             if name == "killed over and over":
                 killed = stack.enter_context(killed_again_and_again(port))
-        before, images = source.sent.frames, server.stats.published
+        before, images = source.sent.frames, server.counts.published
         if client is not None:
             assert client.ages is not None  # those so far do not count
         used_s = -Vitals.of(bridge.pid).cpu_s if bridge is not None else 0.0
@@ -193,12 +193,12 @@ def measure(name: str, shape: tuple[int, int], rate_hz: float, seconds: float) -
         used_s += Vitals.of(bridge.pid).cpu_s if bridge is not None else 0.0
         time.sleep(0.5)
         ages = client.ages if client is not None else []
-        stats = server.stats
+        counts = server.counts
     return {
         "clients": name,
         "sent (Hz)": (sent.frames - before) / took_s,
-        "images (Hz)": (stats.published - images) / took_s,
-        "dropped": stats.dropped,
+        "images (Hz)": (counts.published - images) / took_s,
+        "dropped": counts.frames.dropped,
         "bridge (CPUs)": used_s / took_s,
         "killed": killed[0],
         "client (Hz)": len(ages) / took_s,

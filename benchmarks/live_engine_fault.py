@@ -80,12 +80,14 @@ def engine_fault() -> dict[str, Any]:
         )
         sent = source.rest().frames
         viewer.rest(1.0)
-        stats = server.stats
-    used = stats.unpaired + stats.published + sum(stats.failed.values())
-    right = stats.failed == {"EngineError": 1} and stats.received == sent == stats.dropped + used
+        counts = server.counts
+    used = counts.unpaired + counts.published + sum(counts.failed.values())
+    right = (
+        counts.failed == {"EngineError": 1} and counts.frames.received == sent == counts.frames.dropped + used
+    )
     return {
         "fault": "engine raises once",
         "live again (ms)": (image.arrived_ns - engine.failed_ns) / 1e6,
-        "counters": str(stats),
+        "counters": str(counts),
         "right": "yes" if right else f"sent {sent}",
     }

@@ -41,6 +41,7 @@ from usert.runtime.protocol.age import now_ns
 from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.recorder import Recorder
+from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.low_jitter import steady
 from usert.runtime.server.server import StrainServer
@@ -125,7 +126,7 @@ def measure(
         publish = f"ipc://{folder}/strain" if viewer == "ipc" else "tcp://127.0.0.1:0"
         config = ServerConfig(rf="tcp://127.0.0.1:0", rf_type="pull", rf_bind=True, publish=publish)
         server = stack.enter_context(
-            StrainServer(engine=engine, config=config, recorder=cast(Recorder, probe))
+            StrainServer(engine=engine, config=config, switch=RecordSwitch(cast(Recorder, probe)))
         )
         source = stack.enter_context(
             Source(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
@@ -147,7 +148,7 @@ def measure(
         sent = source.wait(2 * seconds + 60)
         wait_for_books(server, sent.frames)
         took_s, used_s = time.perf_counter() - begin, used_s + time.process_time()
-        stats = server.stats
+        counts = server.counts
         seen = distant.end() if distant is not None else []
     if profile:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(14)
@@ -158,7 +159,7 @@ def measure(
         "asked (Hz)": rate_hz,
         "sent (Hz)": (sent.frames - before) / took_s,
         "images (Hz)": sum(image[0] >= before for image in probe.done) / took_s,
-        "dropped": stats.dropped,
+        "dropped": counts.frames.dropped,
     }
     found = stages(engine, probe)
     row |= spread(found.pop("work"), "work", CEILING_MS)
@@ -190,11 +191,11 @@ def wait_for_books(server: StrainServer, sent: int) -> None:
     """Until every frame sent is in the counters, and none waits."""
     deadline = time.monotonic() + 10
     while True:
-        stats = server.stats
-        used = stats.unpaired + stats.published + sum(stats.failed.values())
-        if (stats.received, stats.lost, stats.dropped + used) == (sent, 0, sent):
+        counts = server.counts
+        used = counts.unpaired + counts.published + sum(counts.failed.values())
+        if (counts.frames.received, counts.frames.lost, counts.frames.dropped + used) == (sent, 0, sent):
             return
-        assert time.monotonic() < deadline, f"sent {sent}, {stats}"
+        assert time.monotonic() < deadline, f"sent {sent}, {counts}"
         time.sleep(0.01)
 
 

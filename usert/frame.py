@@ -54,6 +54,11 @@ class Scan:
         """Distance between neighbouring samples: c / (2 fs), for the echo travels there and back."""
         return 1e3 * self.sound_speed_m_s / (2 * self.fs_hz)
 
+    @property
+    def pitch_mm(self) -> tuple[float, float]:
+        """Distance between neighbouring samples and between neighbouring lines."""
+        return self.axial_pitch_mm, self.line_pitch_mm
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RFFrame:

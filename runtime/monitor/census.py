@@ -22,7 +22,8 @@ from prometheus_client.registry import Collector
 
 from usert.log_format import printable
 
-from ..server.stats import ServerStats
+from ..protocol.age import Readings
+from .counts import ServerCounts
 from .gpu_memory import GpuMemory, gpu_memory
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ _GPU_ENGINE = re.compile("cuda|tensorrt", re.IGNORECASE)
 class Sources:
     """Where the numbers are read; every call may come from any thread."""
 
-    stats: Callable[[], ServerStats]
+    counts: Callable[[], ServerCounts]
+    output: Callable[[], Readings]
+    """Rate and ages of the images."""
     engine: Callable[[], str]
     """Name of the engine that runs now: the best one may give way to another."""
     about: Callable[[], Mapping[str, str]]
@@ -60,9 +63,9 @@ class Census(Collector):
         sources = self._sources
         engine = sources.engine()
         yield _info({**sources.about(), "engine": engine})
-        stats = sources.stats()
-        self._most_lost = max(self._most_lost, stats.lost)
-        yield from _served(stats, lost=self._most_lost)
+        counts = sources.counts()
+        self._most_lost = max(self._most_lost, counts.frames.lost)
+        yield from _served(counts, sources.output(), lost=self._most_lost)
         if sources.frozen is not None:
             yield GaugeMetricFamily(
                 "usert_streams_frozen", "Streams that somebody has frozen.", sources.frozen()
@@ -78,44 +81,43 @@ def _info(about: Mapping[str, str]) -> Metric:
     return InfoMetricFamily("usert_server", "What runs: version, engine, weights, bundle.", values)
 
 
-def _served(stats: ServerStats, *, lost: int) -> Iterator[Metric]:
-    yield CounterMetricFamily("usert_frames_received", "Well-formed RF frames.", stats.received)
+def _served(counts: ServerCounts, output: Readings, *, lost: int) -> Iterator[Metric]:
+    frames = counts.frames
+    yield CounterMetricFamily("usert_frames_received", "Well-formed RF frames.", frames.received)
     yield _counter(
         "usert_frames_dropped",
         "Frames that no pair was made of, by reason; lost: missing in the sequence numbers.",
         ("reason",),
         {
-            ("newer_frame",): stats.dropped,
+            ("newer_frame",): frames.dropped,
             ("lost",): lost,
-            ("duplicate",): stats.duplicates,
-            ("late",): stats.late,
-            ("turned_away",): stats.turned_away,
-            ("unpaired",): stats.unpaired,
+            ("duplicate",): frames.duplicates,
+            ("late",): frames.late,
+            ("turned_away",): frames.turned_away,
+            ("unpaired",): counts.unpaired,
         },
     )
     yield _counter(
         "usert_pairs_failed",
         "Pairs that the engine refused or failed at, by error.",
         ("error",),
-        {(error,): count for error, count in stats.failed.items()},
+        {(error,): count for error, count in counts.failed.items()},
     )
     yield _counter(
         "usert_messages_malformed",
         "Messages that broke the protocol, by fault.",
         ("fault",),
-        {(fault,): count for fault, count in stats.malformed.items()},
+        {(fault,): count for fault, count in counts.malformed.items()},
     )
-    yield CounterMetricFamily("usert_sessions", "Sessions begun.", stats.sessions)
-    yield GaugeMetricFamily("usert_streams", "Streams served.", stats.streams)
-    yield CounterMetricFamily("usert_clock_jumps", "Jumps of a source's clock.", stats.clock_jumps)
+    yield CounterMetricFamily("usert_sessions", "Sessions begun.", frames.sessions)
+    yield GaugeMetricFamily("usert_streams", "Streams served.", frames.sources)
+    yield CounterMetricFamily("usert_clock_jumps", "Jumps of a source's clock.", frames.clock_jumps)
     yield CounterMetricFamily(
-        "usert_deadlines_missed", "Images later than they may be.", stats.missed_deadlines
+        "usert_deadlines_missed", "Images later than they may be.", counts.missed_deadlines
     )
-    yield CounterMetricFamily("usert_images_published", "Strain images.", stats.published)
-    yield GaugeMetricFamily(
-        "usert_image_rate_hertz", "Images a second, over the last 2 s.", stats.output.rate_hz
-    )
-    exact = float(stats.output.ages_exact)
+    yield CounterMetricFamily("usert_images_published", "Strain images.", counts.published)
+    yield GaugeMetricFamily("usert_image_rate_hertz", "Images a second, over the last 2 s.", output.rate_hz)
+    exact = float(output.ages_exact)
     yield GaugeMetricFamily("usert_image_ages_exact", "0: some ages of images are lower bounds.", exact)
 
 

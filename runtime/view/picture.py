@@ -111,7 +111,7 @@ class Painter:
             message.strain[::down, ::across], message.quality[::down, ::across], message.readable_quality
         )
         scan, (n, m) = message.scan, message.shape
-        pitch_mm = (scan.axial_pitch_mm, scan.line_pitch_mm)
+        pitch_mm = scan.pitch_mm
         return {
             **{name: getattr(message, name) for name in _FIGURES},
             "warnings": list(message.warnings),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from usert.errors import RecipeError
-from usert.train.pretrain.pairs import PairRanges
+from usert.train.pretrain.ranges import PairRanges
 from usert.train.pretrain.recipe import PretrainRecipe, Stage, load_recipe
 
 STAGE = """

@@ -18,7 +18,7 @@ from usert.front_end import FrontEnd, as_front_end
 from usert.schema import Schema
 
 from ..check import check
-from .pairs import PairRanges
+from .ranges import PairRanges
 
 _Recipe = TypeVar("_Recipe")
 

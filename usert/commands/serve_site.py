@@ -21,9 +21,8 @@ from usert.runtime.engines.interface import Engine
 from usert.runtime.failover.handover import Cue
 from usert.runtime.monitor.census import Sources
 from usert.runtime.monitor.health import Health
+from usert.runtime.monitor.http import MonitorServer, monitor_pages
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.monitor.pages import monitor_pages
-from usert.runtime.monitor.server import MonitorServer
 from usert.runtime.protocol.age import now_ns
 from usert.runtime.record.record import Provenance
 from usert.runtime.record.recorder import Recorder
@@ -136,7 +135,7 @@ def run_site(site: Site, *, check: bool = False, cue: Cue | None = None) -> None
         )
 
         def running_bundle() -> Bundle:
-            return Bundle.load(server.running.bundle or site.bundle.folder)
+            return Bundle.load(server.engine.bundle or site.bundle.folder)
 
         stack.enter_context(stop_on_signals(server.stop, insist=True))
         stack.enter_context(claimed(*site.bound))
@@ -149,12 +148,13 @@ def run_site(site: Site, *, check: bool = False, cue: Cue | None = None) -> None
             say(told_record(probe))
         metrics.watch(
             Sources(
-                stats=lambda: server.stats,
-                engine=lambda: server.running.engine.name,
+                counts=lambda: server.counts,
+                output=lambda: server.output,
+                engine=lambda: server.engine.engine.name,
                 about=lambda: {
                     "version": __version__,
-                    "bundle": str(server.running.bundle),
-                    "weights_sha256": server.running.weights_hash,
+                    "bundle": str(server.engine.bundle),
+                    "weights_sha256": server.engine.weights_hash,
                 },
                 recorder=lambda: server.recorder,
                 frozen=lambda: server.frozen_streams,
@@ -178,10 +178,10 @@ def run_site(site: Site, *, check: bool = False, cue: Cue | None = None) -> None
                 return
             say(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
             if cue is not None:
-                watched.enter_context(cue.serving(lambda: server.running.shapes, server.stop))
+                watched.enter_context(cue.serving(lambda: server.engine.shapes, server.stop))
             with steady():
                 server.run()
-        summary = server.stats  # after its threads: no frame comes in between
-    say(str(summary))
+        summary = server.counts.summary(server.output)  # after its threads: no frame comes in between
+    say(summary)
     if recorder is not None:
         typer.echo(f"record: {recorder.stats}")

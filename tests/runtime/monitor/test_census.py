@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from live import Feed, Source, numbered_message, received_frame, wait_until
-from scrape import CPU, names, note, samples, sources, stats_of
+from scrape import CPU, counts_of, names, note, samples, sources
 
 from usert.bundle import Bundle
 from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.monitor.counts import ServerCounts
 from usert.runtime.monitor.gpu_memory import GpuMemory, gpu_memory
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.record.record import Provenance
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.server.server import StrainServer
-from usert.runtime.server.stats import ServerStats
 
 
 def test_nothing_is_read_until_somebody_asks() -> None:
     asked: list[int] = []
 
-    def stats() -> ServerStats:
+    def counts() -> ServerCounts:
         asked.append(1)
-        return stats_of(received=len(asked))
+        return counts_of(received=len(asked))
 
     metrics = Metrics()
-    metrics.watch(sources(stats=stats))
+    metrics.watch(sources(counts=counts))
     metrics.image(stream="probe", state="live", age_ms=40)
     assert asked == []
     assert samples(metrics)["usert_frames_received_total",] == 1
@@ -36,7 +36,7 @@ def test_nothing_is_read_until_somebody_asks() -> None:
 
 def test_every_count_of_the_server_is_shown() -> None:
     metrics = Metrics()
-    stats = stats_of(
+    counts = counts_of(
         received=100,
         dropped=1,
         lost=2,
@@ -49,10 +49,10 @@ def test_every_count_of_the_server_is_shown() -> None:
         sessions=10,
         clock_jumps=11,
         missed_deadlines=12,
-        streams=13,
+        sources=13,
         published=14,
     )
-    metrics.watch(sources(stats=lambda: stats, frozen=lambda: 2))
+    metrics.watch(sources(counts=lambda: counts, frozen=lambda: 2))
     found = samples(metrics)
     dropped = {key[1]: value for key, value in found.items() if key[0] == "usert_frames_dropped_total"}
     assert dropped == {
@@ -81,7 +81,7 @@ def test_the_counter_of_lost_frames_never_falls() -> None:
     """A frame that comes late is taken back from the lost, which Prometheus would read as a new start."""
     lost = iter((5, 4, 7))
     metrics = Metrics()
-    metrics.watch(sources(stats=lambda: stats_of(lost=next(lost))))
+    metrics.watch(sources(counts=lambda: counts_of(lost=next(lost))))
     assert [samples(metrics)["usert_frames_dropped_total", "lost"] for _ in range(3)] == [5, 5, 7]
 
 
@@ -126,17 +126,17 @@ def test_the_driver_names_memory_that_can_be_or_none() -> None:
 
 def test_a_live_server_is_shown_as_it_knows_itself(feed: Feed, server: StrainServer, source: Source) -> None:
     metrics = Metrics()
-    metrics.watch(sources(stats=lambda: server.stats))
+    metrics.watch(sources(counts=lambda: server.counts, output=lambda: server.output))
     source.send_parts(b"garbage")
     for _ in range(3):
         feed.next()
         feed.image()
-    wait_until(lambda: sum(server.stats.malformed.values()) == 1)
-    found, stats = samples(metrics), server.stats
-    assert found["usert_frames_received_total",] == stats.received >= 3
-    assert found["usert_images_published_total",] == stats.published >= 3
+    wait_until(lambda: sum(server.counts.malformed.values()) == 1)
+    found, counts = samples(metrics), server.counts
+    assert found["usert_frames_received_total",] == counts.frames.received >= 3
+    assert found["usert_images_published_total",] == counts.published >= 3
     assert found["usert_image_rate_hertz",] > 0
-    (fault,) = stats.malformed
+    (fault,) = counts.malformed
     assert found["usert_messages_malformed_total", fault] == 1
 
 
@@ -180,12 +180,12 @@ def test_the_page_for_operators_lists_every_metric_and_no_other(bundle: Bundle, 
     page = Path(__file__).parents[3].joinpath("docs", "operations.md").read_text(encoding="utf-8")
     table = "\n".join(line for line in page.splitlines() if line.startswith("| `"))
     metrics = Metrics()
-    stats = stats_of(failed={"EngineError": 1}, malformed={"size": 1})
+    counts = counts_of(failed={"EngineError": 1}, malformed={"size": 1})
     with Recorder(tmp_path / "r.h5", Provenance.of(bundle), max_bytes=1) as recorder:
         recorder.put_frame(received(0))
         metrics.watch(
             sources(
-                stats=lambda: stats,
+                counts=lambda: counts,
                 engine=lambda: "torch cuda",
                 frozen=lambda: 0,
                 recorder=lambda: recorder,

@@ -258,18 +258,13 @@ def test_an_allowance_is_a_burst_then_a_rate_each_for_itself_in_bounded_memory()
 
 
 def test_at_the_end_who_has_an_answer_gets_it_and_the_others_are_told() -> None:
-    with (
-        zmq.Context() as context,
-        opened(context, desk := Desk("record", "quit")) as server,
-        raw(server.endpoint) as waiting,
-        raw(server.endpoint) as last,
-    ):
-        waiting.send(RECORD)
-        last.send(Quit())
-        wait_until(lambda: sorted(desk.heard) == ["quit", "record"])
-        desk.under_way[desk.heard.index("quit")].set_result({"bye": True})
-        server.close()
-        server.close()
+    with zmq.Context() as context, ExitStack() as stack:
+        with opened(context, desk := Desk("record", "quit")) as server:
+            waiting, last = (stack.enter_context(raw(server.endpoint)) for _ in range(2))
+            waiting.send(RECORD)
+            last.send(Quit())
+            wait_until(lambda: sorted(desk.heard) == ["quit", "record"])
+            desk.under_way[desk.heard.index("quit")].set_result({"bye": True})
         server.check()
         assert last.reply() == Reply(command="quit", result={"bye": True})
         assert waiting.reply() == Reply(command="record", error="the server ends")
@@ -281,9 +276,8 @@ def test_at_the_end_who_has_an_answer_gets_it_and_the_others_are_told() -> None:
 def test_a_place_that_is_taken_is_one_line_and_nothing_leaks() -> None:
     with serving(Desk()) as (server, _), zmq.Context() as context:
         second = ControlServer(context=context, endpoint=server.endpoint, handle=Desk())
-        with pytest.raises(OptionError, match="cannot bind: Address already in use"):
-            second.open()
-        second.close()
+        with pytest.raises(OptionError, match="cannot bind: Address already in use"), second:
+            pass
 
 
 def test_what_ended_the_thread_is_raised_by_check() -> None:

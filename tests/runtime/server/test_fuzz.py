@@ -94,7 +94,7 @@ def test_a_server_counts_mutated_frames_and_serves_the_valid_ones(engine: Engine
     ):
         feed = Feed(source, client)
         feed.prime()
-        malformed, received = 0, server.stats.received
+        malformed, received = 0, server.counts.frames.received
         mutated = iter(Mutations(valid_messages(), seed=1))
         for _ in range(30):
             for name, parts, broken in islice(mutated, 60):
@@ -170,7 +170,7 @@ def test_mutated_connections_do_not_reach_the_server(bound: StrainServer) -> Non
                 connection.sendall(data)
             if k % 10 == 0:
                 sent = numbered_message(k + 1, time_ns=k + 1, clock=clock_id())
-                received = bound.stats.received
+                received = bound.counts.frames.received
                 push.send_multipart(sent.to_parts())
-                wait_until(lambda received=received: bound.stats.received > received)
+                wait_until(lambda received=received: bound.counts.frames.received > received)
     assert json.loads(header)["stream"] == "fuzz"

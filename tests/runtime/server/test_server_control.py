@@ -126,7 +126,7 @@ def test_the_status_is_that_of_the_server(room: Room, bundle: Bundle) -> None:
     ]
     assert status["server"]["weights_sha256"] == bundle.manifest.weights.sha256
     assert (status["server"]["health"], status["record"]) == ("ok", None)
-    assert status["output"]["images"] == image.counters.published == room.server.stats.published
+    assert status["output"]["images"] == image.counters.published == room.server.counts.published
     assert status["frames"]["received"] == room.feed.source.frames
     [stream] = status["streams"]
     assert (stream["stream"], stream["sequence"], stream["state"]) == ("test", room.feed.sequence, "live")
@@ -232,7 +232,7 @@ def test_no_record_spans_a_change_of_bundle(
     """Whichever of the two was asked for first, the other is refused until that has ended."""
     before, other = room.image(), other_bundle(tmp_path / "other", strain=2 * STRAIN)
     begun, gate = threading.Event(), threading.Event()
-    plain = room.server._orders._open_bundle
+    plain = room.server._handlers._open_bundle
     assert plain is not None
 
     def slow(bundle: Bundle, engine: str, precision: str) -> Engine:
@@ -240,7 +240,7 @@ def test_no_record_spans_a_change_of_bundle(
         assert gate.wait(TIMEOUT_S)
         return plain(bundle, engine, precision)
 
-    monkeypatch.setattr(room.server._orders, "_open_bundle", slow)
+    monkeypatch.setattr(room.server._handlers, "_open_bundle", slow)
     answers: list[dict[str, object]] = []
     thread = threading.Thread(target=lambda: answers.append(room.ask("bundle", path=str(other.folder))))
     thread.start()
@@ -268,7 +268,7 @@ def test_comparisons_that_nobody_waits_for_any_more_block_nothing(room: Room) ->
                 socket.connect(room.server.control_endpoint)
                 for _ in range(8):
                     socket.send_multipart(Compare().to_parts())
-    wait_until(lambda: len(room.server._orders._compare) == 64)
+    wait_until(lambda: len(room.server._handlers._compare) == 64)
     assert "too many commands" in room.refused("freeze")
     assert room.console.ask(STATUS)["server"]["health"] == "ok"
     assert room.refused("record-stop") == "record-stop: nothing is being recorded"
@@ -286,7 +286,7 @@ def test_a_bundle_that_fails_its_check_changes_nothing(room: Room, tmp_path: Pat
     assert "no such folder" in room.refused("bundle", path=str(tmp_path / "none"))
     after = room.image()
     assert (after.weights_hash, after.mean_strain) == (before.weights_hash, before.mean_strain)
-    assert room.server.stats.failed == {}
+    assert room.server.counts.failed == {}
 
 
 def test_a_pair_is_run_both_ways_on_demand(room: Room) -> None:
@@ -308,15 +308,15 @@ def test_quit_ends_the_server(room: Room) -> None:
     wait_until(lambda: room.server.stopping)
 
 
-def test_who_waits_when_the_server_ends_is_told(room: Room) -> None:
+def test_a_command_that_waits_when_the_server_closes_is_answered(room: Room) -> None:
     said: list[str] = []
     thread = threading.Thread(target=lambda: said.append(room.refused("compare")))
     thread.start()
-    wait_until(lambda: bool(room.server._orders._compare))
+    wait_until(lambda: bool(room.server._handlers._compare))
     room.server.stop()
     room.server.__exit__(None, None, None)
     thread.join(TIMEOUT_S)
-    assert said == ["the server ends"]
+    assert said == ["the server is closing"]
 
 
 def test_a_server_without_a_folder_or_a_way_to_open_bundles_says_so(engine: Engine, source: Source) -> None:

@@ -180,6 +180,9 @@ class GatedEngine:
 
 
 def books_balance(server: StrainServer) -> bool:
-    stats = server.stats
-    used = stats.unpaired + sum(stats.failed.values()) + stats.published
-    return stats.received == stats.duplicates + stats.late + stats.turned_away + stats.dropped + used
+    counts, frames = server.counts, server.counts.frames
+    used = counts.unpaired + sum(counts.failed.values()) + counts.published
+    return (
+        frames.used == used
+        and frames.received == frames.duplicates + frames.late + frames.turned_away + frames.dropped + used
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from usert.runtime.monitor.census import Sources
+from usert.runtime.monitor.counts import FrameCounts, ServerCounts
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.protocol.age import Meter
-from usert.runtime.server.stats import ServerStats
 
 CPU = "onnxruntime CPUExecutionProvider"
 
@@ -30,27 +31,33 @@ def names(metrics: Metrics) -> set[str]:
 
 
 def note(metrics: Metrics, stream: str = "probe", state: Any = "live", **changes: Any) -> None:
-    """One image of 40 ms, of a pair that waited 1 ms, was matched at once and took 30 ms and 2 ms."""
+    """One image of 40 ms, of a pair that waited 1 ms for the engine, which took 30 ms, and was published 2 ms later."""
     metrics.image(stream=stream, state=state, age_ms=40.0)
-    fields = {
+    times = {
         "score": 0.75,
         "received_ns": 10_000_000,
-        "matched_ns": 11_000_000,
         "started_ns": 11_000_000,
         "estimated_ns": 41_000_000,
         "published_ns": 43_000_000,
     }
-    metrics.pair(stream=stream, **(fields | changes))
+    metrics.pair(stream=stream, **(times | changes))
 
 
-def stats_of(**changes: Any) -> ServerStats:
-    fields: dict[str, Any] = dict.fromkeys(
-        ("received", "dropped", "lost", "sessions", "unpaired", "published"), 0
+def counts_of(**changes: Any) -> ServerCounts:
+    """Counts that are 0 but for `changes`, of frames or of the server."""
+    frames = dict.fromkeys((field.name for field in fields(FrameCounts)), 0)
+    frames |= {name: changes.pop(name) for name in frames if name in changes}
+    server = dict.fromkeys(("unpaired", "published", "missed_deadlines"), 0)
+    return ServerCounts(
+        **({"frames": FrameCounts(**frames), "malformed": {}, "failed": {}} | server | changes)
     )
-    return ServerStats(**({"malformed": {}, "failed": {}, "output": Meter().read(0)} | fields | changes))
 
 
 def sources(**changes: Any) -> Sources:
-    return Sources(
-        **({"stats": stats_of, "engine": lambda: CPU, "about": lambda: {"version": "1"}} | changes)
-    )
+    read: dict[str, Any] = {
+        "counts": counts_of,
+        "output": lambda: Meter().read(0),
+        "engine": lambda: CPU,
+        "about": lambda: {"version": "1"},
+    }
+    return Sources(**(read | changes))
