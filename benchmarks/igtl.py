@@ -36,7 +36,7 @@ from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.low_jitter import steady
 from usert.runtime.server.server import StrainServer
-from usert.runtime.sources.child_process import Child
+from usert.runtime.sources.child_process import ChildProcess
 
 _LOOPBACK = "tcp://127.0.0.1:0"
 _ANSWER_S = 30.0
@@ -168,7 +168,7 @@ def measure(name: str, shape: tuple[int, int], rate_hz: float, seconds: float) -
         source.order(shape=shape)
         if name != "no bridge":
             words = ["bridge", "igtl", "--strain", server.publish_endpoint, "--port", "0"]
-            bridge = stack.enter_context(Child(words))
+            bridge = stack.enter_context(ChildProcess(words))
             found = bridge.wait_for(r"OpenIGTLink on 127\.0\.0\.1:(\d+)", stopping=lambda: False)
             assert found is not None
             port = int(found[1])

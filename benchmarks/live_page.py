@@ -24,10 +24,10 @@ import numpy as np
 from live_vitals import Vitals
 from websockets.sync.client import connect
 
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.protocol.age import now_ns
 from usert.runtime.protocol.commands import Command
-from usert.runtime.sources.child_process import Child
+from usert.runtime.sources.child_process import ChildProcess
 from usert.runtime.sources.simulated import SIZES, LesionRatio, simulated_scanner
 from usert.runtime.view.planes import strain_of, unpack
 
@@ -44,7 +44,7 @@ _DRAWN = """() => {
 }"""
 
 
-def line(child: Child, pattern: str) -> str:
+def line(child: ChildProcess, pattern: str) -> str:
     """The first group of the first line with `pattern`."""
     found = child.wait_for(pattern, stopping=lambda: False, timeout_s=300)
     assert found is not None
@@ -120,7 +120,7 @@ def viewers(count: int, url: str, browser: Any) -> Iterator[list[Any]]:
 
 
 def measured(
-    watching: list[Any], view: int, server: int, controller: Controller, seconds: float
+    watching: list[Any], view: int, server: int, controller: ControlClient, seconds: float
 ) -> dict[str, Any]:
     """What all of them saw in that time, and what view and server did."""
     time.sleep(2)
@@ -182,14 +182,16 @@ def main() -> None:
     options = parser.parse_args()
     source_words = ["replay", "--simulate", "--size", options.size, "--rate", str(options.rate)]
     with ExitStack() as stack:
-        source = stack.enter_context(Child([*source_words, "--publish", _LOOPBACK]))
+        source = stack.enter_context(ChildProcess([*source_words, "--publish", _LOOPBACK]))
         rf = line(source, r"rf on (\S+)")
         serve_words = ["serve", "--rf", rf, "--publish", _LOOPBACK, "--control", _LOOPBACK, "--lag", "4"]
-        server = stack.enter_context(Child([*serve_words, "--threads", str(options.threads)]))
+        server = stack.enter_context(ChildProcess([*serve_words, "--threads", str(options.threads)]))
         strain, control = line(server, r"strain on (\S+)"), line(server, r"control on (\S+)")
-        view = stack.enter_context(Child(["view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0"]))
+        view = stack.enter_context(
+            ChildProcess(["view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0"])
+        )
         url = line(view, r"page on (\S+)")
-        controller = stack.enter_context(Controller(control))
+        controller = stack.enter_context(ControlClient(control))
         assert_lesion(url, options.size)
         browser = None
         if options.browser:

@@ -16,7 +16,7 @@ from typing import Self
 
 from live_vitals import Vitals
 
-from usert.runtime.sources.child_process import Child
+from usert.runtime.sources.child_process import ChildProcess
 
 _START_S = 120.0
 _END_S = 30.0
@@ -35,7 +35,7 @@ class Serve:
         rf_type: str = "pull",
     ) -> None:
         command = ["serve", "--rf", rf, "--rf-type", rf_type, "--rf-bind", "--publish", publish]
-        self._child = Child([*command, *arguments])
+        self._child = ChildProcess([*command, *arguments])
         self._killed = False
 
     def __enter__(self) -> Self:

@@ -22,7 +22,7 @@ from usert.frame import RFFrame
 
 from ..imaging.estimate import Estimate
 from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
-from ..sources.child_process import Child
+from ..sources.child_process import ChildProcess
 from ..transport.receiver import Receiver
 from .monitor import Monitor, SilentError
 from .seen import STAGES, Seen
@@ -71,7 +71,7 @@ class WireStage:
         """Errors: `EngineError` for a server that ends, a scanner that is silent, images that do not come."""
         begin, self._gpu_before_mb = time.monotonic(), gpu_mb_since() or 0.0
         with ExitStack() as stack:
-            self._server = stack.enter_context(Child(self._command()))
+            self._server = stack.enter_context(ChildProcess(self._command()))
             rf = self._line(r"rf on (\S+)")
             strain = self._line(r"strain on (\S+)")
             self._monitor = Monitor(self._line(r"monitor on http://(\S+?)/?$"))

@@ -138,7 +138,7 @@ def serve(
     from usert.commands.serve_site import Site, run_site
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
-    from usert.runtime.failover.handover import Cue
+    from usert.runtime.failover.handover import Handover
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -204,14 +204,14 @@ def serve(
             monitor=monitor,
         ),
         check=check,
-        cue=None if cue is None else Cue(cue),
+        handover=None if cue is None else Handover(cue),
     )
 
 
 def _stand_by(bound: Mapping[str, Sequence[str | None]], record: Path | None) -> NoReturn:
     """Watch over servers of this very command line; `bound`: where they are found, by option."""
     from usert.errors import OptionError
-    from usert.runtime.failover.supervisor import Standby
+    from usert.runtime.failover.supervisor import Supervisor
     from usert.runtime.transport.address import check_fixed_port
 
     for option, endpoints in bound.items():
@@ -221,4 +221,4 @@ def _stand_by(bound: Mapping[str, Sequence[str | None]], record: Path | None) ->
         raise OptionError(
             f"--record: got {record}, expected a folder with --standby, where each process makes a file of its own"
         )
-    raise typer.Exit(Standby(sys.argv[1:]).run())
+    raise typer.Exit(Supervisor(sys.argv[1:]).run())

@@ -12,7 +12,7 @@ from live import wait_until
 from theatre import Ring
 
 from usert.errors import ControlError, OptionError
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.protocol.commands import Command
 from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import ClientKeys, KeyPair
@@ -40,8 +40,8 @@ def test_an_outsider_is_not_heard(ring: Ring, who: str) -> None:
     keys = outsider(who, ring)
     with (
         serving(desk := Desk(), ring.server()) as (server, _),
-        Controller(server.endpoint, keys=ring.client("console")) as console,
-        Controller(server.endpoint, keys=keys, timeout_s=0.5) as outside,
+        ControlClient(server.endpoint, keys=ring.client("console")) as console,
+        ControlClient(server.endpoint, keys=keys, timeout_s=0.5) as outside,
     ):
         assert console.ask(STATUS) == {"heard": 0}
         question = "" if keys is None else ", and does it allow this key"
@@ -62,7 +62,7 @@ def test_who_may_see_the_images_may_not_command(tmp_path: Path) -> None:
         zmq.Context() as context,
         Authenticator(context, strain=viewers.server(), control=operators.server()) as authenticator,
         opened(context, desk := Desk(), access=authenticator.access("control")) as server,
-        Controller(server.endpoint, keys=keys, timeout_s=0.5) as outside,
+        ControlClient(server.endpoint, keys=keys, timeout_s=0.5) as outside,
     ):
         with pytest.raises(ControlError, match="does it allow this key"):
             outside.ask(STATUS)
@@ -74,8 +74,8 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
     ring.allow("visitor")
     with (
         serving(desk := Desk("record"), ring.server()) as (server, authenticator),
-        Controller(server.endpoint, keys=ring.client("console")) as console,
-        Controller(server.endpoint, keys=ring.client("visitor"), timeout_s=0.5) as visitor,
+        ControlClient(server.endpoint, keys=ring.client("console")) as console,
+        ControlClient(server.endpoint, keys=ring.client("visitor"), timeout_s=0.5) as visitor,
         raw(server.endpoint, zmq.DEALER, keys=ring.client("visitor"), name=b"same") as waiting,
     ):
         answer_of(visitor)
@@ -101,6 +101,6 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
 
 def test_another_machine_needs_keys_or_so_many_words(ring: Ring) -> None:
     with pytest.raises(OptionError, match="--insecure"):
-        Controller("tcp://10.0.0.1:5557")
-    Controller("tcp://10.0.0.1:5557", insecure=True)
-    Controller("tcp://10.0.0.1:5557", keys=ring.client("console"))
+        ControlClient("tcp://10.0.0.1:5557")
+    ControlClient("tcp://10.0.0.1:5557", insecure=True)
+    ControlClient("tcp://10.0.0.1:5557", keys=ring.client("console"))
