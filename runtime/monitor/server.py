@@ -20,7 +20,7 @@ from http import HTTPStatus
 from usert.errors import OptionError
 
 from ..protocol.age import now_ns
-from ..transport.address import parse_address
+from ..transport.address import parse_monitor_address
 from ..transport.fault_counter import FaultCounter
 from ..transport.lifecycle import POLL_MS, Service
 from .http_connection import Connection, Page
@@ -51,7 +51,7 @@ class MonitorServer(Service):
         Errors: `OptionError` for an address that makes no sense, and, when it opens, one that it cannot have.
         """
         super().__init__()
-        self._host, self._port = parse_address(address, insecure=insecure)
+        self._host, self._port = parse_monitor_address(address, insecure=insecure)
         self._pages = dict(pages)
         self._deadline_ns = round(deadline_s * 1e9)
         self._connections: dict[Connection, int] = {}

@@ -146,11 +146,11 @@ def serve(
     from usert.runtime.imaging.strain_ratio import Rectangle
     from usert.runtime.server.bundle_swap import trained_strain
     from usert.runtime.server.config import ServerConfig
-    from usert.runtime.transport.address import parse_address
+    from usert.runtime.transport.address import parse_monitor_address
     from usert.runtime.transport.receiver import ReceiverType
 
     if monitor is not None:
-        parse_address(monitor, insecure=insecure)
+        parse_monitor_address(monitor, insecure=insecure)
     if check and site is not None:
         typer.echo(f"check: configuration {site}")
     if lag != "auto" and not lag.isdecimal():
