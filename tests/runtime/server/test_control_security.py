@@ -9,7 +9,7 @@ import pytest
 import zmq
 from control_ends import RECORD, STATUS, Desk, answer_of, opened, raw, serving
 from live import wait_until
-from theatre import Ring
+from secured_publisher import KeyRing
 
 from usert.errors import ControlError, OptionError
 from usert.runtime.clients.control_client import ControlClient
@@ -19,8 +19,8 @@ from usert.runtime.transport.keys import ClientKeys, KeyPair
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Ring:
-    made = Ring(tmp_path)
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing(tmp_path)
     made.allow("console")
     return made
 
@@ -28,7 +28,7 @@ def ring(tmp_path: Path) -> Ring:
 OUTSIDERS = ("no key", "a key that is not allowed", "another server's key", "an allowed key, not its secret")
 
 
-def outsider(who: str, ring: Ring) -> ClientKeys | None:
+def outsider(who: str, ring: KeyRing) -> ClientKeys | None:
     stranger, console = ring.client("stranger"), ring.client("console")
     forged = KeyPair(public=console.pair.public, secret=stranger.pair.secret)
     keys = None, stranger, ring.client("console", server="elsewhere"), replace(console, pair=forged)
@@ -36,7 +36,7 @@ def outsider(who: str, ring: Ring) -> ClientKeys | None:
 
 
 @pytest.mark.parametrize("who", OUTSIDERS)
-def test_an_outsider_is_not_heard(ring: Ring, who: str) -> None:
+def test_an_outsider_is_not_heard(ring: KeyRing, who: str) -> None:
     keys = outsider(who, ring)
     with (
         serving(desk := Desk(), ring.server()) as (server, _),
@@ -54,7 +54,7 @@ def test_an_outsider_is_not_heard(ring: Ring, who: str) -> None:
 
 
 def test_who_may_see_the_images_may_not_command(tmp_path: Path) -> None:
-    viewers, operators = Ring(tmp_path / "viewers"), Ring(tmp_path / "operators")
+    viewers, operators = KeyRing(tmp_path / "viewers"), KeyRing(tmp_path / "operators")
     viewers.allow("display")
     operators.allow("console")
     keys = replace(viewers.client("display"), server=operators.client("server").pair.public)
@@ -70,7 +70,7 @@ def test_who_may_see_the_images_may_not_command(tmp_path: Path) -> None:
     assert desk.heard == []
 
 
-def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back(ring: Ring) -> None:
+def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back(ring: KeyRing) -> None:
     ring.allow("visitor")
     with (
         serving(desk := Desk("record"), ring.server()) as (server, authenticator),
@@ -99,7 +99,7 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
     assert "quit" not in desk.heard
 
 
-def test_another_machine_needs_keys_or_so_many_words(ring: Ring) -> None:
+def test_another_machine_needs_keys_or_so_many_words(ring: KeyRing) -> None:
     with pytest.raises(OptionError, match="--insecure"):
         ControlClient("tcp://10.0.0.1:5557")
     ControlClient("tcp://10.0.0.1:5557", insecure=True)
