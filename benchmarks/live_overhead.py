@@ -25,20 +25,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
+import harness  # noqa: F401
 import numpy as np
-from live_source import Source, SourceConfig
-from live_viewer import DistantViewer
-from live_vitals import spread
 from numpy.typing import NDArray
-from tables import markdown
+from observer import ObserverProcess
+from source_process import SourceConfig, SourceProcess
+from vitals import spread
 
 from usert.errors import UsertError
+from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
@@ -129,7 +130,7 @@ def measure(
             StrainServer(engine=engine, config=config, switch=RecordSwitch(cast(Recorder, probe)))
         )
         source = stack.enter_context(
-            Source(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
         )
         stack.enter_context(steady())  # as `usert serve`
         profiler = cProfile.Profile()
@@ -140,7 +141,7 @@ def measure(
         stack.callback(server.stop)
         distant = None
         if viewer != "none":
-            distant = stack.enter_context(DistantViewer(server.publish_endpoint))
+            distant = stack.enter_context(ObserverProcess(server.publish_endpoint))
             check(server, source, engine)
         before = source.sent.frames
         begin, used_s = time.perf_counter(), -time.process_time()
@@ -171,7 +172,7 @@ def measure(
     return row | {"viewer (Hz)": len(ages) / took_s} | spread(ages, "age there")
 
 
-def check(server: StrainServer, source: Source, engine: ReadyEngine) -> None:
+def check(server: StrainServer, source: SourceProcess, engine: ReadyEngine) -> None:
     """Slowly, until a client has an image: it must be the engine's, of two frames in a row."""
     with StrainClient(server.publish_endpoint) as client:
         image: StrainMessage | None = None

@@ -23,7 +23,7 @@ from usert.log_format import printable
 
 from ..protocol.age import clock_id, now_ns
 from ..protocol.header import MalformedError
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 from ..transport.access import Authenticator
 from ..transport.address import check_endpoint, parse_address, require_loopback
 from ..transport.fault_counter import FaultCounter

@@ -15,7 +15,7 @@ import zmq
 
 from usert.errors import ControlError
 
-from ..protocol.commands import Command, CommandName, Reply
+from ..protocol.commands import ChangeBundle, Command, Compare, Reply, Status
 from ..protocol.header import MAX_HEADER_BYTES
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
@@ -23,12 +23,12 @@ from ..transport.lifecycle import POLL_MS, Service
 from ..transport.socket import ConnectedSocket
 
 TIMEOUT_S = 5.0
-_SLOW_S: Mapping[CommandName, float] = {"bundle": 600.0, "compare": 60.0}
+_SLOW_S: Mapping[type[Command], float] = {ChangeBundle: 600.0, Compare: 60.0}
 """Time-outs of commands that take long: a bundle is loaded and its engine warmed up, a pair of frames must come."""
 
 
 class ControlClient(Service):
-    """Sends commands one after the other: `with ControlClient(endpoint) as c: c.ask(Command(name="status"))`."""
+    """Sends commands one after the other: `with ControlClient(endpoint) as client: client.ask(Status())`."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class ControlClient(Service):
         Errors: `ControlError` with the server's message, or when none comes; `WireError` for a malformed reply.
         """
         with self._loop():
-            slow_s = _SLOW_S.get(command.name, 0.0)
+            slow_s = _SLOW_S.get(type(command), 0.0)
             if slow_s > self._timeout_s:
-                self._exchange(Command(name="status"), self._timeout_s)
+                self._exchange(Status(), self._timeout_s)
             reply = self._exchange(command, max(slow_s, self._timeout_s))
         if reply.result is None:
             raise ControlError(reply.error)

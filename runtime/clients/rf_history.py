@@ -13,8 +13,7 @@ import zmq
 
 from usert.frame import RFFrame
 
-from ..protocol.messages import MAX_RF_BYTES, RFMessage
-from ..protocol.stamp import FrameStamp
+from ..protocol.rf_message import MAX_RF_BYTES, FrameStamp, RFMessage
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service

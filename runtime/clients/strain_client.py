@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 import zmq
 
 from ..imaging.display_state import State
-from ..protocol.age import Age, clock_id, now_ns
-from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
+from ..protocol.age import Age, age_of, clock_id, now_ns
+from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import POLL_MS, Service
@@ -154,16 +154,3 @@ class StrainClient(Service):
     def malformed(self) -> dict[str, int]:
         """Messages that broke the protocol, by fault."""
         return self._receiver.malformed.counts
-
-
-def age_of(message: StrainMessage, arrived_ns: int, now_ns: int, clock: str) -> Age:
-    """Age of the current frame of `message` at `now_ns`, both times here by the clock named `clock`."""
-    time_ns = message.current.time_ns
-    from_source = time_ns if 0 < time_ns <= message.received_ns else 0
-    if message.server_clock == clock:
-        if message.source_clock == clock and from_source:
-            return Age(ms=(now_ns - from_source) / 1e6, exact=True)
-        return Age(ms=(now_ns - message.received_ns) / 1e6, exact=False)
-    same = message.source_clock == message.server_clock and from_source
-    before_ns = message.published_ns - (from_source if same else message.received_ns)
-    return Age(ms=(before_ns + now_ns - arrived_ns) / 1e6, exact=False)

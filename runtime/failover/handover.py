@@ -12,9 +12,9 @@ import socket
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 
-from ..transport.worker import Worker
+from usert.frame import Shape
 
-Shape = tuple[int, int]
+from ..transport.worker import Worker
 
 SERVE, READY, SERVING, WARM = "serve", "ready", "serving", "warm"
 _CHECK_S = 0.5

@@ -18,9 +18,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from usert.errors import BUG, FAULT
+from usert.frame import Shape
 from usert.signals import stop_on_signals
 
-from .handover import READY, SERVE, SERVING, WARM, Channel, Shape, parse_shape, shape_text
+from .handover import READY, SERVE, SERVING, WARM, Channel, parse_shape, shape_text
 
 DEATHS, WITHIN_S = 5, 60.0
 """When so many servers have died in such a time, the supervisor gives up: another one would not help."""

@@ -19,7 +19,7 @@ import zmq
 
 from usert.errors import UsertError
 
-from ..protocol.commands import Command, Reply
+from ..protocol.commands import Command, Quit, Reply, Status, StopRecord, read_command
 from ..protocol.header import MAX_HEADER_BYTES, MAX_PARTS, Buffer, MalformedError
 from ..transport.access import AccessList
 from ..transport.fault_counter import FaultCounter
@@ -33,7 +33,7 @@ _CONNECTIONS = 256
 """Connections whose allowance is remembered; a forgotten one starts afresh."""
 _WAITING, _WAITING_EACH = 64, 8
 """Commands under way, in all and of one connection."""
-ALWAYS = frozenset({"status", "record-stop", "quit"})
+ALWAYS = (Status, StopRecord, Quit)
 """Commands that pass however many are under way: what an operator needs when nothing else goes."""
 EXPIRES_S = 60.0
 """How long a command may wait for what it needs, such as a pair of frames to compare."""
@@ -155,15 +155,15 @@ class ControlServer(Worker):
             self._refuse(sender, "", "rate", f"expected at most {_RATE_HZ:g} a second, {_BURST} at once")
             return
         try:
-            command = Command.from_parts(body)
+            command = read_command(body)
         except MalformedError as error:
             self.malformed.add(error.fault, "its sender was told")  # and not the log, which takes no payload
             _send(sender, Reply.refusal("", str(error)).to_parts())
             return
-        if self._crowded(sender.who, command.name):
+        if self._crowded(sender.who, command):
             self._refuse(sender, command.name, "waiting", "wait until those under way are done")
             return
-        if command.name != "status":
+        if not isinstance(command, Status):
             log.info("control: %s", command.name)
         future: Future[Result]
         try:
@@ -174,8 +174,8 @@ class ControlServer(Worker):
         expires_s = time.monotonic() + self._expires_s
         self._waiting.append(_Waiting(sender=sender, name=command.name, future=future, expires_s=expires_s))
 
-    def _crowded(self, who: bytes, name: str) -> bool:
-        if name in ALWAYS:
+    def _crowded(self, who: bytes, command: Command) -> bool:
+        if isinstance(command, ALWAYS):
             return len(self._waiting) >= 2 * _WAITING
         own = sum(waiting.sender.who == who for waiting in self._waiting)
         return own >= _WAITING_EACH or len(self._waiting) >= _WAITING

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate, EstimatedPair
@@ -19,8 +19,6 @@ from ..imaging.image_quality import ImageQualityRule
 from ..protocol.age import now_ns
 from ..transport.fault_counter import FaultCounter
 from .bundle_swap import PreparedBundle
-
-Shape = tuple[int, int]
 
 log = logging.getLogger(__name__)
 

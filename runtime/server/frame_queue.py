@@ -16,7 +16,7 @@ from itertools import count
 
 from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import FrameCounts
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 from ..transport.fault_counter import FaultCounter
 from .continuity import SessionTracker
 

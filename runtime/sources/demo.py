@@ -22,9 +22,8 @@ from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
 from ..clients.terminal import watch
 from ..offline.figure import save_figure
-from ..protocol.age import now_ns
-from ..protocol.messages import StrainMessage
-from ..protocol.meter import Meter, Readings
+from ..protocol.age import Meter, Readings, now_ns
+from ..protocol.strain_message import StrainMessage
 from .child_process import ChildProcess
 from .simulated import SIZES, LesionRatio, simulated_scanner
 

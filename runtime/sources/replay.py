@@ -18,7 +18,7 @@ from usert.errors import OptionError
 from usert.frame import RFFrame
 
 from ..protocol.age import clock_id, now_ns
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 from ..transport.access import Authenticator
 from ..transport.address import check_endpoint
 from ..transport.keys import Keys

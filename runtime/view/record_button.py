@@ -15,7 +15,7 @@ from typing import Any
 from usert.errors import UsertError
 
 from ..clients.control_client import ControlClient
-from ..protocol.commands import Command
+from ..protocol.commands import StartRecord, Status, StopRecord
 from ..transport.lifecycle import POLL_MS
 from ..transport.worker import Worker
 from .measure import checked
@@ -69,7 +69,7 @@ class RecordButton(Worker):
 
     def _carry_out(self, start: bool, refuse: Answer) -> None:
         name = time.strftime("page-%Y%m%d-%H%M%S.h5")
-        command = Command(name="record", path=name) if start else Command(name="record-stop")
+        command = StartRecord(path=name) if start else StopRecord()
         try:
             self._control.ask(command)
         except UsertError as error:
@@ -77,7 +77,7 @@ class RecordButton(Worker):
 
     def _look(self) -> None:
         try:
-            self._show(told(self._control.ask(Command(name="status"))))
+            self._show(told(self._control.ask(Status())))
         except UsertError as error:
             self._show({"error": checked(error), "files": [], "images": 0, "missing": 0})
 

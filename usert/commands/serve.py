@@ -63,9 +63,6 @@ def serve(
         metavar="NxM",
         help="Make the engine ready for frames of this size before the start; may be repeated.",
     ),
-    keep_warm: float = typer.Option(
-        0.0, metavar="S", help="In a pause run the engine every S seconds, for the image after it; 0: never."
-    ),
     control: str | None = typer.Option(
         None, metavar="ENDPOINT", help="Take commands there, from `usert status` and `usert control`."
     ),
@@ -185,7 +182,6 @@ def serve(
         if target is None or background is None
         else (Rectangle.parse(target), Rectangle.parse(background)),
         deadline_ms=deadline_ms,
-        keep_warm_s=keep_warm,
     )
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
     trained = ImageQualityRule(trained_strain=trained_strain(loaded.manifest))

@@ -13,7 +13,7 @@ from secured_publisher import KeyRing
 
 from usert.errors import ControlError, OptionError
 from usert.runtime.clients.control_client import ControlClient
-from usert.runtime.protocol.commands import Command
+from usert.runtime.protocol.commands import Quit
 from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import ClientKeys, KeyPair
 
@@ -47,7 +47,7 @@ def test_an_outsider_is_not_heard(ring: KeyRing, who: str) -> None:
         question = "" if keys is None else ", and does it allow this key"
         line = rf"no answer from {server.endpoint} in 0\.5 s: is .* running there{question}\?"
         with pytest.raises(ControlError, match=line):
-            outside.ask(Command(name="quit"))
+            outside.ask(Quit())
         assert console.ask(STATUS) == {"heard": 1}
     assert desk.heard == ["status"] * 2
     assert server.malformed.counts == {}
@@ -92,7 +92,7 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
                     desk.under_way[0].set_result({"secret": True})
         assert not waiting.socket.poll(0)
         with pytest.raises(ControlError, match="does it allow this key"):
-            visitor.ask(Command(name="quit"))
+            visitor.ask(Quit())
         answer_of(console)
         ring.allow("visitor")
         answer_of(visitor)

@@ -12,15 +12,15 @@ from live import TIMEOUT_S, wait_until
 
 from usert.errors import ControlError
 from usert.runtime.clients.control_client import ControlClient
-from usert.runtime.protocol.commands import Command, Reply
+from usert.runtime.protocol.commands import ChangeBundle, Command, Reply, StartRecord, Status
 from usert.runtime.server.control_socket import ControlServer
 from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import ClientKeys, ServerKeys
 
-STATUS, RECORD = Command(name="status"), Command(name="record", path="/patients/doe")
+STATUS, RECORD = Status(), StartRecord(path="/patients/doe")
 
 
-BUNDLE = Command(name="bundle", path="/bundles/new")
+BUNDLE = ChangeBundle(path="/bundles/new")
 
 
 ANY = "tcp://127.0.0.1:0"

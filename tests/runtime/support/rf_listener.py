@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import zmq
 from live import wait_until
 
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import Keys
 from usert.runtime.transport.receiver import Receiver, ReceiverType

@@ -115,7 +115,9 @@ def test_no_other_file_is_served(free_page: LivePage, path: str) -> None:
 
 def test_nothing_of_the_page_asks_elsewhere() -> None:
     folder = Path(__file__).parents[3] / "runtime" / "view" / "static"
-    for file in folder.iterdir():
+    files = list(folder.iterdir())
+    assert files
+    for file in files:
         text = file.read_text(encoding="utf-8").replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert "http://" not in text, file
         assert "https://" not in text, file
@@ -151,7 +153,7 @@ def test_an_open_page_without_a_token_is_a_mistake() -> None:
 
 def test_an_address_in_use_is_one_line(free_page: LivePage) -> None:
     taken = PageConfig(strain="tcp://127.0.0.1:1", http=Address.parse(f"127.0.0.1:{free_page.port}"))
-    with pytest.raises(OptionError, match=r"cannot bind: Address already in use"), LivePage(taken):
+    with pytest.raises(OptionError, match="Address already in use"), LivePage(taken):
         pass
 
 
