@@ -17,7 +17,7 @@ from tiny_bundle import STRAIN, other_bundle, tiny_bundle
 
 from usert.bundle import Bundle
 from usert.errors import ControlError
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
@@ -46,7 +46,7 @@ BOTH = (Rectangle.parse(LEFT), Rectangle.parse(RIGHT))
 class Room:
     """A server that takes commands, its source, a client and a console."""
 
-    def __init__(self, server: StrainServer, feed: Feed, console: Controller) -> None:
+    def __init__(self, server: StrainServer, feed: Feed, console: ControlClient) -> None:
         self.server = server
         self.feed = feed
         self.console = console
@@ -104,7 +104,7 @@ def room(engine: Engine, bundle: Bundle, source: Source, folder: Path) -> Iterat
         stack.enter_context(running(server))
         client = stack.enter_context(StrainClient(server.publish_endpoint))
         assert server.control_endpoint is not None
-        console = stack.enter_context(Controller(server.control_endpoint))
+        console = stack.enter_context(ControlClient(server.control_endpoint))
         feed = Feed(source, client)
         feed.prime()
         yield Room(server, feed, console)
@@ -246,7 +246,7 @@ def test_no_record_spans_a_change_of_bundle(
     thread.start()
     assert begun.wait(TIMEOUT_S)
     assert room.server.control_endpoint is not None
-    with Controller(room.server.control_endpoint) as second:
+    with ControlClient(room.server.control_endpoint) as second:
         with pytest.raises(ControlError, match=r"^record: .*bundle"):
             second.ask(StartRecord(path="case.h5"))
         gate.set()
@@ -325,7 +325,7 @@ def test_a_server_without_a_folder_or_a_way_to_open_bundles_says_so(engine: Engi
     )
     with (
         running(StrainServer(engine=engine, config=config)) as server,
-        Controller(server.control_endpoint) as console,
+        ControlClient(server.control_endpoint) as console,
     ):
         for command, expected in (
             (StartRecord(path="a.h5"), "--record-folder"),
