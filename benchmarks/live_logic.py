@@ -149,8 +149,8 @@ def _shown(scene: Scene, seen: list[Image], persistence: Persistence, window: in
         shown = persistence.add(
             image.estimate, mean_strain=image.image_quality.readable_strain, share=image.share
         ).strain
-        reading = meters[0].read(shown, image.estimate.quality, scan)
-        true = meters[1].read(truth, np.ones_like(truth), scan)
+        reading = meters[0].read(shown, image.estimate.quality, scan.pitch_mm)
+        true = meters[1].read(truth, np.ones_like(truth), scan.pitch_mm)
         if reading.ratio is None or reading.spread is None or true.ratio is None:
             raise AssertionError(f"ratio refused: {reading.refused} {true.refused}")
         pattern = shown / shown.mean()
@@ -195,7 +195,7 @@ def time_table() -> Rows:
             "judge": lambda e, rule=rule: assess(e, rule),
             "lag": next_lag,
             "persistence": lambda e, p=persistence: p.add(e, mean_strain=0.01, share=0.3),
-            "ratio of two quarters": lambda e, meter=meter: meter.read(e.strain, e.quality, scan),
+            "ratio of two quarters": lambda e, meter=meter: meter.read(e.strain, e.quality, scan.pitch_mm),
         }
         for name, part in parts.items():
             taken = []

@@ -39,7 +39,7 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch

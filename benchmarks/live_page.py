@@ -28,7 +28,7 @@ from websockets.sync.client import connect
 
 from usert.runtime.clients.control_client import Controller
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.protocol.commands import Command
+from usert.runtime.protocol.commands import Status
 from usert.runtime.sources.simulated import SIZES, LesionRatio, simulated_scanner
 from usert.runtime.view.planes import strain_of, unpack
 
@@ -118,7 +118,7 @@ def measured(
 ) -> dict[str, Any]:
     """What all of them saw in that time, and what view and server did."""
     time.sleep(2)
-    status = Command(name="status")
+    status = Status()
     for one in watching:
         one.begin()
     begin, before = time.monotonic(), controller.ask(status)["output"]["images"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..protocol.meter import Readings
-from ..protocol.stamp import Counters
+from ..protocol.age import Readings
+from ..protocol.strain_message import Counters
 from ..transport.fault_counter import by_kind
 
 

@@ -20,7 +20,7 @@ from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQuality
 from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
+from ..protocol.strain_message import StrainMessage
 from .gaps import Gap
 from .record import FRAME, GAP, GROUP, IMAGE, furnish, hash_of
 

@@ -15,10 +15,9 @@ from ..imaging.estimate import EstimatedPair
 from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
-from ..protocol.age import age_at_server, clock_id, now_ns
-from ..protocol.meter import Meter, Readings
-from ..protocol.stamp import Counters
-from ..transport.fault_counter import Tally
+from ..protocol.age import Meter, Readings, age_at_server, clock_id, now_ns
+from ..protocol.strain_message import Counters
+from ..transport.fault_counter import FaultCounter
 from .frame_queue import FrameQueue
 from .stream import Shown
 
@@ -36,9 +35,9 @@ class ServerCounters:
         self._metrics = metrics
         self._deadline_ms = deadline_ms
         self._meter = Meter()
-        self._failed = Tally(log, "no image")
+        self._failed = FaultCounter(log, "no image")
         self._unpaired = self._published = self._missed_deadlines = 0
-        self.malformed: Iterable[Tally] = ()
+        self.malformed: Iterable[FaultCounter] = ()
         """Malformed messages of each receiver."""
 
     def unpaired(self) -> None:
@@ -75,7 +74,6 @@ class ServerCounters:
                 stream=pair.current.stream,
                 score=score,
                 received_ns=pair.current.received_ns,
-                matched_ns=pair.matched_ns,
                 started_ns=pair.started_ns,
                 estimated_ns=pair.ended_ns,
                 published_ns=published_ns,

@@ -24,8 +24,8 @@ from ..imaging.pairing import choose_reference, interval_ms, reach
 from ..imaging.persistence import Averaging, Persistence
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
 from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
-from ..protocol.stamp import Counters, FrameStamp
+from ..protocol.rf_message import FrameStamp
+from ..protocol.strain_message import Counters, StrainMessage
 from .config import ServerConfig
 
 _PATCH_LINES = 12
@@ -199,4 +199,6 @@ class Stream:
             rule = RatioRule(patch=(strain_window, _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
         scan = image.pair.current.frame.scan
-        return replace(image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, scan))
+        return replace(
+            image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, scan.pitch_mm)
+        )

@@ -32,7 +32,7 @@ from zmtp import command, greeting, part, ready
 from usert.frame import RFFrame
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.header import MalformedError
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 
 SHAPE = (256, 64)
 _MESSAGES_A_PAIR = 200

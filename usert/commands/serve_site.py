@@ -21,9 +21,8 @@ from usert.runtime.engines.interface import Engine
 from usert.runtime.failover.handover import Cue
 from usert.runtime.monitor.census import Sources
 from usert.runtime.monitor.health import Health
+from usert.runtime.monitor.http import MonitorServer, monitor_pages
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.monitor.pages import monitor_pages
-from usert.runtime.monitor.server import MonitorServer
 from usert.runtime.protocol.age import now_ns
 from usert.runtime.record.record import Provenance
 from usert.runtime.record.recorder import Recorder

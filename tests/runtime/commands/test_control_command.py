@@ -20,7 +20,18 @@ from usert.commands.status import card
 from usert.errors import EngineError
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
-from usert.runtime.protocol.commands import Command
+from usert.runtime.protocol.commands import (
+    ChangeBundle,
+    ClearRegions,
+    Command,
+    Compare,
+    Freeze,
+    Quit,
+    Resume,
+    SetRegions,
+    StartRecord,
+    StopRecord,
+)
 
 
 class Clerk:
@@ -107,25 +118,25 @@ def test_a_card_shows_whatever_there_is(fields: dict[str, Any], expected: str) -
 @pytest.mark.parametrize(
     ("words", "command"),
     [
-        (("freeze",), Command(name="freeze")),
-        (("resume", "--stream", "probe"), Command(name="resume", stream="probe")),
+        (("freeze",), Freeze()),
+        (("resume", "--stream", "probe"), Resume(stream="probe")),
         (
             ("roi", "10:14.5,3:8", "10:14.5,20:25"),
-            Command(name="roi", target="10:14.5,3:8", background="10:14.5,20:25"),
+            SetRegions(target="10:14.5,3:8", background="10:14.5,20:25"),
         ),
-        (("roi-clear",), Command(name="roi-clear")),
-        (("record", "records"), Command(name="record", path="records")),
+        (("roi-clear",), ClearRegions()),
+        (("record", "records"), StartRecord(path="records")),
         (
             ("record", "a.h5", "--displacement"),
-            Command(name="record", path="a.h5", displacement=True),
+            StartRecord(path="a.h5", displacement=True),
         ),
-        (("record-stop",), Command(name="record-stop")),
+        (("record-stop",), StopRecord()),
         (
             ("bundle", "new", "--engine", "onnxruntime", "--precision", "float16"),
-            Command(name="bundle", path="new", engine="onnxruntime", precision="float16"),
+            ChangeBundle(path="new", engine="onnxruntime", precision="float16"),
         ),
-        (("compare", "--stream", "probe"), Command(name="compare", stream="probe")),
-        (("quit",), Command(name="quit")),
+        (("compare", "--stream", "probe"), Compare(stream="probe")),
+        (("quit",), Quit()),
     ],
 )
 def test_usert_control_sends_the_command(usert: Any, words: tuple[str, ...], command: Command) -> None:
@@ -154,9 +165,9 @@ def test_a_refusal_is_one_line_and_exit_code_1(usert: Any) -> None:
         (("status", "--control", "nowhere"), "expected tcp://HOST:PORT"),
         (("control", "freeze", "--control", ANY, "--key", "a"), "got --key alone"),
         (("control", "quit", "--control", "tcp://192.0.2.1:1"), "usert keys make"),
-        (("control", "roi", "deep", "1:2,3:4", "--control", ANY), "roi: target: rectangle: got 'deep'"),
-        (("control", "record", "p" * 1025, "--control", ANY), "expected at most 1024"),
-        (("control", "record", "", "--control", ANY), "record: path: missing or empty"),
+        (("control", "roi", "deep", "1:2,3:4", "--control", ANY), "roi: target: got 'deep'"),
+        (("control", "record", "p" * 1025, "--control", ANY), "expected a string of 1 to 1024"),
+        (("control", "record", "", "--control", ANY), "record: path: got '', expected"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(

@@ -82,7 +82,7 @@ def test_usert_watch_sees_with_its_keys(ring: Ring) -> None:
         ) as process:
             try:
                 server.wait_for_subscribers()
-                server.link.socket.send_multipart(image().to_parts())
+                server.bound.socket.send_multipart(image().to_parts())
                 output, _ = process.communicate(timeout=TIMEOUT_S)
             finally:
                 process.kill()

@@ -20,7 +20,8 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.header import MalformedError
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
+from usert.runtime.protocol.rf_message import RFMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.server import StrainServer
 
 

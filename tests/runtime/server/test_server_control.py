@@ -22,15 +22,23 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.strain_ratio import Rectangle
-from usert.runtime.protocol.commands import Command
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.commands import (
+    COMMANDS,
+    ChangeBundle,
+    Compare,
+    Freeze,
+    SetRegions,
+    StartRecord,
+    Status,
+)
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
-STATUS = Command(name="status")
+STATUS = Status()
 LEFT, RIGHT = "0:0.4,0:0.9", "0:0.4,1.2:2.1"
 BOTH = (Rectangle.parse(LEFT), Rectangle.parse(RIGHT))
 
@@ -54,7 +62,7 @@ class Room:
                 return message
 
     def ask(self, name: str, **arguments: object) -> dict[str, object]:
-        return self.console.ask(Command(name=name, **arguments))  # type: ignore[arg-type]
+        return self.console.ask(COMMANDS[name](**arguments))
 
     def refused(self, name: str, **arguments: object) -> str:
         with pytest.raises(ControlError) as raised:
@@ -240,13 +248,13 @@ def test_no_record_spans_a_change_of_bundle(
     assert room.server.control_endpoint is not None
     with Controller(room.server.control_endpoint) as second:
         with pytest.raises(ControlError, match=r"^record: .*bundle"):
-            second.ask(Command(name="record", path="case.h5"))
+            second.ask(StartRecord(path="case.h5"))
         gate.set()
         thread.join(TIMEOUT_S)
         assert answers[0]["weights_sha256"] == other.manifest.weights.sha256 != before.weights_hash
-        assert second.ask(Command(name="record", path="case.h5")) == {"record": str(folder / "case.h5")}
+        assert second.ask(StartRecord(path="case.h5")) == {"record": str(folder / "case.h5")}
         with pytest.raises(ControlError, match=r"^bundle: .*record"):
-            second.ask(Command(name="bundle", path=str(other.folder)))
+            second.ask(ChangeBundle(path=str(other.folder)))
     room.ask("record-stop")
 
 
@@ -259,7 +267,7 @@ def test_comparisons_that_nobody_waits_for_any_more_block_nothing(room: Room) ->
                 socket.linger = round(1e3 * TIMEOUT_S)
                 socket.connect(room.server.control_endpoint)
                 for _ in range(8):
-                    socket.send_multipart(Command(name="compare").to_parts())
+                    socket.send_multipart(Compare().to_parts())
     wait_until(lambda: len(room.server._handlers._compare) == 64)
     assert "too many commands" in room.refused("freeze")
     assert room.console.ask(STATUS)["server"]["health"] == "ok"
@@ -320,13 +328,13 @@ def test_a_server_without_a_folder_or_a_way_to_open_bundles_says_so(engine: Engi
         Controller(server.control_endpoint) as console,
     ):
         for command, expected in (
-            (Command(name="record", path="a.h5"), "--record-folder"),
-            (Command(name="bundle", path="/b"), "^bundle: "),
-            (Command(name="freeze"), "frame"),
+            (StartRecord(path="a.h5"), "--record-folder"),
+            (ChangeBundle(path="/b"), "cannot change it"),
+            (Freeze(), "none has sent a frame"),
         ):
             with pytest.raises(ControlError, match=expected):
                 console.ask(command)
-        assert console.ask(Command(name="roi", target=LEFT, background=RIGHT)) == {"streams": []}
+        assert console.ask(SetRegions(target=LEFT, background=RIGHT)) == {"streams": []}
         client = StrainClient(server.publish_endpoint)
         with client:
             feed = Feed(source, client)

@@ -18,7 +18,8 @@ from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
+from usert.runtime.protocol.rf_message import RFMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 

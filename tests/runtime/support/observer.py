@@ -15,7 +15,7 @@ from typing import Any
 import zmq
 
 from usert.runtime.imaging.display_state import State
-from usert.runtime.protocol.messages import MAX_STRAIN_BYTES, StrainMessage
+from usert.runtime.protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from usert.runtime.transport.receiver import Receiver
 
 _ENDING_S = 30.0

@@ -19,7 +19,7 @@ import zmq
 from usert.frame import RFFrame, Scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 
 SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540, line_pitch_mm=0.12)
 _QUEUE_FRAMES = 2

@@ -12,9 +12,9 @@ import zmq
 from live import TIMEOUT_S, numbered_frame, wait_until
 
 from usert.errors import EngineError
-from usert.runtime.bench.source import Scanner
+from usert.runtime.bench.scanner import Scanner
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 
 FRAMES = tuple(numbered_frame(k) for k in range(3))
 
@@ -35,7 +35,7 @@ def read(socket: zmq.Socket[bytes], count: int) -> list[RFMessage]:
 
 def test_stamps_are_when_frames_were_due_though_nobody_took_them(receiver: zmq.Socket[bytes]) -> None:
     with Scanner(receiver.get_string(zmq.LAST_ENDPOINT), FRAMES) as scanner:
-        scanner.order(500, 10_000.0)
+        scanner.send(500, 10_000.0)
         messages = read(receiver, 500)
         assert scanner.done(TIMEOUT_S)
         assert scanner.sent == 500
@@ -50,15 +50,15 @@ def test_stamps_are_when_frames_were_due_though_nobody_took_them(receiver: zmq.S
 
 def test_orders_follow_each_other_and_can_be_called_off(receiver: zmq.Socket[bytes]) -> None:
     with Scanner(receiver.get_string(zmq.LAST_ENDPOINT), FRAMES) as scanner:
-        scanner.order(2, 1000.0)
+        scanner.send(2, 1000.0)
         first = read(receiver, 2)
         assert scanner.done(TIMEOUT_S)
-        scanner.order(1000, 2.0)
+        scanner.send(1000, 2.0)
         read(receiver, 1)
         scanner.stop()
         assert scanner.done(TIMEOUT_S)
         assert scanner.sent < 1002
-        scanner.order(1, 1000.0)
+        scanner.send(1, 1000.0)
         assert scanner.done(TIMEOUT_S)
         last = read(receiver, scanner.sent - 3)[-1]
         assert last.frame.sequence == scanner.sent - 1
@@ -67,7 +67,7 @@ def test_orders_follow_each_other_and_can_be_called_off(receiver: zmq.Socket[byt
 
 def test_a_scanner_that_dies_is_one_line(receiver: zmq.Socket[bytes]) -> None:
     with Scanner(receiver.get_string(zmq.LAST_ENDPOINT), FRAMES) as scanner:
-        scanner.order(1000, 1.0)
+        scanner.send(1000, 1.0)
         os.kill(scanner.pid, signal.SIGKILL)
         with pytest.raises(EngineError, match="simulated scanner: its process ended with exit code -9"):
             wait_until(lambda: scanner.done(1.0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from usert.errors import EngineError
-from usert.runtime.bench.answer import Distance, Scene, check_answer
+from usert.runtime.bench.accuracy import Difference, Scene, check_answer
 from usert.runtime.imaging.estimate import Estimate
 
 SHAPE = (40, 12)
@@ -23,7 +23,7 @@ def answer(displacement: float = 0.0, strain: float = 0.0, quality: float = 0.5)
 
 
 def test_the_distance_of_constant_fields_is_their_difference() -> None:
-    distance = Distance.between(answer(0.5, 0.01, 0.75), answer(0.25, -0.01, 0.5))
+    distance = Difference.between(answer(0.5, 0.01, 0.75), answer(0.25, -0.01, 0.5))
     assert distance.max_abs_displacement_samples == distance.rms_displacement_samples == 0.25
     assert distance.max_abs_strain == pytest.approx(0.02)
     assert distance.rms_strain_percent == pytest.approx(2.0)
@@ -33,7 +33,7 @@ def test_the_distance_of_constant_fields_is_their_difference() -> None:
 def test_one_pixel_far_off_is_in_the_largest_and_hardly_in_the_rms() -> None:
     far = answer()
     far.displacement[0, 3, 4] = 1.0
-    distance = Distance.between(far, answer())
+    distance = Difference.between(far, answer())
     assert distance.max_abs_displacement_samples == 1.0
     assert distance.rms_displacement_samples == pytest.approx((2 * SHAPE[0] * SHAPE[1]) ** -0.5)
 

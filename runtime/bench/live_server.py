@@ -1,8 +1,8 @@
-"""One engine at the end of real sockets: scanner's process, `usert serve`'s process, and a client here.
+"""One engine behind real sockets: a scanner process, a `usert serve` process, and a client here.
 
-Knows the commands and the messages. Latency is an image's age on arrival, which begins when its frame was due. An image
-that shows an older one again (`held`) is no answer to its frame, and is left out. Invariant: at the end of the `with`
-block all processes are gone; and where nothing comes for too long, that is one line that says who is silent.
+Latency is the age of an image on arrival, counted from when its frame was due. An image that repeats an older one
+(`held`) is left out. Invariant: all processes end with the `with` block, and where no image comes for too long the
+error says which part is silent.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from usert.errors import EngineError
 from usert.frame import RFFrame
 
 from ..imaging.estimate import Estimate
-from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
+from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from ..sources.child_process import Child
 from ..transport.receiver import Receiver
-from .monitor import Monitor, SilentError
-from .seen import STAGES, Seen
-from .source import Scanner
-from .turn import LEAST_RUNS, OVERTIME, Order, Turn
-from .worker import Frame, Opened, Variant, Vitals, gpu_mb_since, peak_rss_mb
+from .image_times import STAGES, ImageTimes
+from .monitor_client import MonitorClient, SilentError
+from .scanner import Scanner
+from .worker import Frame, Memory, Opened, Variant, gpu_mb_since, peak_rss_mb
+from .workload import LEAST_RUNS, OVERTIME, Measurement, Workload
 
 PATIENCE_S = 10.0
-"""That nothing may come; or some times an engine's time, where that is longer."""
+"""How long no image may come; or `_PATIENT_FRAMES` times the slowest recent pair, where that is longer."""
 _PATIENT_FRAMES = 5
 _LOOPBACK = "tcp://127.0.0.1:0"
 _FIRST_RATE_HZ = 10.0
 _QUIET_S = 1.0
-"""After which no image comes any more of what was sent."""
+"""After this silence no further image is expected of the frames sent."""
 _POLL_S, _ASK_S = 0.005, 1.0
-_MOST_ORDERS = 20
-"""Until a turn has images enough, where the engine is slow."""
+_MOST_BATCHES = 20
+"""Batches sent at most until a measurement has enough images, where the engine is slow."""
 
 
-class WireStage:
-    """`with WireStage(variant, frames=...) as stage: stage.turn(order)`; images come when it is entered."""
+class LiveServer:
+    """A server with scanner and client: `with LiveServer(variant, frames=...) as server: server.measure(workload)`."""
 
     def __init__(
         self,
@@ -55,26 +55,26 @@ class WireStage:
         every_frame: bool = False,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        """`frames`: one period of the simulated scanner's; or `rf`: where a scanner of the user's publishes."""
+        """`frames`: one period of the simulated scanner; or `rf`: address at which the user's own scanner publishes."""
         self.variant = variant
         self._frames = frames
         self._rf = rf
         self._insecure = insecure
         self._every_frame = every_frame
         self._patience_s = patience_s
-        self._seen: list[Seen] = []
+        self._seen: list[ImageTimes] = []
         self._newest: StrainMessage | None = None
         self.pair: tuple[Frame, Frame] | None = None
-        """The frames that `opened.answer` is of; None: they are not known here."""
+        """The frames that `opened.answer` was estimated from; None where they are not known."""
 
     def __enter__(self) -> Self:
-        """Errors: `EngineError` for a server that ends, a scanner that is silent, images that do not come."""
+        """Start all and wait for images. Errors: `EngineError` for a server that ends, or where no image comes."""
         begin, self._gpu_before_mb = time.monotonic(), gpu_mb_since() or 0.0
         with ExitStack() as stack:
             self._server = stack.enter_context(Child(self._command()))
             rf = self._line(r"rf on (\S+)")
             strain = self._line(r"strain on (\S+)")
-            self._monitor = Monitor(self._line(r"monitor on http://(\S+?)/?$"))
+            self._monitor = MonitorClient(self._line(r"monitor on http://(\S+?)/?$"))
             runs_on = self._line(r"serve: (.+), lag \S+; Ctrl-C ends")
             context = stack.enter_context(zmq.Context())
             self._receiver: Receiver[StrainMessage] = Receiver(
@@ -86,8 +86,7 @@ class WireStage:
                 decode=StrainMessage.from_parts,
                 accept=self._accept,
             )
-            self._receiver.open()
-            stack.callback(self._receiver.close)
+            stack.enter_context(self._receiver)
             self._scanner = None if self._rf else stack.enter_context(Scanner(rf, self._frames))
             self._until_images_come()
             warm_up_s = time.monotonic() - begin
@@ -115,25 +114,25 @@ class WireStage:
 
     @property
     def ages_exact(self) -> bool:
-        """False: the source has another clock, and ages lack the way from it."""
+        """Whether ages are exact; otherwise the source has another clock, and they are lower bounds."""
         return all(image.exact for image in self._seen)
 
     @property
     def pids(self) -> dict[str, int]:
-        """Of the processes, by name."""
+        """Process ids by name."""
         return {"server": self._server.pid} | (
             {} if self._scanner is None else {"scanner": self._scanner.pid}
         )
 
-    def turn(self, order: Order) -> Turn:
-        """Errors: `EngineError`, as on entering."""
-        if order.pause_s:
-            time.sleep(order.pause_s)
+    def measure(self, workload: Workload) -> Measurement:
+        """Send the frames of `workload` and measure. Errors: `EngineError`, as on entering."""
+        if workload.pause_s:
+            time.sleep(workload.pause_s)
         dropped, before = self._seen[-1].counters.dropped, self._monitor.read()
-        images, waiting = self._images(order)
+        images, waiting = self._images(workload)
         after = self._monitor.read()
         parts = [image.stages_ms(after.publish_ms(before)) for image in images[1:]]
-        return Turn(
+        return Measurement(
             lead_ms=images[0].age_ms,
             latency_ms=tuple(image.age_ms for image in images[1:]),
             engine_ms=tuple(part["engine"] for part in parts),
@@ -148,9 +147,9 @@ class WireStage:
             },
         )
 
-    def vitals(self) -> Vitals:
-        """Of the server."""
-        return Vitals(rss_mb=peak_rss_mb(self._server.pid), gpu_mb=gpu_mb_since(self._gpu_before_mb))
+    def memory(self) -> Memory:
+        """Memory in use by the server now."""
+        return Memory(rss_mb=peak_rss_mb(self._server.pid), gpu_mb=gpu_mb_since(self._gpu_before_mb))
 
     def _command(self) -> list[str]:
         variant = self.variant
@@ -171,53 +170,53 @@ class WireStage:
 
     def _accept(self, image: StrainMessage, arrived_ns: int) -> None:
         self._newest = image
-        self._seen.append(Seen.of(image, arrived_ns))
+        self._seen.append(ImageTimes.of(image, arrived_ns))
 
     def _until_images_come(self) -> None:
-        """Frames until the first image: one needs two, and its client."""
+        """Send frames until the first image comes: an image needs two frames and a connected client."""
         begin = time.monotonic()
         while not self._seen:
             if self._scanner is None:
                 self._wait(lambda: bool(self._seen))
             else:
-                self._scanner.order(2, _FIRST_RATE_HZ)
+                self._scanner.send(2, _FIRST_RATE_HZ)
                 self._wait(self._scanner.done)
                 self._wait(lambda: bool(self._seen), quiet_s=_QUIET_S)
                 if not self._seen:
                     self._raise_if_silent(time.monotonic() - begin)
 
     def _one_image(self) -> StrainMessage:
-        """The next one, of frames that come without haste."""
+        """The next image, of frames sent slowly."""
         if self._scanner is None:
             before = len(self._seen)
             self._wait(lambda: len(self._seen) > before)
         else:
-            self._wait(lambda: False, quiet_s=_QUIET_S)  # until nothing of the beginning is under way
-            self._send(self._scanner, Order(seconds=0, rate_hz=_FIRST_RATE_HZ))
+            self._wait(lambda: False, quiet_s=_QUIET_S)  # until no earlier frame is under way
+            self._send(self._scanner, Workload(seconds=0, rate_hz=_FIRST_RATE_HZ))
         assert self._newest is not None
         return self._newest
 
-    def _images(self, order: Order) -> tuple[list[Seen], int]:
-        """Those of a turn, and how many frames were due and not sent when it was broken off."""
+    def _images(self, workload: Workload) -> tuple[list[ImageTimes], int]:
+        """Images of a measurement, and the number of frames that were due and not sent when it was stopped."""
         begin, waiting = len(self._seen), 0
-        for _ in range(_MOST_ORDERS):
+        for _ in range(_MOST_BATCHES):
             if self._scanner is None:
-                end = time.monotonic() + order.seconds
+                end = time.monotonic() + workload.seconds
                 self._wait(lambda end=end: time.monotonic() >= end)  # type: ignore[misc]
             else:
-                waiting += self._send(self._scanner, order)
+                waiting += self._send(self._scanner, workload)
             images = [image for image in self._seen[begin:] if image.state != "held"]
             if len(images) >= LEAST_RUNS:
                 return images, waiting
         raise EngineError(
-            f"{self.variant}: got {len(images)} images in a turn, expected {LEAST_RUNS} or more"
+            f"{self.variant}: got {len(images)} images in a measurement, expected {LEAST_RUNS} or more"
         )
 
-    def _send(self, scanner: Scanner, order: Order) -> int:
-        """A turn of ours; how many frames were due and not sent when it was broken off."""
-        before, frames = scanner.sent, order.frames + 1  # the first has no reference, if there was a pause
-        end = time.monotonic() + OVERTIME * frames / (order.rate_hz or 1)
-        scanner.order(frames, order.rate_hz or 1)
+    def _send(self, scanner: Scanner, workload: Workload) -> int:
+        """Send the frames of `workload`; returns how many were due and not sent when it was stopped."""
+        before, frames = scanner.sent, workload.frames + 1  # the first has no reference, if there was a pause
+        end = time.monotonic() + OVERTIME * frames / (workload.rate_hz or 1)
+        scanner.send(frames, workload.rate_hz or 1)
         self._wait(lambda: scanner.done() or time.monotonic() >= end)
         if not scanner.done():
             scanner.stop()
@@ -227,7 +226,7 @@ class WireStage:
         return before + frames - scanner.sent
 
     def _wait(self, until: Callable[[], bool], *, quiet_s: float = math.inf) -> None:
-        """Until it holds, or no image has come for `quiet_s`, or for longer than the last ones took.
+        """Wait for `until`, or until no image has come for `quiet_s`, or for longer than the last ones took.
 
         Errors: `SilentError`; `EngineError` when a process has ended.
         """
@@ -248,14 +247,14 @@ class WireStage:
 
     @property
     def _slow_s(self) -> float:
-        """What the slowest of the last images took."""
+        """Time of engine and publication of the slowest recent image."""
         return max((image.worked_ms / 1e3 for image in self._seen[-_PATIENT_FRAMES:]), default=0.0)
 
     def _raise_if_silent(self, silent_s: float) -> None:
-        """No image came for so long. Errors: `SilentError` that says whose fault it is, where that can be told yet."""
+        """Errors: `SilentError` with the cause, where no image came for `silent_s` and the cause is known."""
         source = "simulated scanner" if self._rf is None else f"source {self._rf}"
-        told = self._monitor.blame(
+        cause = self._monitor.silence_cause(
             source, silent_s=silent_s, patience_s=self._patience_s, seen=bool(self._seen)
         )
-        if told is not None:
-            raise SilentError(told if not self._server.errors else f"{told} ({self._server.errors[-1]})")
+        if cause is not None:
+            raise SilentError(cause if not self._server.errors else f"{cause} ({self._server.errors[-1]})")

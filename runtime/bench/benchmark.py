@@ -1,8 +1,8 @@
-"""A benchmark of engines: opened, checked, then timed in turns, side by side.
+"""A benchmark of engines: opens them, checks their estimates, then times them in interleaved runs.
 
-Variants of one shape are open at the same time and take turns, round after round, so that what else the machine does
-falls on all of them alike. Knows variants and their order; how a turn goes is its stage's affair. Invariant: no variant
-is timed before its answer was found right, and none that is wrong or fails has times.
+Variants of one shape are open at the same time and are measured in turn, round after round, so that what else the
+machine does affects all of them alike. Invariant: no variant is timed before its estimate has passed the check, and
+none that fails has times.
 """
 
 from __future__ import annotations
@@ -15,69 +15,69 @@ from typing import Any
 from usert.bundle import Bundle
 from usert.bundle.manifest import PRECISIONS
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
+from usert.frame import Shape
 from usert.machine import usable_cores
 from usert.machine_report import busy, machine
 
 from ..engines import ENGINES, REFERENCE
 from ..engines.choice import choose_graph
-from .answer import Scene, check_answer
+from .accuracy import Accuracy, AccuracyCheck, Scene, check_answer
 from .config import BenchConfig
-from .monitor import SilentError
+from .live_server import LiveServer
+from .monitor_client import SilentError
 from .rates import better, cpu_rates
+from .result import Result, Row, mode, to_row
 from .roofline import Cost, Rates, graph_cost
-from .row import Accuracy, Result, Row, mode, row_of
-from .trial import Trial
-from .turn import Turn
-from .wire import WireStage
 from .worker import Opener, Variant, Worker
+from .workload import Measurement
 
-Shape = tuple[int, int]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that a benchmark found."""
+    """Everything that a benchmark measured."""
 
     mode: str
     machine: dict[str, Any]
     rates: Rates
-    """Of the CPU."""
+    """Peak rates of the CPU."""
     rows: list[Row]
     absent: dict[str, str]
-    """Why an engine, or one of its precisions, was not timed."""
+    """Reasons, by engine or engine and precision, for what was not timed."""
     notes: list[str]
-    """What else whoever reads the rows must know."""
+    """Remarks that belong to the rows."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A variant that is open, and its turns so far."""
+    """An open variant and its measurements so far."""
 
-    stage: Worker | WireStage
+    stage: Worker | LiveServer
     accuracy: Accuracy | None = None
-    turns: list[Turn] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
     error: str | None = None
 
 
-class Bench:
-    """`Bench(config, opener, say).run()`."""
+class Benchmark:
+    """Runs a benchmark: `Benchmark(config, opener, log).run()`."""
 
     def __init__(
         self,
         config: BenchConfig,
         opener: Opener,
-        say: Say,
+        log: Log,
         *,
         measure_rates: Callable[[int], Rates] = cpu_rates,
     ) -> None:
-        """`opener`: as `usert.runtime.engines.open_engine`; `say` is told, in lines, what goes on.
+        """`opener`: such as `usert.runtime.engines.open_engine`; `log` is called with lines of progress.
 
-        `measure_rates`: of the CPU with so many threads, again after each shape: the best counts.
+        `measure_rates`: measures the peak rates of the CPU with a number of threads; called again after each shape,
+        and the best result counts.
         """
         self._config = config
         self._opener = opener
-        self._say = say
+        self._log = log
         self._measure_rates = measure_rates
         self._threads = config.threads or usable_cores()
         self._notes: dict[str, None] = {}
@@ -85,8 +85,11 @@ class Bench:
         self._costs: dict[tuple[str, Shape], Cost | None] = {}
 
     def run(self) -> Report:
-        """Errors: `UsertError` for a bundle that is none, an engine that was named and does not work here, a shape that
-        nothing runs, a scanner that is silent."""
+        """Measure all variants.
+
+        Errors: `UsertError` for an invalid bundle, a named engine that does not work here, a shape that no engine
+        runs, a scanner that sends nothing.
+        """
         config = self._config
         bundles = [Bundle.load(folder) for folder in config.bundles]
         shapes = self._shapes(bundles)
@@ -99,10 +102,10 @@ class Bench:
             results += self._results(bundles, shape)
             rates = better(rates, self._measure_rates(self._threads))
         return Report(
-            mode=mode(config.order, wire=config.wire),
+            mode=mode(config.workload, wire=config.wire),
             machine=found,
             rates=rates,
-            rows=[row_of(self._with_rates(r, rates), config.order, wire=config.wire) for r in results],
+            rows=[to_row(self._with_rates(r, rates), config.workload, wire=config.wire) for r in results],
             absent=self._absent,
             notes=list(self._notes),
         )
@@ -137,12 +140,12 @@ class Bench:
                     )
 
     def _results(self, bundles: Sequence[Bundle], shape: Shape | None) -> list[Result]:
-        """Of all variants of one shape; a scanner of the user's has them one at a time."""
+        """Results of all variants of one shape; with the user's own scanner one variant is open at a time."""
         variants = list(self._variants(bundles, shape))
         if shape is None:
             found = [result for one in variants for result in self._group(bundles, [one], None)]
         else:
-            self._say(f"{shape[0]}x{shape[1]}: simulating frames")
+            self._log(f"{shape[0]}x{shape[1]}: simulating frames")
             found = self._group(bundles, variants, Scene.of(shape))
         if not found:
             told = "; ".join([*(f"{name}: {why}" for name, why in self._absent.items()), *self._notes])
@@ -152,30 +155,30 @@ class Bench:
     def _group(
         self, bundles: Sequence[Bundle], variants: Sequence[tuple[Bundle, Variant]], scene: Scene | None
     ) -> list[Result]:
-        """Opened, checked and timed together."""
+        """Open, check and time `variants` together."""
         config = self._config
         with ExitStack() as stack:
-            trial: Trial | None = None
+            check: AccuracyCheck | None = None
             if scene is not None:
-                trial = Trial(bundles, scene, self._opener, threads=self._threads, keep=config.wire)
-                stack.enter_context(trial)
-                for note in trial.notes:
+                check = AccuracyCheck(bundles, scene, self._opener, threads=self._threads, keep=config.wire)
+                stack.enter_context(check)
+                for note in check.notes:
                     self._note(note)
             entries: list[_Entry] = []
             for bundle, variant in variants:
                 stage = self._opened(stack, bundle, variant, scene)
                 if stage is not None:
-                    entries.append(self._checked(stage, trial))
-            for turn in range(config.rounds if entries else 0):
-                self._say(f"round {turn + 1} of {config.rounds}")
+                    entries.append(self._checked(stage, check))
+            for number in range(config.rounds if entries else 0):
+                self._log(f"round {number + 1} of {config.rounds}")
                 for entry in entries:
-                    self._turn(entry)
+                    self._measure(entry)
             return [self._result(entry) for entry in entries]
 
     def _opened(
         self, stack: ExitStack, bundle: Bundle, variant: Variant, scene: Scene | None
-    ) -> Worker | WireStage | None:
-        """What runs `variant`; None, noted, where it cannot run here and nobody named it."""
+    ) -> Worker | LiveServer | None:
+        """What runs `variant`; None, with a note, where it cannot run here and was not named."""
         if variant.engine in self._absent:
             return None
         try:
@@ -191,17 +194,17 @@ class Bench:
                 raise
             missing = isinstance(error, MissingExtraError)
             self._absent[variant.engine if missing else f"{variant.engine} {variant.precision}"] = str(error)
-            self._say(f"{variant}: not here: {error}")
+            self._log(f"{variant}: not here: {error}")
         return None
 
-    def _stage(self, bundle: Bundle, variant: Variant, scene: Scene | None) -> Worker | WireStage:
-        """Not open yet. Errors: `BundleError` for frames that no graph takes."""
+    def _stage(self, bundle: Bundle, variant: Variant, scene: Scene | None) -> Worker | LiveServer:
+        """What will run `variant`, not open yet. Errors: `BundleError` for frames that no graph takes."""
         config = self._config
         if variant.shape is not None and variant.engine != REFERENCE:
             choose_graph(bundle.manifest.graphs, variant.shape, (variant.precision,))
         if scene is not None and not config.wire:
             return Worker(variant, scene.pair, self._opener)
-        return WireStage(
+        return LiveServer(
             variant,
             frames=() if scene is None else scene.to_and_fro,
             rf=config.rf,
@@ -210,25 +213,25 @@ class Bench:
             patience_s=config.patience_s,
         )
 
-    def _checked(self, stage: Worker | WireStage, trial: Trial | None) -> _Entry:
-        """With its error, where the answer is wrong."""
+    def _checked(self, stage: Worker | LiveServer, check: AccuracyCheck | None) -> _Entry:
+        """The entry of an open variant, with an error where its estimate is wrong."""
         entry, answer = _Entry(stage), stage.opened.answer
         try:
-            if trial is not None and stage.pair is not None:
-                entry.accuracy = trial.check(stage.variant, answer, stage.pair)
+            if check is not None and stage.pair is not None:
+                entry.accuracy = check.check(stage.variant, answer, stage.pair)
             else:
                 check_answer(answer, answer.strain.shape, reference=None)
-            self._say(f"{stage.variant}: right, after {stage.opened.warm_up_s:.1f} s")
+            self._log(f"{stage.variant}: right, after {stage.opened.warm_up_s:.1f} s")
         except EngineError as error:
             entry.error = str(error)
-            self._say(f"{stage.variant}: {error}")
+            self._log(f"{stage.variant}: {error}")
         return entry
 
-    def _turn(self, entry: _Entry) -> None:
+    def _measure(self, entry: _Entry) -> None:
         if entry.error is not None:
             return
         try:
-            entry.turns.append(entry.stage.turn(self._config.order))
+            entry.measurements.append(entry.stage.measure(self._config.workload))
         except UsertError as error:
             if self._config.wire:
                 raise
@@ -236,23 +239,23 @@ class Bench:
 
     def _result(self, entry: _Entry) -> Result:
         stage = entry.stage
-        vitals = None
+        memory = None
         if entry.error is None:
-            vitals = stage.vitals()
-        if isinstance(stage, WireStage) and not stage.ages_exact:
+            memory = stage.memory()
+        if isinstance(stage, LiveServer) and not stage.ages_exact:
             self._note("ages are lower bounds: the source has another clock")
         return Result(
             variant=stage.variant,
             opened=stage.opened,
-            turns=entry.turns,
-            vitals=vitals,
+            measurements=entry.measurements,
+            memory=memory,
             accuracy=entry.accuracy,
             cost=self._cost(stage.variant),
             error=entry.error,
         )
 
     def _cost(self, variant: Variant) -> Cost | None:
-        """Of the graph that runs; None, noted, where it cannot be counted."""
+        """Cost of the graph that runs; None, with a note, where it cannot be counted."""
         bundle = Bundle.load(variant.bundle, verify=False)
         assert variant.shape is not None
         try:
@@ -272,4 +275,4 @@ class Bench:
     def _note(self, text: str) -> None:
         if text not in self._notes:
             self._notes[text] = None
-            self._say(text)
+            self._log(text)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from usert.runtime.bench.spread import Spread, nearest_rank
+from usert.runtime.bench.percentiles import Percentiles, nearest_rank
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100, 999, 1000, 1001])
@@ -19,9 +19,9 @@ def test_a_percentile_is_the_least_value_that_the_share_does_not_exceed(count: i
 
 
 def test_of_few_values_the_rare_percentiles_are_the_largest() -> None:
-    spread = Spread.of([3.0, 1.0, 2.0])
+    spread = Percentiles.of([3.0, 1.0, 2.0])
     assert (spread.count, spread.p50, spread.p99, spread.p999, spread.most) == (3, 2.0, 3.0, 3.0, 3.0)
 
 
 def test_of_none_there_is_none() -> None:
-    assert math.isnan(Spread.of([]).p50)
+    assert math.isnan(Percentiles.of([]).p50)

@@ -1,48 +1,46 @@
-"""What a benchmark's client keeps of an image: which frame it is of, and when what happened to it.
+"""The times of one received image: what a benchmark keeps of it.
 
-Knows messages, no sockets. Invariant: figures only, so that memory does not grow with the images; and times are
-subtracted only where one clock gave both.
+Invariants: figures only, no pixels, so that memory hardly grows; and times are subtracted only where both come from one
+clock.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..clients.strain_client import age_of
 from ..imaging.display_state import State
-from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
-from ..protocol.stamp import Counters
+from ..protocol.age import age_of, clock_id
+from ..protocol.strain_message import Counters, StrainMessage
 
 STAGES = "arrive", "wait", "engine", "publish", "network"
-"""From when the frame was due until the server had it; until the engine started; its time; until the image was handed
-to the socket (the server's mean); until it was here."""
+"""Parts of an image's age: from when the frame was due until the server received it; until the engine started; until
+the engine was done; until the image was handed to the socket (the server's mean); until the client received it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """Of one image."""
+class ImageTimes:
+    """Times of one image, and the state and counters it came with."""
 
     sequence: int
-    """Of the current frame."""
+    """Number of the current frame."""
     state: State
     shape: tuple[int, int]
     counters: Counters
     arrived_ns: int
-    """Here."""
+    """When the client received the image."""
     age_ms: float
-    """Then."""
+    """Age of the image at that moment."""
     exact: bool
-    """Whether that is the age, or less than it."""
+    """Whether `age_ms` is the age; otherwise it is a lower bound."""
     arrive_ms: float | None
-    """Parts of it; None: two clocks."""
+    """Until the server received the frame; None where scanner and client have different clocks."""
     wait_ms: float
     worked_ms: float
-    """Engine and publication."""
+    """Time of engine and publication together."""
     network_ms: float | None
 
     @classmethod
-    def of(cls, image: StrainMessage, arrived_ns: int) -> Seen:
+    def of(cls, image: StrainMessage, arrived_ns: int) -> ImageTimes:
         age = age_of(image, arrived_ns, arrived_ns, clock_id())
         here = image.server_clock == clock_id()
         arrive_ns = image.received_ns - image.current.time_ns
@@ -61,6 +59,6 @@ class Seen:
         )
 
     def stages_ms(self, publish_ms: float) -> dict[str, float]:
-        """Those of `STAGES` that are known."""
+        """The known ones of `STAGES`; `publish_ms`: mean publication time."""
         parts = self.arrive_ms, self.wait_ms, self.worked_ms - publish_ms, publish_ms, self.network_ms
         return {name: part for name, part in zip(STAGES, parts, strict=True) if part is not None}

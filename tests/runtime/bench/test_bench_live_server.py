@@ -14,19 +14,19 @@ from live import TIMEOUT_S, numbered_frame, running
 
 from usert.bundle import Bundle
 from usert.errors import EngineError
-from usert.runtime.bench.monitor import SilentError
-from usert.runtime.bench.seen import STAGES
-from usert.runtime.bench.turn import Order
-from usert.runtime.bench.wire import WireStage
+from usert.runtime.bench.image_times import STAGES
+from usert.runtime.bench.live_server import LiveServer
+from usert.runtime.bench.monitor_client import SilentError
 from usert.runtime.bench.worker import Variant
+from usert.runtime.bench.workload import Workload
 from usert.runtime.sources.replay import Replay, ReplayConfig
 
 FRAMES = tuple(numbered_frame(k) for k in range(3))
 
 
-def stage(bundle: Bundle, **changes: Any) -> WireStage:
+def stage(bundle: Bundle, **changes: Any) -> LiveServer:
     variant = Variant(bundle=bundle.folder, engine="onnxruntime", precision="float32", shape=None, threads=1)
-    return WireStage(variant, **({"frames": FRAMES, "patience_s": TIMEOUT_S} | changes))
+    return LiveServer(variant, **({"frames": FRAMES, "patience_s": TIMEOUT_S} | changes))
 
 
 def test_an_image_goes_all_the_way_and_its_parts_are_its_age(bundle: Bundle) -> None:
@@ -36,12 +36,12 @@ def test_an_image_goes_all_the_way_and_its_parts_are_its_age(bundle: Bundle) -> 
         assert opened.pair is not None
         reference, current = (samples.astype(np.float32) for samples in opened.pair)
         np.testing.assert_array_equal(opened.opened.answer.displacement[1], current - reference)
-        turn = opened.turn(Order(seconds=0.5, rate_hz=40.0))
+        measurement = opened.measure(Workload(seconds=0.5, rate_hz=40.0))
         assert opened.ages_exact
-        assert tuple(turn.stages_ms) == STAGES
-        parts = np.sum([turn.stages_ms[name] for name in STAGES], axis=0)
-        np.testing.assert_allclose(parts, turn.latency_ms, atol=1e-6)
-        rss_mb = opened.vitals().rss_mb
+        assert tuple(measurement.stages_ms) == STAGES
+        parts = np.sum([measurement.stages_ms[name] for name in STAGES], axis=0)
+        np.testing.assert_allclose(parts, measurement.latency_ms, atol=1e-6)
+        rss_mb = opened.memory().rss_mb
         assert rss_mb is None or rss_mb > 1
         pids = opened.pids
     for pid in pids.values():
@@ -51,18 +51,18 @@ def test_an_image_goes_all_the_way_and_its_parts_are_its_age(bundle: Bundle) -> 
 
 def test_a_source_that_is_too_fast_makes_the_newest_win(bundle: Bundle) -> None:
     with stage(bundle) as opened:
-        turn = opened.turn(Order(seconds=0.3, rate_hz=10_000.0))
-        assert turn.dropped > 0
-        assert not turn.grows
+        measurement = opened.measure(Workload(seconds=0.3, rate_hz=10_000.0))
+        assert measurement.dropped > 0
+        assert not measurement.grows
 
 
 def test_or_a_queue_grow_where_every_frame_is_wanted(bundle: Bundle) -> None:
     with stage(bundle, every_frame=True) as opened:
-        turn = opened.turn(Order(seconds=0.3, rate_hz=10_000.0, every_frame=True))
-        assert turn.dropped == 0
-        assert turn.grows
-        slow = opened.turn(Order(seconds=0.3, rate_hz=20.0, every_frame=True))
-        assert not slow.grows, "nothing of the turn before is left"
+        measurement = opened.measure(Workload(seconds=0.3, rate_hz=10_000.0, every_frame=True))
+        assert measurement.dropped == 0
+        assert measurement.grows
+        slow = opened.measure(Workload(seconds=0.3, rate_hz=20.0, every_frame=True))
+        assert not slow.grows, "nothing of the measurement before is left"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_who_falls_silent_is_named(
     with stage(bundle, patience_s=0.5) as opened:
         os.kill(opened.pids[name], number)
         with pytest.raises(error, match=message):
-            opened.turn(Order(seconds=1.0, rate_hz=100.0))
+            opened.measure(Workload(seconds=1.0, rate_hz=100.0))
 
 
 def test_a_scanner_of_ones_own_is_only_watched_until_it_stalls(bundle: Bundle) -> None:
@@ -101,10 +101,10 @@ def test_a_scanner_of_ones_own_is_only_watched_until_it_stalls(bundle: Bundle) -
     ):
         assert opened.pair is None
         assert opened.opened.answer.strain.shape == FRAMES[0].shape
-        assert opened.turn(Order(seconds=0.2)).done >= 3
+        assert opened.measure(Workload(seconds=0.2)).done >= 3
         replay.stop()
         with pytest.raises(SilentError, match=r"^source tcp://.*: got no frame for \d+ s after \d+ "):
-            opened.turn(Order(seconds=TIMEOUT_S))
+            opened.measure(Workload(seconds=TIMEOUT_S))
 
 
 def test_a_scanner_that_is_not_there_is_one_line(bundle: Bundle) -> None:

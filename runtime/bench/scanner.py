@@ -1,8 +1,8 @@
-"""The scanner of a benchmark over sockets: a process that sends frames when they are due, and says so in their stamps.
+"""The scanner of a benchmark over sockets: a process that sends frames when they are due, stamped with their due time.
 
-Unlike `Replay` it makes up for lost time: a frame that ZeroMQ could not take is sent late, with the time at which it
-was due, and those behind it follow at once. So an image's age holds all of the waiting. Knows the protocol, not the
-server. Invariant: due times are fixed when an order comes; and the process is gone at the end of the `with` block.
+Unlike `Replay` it catches up: a frame that ZeroMQ could not take is sent late, stamped with the time at which it was
+due, and those behind it follow at once. So the age of an image includes all waiting. Invariant: due times are fixed
+when a batch begins; the process ends with the `with` block.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from usert.errors import EngineError
 from usert.frame import RFFrame
 
 from ..protocol.age import clock_id, now_ns
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 from ..transport.lifecycle import POLL_MS
 
+_STREAM = "bench"
 _QUEUE_FRAMES = 2
 _START_S = 60.0
 _ENDING_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
+class _Batch:
     frames: int
     rate_hz: float
 
 
 class Scanner:
-    """`with Scanner(endpoint, frames) as scanner: scanner.order(100, 20.0)`; PUSH to a server that pulls there."""
+    """Sends frames from a process of its own: `with Scanner(endpoint, frames) as scanner: scanner.send(100, 20.0)`."""
 
-    def __init__(self, endpoint: str, frames: Sequence[RFFrame], *, stream: str = "bench") -> None:
-        """`frames`: one period of an endless stream."""
-        self._arguments = endpoint, tuple(frames), stream
+    def __init__(self, endpoint: str, frames: Sequence[RFFrame]) -> None:
+        """`endpoint`: where the server has bound its PULL socket. `frames`: one period of an endless stream."""
+        self._arguments = endpoint, tuple(frames)
         self.sent = 0
-        """Frames that ZeroMQ took, of the orders that are done."""
+        """Frames that ZeroMQ took, of all finished batches."""
 
     def __enter__(self) -> Self:
         context = multiprocessing.get_context("spawn")
@@ -70,18 +71,21 @@ class Scanner:
     def pid(self) -> int:
         return self._process.pid or 0
 
-    def order(self, frames: int, rate_hz: float) -> None:
-        """Send so many; one order at a time."""
-        self._tell(_Order(frames=frames, rate_hz=rate_hz))
+    def send(self, frames: int, rate_hz: float) -> None:
+        """Send `frames` frames at `rate_hz`, in the background; one batch at a time."""
+        self._tell(_Batch(frames=frames, rate_hz=rate_hz))
         self._waiting = True
 
     def stop(self) -> None:
-        """Leave the rest of the order."""
+        """Skip the rest of the batch."""
         if self._waiting:
             self._tell(None)
 
     def done(self, timeout_s: float = 0.0) -> bool:
-        """Whether the order is, perhaps after a while. Errors: `EngineError` when the process has died."""
+        """Whether the batch was sent, after waiting at most `timeout_s`.
+
+        Errors: `EngineError` when the process died.
+        """
         try:
             if self._waiting and self._pipe.poll(timeout_s):
                 self.sent = self._pipe.recv()
@@ -90,9 +94,9 @@ class Scanner:
             self._raise_death()
         return not self._waiting
 
-    def _tell(self, order: _Order | None) -> None:
+    def _tell(self, batch: _Batch | None) -> None:
         try:
-            self._pipe.send(order)
+            self._pipe.send(batch)
         except OSError:
             self._raise_death()
 
@@ -104,14 +108,14 @@ class Scanner:
         )
 
     def _end(self) -> None:
-        self._pipe.close()  # its order to end
+        self._pipe.close()  # which tells it to end
         self._process.join(_ENDING_S)
         self._process.kill()
         self._process.join()
 
 
-def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...], stream: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever holds the other end
+def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     sent = 0
     with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
         socket.linger, socket.sndhwm, socket.immediate = 0, _QUEUE_FRAMES, 1
@@ -119,26 +123,25 @@ def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...], stream: 
         try:
             pipe.send(sent)
             while True:
-                order = pipe.recv()
-                if order is not None:
-                    sent = _carry_out(order, pipe, socket, frames, stream, sent)
+                batch = pipe.recv()
+                if batch is not None:
+                    sent = _send_batch(batch, pipe, socket, frames, sent)
                     pipe.send(sent)
         except (EOFError, OSError):
             return
 
 
-def _carry_out(
-    order: _Order,
+def _send_batch(
+    batch: _Batch,
     pipe: Connection,
     socket: zmq.Socket[bytes],
     frames: tuple[RFFrame, ...],
-    stream: str,
     sent: int,
 ) -> int:
-    """Frames sent in all, when the order is done or called off."""
-    period_ns = round(1e9 / order.rate_hz)
+    """Send a batch until it is done or stopped; returns the number of frames sent in all."""
+    period_ns = round(1e9 / batch.rate_hz)
     begin = now_ns() + period_ns
-    for k in range(order.frames):
+    for k in range(batch.frames):
         due = begin + k * period_ns
         while (left_ns := due - now_ns()) > 0:
             if pipe.poll(max(left_ns / 1e9 - 1e-3, 0)):
@@ -148,7 +151,7 @@ def _carry_out(
             if pipe.poll():
                 return sent
         frame = replace(frames[sent % len(frames)], sequence=sent, time_ns=due, acquired_ns=time.time_ns())
-        message = RFMessage(frame=frame, stream=stream, clock=clock_id())
+        message = RFMessage(frame=frame, stream=_STREAM, clock=clock_id())
         socket.send_multipart(message.to_parts(), copy=False)
         sent += 1
     return sent

@@ -1,7 +1,7 @@
-"""The spread of measured times: percentiles as they are asked of a latency.
+"""Percentiles of latencies.
 
-Knows numbers only. Invariant: a percentile is a value that did occur; of fewer values than it can tell apart (of less
-than a thousand, p99.9) it is the largest.
+Invariant: a percentile is a value that occurred (nearest rank); of too few values to resolve it, such as p99.9 of fewer
+than a thousand, it is the largest.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Of one set of values; NaN where there is none."""
+class Percentiles:
+    """Percentiles of one set of values; NaN where it is empty."""
 
     count: int
     p50: float
@@ -23,7 +23,7 @@ class Spread:
     most: float
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
+    def of(cls, values: Iterable[float]) -> Percentiles:
         ordered = sorted(values)
         return cls(
             count=len(ordered),
@@ -36,5 +36,5 @@ class Spread:
 
 
 def nearest_rank(ordered: list[float], share: float) -> float:
-    """The smallest value that `share` of the `ordered` ones do not exceed; NaN of none."""
+    """The smallest value that `share` of the `ordered` ones do not exceed; NaN where there are none."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan

@@ -1,6 +1,6 @@
-"""What a live server tells of itself over HTTP, for a benchmark: its metrics, its health, and whose fault a silence is.
+"""A client of the monitor of a live server: its metrics and its health over HTTP, and why no images come.
 
-Knows the names of metrics; no images. Invariant: every call asks anew; a server that does not answer is one line.
+Every call makes a new request.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from usert.errors import EngineError
 
 _TIMEOUT_S = 5.0
 _FIRST_IMAGE_S = 120.0
-"""That the first image may take, while frames come and no pair fails."""
+"""How long the first image may take while frames come and no pair fails."""
 
 
 class SilentError(EngineError):
-    """Nothing comes, and whose fault that is."""
+    """No images come; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Counts since the server began."""
+    """Counters since the server started."""
 
     frames: int
-    """Received."""
+    """Frames received."""
     pairs: int
     publish_s: float
-    """From the engine's answers to their publication, all pairs together."""
+    """Seconds from the end of the engine's run to publication, summed over all pairs."""
     cpu_s: float | None
-    """Of the processor; None where the system does not say."""
+    """Processor time used; None where the system does not report it."""
 
     def publish_ms(self, before: Reading) -> float:
-        """Mean of a pair since `before`; 0 of none."""
+        """Mean publication time of a pair since `before`; 0 where there was none."""
         return 1e3 * (self.publish_s - before.publish_s) / max(self.pairs - before.pairs, 1)
 
     def used_s(self, before: Reading) -> float | None:
-        """Of the processor since `before`."""
+        """Processor time used since `before`."""
         return None if self.cpu_s is None or before.cpu_s is None else self.cpu_s - before.cpu_s
 
 
-class Monitor:
-    """Of the server whose `--monitor` is at `address`, HOST:PORT."""
+class MonitorClient:
+    """Reads the monitor of a server at `address`, HOST:PORT."""
 
     def __init__(self, address: str) -> None:
         self._address = address
 
     def read(self) -> Reading:
-        """At this moment."""
+        """The counters now. Errors: `EngineError` where the server does not answer."""
         found: dict[str, float] = {}
         for family in text_string_to_metric_families(self._get("/metrics").decode()):
             for sample in family.samples:
@@ -63,10 +63,11 @@ class Monitor:
             cpu_s=found.get("process_cpu_seconds_total"),
         )
 
-    def blame(self, source: str, *, silent_s: float, patience_s: float, seen: bool) -> str | None:
-        """Why no image came for `silent_s`, in a line; None while there is reason to wait.
+    def silence_cause(self, source: str, *, silent_s: float, patience_s: float, seen: bool) -> str | None:
+        """Why no image came for `silent_s`, in one line; None while it is right to wait.
 
-        `source` is what sends frames; `seen`: there were images before.
+        `source`: name of the sender of frames. `patience_s`: how long frames may fail to come. `seen`: whether there
+        were images before.
         """
         health, frames = json.loads(self._get("/health")), self.read().frames
         if "warms up" in health["reason"]:
