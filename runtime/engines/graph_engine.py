@@ -106,7 +106,9 @@ class BundleEngine(ABC, Generic[Artefact]):
                 f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
             )
         artefact, room = self._fit(shape, cycles)
-        inputs = graph_inputs(self._front_end, padded(first, room), padded(second, room), cycles)
+        if room != shape:
+            first, second = padded(first, room), padded(second, room)
+        inputs = graph_inputs(self._front_end, first, second, cycles)
         whole: Shape = inputs[0].shape[0], inputs[0].shape[1]
         session = self._session(artefact)
         try:

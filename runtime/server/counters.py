@@ -50,8 +50,11 @@ class ServerCounters:
         if not isinstance(error, FrameError):  # which is the source's fault
             self._health.failed(now_ns())
 
-    def image(self, shown: Shown, published_ns: int) -> Counters:
-        """Count an image that is about to be sent; the counts to send with it."""
+    def image(self, shown: Shown, published_ns: int, *, pair: EstimatedPair | None = None) -> Counters:
+        """Count an image that is about to be sent; the counts to send with it.
+
+        `pair`: the newest one, whose image this is or in whose place an older one is shown; None while frozen.
+        """
         current = shown.image.pair.current
         age = age_at_server(
             time_ns=current.frame.time_ns,
@@ -65,19 +68,27 @@ class ServerCounters:
         self._health.image(published_ns)
         if self._metrics is not None:
             self._metrics.image(stream=current.stream, state=shown.state, age_ms=age.ms)
-        return self.counts.on_the_wire()
-
-    def pair(self, pair: EstimatedPair, score: float, published_ns: int) -> None:
-        """Measure the stages of a pair that became an image, or let another be shown again."""
-        if self._metrics is not None:
-            self._metrics.pair(
-                stream=pair.current.stream,
-                score=score,
-                received_ns=pair.current.received_ns,
-                started_ns=pair.started_ns,
-                estimated_ns=pair.ended_ns,
-                published_ns=published_ns,
-            )
+            if pair is not None:
+                self._metrics.pair(
+                    stream=pair.current.stream,
+                    score=shown.newest.score,
+                    received_ns=pair.current.received_ns,
+                    started_ns=pair.started_ns,
+                    estimated_ns=pair.ended_ns,
+                    published_ns=published_ns,
+                )
+        counts = self.counts
+        return Counters(
+            received=counts.frames.received,
+            dropped=counts.frames.dropped,
+            malformed=sum(counts.malformed.values()),
+            published=self._published,
+            lost=counts.frames.lost,
+            duplicates=counts.frames.duplicates,
+            late=counts.frames.late,
+            failed=sum(counts.failed.values()),
+            missed_deadlines=self._missed_deadlines,
+        )
 
     @property
     def counts(self) -> ServerCounts:

@@ -16,6 +16,7 @@ from typing import Any
 import zmq
 
 from ..engines.interface import Engine
+from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
@@ -242,12 +243,11 @@ class StrainServer(Service):
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             self._counters.failed(error)
             return
-        message = self._message(shown)
+        message = self._message(shown, pair)
         recorder = self.recorder
         if recorder is not None:  # before a client may have seen the image, and end the record
             recorder.put_image(RecordedImage.of(pair, message, quality=shown.newest))
         self._send(message)
-        self._counters.pair(pair, shown.newest.score, message.published_ns)
         self._handlers.on_pair(pair)
 
     def _stream(self, current: ReceivedFrame) -> Stream:
@@ -271,10 +271,10 @@ class StrainServer(Service):
             self._health.turn(now_ns())
         return stream
 
-    def _message(self, shown: Shown) -> StrainMessage:
+    def _message(self, shown: Shown, pair: EstimatedPair | None = None) -> StrainMessage:
         published_ns = now_ns()
         return shown.message(
-            counters=self._counters.image(shown, published_ns),
+            counters=self._counters.image(shown, published_ns, pair=pair),
             published_ns=published_ns,
             rule=self._engine.quality_rule,
             deadline_ms=self._config.deadline_ms,
