@@ -1,4 +1,4 @@
-"""What a bundle is checked for before it takes over: whole files, finite answers, score and sign beside those of today."""
+"""A bundle is checked before it takes over: whole files, finite answers, score and sign as of the running one."""
 
 from __future__ import annotations
 
