@@ -9,79 +9,32 @@ import dataclasses
 import json
 import subprocess
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import torch
 
 from usert import __version__
 
-from .finetune.recipe import FineTuneRecipe
-from .pretrain.recipe import PretrainRecipe
 
-DATA = {
-    "scanner": "generated pairs (usert.train.pretrain.pairs)",
-    "scenes": "textured scenes (usert.train.pretrain.scenes)",
-    "folder": "a folder of image pairs with flow",
-}
+class Recipe(Protocol):
+    """What every recipe has: it is a dataclass, and fixes its random numbers."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def seed(self) -> int: ...
 
 
 def provenance(
-    recipe: PretrainRecipe,
-    *,
-    steps: int,
-    elapsed_s: float,
-    device: torch.device,
-    start: str | None,
+    recipe: Recipe, *, made_by: str, steps: int, device: torch.device, start: str | None, **more: object
 ) -> str:
-    """Recipe with seed and generator ranges, length of the run, versions and commit.
+    """Recipe, length of the run, versions and commit, after what else is known of it.
 
-    `start` is the hash of the weights that it started from, None for random numbers.
+    `made_by`: the command. `start`: hash of the weights that the run started from, None for random numbers.
     """
-    told: dict[str, object] = {
-        "made_by": "usert pretrain",
-        "data": DATA[recipe.data],
-        "minutes": round(elapsed_s / 60, 2),
-    }
-    return _line(told, recipe, steps, device, start)
-
-
-def finetune_provenance(
-    recipe: FineTuneRecipe,
-    *,
-    steps: int,
-    device: torch.device,
-    start: str | None,
-    start_recipe: str,
-    pairs: int,
-    recordings: int,
-) -> str:
-    """The same of a fine-tuning, with the whole history of its start, whose licence it inherits.
-
-    Of the data only how much there was: names of recordings may be private.
-    """
-    told: dict[str, object] = {
-        "made_by": "usert train",
-        "data": f"{pairs} unlabelled pairs of {recordings} recordings",
-        "start_recipe": _tree(start_recipe),
-    }
-    return _line(told, recipe, steps, device, start)
-
-
-def _tree(line: str) -> object:
-    """The JSON object in `line`, or the line itself."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return line
-
-
-def _line(
-    told: dict[str, object],
-    recipe: PretrainRecipe | FineTuneRecipe,
-    steps: int,
-    device: torch.device,
-    start: str | None,
-) -> str:
-    told |= {
+    tree = {
+        "made_by": made_by,
+        **more,
         "start_sha256": start,
         "seed": recipe.seed,
         "steps": steps,
@@ -91,7 +44,7 @@ def _line(
         "commit": commit(Path(__file__).resolve()),
         "recipe": dataclasses.asdict(recipe),
     }
-    return json.dumps(told, ensure_ascii=False)
+    return json.dumps(tree, ensure_ascii=False)
 
 
 def commit(source: Path) -> str | None:

@@ -24,7 +24,7 @@ from usert.errors import OptionError, UsertError
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
 
-from ..provenance import finetune_provenance
+from ..provenance import provenance
 from .acceptance import Acceptance, compare
 from .board import Board
 from .dataset import PairDataset
@@ -149,14 +149,16 @@ def accept(
 
     Errors: `WeightsError` or `UsertError` for a disk that takes no more.
     """
-    made = finetune_provenance(
+    recordings = len({pair.recording for pair in plan.training})
+    made = provenance(
         run.recipe,
+        made_by="usert train",
+        # how much there was, and no more: names of recordings may be private
+        data=f"{len(plan.training)} unlabelled pairs of {recordings} recordings",
+        start_recipe=_tree(history(weights)),
         steps=run.step,
         device=run.fabric.device,
         start=run.start_sha256,
-        start_recipe=history(weights),
-        pairs=len(plan.training),
-        recordings=len({pair.recording for pair in plan.training}),
     )
     refused, accepted = run.folder / REFUSED, run.folder / ACCEPTED
     save_weights(run.network, refused, recipe=made)
@@ -190,6 +192,14 @@ def skipped_pairs(run: FineTuning) -> dict[str, int]:
             name = f"{pair.recording.name} {pair.reference}:{pair.current}"
             told[name] = told.get(name, 0) + count
     return told
+
+
+def _tree(line: str) -> object:
+    """The JSON object in `line`, or the line itself."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return line
 
 
 def _write_json(path: Path, tree: object) -> None:

@@ -34,6 +34,12 @@ from .recipe import PretrainRecipe, Stage
 from .source import Sample, open_source
 from .supervised import supervised_loss
 
+_DATA = {
+    "scanner": "generated pairs (usert.train.pretrain.pairs)",
+    "scenes": "textured scenes (usert.train.pretrain.scenes)",
+    "folder": "a folder of image pairs with flow",
+}
+"""What weights were trained on, as their provenance says it."""
 SAVE_EVERY_S = 240.0
 REPORT_EVERY = 50
 """Steps."""
@@ -122,8 +128,10 @@ class Pretraining:
         if self.finished:
             made = provenance(
                 self.recipe,
+                made_by="usert pretrain",
+                data=_DATA[self.recipe.data],
+                minutes=round(self.elapsed_s / 60, 2),
                 steps=self.step,
-                elapsed_s=self.elapsed_s,
                 device=self.device,
                 start=self.start,
             )
