@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import FrameError, WireError
-from usert.frame import Scan
 from usert.schema import PLAIN, Scalar, Schema, is_number
 
 PROTOCOL_VERSION = 1
@@ -69,8 +68,8 @@ _SCHEMA = Schema(
 
 
 def encode_header(kind: str, fields: Mapping[str, Any]) -> bytes:
-    """The header part: ASCII JSON, no spaces, keys in the order given."""
-    header = {"usert": PROTOCOL_VERSION, "kind": kind, **fields}
+    """The header part: ASCII JSON, no spaces, keys in the order given; dataclasses as their fields."""
+    header = {"usert": PROTOCOL_VERSION, "kind": kind, **{key: as_fields(fields[key]) for key in fields}}
     return json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
@@ -96,8 +95,11 @@ def decode_header(parts: Sequence[Buffer], kind: str) -> dict[str, Any]:
 
 
 def read_fields(kind: type[T], header: Mapping[str, Any]) -> T:
-    """The dataclass `kind` from the keys of the same names; other keys are ignored."""
-    return _SCHEMA.build(kind, header)
+    """The dataclass `kind` from the keys of the same names; other keys are ignored. Errors: `MalformedError`."""
+    try:
+        return _SCHEMA.build(kind, header)
+    except FrameError as error:  # of a `Scan`
+        raise MalformedError("geometry", f"header: {error}") from error
 
 
 def read_values(kind: type, header: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
@@ -105,15 +107,7 @@ def read_values(kind: type, header: Mapping[str, Any], *, without: Collection[st
     return _SCHEMA.values(kind, header, without=without)
 
 
-def read_scan(header: Mapping[str, Any]) -> Scan:
-    """The geometry of the frames."""
-    try:
-        return read_fields(Scan, header)
-    except FrameError as error:
-        raise MalformedError("geometry", f"header: {error}") from error
-
-
-def read_shape(shape: Any, leading: tuple[int, ...] = ()) -> tuple[int, ...]:
+def _read_shape(shape: Any, leading: tuple[int, ...]) -> tuple[int, ...]:
     """`shape` as `leading` + (N, M) within the limits on samples, lines and pixels."""
     if (
         isinstance(shape, list)
@@ -136,8 +130,14 @@ def as_fields(value: Any) -> Any:
     return value if names is None else {name: as_fields(getattr(value, name)) for name in names}
 
 
-def read_array(part: Buffer, dtype: str, shape: tuple[int, ...], what: str) -> NDArray[Any]:
-    """`part` as an array of `shape`, without a copy, from little-endian bytes. Errors: `MalformedError`."""
+def read_array(
+    part: Buffer, dtype: str, shape: Any, what: str, *, leading: tuple[int, ...] = ()
+) -> NDArray[Any]:
+    """`part` as an array of `leading` + (N, M), without a copy, from little-endian bytes.
+
+    `shape`: the value of the header, checked first. Errors: `MalformedError`.
+    """
+    shape = _read_shape(shape, leading)
     wire_dtype = np.dtype(dtype).newbyteorder("<")
     expected = math.prod(shape) * wire_dtype.itemsize
     size = memoryview(part).nbytes

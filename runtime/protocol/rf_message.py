@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from usert.errors import FrameError
-from usert.frame import RFFrame
+from usert.frame import RFFrame, Scan
 
 from .header import (
     BYTE_ORDER,
@@ -23,8 +23,6 @@ from .header import (
     encode_header,
     read_array,
     read_fields,
-    read_scan,
-    read_shape,
     write_array,
 )
 
@@ -98,8 +96,8 @@ class RFMessage:
         header = read_fields(_Header, fields)
         try:
             frame = RFFrame(
-                scan=read_scan(fields),
-                samples=read_array(parts[1], header.dtype, read_shape(header.shape), "samples"),
+                scan=read_fields(Scan, fields),
+                samples=read_array(parts[1], header.dtype, header.shape, "samples"),
                 sequence=header.sequence,
                 time_ns=header.time_ns,
                 acquired_ns=header.acquired_ns,

@@ -29,8 +29,6 @@ from .header import (
     encode_header,
     read_array,
     read_fields,
-    read_scan,
-    read_shape,
     read_values,
     write_array,
 )
@@ -167,7 +165,7 @@ class StrainMessage:
             if name == "scan":
                 header |= {"sign": SIGN, **as_fields(self.scan)}
             else:
-                header[name] = as_fields(getattr(self, name))
+                header[name] = getattr(self, name)
         header["byte_order"] = BYTE_ORDER
         header["arrays"] = [
             {"name": name, "dtype": "float32", "shape": [*leading, *self.shape]}
@@ -193,7 +191,7 @@ class StrainMessage:
         if not arrays["strain"].shape == arrays["quality"].shape == arrays["displacement"].shape[1:]:
             raise MalformedError("size", "arrays: got different grids, expected one (N, M) for all")
         values = read_values(cls, header, without=("scan", *_ARRAYS))
-        return cls(**values, scan=read_scan(header), **arrays)
+        return cls(**values, scan=read_fields(Scan, header), **arrays)
 
 
 _HEADER = tuple(field.name for field in fields_of(StrainMessage) if field.name not in _ARRAYS)
@@ -210,4 +208,4 @@ def _read_array(name: str, layout: _Layout, parts: Sequence[Buffer]) -> NDArray[
     entry = layout.arrays[places[0] - 1]
     if entry.dtype != "float32":
         raise MalformedError("field", f"arrays: {name}: got dtype {entry.dtype!r:.40}, expected 'float32'")
-    return read_array(parts[places[0]], "float32", read_shape(entry.shape, _ARRAYS[name]), name)
+    return read_array(parts[places[0]], "float32", entry.shape, name, leading=_ARRAYS[name])
