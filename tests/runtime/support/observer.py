@@ -95,6 +95,7 @@ class Observer:
     def __exit__(self, *_: Any) -> None:
         self._receiver.__exit__(None, None, None)
         self._context.term()
+        self._receiver.check()
 
     @property
     def malformed(self) -> dict[str, int]:
