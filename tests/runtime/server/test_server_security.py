@@ -1,4 +1,4 @@
-"""The live server with keys: who is let in sees the images, who is not or no longer sees nothing."""
+"""The live server with keys: a client sees the images while its key is allowed, and nobody else does."""
 
 from __future__ import annotations
 
