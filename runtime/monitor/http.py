@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from typing import Any
 from ..protocol.age import now_ns
 from ..transport.address import listen, parse_monitor_address
 from ..transport.fault_counter import FaultCounter
-from ..transport.lifecycle import POLL_MS, Service
+from ..transport.lifecycle import POLL_MS
+from ..transport.worker import Worker
 from .health import Health
 from .metrics import CONTENT_TYPE, Metrics
 
@@ -88,7 +88,7 @@ def monitor_pages(metrics: Metrics, health: Health) -> dict[str, Callable[[], Pa
     return {"/metrics": show_metrics, "/health": show_health}
 
 
-class MonitorServer(Service):
+class MonitorServer(Worker):
     """Serves pages by HTTP, in a thread of its own, while inside `with MonitorServer(...) as monitor:`."""
 
     def __init__(
@@ -109,14 +109,13 @@ class MonitorServer(Service):
 
         Errors: `OptionError` for an address that is malformed, not allowed, or, at the `with`, not free.
         """
-        super().__init__()
+        super().__init__("monitor")
         self._host, self._port = parse_monitor_address(address, insecure=insecure)
         self._pages = dict(pages)
         self._deadline_s = deadline_s
         self._connections: dict[asyncio.StreamWriter, None] = {}
         """Oldest first."""
         self._faults = FaultCounter(log, "monitor")
-        self._thread = threading.Thread(target=self._main, name="monitor", daemon=True)
 
     def _open(self, stack: ExitStack) -> None:
         self._listener = stack.enter_context(
@@ -127,8 +126,7 @@ class MonitorServer(Service):
         host, port = self._listener.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         """Address with the port that was really bound, without a path."""
-        self._thread.start()
-        stack.callback(self._end)
+        self._start(stack)
 
     def _end(self) -> None:
         self.stop()
@@ -136,7 +134,7 @@ class MonitorServer(Service):
         if self._thread.is_alive():
             log.warning("monitor: a page does not return; its thread is abandoned")
 
-    def _main(self) -> None:
+    def _work(self) -> None:
         asyncio.run(self._serve())  # which at the end cancels the connections that are left
 
     async def _serve(self) -> None:

@@ -158,9 +158,9 @@ class StrainServer(Service):
         with self._loop():
             while not self.stopping:
                 self._health.turn(now_ns())
-                for thread in (*self._receivers, self._control):
-                    if thread is not None:
-                        thread.check()
+                for worker in (self._authenticator, self._control, *self._receivers):
+                    if worker is not None:
+                        worker.check()
                 self._output.renew()  # disconnects clients whose key was revoked
                 self._handlers.run_waiting()
                 taken = self._frames.take(POLL_MS / 1e3)

@@ -45,7 +45,7 @@ class AccessList:
         self._keys = keys
         self._connected: set[bytes] = set()
         self._lock = threading.Lock()
-        self._unreadable = FaultCounter(log, "key file not readable, its owner is denied")
+        self._unreadable = FaultCounter(log, "keys not readable, their owners are denied")
         self.revoked = False
         """Whether the key of a connected client was removed."""
 
@@ -72,7 +72,11 @@ class AccessList:
         with self._lock:
             removed = self._connected - allowed
             if removed and not self.revoked:
-                log.info("%s: %d keys were revoked, all clients reconnect", self._name, len(removed))
+                log.info(
+                    "%s: keys of connected clients revoked: %d; all clients reconnect",
+                    self._name,
+                    len(removed),
+                )
             self.revoked = bool(removed)
 
     def reset(self) -> None:

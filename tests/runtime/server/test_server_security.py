@@ -1,17 +1,19 @@
-"""The live server with keys: who is let in sees the images, who is not or no longer sees nothing."""
+"""The live server with keys: a client sees the images while its key is allowed, and nobody else does."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
-from live import Feed, Source, make_server, running, wait_until
+from live import TIMEOUT_S, Feed, Source, make_server, running, wait_until
 from secured_publisher import KeyRing
 
 from usert.errors import OptionError
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.server.config import ServerConfig
+from usert.runtime.transport.access import AccessList
 
 
 def test_a_client_sees_while_its_key_is_in_the_folder(tmp_path: Path, engine: Engine, source: Source) -> None:
@@ -42,6 +44,22 @@ def _misses(feed: Feed, cut: StrainClient) -> bool:
     """Whether a frame that was just sent gave no image to `cut`, while the server goes on."""
     feed.next()
     return cut.receive(0.2) is None
+
+
+def test_a_server_ends_when_its_authenticator_has_ended(
+    tmp_path: Path, engine: Engine, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: AccessList) -> None:
+        raise RuntimeError("no folder")
+
+    monkeypatch.setattr(AccessList, "check", broken)
+    with make_server(engine, source, keys=KeyRing(tmp_path).server()) as server:
+        watchdog = threading.Timer(TIMEOUT_S, server.stop)
+        watchdog.start()
+        with pytest.raises(RuntimeError, match="no folder"):
+            server.run()
+        watchdog.cancel()
+        watchdog.join()
 
 
 def test_an_open_address_needs_keys(tmp_path: Path) -> None:
