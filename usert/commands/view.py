@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.connection import CONTROL_HELP
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
-from usert.commands.status import CONTROL_HELP
 
 
 def view(
