@@ -1,16 +1,16 @@
-"""What the server counts anyway, as Prometheus metrics, read when somebody asks.
+"""The server's own counts as Prometheus metrics, read when they are scraped.
 
-Knows who counts, not who asks. Invariant: costs nothing while nobody asks, and shows the very numbers that the server,
-its recorder and its summary know. One exception: a frame counted as lost may still come, late, and the server takes it
-back; to Prometheus a counter that falls has begun anew, so here it waits until the count has caught up.
+Invariant: costs nothing between scrapes, and shows the numbers that server, recorder and summary have. One exception:
+a frame that was counted as lost may still arrive, late, and is then no longer counted. Prometheus takes a counter that
+falls for a restart, so the metric stands still until the count has caught up.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -20,62 +20,78 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from usert import __version__
 from usert.log_format import printable
 
-from ..server.stats import ServerStats
-from .gpu_memory import GpuMemory, gpu_memory
+from .gpu_memory import GpuMemory
 
 if TYPE_CHECKING:
+    from ..engines.interface import Engine
     from ..record.recorder import Recorder
+    from ..server.stats import ServerStats
 
 _GPU_ENGINE = re.compile("cuda|tensorrt", re.IGNORECASE)
 """In the name of an engine that runs on a GPU."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where the numbers are read; every call may come from any thread."""
+class RunningEngine(Protocol):
+    """The engine that runs at this moment: a better one, or another bundle, may take its place."""
 
-    stats: Callable[[], ServerStats]
-    engine: Callable[[], str]
-    """Name of the engine that runs now: the best one may give way to another."""
-    about: Callable[[], Mapping[str, str]]
-    """What else runs now: version, bundle, hash of the weights; label names and their values."""
-    recorder: Callable[[], Recorder | None] = lambda: None
-    """The one that is open now."""
-    frozen: Callable[[], int] | None = None
-    """How many streams a person has frozen; None: this server cannot freeze."""
-    gpus: Callable[[], Sequence[GpuMemory]] = gpu_memory
-    """Asked only while the engine runs on a GPU."""
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def bundle(self) -> Path | None: ...
+    @property
+    def weights_hash(self) -> str: ...
+
+
+class Watched(Protocol):
+    """A live server as the census reads it, at any time and from any thread."""
+
+    @property
+    def stats(self) -> ServerStats: ...
+    @property
+    def running(self) -> RunningEngine: ...
+    @property
+    def recorder(self) -> Recorder | None:
+        """The recorder that is open now."""
+
+    @property
+    def frozen_streams(self) -> int: ...
 
 
 class Census(Collector):
-    """Collects from `Sources`, anew each time."""
+    """Reads the counts of a server each time when metrics are collected."""
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def __init__(self, server: Watched, gpus: Callable[[], Sequence[GpuMemory]]) -> None:
+        """`gpus` is called only while the engine runs on a GPU."""
+        self._server = server
+        self._gpus = gpus
         self._most_lost = 0
 
     def collect(self) -> Iterator[Metric]:
-        sources = self._sources
-        engine = sources.engine()
-        yield _info({**sources.about(), "engine": engine})
-        stats = sources.stats()
+        """All metrics with their values at this moment."""
+        server = self._server
+        yield _info(server.running)
+        stats = server.stats
         self._most_lost = max(self._most_lost, stats.lost)
         yield from _served(stats, lost=self._most_lost)
-        if sources.frozen is not None:
-            yield GaugeMetricFamily(
-                "usert_streams_frozen", "Streams that somebody has frozen.", sources.frozen()
-            )
-        if (recorder := sources.recorder()) is not None:
+        yield GaugeMetricFamily("usert_streams_frozen", "Streams that are frozen.", server.frozen_streams)
+        if (recorder := server.recorder) is not None:
             yield from _recorded(recorder)
-        if _GPU_ENGINE.search(engine):
-            yield from _gpu(sources.gpus())
+        if _GPU_ENGINE.search(server.running.engine.name):
+            yield from _gpu(self._gpus())
 
 
-def _info(about: Mapping[str, str]) -> Metric:
-    values = {name: printable(value) for name, value in about.items()}
-    return InfoMetricFamily("usert_server", "What runs: version, engine, weights, bundle.", values)
+def _info(running: RunningEngine) -> Metric:
+    values = {
+        "version": __version__,
+        "engine": running.engine.name,
+        "bundle": str(running.bundle),
+        "weights_sha256": running.weights_hash,
+    }
+    values = {name: printable(value) for name, value in values.items()}
+    return InfoMetricFamily("usert_server", "Version, engine, bundle and weights that run now.", values)
 
 
 def _served(stats: ServerStats, *, lost: int) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ time series is bounded, whatever the network sends.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -21,7 +21,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ..imaging.display_state import State
-from .census import Census, Sources
+from .census import Census, Watched
+from .gpu_memory import GpuMemory, gpu_memory
 from .labels import StreamLabels
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -66,9 +67,9 @@ class Metrics:
         self._wait, self._engine, self._publish = map(stages.labels, ("wait", "engine", "publish"))
         ProcessCollector(registry=self._registry)
 
-    def watch(self, sources: Sources) -> None:
-        """Show what `sources` count, too; once."""
-        self._registry.register(Census(sources))
+    def watch(self, server: Watched, gpus: Callable[[], Sequence[GpuMemory]] = gpu_memory) -> None:
+        """Add the counts of `server` and, while its engine runs on a GPU, the memory of `gpus`; once."""
+        self._registry.register(Census(server, gpus))
 
     def image(self, *, stream: str, state: State, age_ms: float) -> None:
         """Note an image as it is published, with its age; for any thread."""

@@ -73,7 +73,9 @@ class Orders:
                 raise OptionError(
                     "record: another bundle is being loaded, and a record has one: wait until that has ended"
                 )
-            self._starting = self._switch.start(command.path, displacement=command.displacement)
+            self._starting = self._switch.start(
+                command.path, displacement=command.displacement, bundle=self._running.bundle
+            )
             return self._starting
         if command.name == "record-stop":
             return self._switch.stop()

@@ -72,8 +72,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def room(engine: Engine, bundle: Bundle, source: Source, folder: Path) -> Iterator[Room]:
-    def recorder(path: Path, displacement: bool) -> Recorder:
-        provenance = Provenance.of(bundle, engine="onnxruntime", precision=None, threads=1)
+    def recorder(path: Path, displacement: bool, running: Path | None) -> Recorder:
+        assert running is not None
+        provenance = Provenance.of(Bundle.load(running), engine="onnxruntime", precision=None, threads=1)
         return Recorder(path, provenance, displacement=displacement)
 
     def opened(bundle: Bundle, engine: str, precision: str) -> Engine:
@@ -247,7 +248,11 @@ def test_no_record_spans_a_change_of_bundle(
         assert second.ask(Command(name="record", path="case.h5")) == {"record": str(folder / "case.h5")}
         with pytest.raises(ControlError, match="a record is being written"):
             second.ask(Command(name="bundle", path=str(other.folder)))
+    room.feed.next()
+    room.feed.image()
     room.ask("record-stop")
+    with Record(folder / "case.h5") as record:
+        assert record.attributes["weights_sha256"] == other.manifest.weights.sha256
 
 
 def test_comparisons_that_nobody_waits_for_any_more_block_nothing(room: Room) -> None:

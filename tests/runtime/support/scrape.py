@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from usert.runtime.monitor.census import Sources
+from usert.runtime.monitor.gpu_memory import GpuMemory
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.protocol.meter import Meter
+from usert.runtime.record.recorder import Recorder
 from usert.runtime.server.stats import ServerStats
 
 CPU = "onnxruntime CPUExecutionProvider"
@@ -49,7 +53,40 @@ def stats_of(**changes: Any) -> ServerStats:
     return ServerStats(**({"malformed": {}, "failed": {}, "output": Meter().read(0)} | fields | changes))
 
 
-def sources(**changes: Any) -> Sources:
-    return Sources(
-        **({"stats": stats_of, "engine": lambda: CPU, "about": lambda: {"version": "1"}} | changes)
-    )
+class Running:
+    """The engine of a server, as a monitor sees it."""
+
+    def __init__(self, engine: str = CPU, bundle: str = "/b", weights_hash: str = "abc") -> None:
+        self.engine: Any = SimpleNamespace(name=engine)
+        self.bundle = Path(bundle)
+        self.weights_hash = weights_hash
+
+
+class Server:
+    """A server, as a monitor sees it, with the counts that a test gives."""
+
+    def __init__(
+        self,
+        *stats: ServerStats,
+        engine: str = CPU,
+        recorder: Recorder | None = None,
+        frozen_streams: int = 0,
+    ) -> None:
+        """`stats`: those of one reading after the other, the last one for ever; none: all counts are 0."""
+        self._stats = list(stats or (stats_of(),))
+        self.readings = 0
+        self.running = Running(engine)
+        self.recorder = recorder
+        self.frozen_streams = frozen_streams
+
+    @property
+    def stats(self) -> ServerStats:
+        self.readings += 1
+        return self._stats.pop(0) if len(self._stats) > 1 else self._stats[0]
+
+
+def watching(server: Server, gpus: Callable[[], Sequence[GpuMemory]] = tuple) -> Metrics:
+    """Metrics with the counts of `server`."""
+    metrics = Metrics()
+    metrics.watch(server, gpus)
+    return metrics
