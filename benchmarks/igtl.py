@@ -34,7 +34,7 @@ from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
 from usert.runtime.server.config import ServerConfig
-from usert.runtime.server.low_jitter import steady
+from usert.runtime.server.low_jitter import low_jitter
 from usert.runtime.server.server import StrainServer
 from usert.runtime.sources.child_process import Child
 
@@ -159,7 +159,7 @@ def measure(name: str, shape: tuple[int, int], rate_hz: float, seconds: float) -
         source = stack.enter_context(
             Source(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
         )
-        stack.enter_context(steady())  # as `usert serve`
+        stack.enter_context(low_jitter())  # as `usert serve`
         thread = threading.Thread(target=server.run, name="serve")
         thread.start()
         stack.callback(thread.join)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..server.stats import ServerStats
 
 _GPU_ENGINE = re.compile("cuda|tensorrt", re.IGNORECASE)
-"""In the name of an engine that runs on a GPU."""
+"""Found in the name of an engine that runs on a GPU."""
 
 
 class RunningEngine(Protocol):
@@ -98,7 +98,7 @@ def _served(stats: ServerStats, *, lost: int) -> Iterator[Metric]:
     yield CounterMetricFamily("usert_frames_received", "Well-formed RF frames.", stats.received)
     yield _counter(
         "usert_frames_dropped",
-        "Frames that no pair was made of, by reason; lost: missing in the sequence numbers.",
+        "Frames of which no pair was made, by reason; lost: missing in the sequence numbers.",
         ("reason",),
         {
             ("newer_frame",): stats.dropped,
@@ -111,28 +111,30 @@ def _served(stats: ServerStats, *, lost: int) -> Iterator[Metric]:
     )
     yield _counter(
         "usert_pairs_failed",
-        "Pairs that the engine refused or failed at, by error.",
+        "Pairs that the engine rejected or failed at, by error.",
         ("error",),
         {(error,): count for error, count in stats.failed.items()},
     )
     yield _counter(
         "usert_messages_malformed",
-        "Messages that broke the protocol, by fault.",
+        "Messages that violate the protocol, by fault.",
         ("fault",),
         {(fault,): count for fault, count in stats.malformed.items()},
     )
-    yield CounterMetricFamily("usert_sessions", "Sessions begun.", stats.sessions)
-    yield GaugeMetricFamily("usert_streams", "Streams served.", stats.streams)
+    yield CounterMetricFamily("usert_sessions", "Sessions that have begun.", stats.sessions)
+    yield GaugeMetricFamily("usert_streams", "Streams that are served now.", stats.streams)
     yield CounterMetricFamily("usert_clock_jumps", "Jumps of a source's clock.", stats.clock_jumps)
     yield CounterMetricFamily(
-        "usert_deadlines_missed", "Images later than they may be.", stats.missed_deadlines
+        "usert_deadlines_missed",
+        "Live images that were published after their deadline.",
+        stats.missed_deadlines,
     )
-    yield CounterMetricFamily("usert_images_published", "Strain images.", stats.published)
+    yield CounterMetricFamily("usert_images_published", "Strain images published.", stats.published)
     yield GaugeMetricFamily(
-        "usert_image_rate_hertz", "Images a second, over the last 2 s.", stats.output.rate_hz
+        "usert_image_rate_hertz", "Images per second over the last 2 s.", stats.output.rate_hz
     )
     exact = float(stats.output.ages_exact)
-    yield GaugeMetricFamily("usert_image_ages_exact", "0: some ages of images are lower bounds.", exact)
+    yield GaugeMetricFamily("usert_image_ages_exact", "0: some ages of images are lower bounds only.", exact)
 
 
 def _recorded(recorder: Recorder) -> Iterator[Metric]:
@@ -140,19 +142,19 @@ def _recorded(recorder: Recorder) -> Iterator[Metric]:
     kept = {"frame": stats.frames, "image": stats.images}
     yield _counter(
         "usert_recorder_received",
-        "Handed to the recorder.",
+        "Frames and images handed to the recorder.",
         ("what",),
         {(what,): counts.received for what, counts in kept.items()},
     )
     yield _counter(
         "usert_recorder_recorded",
-        "Written.",
+        "Frames and images written.",
         ("what",),
         {(what,): counts.recorded for what, counts in kept.items()},
     )
     yield _counter(
         "usert_recorder_missing",
-        "Not written, by reason.",
+        "Frames and images not written, by reason.",
         ("what", "reason"),
         {
             (what, reason.replace(" ", "_")): count
@@ -161,14 +163,14 @@ def _recorded(recorder: Recorder) -> Iterator[Metric]:
         },
     )
     waiting = float(recorder.held_bytes)
-    yield GaugeMetricFamily("usert_recorder_waiting_bytes", "Of what waits to be written.", waiting)
+    yield GaugeMetricFamily("usert_recorder_waiting_bytes", "Size of what waits to be written.", waiting)
 
 
 def _gpu(gpus: Sequence[GpuMemory]) -> Iterator[Metric]:
     used = GaugeMetricFamily(
-        "usert_gpu_memory_used_bytes", "In use on the GPU, by all processes.", labels=["gpu"]
+        "usert_gpu_memory_used_bytes", "Memory of the GPU in use by all processes.", labels=["gpu"]
     )
-    total = GaugeMetricFamily("usert_gpu_memory_total_bytes", "That the GPU has.", labels=["gpu"])
+    total = GaugeMetricFamily("usert_gpu_memory_total_bytes", "Memory that the GPU has.", labels=["gpu"])
     for memory in gpus:
         used.add_metric([str(memory.gpu)], memory.used_bytes)
         total.add_metric([str(memory.gpu)], memory.total_bytes)

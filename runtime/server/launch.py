@@ -28,7 +28,7 @@ from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch
 from ..transport.ipc_file import claimed
 from .config import ServerConfig
-from .low_jitter import steady
+from .low_jitter import low_jitter
 from .server import StrainServer
 
 Shape = tuple[int, int]
@@ -123,7 +123,7 @@ def serve(site: Site, *, print_line: PrintLine, cue: Cue | None = None) -> None:
             report(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
             if cue is not None:
                 stack.enter_context(cue.serving(lambda: server.running.shapes, server.stop))
-            with steady():
+            with low_jitter():
                 server.run()
     report(str(server.stats))
     if recorder is not None:

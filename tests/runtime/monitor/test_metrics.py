@@ -9,8 +9,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from scrape import Server, names, note, samples, watching
 
-from usert.runtime.monitor.labels import MAX_LABELS, OTHER, StreamLabels
-from usert.runtime.monitor.metrics import AGES_S, SCORES, STAGES_S, Metrics
+from usert.runtime.monitor.metrics import (
+    AGES_S,
+    MAX_LABELS,
+    OTHER,
+    SCORES,
+    STAGES_S,
+    Metrics,
+    StreamLabels,
+)
 
 HOSTILE = (
     'probe"} 1\nusert_images_total{stream="forged"} 1e9',
