@@ -15,8 +15,6 @@ from usert.commands.option_group import OptionGroup
 if TYPE_CHECKING:
     from usert.runtime.protocol.commands import Command
 
-CONTROL_HELP = "Control endpoint of the server, as in `usert serve --control`."
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection(OptionGroup):
@@ -24,7 +22,12 @@ class Connection(OptionGroup):
 
     panel: ClassVar[str] = "Connection"
 
-    control: Annotated[str, typer.Option(metavar="ENDPOINT", help=CONTROL_HELP)]
+    control: Annotated[
+        str,
+        typer.Option(
+            metavar="ENDPOINT", help="Control endpoint of the server, as in `usert serve --control`."
+        ),
+    ]
     key: Annotated[Path | None, typer.Option(metavar="SECRET", help=KEY_HELP)] = None
     server_key: Annotated[Path | None, typer.Option(metavar="PUBLIC", help=SERVER_KEY_HELP)] = None
     insecure: Annotated[

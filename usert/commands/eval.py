@@ -59,7 +59,7 @@ def evaluation(
     json_file: Path | None = typer.Option(None, "--json", metavar="FILE", help="All of it as JSON."),
     markdown: Path | None = typer.Option(None, metavar="FILE", help="The tables as Markdown."),
 ) -> None:
-    """Hold methods against each other on pairs of frames, with and without known truth.
+    """Compare methods on pairs of frames, with and without known truth.
 
     Strain is taken from every displacement in the same way. A recording that `usert simulate` wrote holds the truth.
     What is done goes to stderr; Ctrl-C writes nothing.

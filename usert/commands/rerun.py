@@ -29,7 +29,7 @@ def rerun(
     ),
     threads: int | None = typer.Option(None, metavar="N", help="As the live server's unless given."),
 ) -> None:
-    """Make the images of a record again from its frames, and compare them bit for bit.
+    """Recompute the images of a record from its frames, and compare them bit for bit.
 
     Exit code 1 where an image differs, or where there was none to compare.
     """
