@@ -25,10 +25,10 @@ from hand_motion import Fixed, lag_table
 from live_scene import Image, Scene
 from numpy.typing import NDArray
 from rf_pairs import alpinion, alpinion_large, arm, still
-from tables import markdown
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import UsertError
+from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import nrmse
@@ -105,7 +105,7 @@ def live_table(engine: Engine) -> Rows:
         ways: dict[str, LagControl] = {f"always {lag}": Fixed(LagRule(most=lag)) for lag in (1, 4, 8)}
         for name, control in (ways | {"the rule": LagControl()}).items():
             seen = list(scene.images(control, 2 * period))[period // 2 :]
-            strain = np.abs([image.image_quality.mean_strain for image in seen])
+            strain = np.abs([image.image_quality.readable_strain for image in seen])
             errors = [
                 nrmse(image.estimate.strain[INSIDE], scene.truth(image.reference, image.current)[INSIDE])
                 for image in seen
@@ -147,10 +147,10 @@ def _shown(scene: Scene, seen: list[Image], persistence: Persistence, window: in
     for image in seen:
         truth = scene.truth(image.reference, image.current)
         shown = persistence.add(
-            image.estimate, mean_strain=image.image_quality.mean_strain, share=image.share
+            image.estimate, mean_strain=image.image_quality.readable_strain, share=image.share
         ).strain
-        reading = meters[0].read(shown, image.estimate.quality, scan)
-        true = meters[1].read(truth, np.ones_like(truth), scan)
+        reading = meters[0].read(shown, image.estimate.quality, scan.pitch_mm)
+        true = meters[1].read(truth, np.ones_like(truth), scan.pitch_mm)
         if reading.ratio is None or reading.spread is None or true.ratio is None:
             raise AssertionError(f"ratio refused: {reading.refused} {true.refused}")
         pattern = shown / shown.mean()
@@ -195,7 +195,7 @@ def time_table() -> Rows:
             "judge": lambda e, rule=rule: assess(e, rule),
             "lag": next_lag,
             "persistence": lambda e, p=persistence: p.add(e, mean_strain=0.01, share=0.3),
-            "ratio of two quarters": lambda e, meter=meter: meter.read(e.strain, e.quality, scan),
+            "ratio of two quarters": lambda e, meter=meter: meter.read(e.strain, e.quality, scan.pitch_mm),
         }
         for name, part in parts.items():
             taken = []

@@ -25,22 +25,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
+import harness  # noqa: F401
 import numpy as np
-from live_source import Source, SourceConfig
-from live_viewer import DistantViewer
-from live_vitals import spread
 from numpy.typing import NDArray
-from tables import markdown
+from observer import ObserverProcess
+from source_process import SourceConfig, SourceProcess
+from vitals import spread
 
 from usert.errors import UsertError
+from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.recorder import Recorder
+from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.low_jitter import low_jitter
 from usert.runtime.server.server import StrainServer
@@ -125,10 +127,10 @@ def measure(
         publish = f"ipc://{folder}/strain" if viewer == "ipc" else "tcp://127.0.0.1:0"
         config = ServerConfig(rf="tcp://127.0.0.1:0", rf_type="pull", rf_bind=True, publish=publish)
         server = stack.enter_context(
-            StrainServer(engine=engine, config=config, recorder=cast(Recorder, probe))
+            StrainServer(engine=engine, config=config, switch=RecordSwitch(cast(Recorder, probe)))
         )
         source = stack.enter_context(
-            Source(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
         )
         stack.enter_context(low_jitter())  # as `usert serve`
         profiler = cProfile.Profile()
@@ -139,7 +141,7 @@ def measure(
         stack.callback(server.stop)
         distant = None
         if viewer != "none":
-            distant = stack.enter_context(DistantViewer(server.publish_endpoint))
+            distant = stack.enter_context(ObserverProcess(server.publish_endpoint))
             check(server, source, engine)
         before = source.sent.frames
         begin, used_s = time.perf_counter(), -time.process_time()
@@ -147,7 +149,7 @@ def measure(
         sent = source.wait(2 * seconds + 60)
         wait_for_books(server, sent.frames)
         took_s, used_s = time.perf_counter() - begin, used_s + time.process_time()
-        stats = server.stats
+        counts = server.counts
         seen = distant.end() if distant is not None else []
     if profile:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(14)
@@ -158,7 +160,7 @@ def measure(
         "asked (Hz)": rate_hz,
         "sent (Hz)": (sent.frames - before) / took_s,
         "images (Hz)": sum(image[0] >= before for image in probe.done) / took_s,
-        "dropped": stats.dropped,
+        "dropped": counts.frames.dropped,
     }
     found = stages(engine, probe)
     row |= spread(found.pop("work"), "work", CEILING_MS)
@@ -170,7 +172,7 @@ def measure(
     return row | {"viewer (Hz)": len(ages) / took_s} | spread(ages, "age there")
 
 
-def check(server: StrainServer, source: Source, engine: ReadyEngine) -> None:
+def check(server: StrainServer, source: SourceProcess, engine: ReadyEngine) -> None:
     """Slowly, until a client has an image: it must be the engine's, of two frames in a row."""
     with StrainClient(server.publish_endpoint) as client:
         image: StrainMessage | None = None
@@ -190,11 +192,11 @@ def wait_for_books(server: StrainServer, sent: int) -> None:
     """Until every frame sent is in the counters, and none waits."""
     deadline = time.monotonic() + 10
     while True:
-        stats = server.stats
-        used = stats.unpaired + stats.published + sum(stats.failed.values())
-        if (stats.received, stats.lost, stats.dropped + used) == (sent, 0, sent):
+        counts = server.counts
+        used = counts.unpaired + counts.published + sum(counts.failed.values())
+        if (counts.frames.received, counts.frames.lost, counts.frames.dropped + used) == (sent, 0, sent):
             return
-        assert time.monotonic() < deadline, f"sent {sent}, {stats}"
+        assert time.monotonic() < deadline, f"sent {sent}, {counts}"
         time.sleep(0.01)
 
 

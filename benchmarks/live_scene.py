@@ -74,7 +74,7 @@ class Scene:
             control.observe(
                 reference=reference,
                 current=current,
-                mean_strain=image_quality.mean_strain,
+                mean_strain=image_quality.readable_strain,
                 score=image_quality.score,
                 moving=image_quality.moving,
             )

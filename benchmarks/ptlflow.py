@@ -150,18 +150,17 @@ def measure(
     from usert.bundle import Bundle
     from usert.commands.engine import open_named
     from usert.errors import BundleError, EngineError, MissingExtraError
-    from usert.runtime.bench.answer import Scene
+    from usert.runtime.bench.accuracy import AccuracyCheck, Scene
+    from usert.runtime.bench.percentiles import Percentiles
     from usert.runtime.bench.roofline import graph_cost
-    from usert.runtime.bench.spread import Spread
-    from usert.runtime.bench.trial import Trial
-    from usert.runtime.bench.turn import Order
     from usert.runtime.bench.worker import Variant, Worker
+    from usert.runtime.bench.workload import Workload
     from usert.runtime.engines import ENGINES
     from usert.runtime.engines.choice import choose_graph
 
     told = peer.ask(shape=list(shape))
     assert told["finite"], f"{shape}: the peer's flow is not finite"
-    scene, order = Scene.of(shape), Order(seconds=options.seconds / options.rounds)
+    scene, workload = Scene.of(shape), Workload(seconds=options.seconds / options.rounds)
     times: dict[str, list[float]] = {"ptlflow eager": []}
     flops = {"ptlflow eager": float(told["flops"])}
     accuracy: dict[str, Any] = {}
@@ -169,7 +168,7 @@ def measure(
         workers: dict[str, Worker] = {}
         for what, folder in (("same", same), *options.shipped):
             bundle = Bundle.load(folder)
-            with Trial([bundle], scene, open_named, threads=options.threads, keep=False) as trial:
+            with AccuracyCheck([bundle], scene, open_named, threads=options.threads, keep=False) as trial:
                 for engine in ENGINES:
                     for precision in dict.fromkeys(graph.precision for graph in bundle.manifest.graphs):
                         variant = Variant(
@@ -200,16 +199,16 @@ def measure(
                             )
         used: dict[str, list[float]] = {name: [] for name in times}
         for _ in range(options.rounds):
-            told = peer.ask(seconds=order.seconds)
+            told = peer.ask(seconds=workload.seconds)
             times["ptlflow eager"] += told["ms"]
             used["ptlflow eager"].append(told["cpu_ms"])
             for name, worker in workers.items():
-                turn = worker.turn(order)
-                times[name] += turn.latency_ms
-                used[name].append(1e3 * (turn.cpu_s or float("nan")) / turn.done)
+                measurement = worker.measure(workload)
+                times[name] += measurement.latency_ms
+                used[name].append(1e3 * (measurement.cpu_s or float("nan")) / measurement.done)
     rows = []
     for name, values in times.items():
-        spread, exact = Spread.of(values), accuracy.get(name)
+        spread, exact = Percentiles.of(values), accuracy.get(name)
         rows.append(
             {
                 "shape": f"{shape[0]}x{shape[1]}",
@@ -218,13 +217,13 @@ def measure(
                 "p90": spread.p90,
                 "max": spread.most,
                 "n": spread.count,
-                "CPU (ms)": Spread.of(used[name]).p50,
-                "ptlflow / this": Spread.of(times["ptlflow eager"]).p50 / spread.p50,
+                "CPU (ms)": Percentiles.of(used[name]).p50,
+                "ptlflow / this": Percentiles.of(times["ptlflow eager"]).p50 / spread.p50,
                 "GFLOP": flops[name] / 1e9,
                 "GFLOP/s": flops[name] / spread.p50 / 1e6,
                 "strain rms (%)": ""
-                if exact is None or exact.apart is None
-                else exact.apart.rms_strain_percent,
+                if exact is None or exact.difference is None
+                else exact.difference.rms_strain_percent,
             }
         )
     return rows

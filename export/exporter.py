@@ -21,22 +21,24 @@ from usert.bundle import Bundle, sha256_of, write_bundle
 from usert.bundle.card import told
 from usert.bundle.manifest import PRECISIONS, Graph, Input, Manifest, Network, Weights
 from usert.errors import OptionError, require
+from usert.frame import Shape
 from usert.front_end import TYPICAL, grid_rows
 from usert.machine import cpu_name, gpu_name
 from usert.network.half import in_half
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.refine import RefinementKind, finest_before
 from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
+from usert.strain import STRAIN_WINDOW_SAMPLES
 
 from .gate import FramePair, compare, judge, tolerances
 from .graph import QUALITY_WINDOW
 from .int8 import RANGES_SHAPE, quantised
 from .onnx_graph import EXAMPLE_SHAPE, OPSET, save_onnx, trace_onnx
 from .onnx_session import open_onnx
-from .pair_graph import STRAIN_WINDOW_SAMPLES, PairGraph, pair_graph
+from .pair_graph import PairGraph, pair_graph
 from .plans import SUITABLE, OpenPlan, Report, build_plans, prove_plans
 from .speed import measured
-from .tensorrt_graph import MODULES, Shape, check_range
+from .tensorrt_graph import MODULES, check_range
 from .trained_for import trained_for
 from .verify import check_fit
 

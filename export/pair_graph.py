@@ -9,13 +9,12 @@ from typing import TypeAlias
 
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.refine import RefinementKind
+from usert.strain import STRAIN_WINDOW_SAMPLES
 
 from .baseband_graph import STRAIN_WINDOW, BasebandGraph
 from .graph import StrainGraph
 
 PairGraph: TypeAlias = StrainGraph | BasebandGraph
-STRAIN_WINDOW_SAMPLES = 97
-"""Samples of the least-squares fit with the front end `rf`: 1.87 mm at 40 MHz."""
 
 
 def pair_graph(

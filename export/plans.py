@@ -14,12 +14,13 @@ from pathlib import Path
 from usert.bundle import Bundle, sha256_of
 from usert.bundle.card import told
 from usert.bundle.manifest import Graph, Plan
+from usert.frame import Shape
 from usert.machine import gpu_name
 
 from .gate import FramePair, Run, compare, judge, tolerances
 from .pair_graph import PairGraph
 from .speed import measured
-from .tensorrt_graph import Shape, build
+from .tensorrt_graph import build
 
 SUITABLE = ("float16", "float32")
 """Precisions of a graph that a plan is built of, best first."""

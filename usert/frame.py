@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FrameError
 
+Shape: TypeAlias = tuple[int, int]
+"""(N, M): axial samples, scan lines of a frame."""
 FRAME_DTYPES = (np.dtype(np.int16), np.dtype(np.float32))
 """Sample types a frame may have: what scanners deliver, and what research files hold."""
 
@@ -52,6 +54,11 @@ class Scan:
         """Distance between neighbouring samples: c / (2 fs), for the echo travels there and back."""
         return 1e3 * self.sound_speed_m_s / (2 * self.fs_hz)
 
+    @property
+    def pitch_mm(self) -> tuple[float, float]:
+        """Distance between neighbouring samples and between neighbouring lines."""
+        return self.axial_pitch_mm, self.line_pitch_mm
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RFFrame:
@@ -76,6 +83,6 @@ class RFFrame:
             )
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> Shape:
         """(N, M): axial samples, scan lines."""
         return self.samples.shape[0], self.samples.shape[1]

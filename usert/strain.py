@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from .errors import OptionError
 from .frame import Scan
 
+STRAIN_WINDOW_SAMPLES = 97
+"""Default length of the fit: 1.87 mm at 40 MHz."""
+
 
 def window_samples(scan: Scan, window_mm: float) -> int:
     """Odd number of samples, at least 3, nearest to `window_mm` along depth."""

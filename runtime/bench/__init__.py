@@ -1,1 +1,1 @@
-"""`usert bench`: engines timed side by side, in processes of their own or over sockets."""
+"""`usert bench`: times engines in interleaved runs, in processes of their own or over sockets."""

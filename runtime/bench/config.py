@@ -1,7 +1,7 @@
-"""What a benchmark compares, and how: checked before anything is started.
+"""The configuration of a benchmark, checked before anything is started.
 
-Knows options by the names that a person types. Invariant: a config that exists can be carried out, as far as that can
-be told without opening an engine.
+Errors name the options of `usert bench`. Invariant: a config that exists can be run, as far as that can be told without
+opening an engine.
 """
 
 from __future__ import annotations
@@ -15,49 +15,49 @@ from usert.errors import OptionError
 
 from ..engines import ENGINES, REFERENCE
 from ..transport.address import check_endpoint
+from .live_server import PATIENCE_S
 from .roofline import Rates
-from .turn import Order
-from .wire import PATIENCE_S
+from .workload import Workload
 
 WIRE_RATE_HZ = 30.0
-"""Of the simulated scanner, where none is named."""
+"""Rate of the simulated scanner where none is given."""
 MOST_RATE_HZ = 10_000.0
 _LONGEST_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchConfig:
-    """Bundles × engines × precisions × shapes."""
+    """What is compared: bundles × engines × precisions × shapes."""
 
     bundles: tuple[Path, ...]
-    """Folders; accuracy is told from the first one's float32 graph."""
+    """Folders; accuracy is measured against the float32 graph of the first."""
     engines: tuple[str, ...] = ()
-    """None: all that work here, but for the reference."""
+    """Empty: all that work here, except the reference."""
     precisions: tuple[str, ...] = ()
-    """None: those of the bundle."""
+    """Empty: those of the bundle."""
     shapes: tuple[tuple[int, int], ...] = ()
-    """None: those that the bundles have graphs of their own for."""
+    """Empty: those that the bundles have their own graphs for."""
     threads: int | None = None
-    """None: as many as cores."""
+    """None: one for each core."""
     seconds: float = 10.0
-    """Of each variant."""
+    """Length of all measurements of a variant together."""
     rounds: int = 5
-    """Turns that these are parted into, one of each variant after the other."""
+    """Measurements of each variant, interleaved with those of the others."""
     rate_hz: float | None = None
-    """None: closed loop; over sockets, `WIRE_RATE_HZ`."""
+    """Frames a second; None: closed loop, or over sockets `WIRE_RATE_HZ`."""
     every_frame: bool = False
     pause_s: float = 0.0
-    """Before each turn."""
+    """Idle time before each measurement."""
     wire: bool = False
-    """Over sockets, from process to process."""
+    """Whether frames and images go over sockets, from process to process."""
     rf: str | None = None
-    """A scanner of the user's, instead of the simulated one."""
+    """Address of the user's own scanner; None: the simulated one."""
     insecure: bool = False
-    """It may be on another machine, without keys."""
+    """Whether that scanner may be on another machine without keys."""
     gpu_rates: Rates | None = None
-    """As the user knows them: they are not measured."""
+    """Peak rates of the GPU as given by the user; they are not measured."""
     patience_s: float = PATIENCE_S
-    """For a scanner over sockets that is silent."""
+    """How long to wait for a scanner that sends nothing."""
 
     def __post_init__(self) -> None:
         known = (*ENGINES, REFERENCE)
@@ -91,12 +91,12 @@ class BenchConfig:
             raise OptionError("--every-frame: got no --rate, expected one: a closed loop has no queue")
 
     @property
-    def order(self) -> Order:
-        """That of every turn."""
+    def workload(self) -> Workload:
+        """The workload of every measurement."""
         rate_hz = self.rate_hz
         if self.wire and self.rf is None and rate_hz is None:
             rate_hz = WIRE_RATE_HZ
-        return Order(
+        return Workload(
             seconds=self.seconds / self.rounds,
             rate_hz=rate_hz,
             every_frame=self.every_frame,

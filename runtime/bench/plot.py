@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from usert.errors import OptionError
 
 from ..offline.figure import ticks
-from .row import Row
+from .result import Row
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (24, 24, 28), (150, 150, 156)
 _BAR, _TAIL, _FLOOR = (72, 116, 184), (72, 116, 184), (200, 70, 50)

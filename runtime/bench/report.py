@@ -18,9 +18,9 @@ from typing import Any
 from usert.errors import OptionError
 from usert.machine import machine_lines
 
-from .contest import Report
-from .row import Row
-from .seen import STAGES
+from .benchmark import Report
+from .image_times import STAGES
+from .result import Row
 
 FORMAT = 1
 """Of the JSON object."""
@@ -171,7 +171,7 @@ def _queue(row: Row) -> str | None:
     if row["queue"] == "grows":
         return (
             f"{who}: the queue grows: the source is faster than the engine, which answers {row['frames_per_s']:.3g} "
-            f"frames a second; in a turn latency rose by {row['waited_more_ms']:.0f} ms"
+            f"frames a second; within a measurement latency rose by {row['waited_more_ms']:.0f} ms"
         )
     if row["queue"] == "drops":
         return (

@@ -1,8 +1,7 @@
-"""One engine at one shape in a process of its own, which runs when it is told to: a contestant of a benchmark.
+"""One engine at one shape in a process of its own, which runs on request.
 
-A process each, so that memory and processor time are its own, and threads that a library leaves waiting disturb no
-other. Knows engines by whatever opens them. Invariant: at the end of the `with` block the process is gone; and what it
-raised of ours is raised here.
+Each engine has a process, so that memory and processor time can be told apart and waiting threads of one library do not
+slow another. Invariant: the process ends with the `with` block, and a `UsertError` raised in it is raised again here.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from usert.errors import EngineError, UsertError
 from ..engines.interface import TYPICAL_SCAN, Engine
 from ..imaging.estimate import Estimate
 from ..monitor.gpu_memory import gpu_memory
-from .turn import Order, Turn, take_turn
+from .workload import Measurement, Workload, run_workload
 
 Frame = NDArray[np.int16]
 Opener = Callable[..., Engine]
@@ -38,13 +37,13 @@ _ENDING_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What is compared with what."""
+    """One combination that is measured."""
 
     bundle: Path
     engine: str
     precision: str
     shape: tuple[int, int] | None
-    """(N, M) of the frames; None: whatever comes."""
+    """(N, M) of the frames; None: that of the frames received."""
     threads: int
 
     def __str__(self) -> str:
@@ -54,39 +53,39 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """How it began."""
+    """What was measured while a variant was opened."""
 
     runs_on: str
-    """Library and device, as the engine says."""
+    """Library and device, by the engine's name."""
     warm_up_s: float
-    """Loading the library and the graph, and the first run, on noise."""
+    """Time to load the library and the graph, and to run once on noise."""
     first_ms: float
-    """The run after that."""
+    """Time of the run after that."""
     answer: Estimate
-    """Of that run."""
+    """Result of that run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
-    """What it holds; None: cannot be read here."""
+class Memory:
+    """Memory that a variant holds; None where it cannot be read."""
 
     rss_mb: float | None
-    """The most of main memory that was its own at a time."""
+    """Peak resident memory of the process."""
     gpu_mb: float | None
-    """Of GPU memory more in use, by anybody, than before it was opened."""
+    """GPU memory in use by all processes, above what was in use before the variant was opened."""
 
 
 class Worker:
-    """`with Worker(variant, pair, opener) as worker: worker.turn(order)`; its engine is open when it is entered."""
+    """An engine in another process: `with Worker(variant, pair, opener) as worker: worker.measure(workload)`."""
 
     def __init__(self, variant: Variant, pair: tuple[Frame, Frame], opener: Opener) -> None:
-        """`pair`: what is run in turns."""
+        """`pair`: reference and current frame (N, M) that every run is of."""
         self.variant = variant
         self.pair = pair
         self._opener = opener
 
     def __enter__(self) -> Self:
-        """Errors: `UsertError` of the engine that cannot be opened or does not run."""
+        """Start the process and open the engine. Errors: `UsertError` where it cannot be opened or does not run."""
         context = multiprocessing.get_context("spawn")
         with ExitStack() as stack:
             self._pipe, theirs = context.Pipe()
@@ -110,22 +109,22 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid or 0
 
-    def turn(self, order: Order) -> Turn:
-        """Errors: `UsertError`, as in the engine; `EngineError` when the process has died."""
-        turn: Turn = self._ask(partial(_turn, order))
-        return turn
+    def measure(self, workload: Workload) -> Measurement:
+        """Run `workload` in the process. Errors: those of the engine; `EngineError` when the process has died."""
+        measurement: Measurement = self._ask(partial(_measure, workload))
+        return measurement
 
     def run(self, reference: Frame, current: Frame) -> Estimate:
-        """Another pair, once."""
+        """Run another pair once."""
         estimate: Estimate = self._ask(partial(_run, reference, current))
         return estimate
 
-    def vitals(self) -> Vitals:
-        """At this moment."""
-        vitals: Vitals = self._ask(_vitals)
-        return vitals
+    def memory(self) -> Memory:
+        """Memory in use now."""
+        memory: Memory = self._ask(_memory)
+        return memory
 
-    def _ask(self, question: Callable[[_Cast], object]) -> Any:
+    def _ask(self, question: Callable[[_Held], object]) -> Any:
         try:
             self._pipe.send(question)
         except OSError:
@@ -146,41 +145,41 @@ class Worker:
         raise EngineError(f"{self.variant}: its process ended with exit code {self._process.exitcode}")
 
     def _end(self) -> None:
-        self._pipe.close()  # its order to end
+        self._pipe.close()  # which tells it to end
         self._process.join(_ENDING_S)
         self._process.kill()
         self._process.join()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Cast:
-    """What the process has."""
+class _Held:
+    """What the process holds."""
 
     engine: Engine
     pair: tuple[Frame, Frame]
     gpu_before_mb: float
 
 
-def _turn(order: Order, cast: _Cast) -> Turn:
-    return take_turn(partial(cast.engine.run, *cast.pair, TYPICAL_SCAN), order)
+def _measure(workload: Workload, held: _Held) -> Measurement:
+    return run_workload(partial(held.engine.run, *held.pair, TYPICAL_SCAN), workload)
 
 
-def _run(reference: Frame, current: Frame, cast: _Cast) -> Estimate:
-    return cast.engine.run(reference, current, TYPICAL_SCAN)
+def _run(reference: Frame, current: Frame, held: _Held) -> Estimate:
+    return held.engine.run(reference, current, TYPICAL_SCAN)
 
 
-def _vitals(cast: _Cast) -> Vitals:
-    return Vitals(rss_mb=peak_rss_mb(), gpu_mb=gpu_mb_since(cast.gpu_before_mb))
+def _memory(held: _Held) -> Memory:
+    return Memory(rss_mb=peak_rss_mb(), gpu_mb=gpu_mb_since(held.gpu_before_mb))
 
 
 def gpu_mb_since(before_mb: float = 0.0) -> float | None:
-    """GPU memory in use by all processes, beyond `before_mb`; None where there is no GPU that tells."""
+    """GPU memory in use by all processes, above `before_mb`; None where no GPU reports it."""
     gpus = gpu_memory()
     return sum(gpu.used_bytes for gpu in gpus) / 2**20 - before_mb if gpus else None
 
 
 def peak_rss_mb(pid: int | None = None) -> float | None:
-    """The most resident memory that a process, this one if none is named, ever had; None where Linux does not say."""
+    """Peak resident memory of the process `pid`, None for this one; None where the system does not report it."""
     try:
         status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="ascii", errors="replace")
         return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
@@ -189,7 +188,7 @@ def peak_rss_mb(pid: int | None = None) -> float | None:
 
 
 def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener: Opener) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever holds the other end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     begin = time.monotonic()
     gpu_before_mb = gpu_mb_since() or 0.0
     with ExitStack() as stack:
@@ -214,13 +213,13 @@ def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener:
             pipe.send(error)
             return
         pipe.send(opened)
-        cast = _Cast(engine=engine, pair=pair, gpu_before_mb=gpu_before_mb)
+        held = _Held(engine=engine, pair=pair, gpu_before_mb=gpu_before_mb)
         while True:
             try:
                 question = pipe.recv()
             except EOFError:
                 return
             try:
-                pipe.send(question(cast))
+                pipe.send(question(held))
             except UsertError as error:
                 pipe.send(error)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from usert.errors import OptionError
 
 from ..clients.rf_history import RecentFrames
-from ..clients.strain_client import StrainClient, age_of
+from ..clients.strain_client import StrainClient
 from ..imaging.display_state import State
-from ..protocol.age import Age, clock_id, now_ns
-from ..protocol.messages import StrainMessage
+from ..protocol.age import Age, age_of, clock_id, now_ns
+from ..protocol.strain_message import StrainMessage
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
 from .igtl_audience import Audience

@@ -15,20 +15,20 @@ import zmq
 
 from usert.errors import ControlError
 
-from ..protocol.commands import Command, CommandName, Reply
+from ..protocol.commands import ChangeBundle, Command, Compare, Reply, Status
 from ..protocol.header import MAX_HEADER_BYTES
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import POLL_MS, Service
-from ..transport.socket import Link
+from ..transport.socket import ConnectedSocket
 
 TIMEOUT_S = 5.0
-_SLOW_S: Mapping[CommandName, float] = {"bundle": 600.0, "compare": 60.0}
+_SLOW_S: Mapping[type[Command], float] = {ChangeBundle: 600.0, Compare: 60.0}
 """Commands that take long: a bundle is loaded and its engine warmed up, a pair must come."""
 
 
 class Controller(Service):
-    """`with Controller(endpoint) as controller: controller.ask(Command(name="status"))`."""
+    """`with Controller(endpoint) as controller: controller.ask(Status())`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Controller(Service):
         self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         self._keys = keys
         self._timeout_s = timeout_s
-        self._link: Link | None = None
+        self._connected: ConnectedSocket | None = None
 
     def _open(self, stack: ExitStack) -> None:
         self._context = stack.enter_context(zmq.Context())
@@ -52,9 +52,9 @@ class Controller(Service):
     def ask(self, command: Command) -> dict[str, Any]:
         """The result of `command`. Errors: `ControlError` with the server's line, or when none comes."""
         with self._loop():
-            slow_s = _SLOW_S.get(command.name, 0.0)
+            slow_s = _SLOW_S.get(type(command), 0.0)
             if slow_s > self._timeout_s:
-                self._exchange(Command(name="status"), self._timeout_s)
+                self._exchange(Status(), self._timeout_s)
             reply = self._exchange(command, max(slow_s, self._timeout_s))
         if reply.result is None:
             raise ControlError(reply.error)
@@ -90,18 +90,20 @@ class Controller(Service):
         )
 
     def _socket(self) -> zmq.Socket[bytes]:
-        """One that takes a command: ZeroMQ may have given up the last one since, for good (see `Pulse`)."""
-        if self._link is not None and not self._link.socket.poll(0, zmq.POLLOUT):
+        """A socket that takes a command: ZeroMQ may have given up the last one since (see `ConnectedSocket`)."""
+        if self._connected is not None and not self._connected.socket.poll(0, zmq.POLLOUT):
             self._hang_up()
-        if self._link is None:
-            options: dict[int, int | bytes] = {zmq.LINGER: 0, zmq.MAXMSGSIZE: MAX_HEADER_BYTES}
-            link = Link(
-                self._context, zmq.REQ, self._endpoint, bind=False, security=self._keys, options=options
-            )
-            self._link = link.__enter__()
-        return self._link.socket
+        if self._connected is None:
+            self._connected = ConnectedSocket(
+                self._context,
+                zmq.REQ,
+                self._endpoint,
+                options={zmq.LINGER: 0, zmq.MAXMSGSIZE: MAX_HEADER_BYTES},
+                keys=self._keys,
+            ).__enter__()
+        return self._connected.socket
 
     def _hang_up(self) -> None:
-        if self._link is not None:
-            self._link.__exit__(None, None, None)
-            self._link = None
+        if self._connected is not None:
+            self._connected.__exit__(None, None, None)
+            self._connected = None

@@ -16,9 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from ..imaging.strain_ratio import RatioReading
-from ..protocol.age import now_ns
-from ..protocol.messages import StrainMessage
-from ..protocol.meter import Meter, Readings
+from ..protocol.age import Meter, Readings, now_ns
+from ..protocol.strain_message import StrainMessage
 from .strain_client import StrainClient
 
 _REFRESH_S = 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError
@@ -14,7 +14,7 @@ from .best import BestEngine
 from .interface import Engine
 
 if TYPE_CHECKING:
-    from .graph_engine import GraphEngine
+    from .graph_engine import BundleEngine
 
 BEST = "best"
 ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime")
@@ -83,7 +83,7 @@ def open_classical(method: str) -> Engine:
     return ClassicalEngine(method, strain_window_samples=manifest.strain_window_samples)
 
 
-def _make(name: str, bundle: Bundle, threads: int | None, precision: str | None) -> GraphEngine:
+def _make(name: str, bundle: Bundle, threads: int | None, precision: str | None) -> BundleEngine[Any]:
     if name == "openvino":
         from .openvino import OpenVinoEngine
 

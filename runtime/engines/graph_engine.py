@@ -1,6 +1,6 @@
-"""What all engines that run the graphs of a bundle have in common.
+"""What all engines that run the files of a bundle have in common: ONNX graphs, or plans that were built of them.
 
-A graph file is opened when a frame of its shape first comes, and stays open. Knows the graph's contract (inputs
+A file is opened when a frame of its shape first comes, and stays open. Knows the graph's contract (inputs
 `reference` and `current`, int16 (N, M), and with the front end `baseband` `depths`, float32 (K,); outputs
 `displacement` (2, N, M), `strain` and `quality` (N, M), float32); knows no library. Invariant: what comes back has the
 shapes of the contract, or is an error that says otherwise.
@@ -14,20 +14,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
-from usert.bundle.manifest import Graph
+from usert.bundle.manifest import Graph, Plan
 from usert.errors import EngineError, FrameError
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
-from .choice import Shape, by_preference, choose_graph
+from .choice import by_preference, choose_graph
 from .int16 import to_int16
 from .padding import cut, padded
 
@@ -38,11 +38,13 @@ OUTPUTS = ("displacement", "strain", "quality")
 Inputs = Sequence[NDArray[Any]]
 """Contiguous: two int16 frames (N, M), and with the front end `baseband` float32 depths (K,)."""
 Session = Callable[[Inputs], Sequence[NDArray[np.float32]]]
-"""One open graph: its inputs to the three outputs, in order."""
+"""One open file: its inputs to the three outputs, in order."""
+Artefact = TypeVar("Artefact", Graph, Plan)
+"""A file that an engine opens, as the manifest describes it."""
 
 
-class GraphEngine(ABC):
-    """A bundle opened by one library."""
+class BundleEngine(ABC, Generic[Artefact]):
+    """A bundle opened by one library, of whose files a subclass chooses the one for a frame and opens it."""
 
     preferred: ClassVar[tuple[str, ...]] = ("float32",)
     """Precisions that suit the library here, best first; any other is run where there is nothing else."""
@@ -63,8 +65,12 @@ class GraphEngine(ABC):
         """Library and device that really run."""
 
     @abstractmethod
-    def _open(self, graph: Graph) -> Session:
-        """Load one graph. Errors: `EngineError` that names the file."""
+    def _fit(self, shape: Shape, cycles: float | None) -> tuple[Artefact, Shape]:
+        """The file for frames of `shape`, and the shape to pad them to. Errors: `BundleError`."""
+
+    @abstractmethod
+    def _open(self, artefact: Artefact) -> Session:
+        """Load one file. Errors: `EngineError` that names it."""
 
     @property
     def strain_window_samples(self) -> int:
@@ -75,7 +81,7 @@ class GraphEngine(ABC):
         return as_front_end(self._bundle.manifest.network.front_end, "front end")
 
     def open_one(self) -> None:
-        """Open one graph, to see that it can be. Errors: `EngineError`, `BundleError`."""
+        """Open one file, to see that it can be. Errors: `EngineError`, `BundleError`."""
         shape = self._bundle.manifest.graphs[0].shape or (2 * self.strain_window_samples, 64)
         self._session(self._fit(shape, TYPICAL)[0])
 
@@ -99,14 +105,16 @@ class GraphEngine(ABC):
             raise FrameError(
                 f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
             )
-        graph, whole = self._fit(shape, cycles)
-        inputs = graph_inputs(self._front_end, padded(first, whole), padded(second, whole), cycles)
-        whole = inputs[0].shape[0], inputs[0].shape[1]
-        session = self._session(graph)
+        artefact, room = self._fit(shape, cycles)
+        if room != shape:
+            first, second = padded(first, room), padded(second, room)
+        inputs = graph_inputs(self._front_end, first, second, cycles)
+        whole: Shape = inputs[0].shape[0], inputs[0].shape[1]
+        session = self._session(artefact)
         try:
             displacement, strain, quality = session(inputs)
         except Exception as error:  # the libraries have no common base for what they raise
-            raise EngineError(f"{self.name}: {graph.file} at {shape}: {first_line(error)}") from error
+            raise EngineError(f"{self.name}: {artefact.file} at {shape}: {first_line(error)}") from error
         for output, got, expected in (
             ("displacement", displacement.shape, (2, *whole)),
             ("strain", strain.shape, whole),
@@ -114,7 +122,7 @@ class GraphEngine(ABC):
         ):
             if got != expected:
                 raise EngineError(
-                    f"{self.name}: {graph.file}: {output}: got shape {got}, expected {expected}"
+                    f"{self.name}: {artefact.file}: {output}: got shape {got}, expected {expected}"
                 )
         if whole != shape and self._front_end == "baseband":  # lines alone, and no window reaches over them
             displacement, strain, quality = (
@@ -129,24 +137,27 @@ class GraphEngine(ABC):
             )
         return Estimate(displacement=displacement, strain=strain, quality=quality)
 
-    def _fit(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
-        """The graph for frames of `shape`, and the shape to pad them to. Errors: `BundleError`."""
-        rows = grid_rows(shape[0], cycles) if self._front_end == "baseband" and cycles else None
-        return choose_graph(self._bundle.manifest.graphs, shape, self._precisions, grid_rows=rows)
-
     @property
     def _inputs(self) -> tuple[str, ...]:
         """Names of a graph's inputs, in order."""
         return (*FRAMES, DEPTHS) if self._front_end == "baseband" else FRAMES
 
-    def _session(self, graph: Graph) -> Session:
-        if graph.file not in self._sessions:
-            self._sessions[graph.file] = self._open(graph)
-        return self._sessions[graph.file]
+    def _session(self, artefact: Artefact) -> Session:
+        if artefact.file not in self._sessions:
+            self._sessions[artefact.file] = self._open(artefact)
+        return self._sessions[artefact.file]
 
     def close(self) -> None:
         self._sessions.clear()
         self._closed = True
+
+
+class GraphEngine(BundleEngine[Graph]):
+    """The ONNX graphs of a bundle opened by one library."""
+
+    def _fit(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
+        rows = grid_rows(shape[0], cycles) if self._front_end == "baseband" and cycles else None
+        return choose_graph(self._bundle.manifest.graphs, shape, self._precisions, grid_rows=rows)
 
 
 def check_contract(engine: str, graph: Graph, got: dict[str, str], expected: dict[str, str]) -> None:

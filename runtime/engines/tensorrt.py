@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
-from usert.bundle.manifest import Graph
+from usert.bundle.manifest import Plan
 from usert.errors import EngineError
+from usert.frame import Shape
 from usert.front_end import CYCLES_PER_SAMPLE, TYPICAL, grid_rows
 from usert.machine import gpu_name
 
-from .choice import Shape
 from .cuda import Cuda, Mirror, Place, Stream, load, side_by_side
-from .graph_engine import DEPTHS, FRAMES, OUTPUTS, GraphEngine, Inputs, Session
+from .graph_engine import DEPTHS, FRAMES, OUTPUTS, BundleEngine, Inputs, Session
 from .plan_choice import EXTRAS, choose_plan, usable_plans
 
 
-class TensorRtEngine(GraphEngine):
+class TensorRtEngine(BundleEngine[Plan]):
     """The plans of a bundle that run here, one session each; its threads are the GPU's own affair."""
 
     preferred = ("float16", "float32")
@@ -52,8 +51,6 @@ class TensorRtEngine(GraphEngine):
         )
         self._cuda = Cuda(EXTRAS[module])
         self._module = module
-        graphs = {graph.file: graph for graph in bundle.manifest.graphs}
-        self._stand_ins = {plan.file: replace(graphs[plan.graph], file=plan.file) for plan in self._plans}
         self._opened = ExitStack()
 
     @property
@@ -61,15 +58,12 @@ class TensorRtEngine(GraphEngine):
         return f"{self._module} {self._gpu}"
 
     def open_one(self) -> None:
-        self._session(self._stand_ins[self._plans[0].file])
+        self._session(self._plans[0])
 
-    def _fit(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
-        """The graph of the plan for frames of `shape` under the plan's name, and the shape to pad them to."""
-        plan, whole = choose_plan(self._plans, shape)
-        return self._stand_ins[plan.file], whole
+    def _fit(self, shape: Shape, cycles: float | None) -> tuple[Plan, Shape]:
+        return choose_plan(self._plans, shape)
 
-    def _open(self, graph: Graph) -> Session:
-        plan = next(plan for plan in self._plans if plan.file == graph.file)
+    def _open(self, plan: Plan) -> Session:
         try:
             depths = grid_rows(plan.most[0], CYCLES_PER_SAMPLE[1]) if self._front_end == "baseband" else None
             if depths is not None and plan.least == plan.most:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-Shape = tuple[int, int]
+from usert.frame import Shape
 
 SERVE, READY, SERVING, WARM = "serve", "ready", "serving", "warm"
 _LOOK_S = 0.5

@@ -17,10 +17,11 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from usert.errors import BUG, FAULT, OptionError
+from usert.errors import BUG, FAULT
+from usert.frame import Shape
 from usert.signals import stop_on_signals
 
-from .handover import READY, SERVE, SERVING, WARM, Line, Shape, parse, text
+from .handover import READY, SERVE, SERVING, WARM, Line, parse, text
 
 DEATHS, WITHIN_S = 5, 60.0
 """So many servers that died in such a time are a fault that another one does not mend."""
@@ -162,11 +163,3 @@ class Standby:
         for shape in self._shapes:
             process.line.say(WARM, text(shape))
         return process
-
-
-def check_fixed(option: str, endpoint: str | None) -> None:
-    """Errors: `OptionError` where a server that takes over would be found somewhere else than the last one."""
-    if endpoint is not None and endpoint.rpartition(":")[2] in ("0", "*"):
-        raise OptionError(
-            f"--{option}: got {endpoint}, expected a port of its own, where the spare of --standby is found, too"
-        )

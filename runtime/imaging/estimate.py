@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from usert.errors import EngineError
 
 from .frames import ReceivedFrame
-from .pairing import interval_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +37,6 @@ class EstimatedPair:
     matched_ns: int
     started_ns: int
     ended_ns: int
-    mean_strain: float
-    mean_quality: float
 
     def __post_init__(self) -> None:
         shape, made = self.reference.frame.shape, self.estimate
@@ -48,11 +44,3 @@ class EstimatedPair:
         for array, right in zip((made.displacement, made.strain, made.quality), expected, strict=True):
             if array.shape != right or array.dtype != np.float32:
                 raise EngineError(f"estimate: got {array.dtype} {array.shape}, expected float32 {right}")
-        if not (math.isfinite(self.mean_strain) and math.isfinite(self.mean_quality)):
-            raise EngineError("estimate: got strain or quality that is not finite")
-
-    @property
-    def strain_rate(self) -> float | None:
-        """Of the strain 1 between the two frames, in 1/s; None where no time lies between them."""
-        ms = interval_ms(self.reference, self.current)
-        return 1e3 / ms if ms > 0 else None

@@ -21,14 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.quality import READABLE_QUALITY
 from usert.warp import warp
 
 from .estimate import Estimate
-from .image_quality import ImageQualityRule
 
 LIMIT_SAMPLES = 0.25
 """|Axial e| of a pixel that agrees: at four to nine samples a wavelength, 3 to 6 % of one."""
-READABLE_QUALITY = ImageQualityRule().readable_quality
 
 _Array = NDArray[np.float64]
 

@@ -3,7 +3,8 @@
 Knows one estimate at a time, and figures a few thousand of its pixels; nothing of frames, messages or time. The
 network gives a smooth picture of anything, of a still probe as well, so stillness is not judged by strain: the
 axial displacement is fitted by a plane, and the compression that the plane shows counts only as far as it exceeds
-what the plane leaves over (the blobs of a still probe). Invariant: every figure is finite, whatever the estimate.
+what the plane leaves over (the blobs of a still probe). Invariant: every figure but `mean_strain` and
+`mean_quality` is finite, whatever the estimate.
 """
 
 from __future__ import annotations
@@ -81,20 +82,25 @@ class ImageQuality:
     score: float
     """Mean over all pixels of the quality of those that may be read: 1, all are and match; 0, none is."""
     readable_share: float
-    """Of the pixels."""
+    """Share of the pixels that may be read."""
+    readable_strain: float
+    """Mean strain of the readable pixels that are looked at, compression positive; 0 where there are none."""
     mean_strain: float
-    """Over the readable pixels, a fraction, compression positive; 0 where there are none."""
+    """The same over whole rows, at most twice as many as are looked at; not finite where one of these rows is not."""
+    mean_quality: float
+    """Mean quality of those rows; not finite where one of them is not."""
     evident_strain: float
     """|Compression| that the displacement as a whole shows beyond its scatter, a fraction, 0 or more."""
     moving: bool
     """There is motion to speak of."""
     compression: float
-    """The bar, -1 to 1: mean strain over the top of the useful range, releasing negative; 0 where nothing moves."""
+    """The bar, -1 to 1: readable strain over the top of the useful range, releasing negative; 0 where nothing moves."""
     warnings: tuple[ImageWarning, ...]
 
 
 def assess(estimate: Estimate, rule: ImageQualityRule, *, precompression: float = 0.0) -> ImageQuality:
-    """Judge an image; `precompression` is what `LagControl` knows of the frames so far."""
+    """The figures of an image; `precompression` is what `LagControl` knows of the frames so far."""
+    mean_strain, mean_quality = _row_means(estimate, rule)
     rows, lines = _strides(estimate.quality.shape, _LOOKED_AT)
     quality, strain = (
         np.ascontiguousarray(array[::rows, ::lines]).ravel() for array in (estimate.quality, estimate.strain)
@@ -109,7 +115,9 @@ def assess(estimate: Estimate, rule: ImageQualityRule, *, precompression: float 
     return ImageQuality(
         score=min(score, 1.0),
         readable_share=share,
-        mean_strain=mean,
+        readable_strain=mean,
+        mean_strain=mean_strain,
+        mean_quality=mean_quality,
         evident_strain=evident,
         moving=moving,
         compression=max(-1.0, min(1.0, mean / rule.useful_strain[1])) if moving else 0.0,
@@ -162,7 +170,7 @@ def _solved(spread: NDArray[np.float64]) -> NDArray[np.float64]:
     return slopes
 
 
-def means(estimate: Estimate, rule: ImageQualityRule) -> tuple[float, float]:
+def _row_means(estimate: Estimate, rule: ImageQualityRule) -> tuple[float, float]:
     """Of strain where it may be read, 0 where nothing may, and of quality.
 
     Over whole rows, at most twice as many as are looked at: reading memory is what costs. Not finite where one of these

@@ -1,10 +1,10 @@
 """Two rectangles of the strain image and their ratio: never a bare number.
 
-Knows images and the geometry of a scan; not where rectangles come from. Strain is averaged over the pixels that may
-be read; the ratio is that of target over background, below 1 for a stiff target, as in `usert.quality`. Over frames
-it is the slope of target on background through the origin, Σ tb / Σ b², so that images of little strain count little
-and releases count like presses. Invariant: a reading has its spread, its quality and its count of pixels, or a named
-reason why there is none.
+Knows images and the distances of their pixels; not where rectangles come from. Strain is averaged over the pixels
+that may be read; the ratio is that of target over background, below 1 for a stiff target, as in `usert.quality`. Over
+frames it is the slope of target on background through the origin, Σ tb / Σ b², so that images of little strain count
+little and releases count like presses. Invariant: a reading has its spread, its quality and its count of pixels, or a
+named reason why there is none.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import OptionError
-from usert.frame import Scan
-
-from ..protocol.header import Header
+from usert.quality import READABLE_QUALITY
+from usert.strain import STRAIN_WINDOW_SAMPLES
 
 Refusal = Literal["", "outside", "unreadable", "background"]
 """`outside`: a rectangle is not wholly inside the frame. `unreadable`: too few of its pixels may be read.
 `background`: its strain cannot be told from 0, so a ratio to it means nothing."""
-_FIGURES = ("ratio", "spread", "pixel_spread", "frame_spread", "quality")
-"""Of a ratio; null in a header where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +56,22 @@ class Rectangle:
         """As `parse` reads it."""
         return ",".join(f"{first:g}:{last:g}" for first, last in (self.depth_mm, self.lateral_mm))
 
-    def slices(self, scan: Scan) -> tuple[slice, slice]:
-        """Samples and lines whose centres lie in it; those beyond the frame are not cut off."""
-        return _inside(self.depth_mm, scan.axial_pitch_mm), _inside(self.lateral_mm, scan.line_pitch_mm)
+    def slices(self, pitch_mm: tuple[float, float]) -> tuple[slice, slice]:
+        """Rows and columns of an image whose centres lie in it; those beyond the image are not cut off."""
+        return _inside(self.depth_mm, pitch_mm[0]), _inside(self.lateral_mm, pitch_mm[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatioRule:
     """What a ratio needs."""
 
-    readable_quality: float = 0.7
+    readable_quality: float = READABLE_QUALITY
     """As that of `ImageQualityRule`."""
     least_pixels: int = 100
     """Readable ones in each rectangle."""
     least_share: float = 0.5
     """Of the pixels of each rectangle that must be readable."""
-    patch: tuple[int, int] = (97, 12)
+    patch: tuple[int, int] = (STRAIN_WINDOW_SAMPLES, 12)
     """Samples and lines over which errors of strain hang together: the strain window; 8 to 14 lines on simulated
     frames, by the sum of the correlation of errors."""
     least_strain: float = 3e-4
@@ -111,12 +108,6 @@ class RegionReading:
     quality: float
     """Mean over readable pixels."""
 
-    @classmethod
-    def from_header(cls, header: Header) -> RegionReading:
-        """From header keys of the same names."""
-        numbers = {key: header.number(key) for key in cls.__slots__ if key != "pixels"}
-        return cls(pixels=header.integer("pixels"), **numbers)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatioReading:
@@ -138,28 +129,6 @@ class RatioReading:
     quality: float | None = None
     """Of the worse rectangle."""
 
-    @classmethod
-    def from_header(cls, header: Header) -> RatioReading | None:
-        """That of the key `ratio`; None where there is none."""
-        found = header.optional("ratio", header.section)
-        if found is None:
-            return None
-        figures: dict[str, Any] = {key: found.optional(key, found.number) for key in _FIGURES}
-        for name in ("target", "background"):
-            region = found.optional(name, found.section)
-            figures[name] = None if region is None else RegionReading.from_header(region)
-        refused = cast(Refusal, found.choice("refused", get_args(Refusal)))
-        return cls(refused=refused, frames=found.integer("frames"), **figures)
-
-    def fields(self) -> dict[str, Any]:
-        """As header keys: numbers, null where there is none."""
-        regions = {"target": self.target, "background": self.background}
-        found: dict[str, Any] = {
-            name: None if region is None else {key: getattr(region, key) for key in RegionReading.__slots__}
-            for name, region in regions.items()
-        }
-        return {key: found.get(key, getattr(self, key)) for key in RatioReading.__slots__}
-
 
 class RatioMeter:
     """Reads two rectangles in each live image; one that is refused leaves what came before."""
@@ -174,11 +143,16 @@ class RatioMeter:
         """Forget earlier images: for a new session."""
         self._means.clear()
 
-    def read(self, strain: NDArray[Any], quality: NDArray[Any], scan: Scan) -> RatioReading:
-        """The ratio with this image (N, M) as the newest."""
+    def read(
+        self, strain: NDArray[Any], quality: NDArray[Any], pitch_mm: tuple[float, float]
+    ) -> RatioReading:
+        """The ratio with this image (N, M) as the newest.
+
+        `pitch_mm`: distances between neighbouring rows and columns of the image, as `Scan.pitch_mm`.
+        """
         rule, regions = self.rule, []
         for rectangle in (self.target, self.background):
-            rows, lines = rectangle.slices(scan)
+            rows, lines = rectangle.slices(pitch_mm)
             if rows.stop > strain.shape[0] or lines.stop > strain.shape[1]:
                 return RatioReading(refused="outside")
             regions.append(read_region(strain[rows, lines], quality[rows, lines], rule))

@@ -23,12 +23,13 @@ from prometheus_client.registry import Collector
 from usert import __version__
 from usert.log_format import printable
 
+from ..protocol.age import Readings
+from .counts import ServerCounts
 from .gpu_memory import GpuMemory
 
 if TYPE_CHECKING:
     from ..engines.interface import Engine
     from ..record.recorder import Recorder
-    from ..server.stats import ServerStats
 
 _GPU_ENGINE = re.compile("cuda|tensorrt", re.IGNORECASE)
 """Found in the name of an engine that runs on a GPU."""
@@ -49,9 +50,13 @@ class Watched(Protocol):
     """A live server as the census reads it, at any time and from any thread."""
 
     @property
-    def stats(self) -> ServerStats: ...
+    def counts(self) -> ServerCounts: ...
     @property
-    def running(self) -> RunningEngine: ...
+    def output(self) -> Readings:
+        """Rate and ages of the images."""
+
+    @property
+    def engine(self) -> RunningEngine: ...
     @property
     def recorder(self) -> Recorder | None:
         """The recorder that is open now."""
@@ -72,14 +77,14 @@ class Census(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics with their values at this moment."""
         server = self._server
-        yield _info(server.running)
-        stats = server.stats
-        self._most_lost = max(self._most_lost, stats.lost)
-        yield from _served(stats, lost=self._most_lost)
+        yield _info(server.engine)
+        counts = server.counts
+        self._most_lost = max(self._most_lost, counts.frames.lost)
+        yield from _served(counts, server.output, lost=self._most_lost)
         yield GaugeMetricFamily("usert_streams_frozen", "Streams that are frozen.", server.frozen_streams)
         if (recorder := server.recorder) is not None:
             yield from _recorded(recorder)
-        if _GPU_ENGINE.search(server.running.engine.name):
+        if _GPU_ENGINE.search(server.engine.engine.name):
             yield from _gpu(self._gpus())
 
 
@@ -94,46 +99,45 @@ def _info(running: RunningEngine) -> Metric:
     return InfoMetricFamily("usert_server", "Version, engine, bundle and weights that run now.", values)
 
 
-def _served(stats: ServerStats, *, lost: int) -> Iterator[Metric]:
-    yield CounterMetricFamily("usert_frames_received", "Well-formed RF frames.", stats.received)
+def _served(counts: ServerCounts, output: Readings, *, lost: int) -> Iterator[Metric]:
+    frames = counts.frames
+    yield CounterMetricFamily("usert_frames_received", "Well-formed RF frames.", frames.received)
     yield _counter(
         "usert_frames_dropped",
         "Frames of which no pair was made, by reason; lost: missing in the sequence numbers.",
         ("reason",),
         {
-            ("newer_frame",): stats.dropped,
+            ("newer_frame",): frames.dropped,
             ("lost",): lost,
-            ("duplicate",): stats.duplicates,
-            ("late",): stats.late,
-            ("turned_away",): stats.turned_away,
-            ("unpaired",): stats.unpaired,
+            ("duplicate",): frames.duplicates,
+            ("late",): frames.late,
+            ("turned_away",): frames.turned_away,
+            ("unpaired",): counts.unpaired,
         },
     )
     yield _counter(
         "usert_pairs_failed",
         "Pairs that the engine rejected or failed at, by error.",
         ("error",),
-        {(error,): count for error, count in stats.failed.items()},
+        {(error,): count for error, count in counts.failed.items()},
     )
     yield _counter(
         "usert_messages_malformed",
         "Messages that violate the protocol, by fault.",
         ("fault",),
-        {(fault,): count for fault, count in stats.malformed.items()},
+        {(fault,): count for fault, count in counts.malformed.items()},
     )
-    yield CounterMetricFamily("usert_sessions", "Sessions that have begun.", stats.sessions)
-    yield GaugeMetricFamily("usert_streams", "Streams that are served now.", stats.streams)
-    yield CounterMetricFamily("usert_clock_jumps", "Jumps of a source's clock.", stats.clock_jumps)
+    yield CounterMetricFamily("usert_sessions", "Sessions that have begun.", frames.sessions)
+    yield GaugeMetricFamily("usert_streams", "Streams that are served now.", frames.sources)
+    yield CounterMetricFamily("usert_clock_jumps", "Jumps of a source's clock.", frames.clock_jumps)
     yield CounterMetricFamily(
         "usert_deadlines_missed",
         "Live images that were published after their deadline.",
-        stats.missed_deadlines,
+        counts.missed_deadlines,
     )
-    yield CounterMetricFamily("usert_images_published", "Strain images published.", stats.published)
-    yield GaugeMetricFamily(
-        "usert_image_rate_hertz", "Images per second over the last 2 s.", stats.output.rate_hz
-    )
-    exact = float(stats.output.ages_exact)
+    yield CounterMetricFamily("usert_images_published", "Strain images published.", counts.published)
+    yield GaugeMetricFamily("usert_image_rate_hertz", "Images per second over the last 2 s.", output.rate_hz)
+    exact = float(output.ages_exact)
     yield GaugeMetricFamily("usert_image_ages_exact", "0: some ages of images are lower bounds only.", exact)
 
 

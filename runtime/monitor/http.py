@@ -9,11 +9,7 @@ ends the thread.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import os
-import re
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -21,10 +17,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from usert.errors import OptionError
-
 from ..protocol.age import now_ns
-from ..transport.fault_counter import Tally
+from ..transport.address import listen, parse_address
+from ..transport.fault_counter import FaultCounter
 from ..transport.lifecycle import POLL_MS, Service
 from .health import Health
 from .metrics import CONTENT_TYPE, Metrics
@@ -40,7 +35,6 @@ _BACKLOG = 128
 _DISCARDED_BYTES = 65_536
 """What a client may send after its request; closing a socket with unread bytes could lose the answer."""
 _GRACE_S = 2.0
-_ADDRESS = re.compile(r"(?P<host>\[[^\]\s]+\]|[^:\s\[\]/]+):(?P<port>\d{1,5})")
 
 log = logging.getLogger(__name__)
 
@@ -121,11 +115,15 @@ class MonitorServer(Service):
         self._deadline_s = deadline_s
         self._connections: dict[asyncio.StreamWriter, None] = {}
         """Oldest first."""
-        self._faults = Tally(log, "monitor")
+        self._faults = FaultCounter(log, "monitor")
         self._thread = threading.Thread(target=self._main, name="monitor", daemon=True)
 
     def _open(self, stack: ExitStack) -> None:
-        self._listener = stack.enter_context(_listen(self._host, self._port))
+        self._listener = stack.enter_context(
+            listen(
+                self._host, self._port, name=f"monitor address {self._host}:{self._port}", backlog=_BACKLOG
+            )
+        )
         host, port = self._listener.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         """Address with the port that was really bound, without a path."""
@@ -198,40 +196,3 @@ class MonitorServer(Service):
         except Exception as error:  # one page that fails ends neither the thread nor the other pages
             self._faults.add(f"{path}: {type(error).__name__}", str(error))
             return Page.error(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-def parse_address(text: str, *, insecure: bool) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`; beyond this machine only if `insecure`. Errors: `OptionError`."""
-    match = _ADDRESS.fullmatch(text)
-    if match is None or int(match["port"]) > 0xFFFF:
-        raise OptionError(
-            f"monitor address: got {text!r}, expected HOST:PORT, such as 127.0.0.1:9464 or [::1]:0"
-        )
-    host = match["host"].strip("[]")
-    if not insecure and not _is_loopback(host):
-        raise OptionError(
-            f"monitor address: got {text!r}, which other machines can reach, unencrypted, without a password: "
-            "use 127.0.0.1, or give --insecure if the network is yours alone"
-        )
-    return host, int(match["port"])
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        return socket.create_server(address, family=family, backlog=_BACKLOG)
-    except (OSError, UnicodeError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        known = number is not None and number > 0
-        reason = os.strerror(number) if known and number else getattr(error, "strerror", None) or str(error)
-        raise OptionError(f"monitor address {host}:{port}: cannot bind: {reason}") from error

@@ -18,7 +18,7 @@ from usert.errors import OptionError
 from usert.recording import Recording
 
 from .pages import Pages
-from .stored_result import StoredResult
+from .result_file import ResultReader
 
 SUFFIXES = {"png": "-png", "mp4": ".mp4", "dicom": ".dcm"}
 """Kinds, by the names that a person types, and what stands in the place of `.h5` in the names of their files."""
@@ -51,7 +51,7 @@ def make_output(
     path = output_path(result, kind)
     if dicom_like is not None and path.resolve() == Path(dicom_like).resolve():
         raise OptionError(f"--dicom-like: got {path}, which would be replaced; name the result otherwise")
-    with Recording(recording) as source, StoredResult(result) as stored:
+    with Recording(recording) as source, ResultReader(result) as stored:
         pages = Pages(source, stored, stopped=stopped)
         with beside(path) as part:
             if kind == "dicom":
@@ -63,9 +63,7 @@ def make_output(
 
                 write_video(part, pages)
             else:
-                from .pictures import write_pictures
-
-                write_pictures(part, pages)
+                _write_pictures(part, pages)
     return path
 
 
@@ -94,6 +92,13 @@ def remove_parts(result: str | os.PathLike[str]) -> None:
     """What a killed process left half-written beside a result. Errors: `OptionError`."""
     for path in (Path(result), *(output_path(result, kind) for kind in SUFFIXES)):
         _remove(_part(path))
+
+
+def _write_pictures(folder: Path, pages: Pages) -> None:
+    """Make `folder` and fill it with a PNG a pair, whose names sort as the pairs do."""
+    folder.mkdir()
+    for index, page in enumerate(pages):
+        page.save(folder / f"{pages.name(index)}.png", format="PNG")
 
 
 def _part(path: Path) -> Path:

@@ -19,8 +19,8 @@ from usert.recording import Recording
 
 from ..imaging.estimate import Estimate
 from .figure import figure_page, pixel_mm, strain_range
+from .result_file import ResultReader
 from .run_pairs import figures_of
-from .stored_result import StoredResult
 
 _SHARE = 90
 """Percentile of the pairs whose own range of colours the common one covers: a few wild pairs do not darken the rest."""
@@ -30,7 +30,7 @@ class Pages:
     """Pages in the order of the pairs; iterate as often as needed."""
 
     def __init__(
-        self, recording: Recording, result: StoredResult, *, stopped: Callable[[], bool] = lambda: False
+        self, recording: Recording, result: ResultReader, *, stopped: Callable[[], bool] = lambda: False
     ) -> None:
         self._recording = recording
         self._result = result

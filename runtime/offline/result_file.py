@@ -1,4 +1,4 @@
-"""The file that holds estimates: HDF5, one row a pair.
+"""The result file of `usert run`, written and read: HDF5, one row a pair of frames.
 
     /pairs (P, 2)                 reference and current frame in the recording
     /displacement (P, 2, N, M)    float32, attributes: units, convention
@@ -6,9 +6,8 @@
     attributes of the root        usert_kind, format, usert_version, geometry of the scan (units are in the names),
                                   where it comes from (`usert.runtime.offline.origin`)
 
-Knows h5py; not where estimates come from. Invariant: under its final name stands a whole file or none; what
-is being written is called `NAME.part`, and removed if anything goes wrong. The same estimates of the same origin give
-the same bytes: no clock is in the file.
+Invariant: under its final name stands a whole file or none; what is being written is called `NAME.part`, and removed if
+anything goes wrong. The same estimates of the same origin give the same bytes: no clock is in the file.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import h5py
 import numpy as np
 
 from usert import __version__
 from usert.bundle.manifest import Conventions
-from usert.errors import OptionError
+from usert.errors import OptionError, RecordingError
 from usert.frame import Scan
+from usert.recording.layout import HDF5_ERRORS, one_line
 
 from ..imaging.estimate import Estimate
 from .pairs import Pair
@@ -38,8 +38,8 @@ KIND = "strain"
 FORMAT = 1
 
 
-class ResultFile:
-    """Written pair by pair inside a `with` block, whose regular end gives the file its name."""
+class ResultWriter:
+    """Writes a result pair by pair inside a `with` block, whose regular end gives the file its name."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ResultFile:
         }
         self._attributes["axial_pitch_mm"] = scan.axial_pitch_mm
 
-    def __enter__(self) -> ResultFile:
+    def __enter__(self) -> Self:
         if self._path.is_dir():
             raise OptionError(f"{self._path}: is a folder, expected the name of a file to write")
         self._check_space()
@@ -156,3 +156,48 @@ class ResultFile:
         number = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(number) if number else " ".join(str(error).split())
         return OptionError(f"cannot write {self._path}: {reason}")
+
+
+class ResultReader:
+    """Reads a result; open from construction until the end of its `with` block, with one pair in memory at a time."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Errors: `RecordingError` for a file that cannot be read or is not a result."""
+        self.path = Path(path)
+        try:
+            self._file: Any = h5py.File(self.path, "r")
+        except HDF5_ERRORS as error:
+            raise RecordingError(f"{self.path}: not a result of `usert run`: {one_line(error)}") from error
+        try:
+            self.attributes: dict[str, Any] = dict(self._file.attrs)
+            kind, number = self.attributes.get("usert_kind"), self.attributes.get("format")
+            if kind != KIND or number != FORMAT:
+                raise RecordingError(
+                    f"{self.path}: not a result of `usert run`: got kind {kind!r}, format {number}, "
+                    f"expected {KIND!r}, {FORMAT}"
+                )
+            self.pairs: tuple[Pair, ...] = tuple((int(i), int(j)) for i, j in self._file["pairs"])
+        except (KeyError, *HDF5_ERRORS) as error:
+            self._file.close()
+            raise RecordingError(f"{self.path}: damaged result: {one_line(error)}") from error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def estimate(self, index: int) -> Estimate:
+        """The estimate of the pair at `index`. Errors: `RecordingError` where it cannot be read."""
+        try:
+            displacement, strain, quality = (
+                np.asarray(self._file[name][index]) for name in ("displacement", "strain", "quality")
+            )
+        except (KeyError, *HDF5_ERRORS) as error:
+            raise RecordingError(f"{self.path}: pair {index} cannot be read: {one_line(error)}") from error
+        return Estimate(displacement=displacement, strain=strain, quality=quality)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

@@ -28,8 +28,8 @@ from .origin import Origin
 from .outputs import is_current, make_output
 from .pairs import parse_pairs
 from .recipe import Recipe
+from .result_file import ResultReader
 from .run_pairs import PairReport, estimate_pairs, extrapolation
-from .stored_result import StoredResult
 
 State = Literal["done", "kept", "refused", "failed"]
 Opener = Callable[[], tuple[Engine, Bundle | None]]
@@ -170,7 +170,7 @@ class ArchiveWorker:
 def _difference(out: str, made_of: Origin) -> str | None:
     """Errors: `RecordingError` for a file that is no result, which is not replaced whatever was asked."""
     try:
-        with StoredResult(out) as stored:
+        with ResultReader(out) as stored:
             return made_of.difference(stored.attributes)
     except RecordingError as error:
         raise RecordingError(f"{error}; it is not replaced: move it away") from error

@@ -26,7 +26,7 @@ from ..engines.interface import Engine
 from ..imaging.estimate import Estimate
 from .origin import Origin, library_version
 from .pairs import Pair
-from .result_file import ResultFile
+from .result_file import ResultWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def estimate_pairs(
     Errors: `FrameError` that names the pair; `OptionError` when `out` cannot be written.
     """
     reports: list[PairReport] = []
-    with ResultFile(
+    with ResultWriter(
         out,
         pairs=pairs,
         shape=recording.shape,

@@ -18,8 +18,9 @@ from usert.recording import RecordingWriter
 
 from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.frames import ReceivedFrame
+from ..imaging.image_quality import ImageQuality
 from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
+from ..protocol.strain_message import StrainMessage
 from .gaps import Gap
 from .record import FRAME, GAP, GROUP, IMAGE, furnish, hash_of
 
@@ -45,17 +46,17 @@ class RecordedImage:
     """It may show another image, as while it is held, or one averaged over time."""
 
     @classmethod
-    def of(cls, new: EstimatedPair, message: StrainMessage, *, score: float) -> RecordedImage:
-        """Of `new`, whose frames it lets go."""
+    def of(cls, new: EstimatedPair, message: StrainMessage, *, quality: ImageQuality) -> RecordedImage:
+        """The pair `new` without its frames, `quality` of its image, and the message that was sent after it."""
         return cls(
             reference=new.reference.frame.sequence,
             current=new.current.frame.sequence,
             received_ns=new.current.received_ns,
             matched_ns=new.matched_ns,
             started_ns=new.started_ns,
-            mean_strain=new.mean_strain,
-            mean_quality=new.mean_quality,
-            score=score,
+            mean_strain=quality.mean_strain,
+            mean_quality=quality.mean_quality,
+            score=quality.score,
             estimate=new.estimate,
             engine=new.engine,
             message=message,

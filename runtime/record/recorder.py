@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,9 +19,9 @@ from pathlib import Path
 
 from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
-from ..server.stats import by_kind
-from ..transport.fault_counter import Tally
-from ..transport.lifecycle import POLL_MS, Service
+from ..transport.fault_counter import FaultCounter, by_kind
+from ..transport.lifecycle import POLL_MS
+from ..transport.worker import Worker
 from .backlog import Backlog
 from .file import RecordedImage
 from .gaps import Gaps, Reason, What
@@ -75,7 +74,7 @@ class RecorderStats:
         )
 
 
-class Recorder(Service):
+class Recorder(Worker):
     """`with Recorder(...) as recorder:` around the server's; at its end what waits is written, for 10 s at most."""
 
     def __init__(
@@ -92,7 +91,7 @@ class Recorder(Service):
         `displacement`: keep it whole, which doubles an image; without, its hash is kept.
         Errors, when it opens: `RecordingError` for a path that is taken or cannot be written to.
         """
-        super().__init__()
+        super().__init__("record")
         self.path = Path(path)
         """The first file; of a folder, once it is open."""
         self._provenance = provenance
@@ -100,12 +99,11 @@ class Recorder(Service):
         self._reserve_bytes = reserve_bytes
         self._backlog: Backlog[tuple[Item, Label]] = Backlog(max_bytes)
         self._gaps = Gaps()
-        self._tally = Tally(log, "not recorded")
+        self._tally = FaultCounter(log, "not recorded")
         self._received: dict[What, int] = {"frame": 0, "image": 0}
         self._recorded: dict[What, int] = {"frame": 0, "image": 0}
         self._deadline_ns = 0
         """Once it is closing: when to leave the rest."""
-        self._thread = threading.Thread(target=self._main, name="record", daemon=True)
 
     def _open(self, stack: ExitStack) -> None:
         if self.path.is_dir():
@@ -118,8 +116,7 @@ class Recorder(Service):
             displacement=self._displacement,
             reserve_bytes=self._reserve_bytes,
         )
-        self._thread.start()
-        stack.callback(self._end)
+        self._start(stack)
 
     def put_frame(self, received: ReceivedFrame) -> None:
         """One frame, before anybody can make an image of it; its samples are kept, not copied. From one thread."""
@@ -164,7 +161,7 @@ class Recorder(Service):
         self._gaps.miss(label.what, label.session, label.sequence, reason)
         self._tally.add(f"{label.what}, {reason}", detail)
 
-    def _main(self) -> None:
+    def _work(self) -> None:
         while True:
             taken = self._backlog.take(POLL_MS / 1e3)
             if taken is not None:

@@ -1,7 +1,7 @@
-"""An engine that may take over, tried on a pair beside what the running engine made of it.
+"""The check of another engine on a pair of frames, beside what the running engine made of the same pair.
 
-Knows two estimates and the rules of the server; not where the engine came from. Invariant: an answer that is not
-finite, that would not be shown, or that has tissue stretch where it is pressed, is refused with both figures.
+Knows two estimates and the rules of the server; not where the engine came from. Invariant: an estimate that is not
+finite, that would not be shown, or whose strain has the other sign, is refused with both figures.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import BundleError
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 
-from ..engines.choice import Shape
 from ..engines.interface import TYPICAL_SCAN, Engine
 from ..imaging.estimate import Estimate
 from ..imaging.image_quality import ImageQualityRule, assess
@@ -27,30 +26,32 @@ _REMEDY = "keep the running one, or fine-tune and export again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """A good pair of late, and what the running engine made of it; nobody writes to its arrays any more."""
+class TrialPair:
+    """A recent good pair, and the running engine's estimate of it; its arrays are not written to any more."""
 
     reference: NDArray[Any]
     current: NDArray[Any]
-    """(N, M), both."""
+    """(N, M), as `reference`."""
     scan: Scan
     estimate: Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The two engines on the pair of the trial."""
+class BundleCheck:
+    """Figures of the two engines on one pair."""
 
     score: float
     running_score: float
     mean_strain: float
-    """Over its readable pixels, a fraction, as the next."""
+    """Mean over the readable pixels, a fraction, compression positive; the same of the running engine below."""
     running_mean_strain: float
     milliseconds: float
-    """One run of the new engine, while the other may have run as well."""
+    """Time of one run of the new engine, beside the running one."""
 
 
-def compare(engine: Engine, trial: Trial, *, quality_rule: ImageQualityRule, held_score: float) -> Check:
+def check_engine(
+    engine: Engine, trial: TrialPair, *, quality_rule: ImageQualityRule, held_score: float
+) -> BundleCheck:
     """Run `engine` on the pair; `held_score` as in `StateRule`. Errors: `BundleError`, and those of the engine."""
     begin = time.perf_counter()
     got = engine.run(trial.reference, trial.current, trial.scan)
@@ -63,22 +64,22 @@ def compare(engine: Engine, trial: Trial, *, quality_rule: ImageQualityRule, hel
             f"{held_score:g} or more; {_REMEDY}"
         )
     evident = min(new.evident_strain, running.evident_strain) > _EVIDENT_STRAIN
-    if evident and new.mean_strain * running.mean_strain < 0:
+    if evident and new.readable_strain * running.readable_strain < 0:
         raise BundleError(
-            f"refused: mean strain: got {100 * new.mean_strain:+.2f} % where the running one has "
-            f"{100 * running.mean_strain:+.2f} %, expected the same sign; {_REMEDY}"
+            f"refused: mean strain: got {100 * new.readable_strain:+.2f} % where the running one has "
+            f"{100 * running.readable_strain:+.2f} %, expected the same sign; {_REMEDY}"
         )
-    return Check(
+    return BundleCheck(
         score=new.score,
         running_score=running.score,
-        mean_strain=new.mean_strain,
-        running_mean_strain=running.mean_strain,
+        mean_strain=new.readable_strain,
+        running_mean_strain=running.readable_strain,
         milliseconds=1e3 * elapsed,
     )
 
 
 def run_noise(engine: Engine, shape: Shape) -> None:
-    """For want of a pair. Errors: as `compare`."""
+    """Run `engine` on noise of `shape`, where there is no pair. Errors: as `check_engine`."""
     reference, current = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
     _check_finite(engine.run(reference, current, TYPICAL_SCAN), shape)
 

@@ -1,8 +1,8 @@
-"""Another bundle for a server that runs: loaded, opened, warmed up and tried in a thread of its own, beside the other.
+"""Loading another bundle while a server runs: opened, warmed up and checked in a thread of its own.
 
-All files are hashed, before they are opened and again once they are, since the folder may be copied to meanwhile. Knows
-bundles and what every engine does; neither the server nor the library that opens. Invariant: an engine opened here is
-taken or closed, never both, whatever goes wrong and whoever ends first.
+All files are hashed before they are opened and again afterwards, since somebody may copy to the folder meanwhile. Knows
+bundles and the interface of engines; neither the server nor an engine's library. Invariant: an engine opened here is
+either taken or closed, whatever goes wrong and whoever ends first.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from typing import Any
 from usert.bundle import Bundle
 from usert.bundle.manifest import Manifest
 from usert.errors import BundleError, EngineError, UsertError
+from usert.frame import Shape
 
-from ..engines.choice import Shape
 from ..engines.graph_engine import first_line
 from ..engines.interface import Engine
 from ..imaging.display_state import StateRule
 from ..imaging.image_quality import ImageQualityRule
-from .bundle_check import Check, Trial, compare, run_noise
+from .bundle_check import BundleCheck, TrialPair, check_engine, run_noise
 
 Opener = Callable[[Bundle], Engine]
 
 _GRACE_S = 2.0
-"""How long the end waits for a bundle that is loading."""
+"""How long `close` waits for a bundle that is loading."""
 
 log = logging.getLogger(__name__)
 
 
-class _GivenUpError(Exception):
-    """Nobody waits for it any more."""
+class _CancelledError(Exception):
+    """The future was cancelled while the bundle loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """An engine that may take over; it belongs to whoever took this."""
+class PreparedBundle:
+    """A bundle with its engine open and checked; the engine is to be closed by whoever takes this."""
 
     engine: Engine
     name: str
-    """Of the engine, as it was after the trial."""
+    """Name of the engine after it was checked."""
     path: Path
     bundle_sha256: str
     weights_sha256: str
     quality_rule: ImageQualityRule
-    """The server's, with the strain that the new weights were trained for."""
+    """The server's rule, with the strain that the new weights were trained for."""
     shapes: tuple[Shape, ...]
-    """Those that it is warm for."""
-    check: Check | None
-    """None: there was no pair to try."""
+    """Shapes of frames that the engine is warm for."""
+    check: BundleCheck | None
+    """How the engine compared with the running one; None where there was no pair to compare on."""
 
     def fields(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """The values that the command `bundle` replies with."""
         return {
             "bundle": str(self.path),
             "bundle_sha256": self.bundle_sha256,
@@ -70,21 +70,21 @@ class Ready:
         }
 
 
-class BundleChange:
-    """One change at a time. `start` and `take` are for any thread, and do not wait for the one that loads."""
+class BundleSwap:
+    """Loads one bundle at a time. `start` and `take` are for any thread, and do not wait for the loading one."""
 
     def __init__(
         self, *, quality_rule: ImageQualityRule | None = None, state: StateRule | None = None
     ) -> None:
-        """The rules are those of the server."""
+        """`quality_rule`, `state`: the rules of the server."""
         self._quality_rule = quality_rule or ImageQualityRule()
         self._held_score = (state or StateRule()).held_score
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._future: Future[Ready] | None = None
+        self._future: Future[PreparedBundle] | None = None
         self._under_way: Path | None = None
-        """Until its outcome is taken, or it is given up."""
-        self._outcome: Ready | UsertError | None = None
+        """Folder that is being loaded, until its outcome is taken or it is cancelled."""
+        self._outcome: PreparedBundle | UsertError | None = None
         self._closed = False
 
     def start(
@@ -93,22 +93,22 @@ class BundleChange:
         *,
         opener: Opener,
         shapes: Sequence[Shape],
-        trial: Trial | None,
-    ) -> Future[Ready]:
-        """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial`, noise is run.
+        trial: TrialPair | None,
+    ) -> Future[PreparedBundle]:
+        """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial` pair the engine runs on noise.
 
-        `opener` is called in the thread that loads. The future is for its figures and its errors; the engine comes by
-        `take`. While it loads, `cancel()` of the future gives it up. Errors, here: `BundleError` until the outcome of
-        the change before is taken, and after the end; in the future: a `UsertError` that names the bundle.
+        `opener` is called in the loading thread. The future carries figures and errors; the engine comes by `take`.
+        `cancel()` of the future cancels the loading. Errors, here: `BundleError` until the outcome of the previous
+        call was taken, and after `close`; in the future: a `UsertError` that names the bundle.
         """
-        folder, future = Path(path), Future[Ready]()
+        folder, future = Path(path), Future[PreparedBundle]()
         with self._lock:
             if self._closed:
-                raise BundleError(f"bundle {folder}: the server ends, no bundle is loaded any more")
+                raise BundleError(f"bundle {folder}: the server is closing, no bundle is loaded any more")
             if self._under_way is not None:
                 raise BundleError(
-                    f"bundle {folder}: got a change while {self._under_way} is on its way, expected one at a time; "
-                    "ask again when that is done"
+                    f"bundle {folder}: got a change while {self._under_way} is under way, expected one at a time; "
+                    "try again when that is done"
                 )
             self._under_way, self._future = folder, future
             prepare = partial(self._prepared, folder, opener, tuple(shapes), trial, future)
@@ -118,10 +118,10 @@ class BundleChange:
             self._thread.start()
         return future
 
-    def take(self) -> Ready | None:
-        """The bundle that is ready, once; from then on its engine is the caller's. None while there is none.
+    def take(self) -> PreparedBundle | None:
+        """The loaded bundle, once; its engine is then the caller's to close. None while there is none.
 
-        Errors: that of the change, once.
+        Errors: the error of the loading, once.
         """
         with self._lock:
             outcome, self._outcome = self._outcome, None
@@ -132,15 +132,15 @@ class BundleChange:
         return outcome
 
     def close(self, wait_s: float = _GRACE_S) -> None:
-        """Give up what is loading and close what nobody took; idempotent.
+        """Cancel the loading and close an engine that was not taken; idempotent.
 
-        Waits `wait_s` at most: a library cannot be interrupted. What it opens after that is closed when it has.
+        Waits `wait_s` at most, for a library cannot be interrupted; what it opens later is closed then.
         """
         with self._lock:
             self._closed = True
             outcome, self._outcome = self._outcome, None
             thread, future = self._thread, self._future
-        if isinstance(outcome, Ready):
+        if isinstance(outcome, PreparedBundle):
             _close(outcome.engine)
         if future is not None:
             future.cancel()
@@ -148,18 +148,21 @@ class BundleChange:
             thread.join(wait_s)
             if thread.is_alive():
                 log.warning(
-                    "bundle %s: still loading at the end; it is closed when it has loaded", self._under_way
+                    "bundle %s: still loading while the server closes; it is closed when it has loaded",
+                    self._under_way,
                 )
 
-    def _work(self, folder: Path, prepare: Callable[[], Ready], future: Future[Ready]) -> None:
-        outcome: Ready | UsertError | None
+    def _work(
+        self, folder: Path, prepare: Callable[[], PreparedBundle], future: Future[PreparedBundle]
+    ) -> None:
+        outcome: PreparedBundle | UsertError | None
         try:
             outcome = prepare()
-        except _GivenUpError:
+        except _CancelledError:
             outcome = None
         except UsertError as error:
             outcome = error
-        except BaseException as error:  # an engine runs foreign code, and whoever waits must hear
+        except BaseException as error:  # an engine runs foreign code, and the client must have its answer
             outcome = EngineError(f"bundle {folder}: {' '.join(str(error).split()) or type(error).__name__}")
         with self._lock:
             wanted = not self._closed and future.set_running_or_notify_cancel()
@@ -169,9 +172,9 @@ class BundleChange:
                 self._under_way = None
         if not wanted:
             future.cancel()
-            if isinstance(outcome, Ready):
+            if isinstance(outcome, PreparedBundle):
                 _close(outcome.engine)
-        elif isinstance(outcome, Ready):
+        elif isinstance(outcome, PreparedBundle):
             future.set_result(outcome)
         else:
             future.set_exception(outcome)
@@ -181,9 +184,9 @@ class BundleChange:
         folder: Path,
         opener: Opener,
         shapes: tuple[Shape, ...],
-        trial: Trial | None,
-        future: Future[Ready],
-    ) -> Ready:
+        trial: TrialPair | None,
+        future: Future[PreparedBundle],
+    ) -> PreparedBundle:
         bundle = Bundle.load(folder)
         shapes = shapes or (_least_shape(bundle.manifest),)
         with ExitStack() as stack, _named(folder):
@@ -199,9 +202,9 @@ class BundleChange:
             if trial is None:
                 run_noise(engine, shapes[0])
             else:
-                check = compare(engine, trial, quality_rule=quality_rule, held_score=self._held_score)
+                check = check_engine(engine, trial, quality_rule=quality_rule, held_score=self._held_score)
             bundle.verify()
-            ready = Ready(
+            prepared = PreparedBundle(
                 engine=engine,
                 name=engine.name,
                 path=bundle.folder,
@@ -212,7 +215,7 @@ class BundleChange:
                 check=check,
             )
             stack.pop_all()
-        return ready
+        return prepared
 
 
 def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
@@ -225,13 +228,13 @@ def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
 
 
 def _least_shape(manifest: Manifest) -> Shape:
-    """One that the bundle has a graph for."""
+    """A shape that the bundle has a graph for."""
     return manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64)
 
 
 @contextmanager
 def _named(folder: Path) -> Iterator[None]:
-    """Errors of the engine name the bundle, too."""
+    """Let errors of the engine name the bundle, too."""
     try:
         yield
     except UsertError as error:
@@ -240,9 +243,9 @@ def _named(folder: Path) -> Iterator[None]:
         raise type(error)(f"bundle {folder}: {error}") from error
 
 
-def _check_wanted(future: Future[Ready]) -> None:
+def _check_wanted(future: Future[PreparedBundle]) -> None:
     if future.cancelled():
-        raise _GivenUpError
+        raise _CancelledError
 
 
 def _close(engine: Engine) -> None:

@@ -1,7 +1,7 @@
-"""The sessions of one source: runs of frames that may be paired; and frames that are none of their own.
+"""The sessions of one source: runs of frames that may be paired with each other, and the frames that are rejected.
 
 Pure logic over headers: no threads, no samples read. Invariant: within a session the sequence grows and, where the
-source stamps times, they do not fall; a frame that would break that begins another session or is refused.
+source stamps times, they do not fall; a frame that would break this begins another session or is rejected.
 """
 
 from __future__ import annotations
@@ -9,34 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 
-Refused = Literal["duplicate", "late"]
-"""`duplicate`: a frame that came before. `late`: one that a newer frame has overtaken on the way."""
+Rejected = Literal["duplicate", "late"]
+"""`duplicate`: the frame had arrived before. `late`: a newer frame has overtaken it on the way."""
 
 _LATE_FRAMES = 16
-"""Frames that one may be overtaken by; further back the source has started again."""
+"""A frame overtaken by more than so many others is taken for a new start of the source."""
 _LEAP_FRAMES = 1 << 20
-"""Beyond it frames were not lost, but counted anew: hours at any rate; and the count of the lost stays readable."""
+"""A gap beyond it, hours at any rate, is taken for a new count of the source and not for lost frames."""
 _JUMP_NS = 1_000_000_000
-"""By which the source's clock may run ahead of arrival between two frames: no queue hides more."""
+"""How far the source's clock may run ahead of arrival between two frames: no queue delays more."""
 
 
-class Sessions:
-    """Admits each message of one source in order of arrival.
+class SessionTracker:
+    """Assigns each frame of one source to a session, in order of arrival.
 
     A new session starts when the clock's name or the frames' shape, type or geometry change, when the sequence does
     not grow, as it does when the source starts again, or leaps, and when its clock jumps.
     """
 
     def __init__(self, number: Callable[[], int]) -> None:
-        """`number`: gives the next free session number."""
+        """`number` returns the next free session number."""
         self._number = number
         self.count = 0
-        """Sessions begun."""
+        """Sessions that have begun."""
         self.lost = 0
         """Frames missing in the sequence numbers inside sessions: lost on the way, or never sent."""
-        self.refused: dict[Refused, int] = {"duplicate": 0, "late": 0}
+        self.rejected: dict[Rejected, int] = {"duplicate": 0, "late": 0}
         self.clock_jumps = 0
         """Times that the source's clock fell or leapt while the sequence went on."""
         self._session = 0
@@ -46,13 +46,13 @@ class Sessions:
         """Sequence numbers of late that may still come."""
 
     def admit(self, message: RFMessage, arrived_ns: int) -> int | None:
-        """The session that `message` belongs to; None for a frame that is refused, and counted.
+        """The session of `message`, which arrived at `arrived_ns` of the server's monotonic clock.
 
-        `arrived_ns`: the server's monotonic clock.
+        None for a frame that is rejected; it is counted.
         """
         last = self._last
         if last is not None and _behind(last, message):
-            self._refuse(message.frame.sequence)
+            self._reject(message.frame.sequence)
             return None
         waited_ns, self._arrived_ns, self._last = arrived_ns - self._arrived_ns, arrived_ns, message
         if last is not None and _alike(last, message) and _follows(last, message):
@@ -65,23 +65,23 @@ class Sessions:
         self._session = self._number()
         return self._session
 
-    def _refuse(self, sequence: int) -> None:
+    def _reject(self, sequence: int) -> None:
         if sequence in self._missing:
             self._missing.remove(sequence)
             self.lost -= 1  # as which it was counted when the newer one came
-            self.refused["late"] += 1
+            self.rejected["late"] += 1
         else:
-            self.refused["duplicate"] += 1
+            self.rejected["duplicate"] += 1
 
     def _miss(self, first: int, newest: int) -> None:
-        """Frames from `first` on, up to `newest`, which came, have not come."""
+        """Count the frames from `first` to before `newest` as lost."""
         self.lost += newest - first
         self._missing = {k for k in self._missing if k >= newest - _LATE_FRAMES}
         self._missing.update(range(max(first, newest - _LATE_FRAMES), newest))
 
 
 def _alike(last: RFMessage, message: RFMessage) -> bool:
-    """Whether both are frames of one clock and one form."""
+    """Whether both have one clock, shape, type and geometry."""
     old, new = last.frame, message.frame
     return last.clock == message.clock and (old.shape, old.samples.dtype, old.scan) == (
         new.shape,
@@ -95,9 +95,9 @@ def _follows(last: RFMessage, message: RFMessage) -> bool:
 
 
 def _behind(last: RFMessage, message: RFMessage) -> bool:
-    """Whether `last` has overtaken `message`, or is the same.
+    """Whether `message` is older than `last`, or the same frame.
 
-    Without times nothing tells that from a source that has started again.
+    Without times that cannot be told from a source that has started again.
     """
     if not _alike(last, message) or 0 in (last.frame.time_ns, message.frame.time_ns):
         return False
@@ -107,9 +107,9 @@ def _behind(last: RFMessage, message: RFMessage) -> bool:
 
 
 def _jumped(last: RFMessage, message: RFMessage, waited_ns: int) -> bool:
-    """Back, or ahead of arrival by more than lost frames explain.
+    """Whether the clock went back, or ran ahead of arrival by more than lost frames explain.
 
-    A queue lets frames arrive together that are apart, but as many are lost from it then, or it is short.
+    Frames that waited in a queue arrive together; then as many were lost from it, or it was short.
     """
     start_ns, end_ns = last.frame.time_ns, message.frame.time_ns
     if start_ns == 0:

@@ -1,9 +1,9 @@
-"""What a live server does on command.
+"""The handlers of the control commands of a live server.
 
-A command comes in the control thread; what touches streams or the engine waits here for the serving thread, which
-carries it out between two frames. Knows streams, engine and recorder; no messages but commands, no sockets. Invariants:
-each command is answered once, at the latest when the server ends; a future that has not been begun can be cancelled,
-and is not begun then; no record spans a change of bundle.
+Commands arrive in the control thread; those that touch streams or the engine wait here for the serving thread, which
+handles them between two frames. Knows streams, engine and recorder; no messages but commands, no sockets. Invariants:
+every command is answered once, at the latest when the server closes; a command whose future was cancelled before it
+began is not handled; no record spans a change of bundle.
 """
 
 from __future__ import annotations
@@ -21,94 +21,108 @@ from ..engines.interface import Engine
 from ..imaging.estimate import EstimatedPair
 from ..imaging.forward_backward import consistency
 from ..imaging.strain_ratio import Rectangle
-from ..protocol.commands import Command
+from ..protocol.commands import (
+    ChangeBundle,
+    ClearRegions,
+    Command,
+    Compare,
+    Freeze,
+    Quit,
+    Resume,
+    SetRegions,
+    StartRecord,
+    Status,
+    StopRecord,
+)
 from ..record.switch import RecordSwitch
-from .bundle_check import Trial
-from .bundle_swap import BundleChange, Ready
-from .engine_runner import Running
+from .bundle_check import TrialPair
+from .bundle_swap import BundleSwap, PreparedBundle
+from .engine_runner import EngineRunner
 from .stream import Stream
 
 Result = Mapping[str, Any]
+_Queued = SetRegions | ClearRegions | Freeze | Resume | ChangeBundle | Compare
+"""Commands that are carried out between two frames."""
 OpenBundle = Callable[[Bundle, str, str], Engine]
-"""A bundle by the engine and in the precision of these names; empty: as the server was told."""
+"""Opens a bundle with the engine and the precision of these names; empty means the server's own."""
 
 
-class Orders:
-    """`handle` from the control thread, all else from the one that serves."""
+class ControlHandlers:
+    """Carries out commands: `handle` is for the control thread, all else for the serving thread."""
 
     def __init__(
         self,
         *,
-        running: Running,
+        engine: EngineRunner,
         streams: Callable[[], Mapping[str, Stream]],
         switch: RecordSwitch,
         status: Callable[[], Result],
         stop: Callable[[], None],
-        change: BundleChange,
+        swap: BundleSwap,
         open_bundle: OpenBundle | None,
         rectangles: tuple[Rectangle, Rectangle] | None,
     ) -> None:
-        """`status` and `stop` are called in the control thread."""
-        self._running = running
+        """`status` and `stop` are called in the control thread; `swap` is closed here."""
+        self._engine = engine
         self._streams = streams
         self._switch = switch
         self._status = status
         self._stop = stop
-        self._change = change
+        self._swap = swap
         self._open_bundle = open_bundle
         self.rectangles = rectangles
-        """Of streams to come."""
-        self._waiting: queue.SimpleQueue[tuple[Command, Future[Result]]] = queue.SimpleQueue()
-        self._loading: tuple[Future[Ready], Future[Result]] | None = None
+        """Target and background of streams that begin later."""
+        self._waiting: queue.SimpleQueue[tuple[_Queued, Future[Result]]] = queue.SimpleQueue()
+        self._loading: tuple[Future[PreparedBundle], Future[Result]] | None = None
         self._compare: list[tuple[str, Future[Result]]] = []
         self._changing: Future[Result] | None = None
-        """The last change of bundle that was asked for; written by the control thread."""
+        """The last change of bundle that was requested; written by the control thread."""
         self._starting: Future[Result] | None = None
-        """The last record that was asked for."""
+        """The last record that was requested."""
 
     def handle(self, command: Command) -> Future[Result]:
-        """Begin to carry out `command`. Errors, here or in the future: `UsertError`."""
-        if command.name == "record":
+        """Begin to handle `command`. Errors, here or in the future: `UsertError`."""
+        if isinstance(command, StartRecord):
             if self._changing is not None and not self._changing.done():
                 raise OptionError(
                     "record: another bundle is being loaded, and a record has one: wait until that has ended"
                 )
             self._starting = self._switch.start(
-                command.path, displacement=command.displacement, bundle=self._running.bundle
+                command.path, displacement=command.displacement, bundle=self._engine.bundle
             )
             return self._starting
-        if command.name == "record-stop":
+        if isinstance(command, StopRecord):
             return self._switch.stop()
         future: Future[Result] = Future()
-        if command.name == "status":  # also of a server whose loop is stuck
+        if isinstance(command, Status):  # also of a server whose loop is stuck
             future.set_result(self._status())
-        elif command.name == "quit":
+        elif isinstance(command, Quit):
             self._stop()
             future.set_result({})
         else:
-            if command.name == "bundle":
+            if isinstance(command, ChangeBundle):
                 self._refuse_beside_a_record()
                 if self._changing is None or self._changing.done():
                     self._changing = future
             self._waiting.put((command, future))
         return future
 
-    def carry_out(self) -> None:
-        """What has come since; between two frames."""
+    def run_waiting(self) -> None:
+        """Handle the commands that wait for the serving thread; between two frames."""
         while not self._waiting.empty():
             command, future = self._waiting.get()
-            if command.name != "compare" and not future.set_running_or_notify_cancel():
+            if not isinstance(command, Compare) and not future.set_running_or_notify_cancel():
                 continue
             try:
                 self._do(command, future)
-            except Exception as error:  # told to who asked
+            except Exception as error:  # reported to the client
                 _fail(future, error)
         if self._loading is not None and self._loading[0].done():
             (_, asked), self._loading = self._loading, None
             self._take_over(asked)
 
-    def pair(self, pair: EstimatedPair) -> None:
-        """A pair went through the engine: go back over it, if somebody waits for that."""
+    def on_pair(self, pair: EstimatedPair) -> None:
+        """Handle the `compare` commands that wait for a pair of this stream."""
         name = pair.current.stream
         here = [future for stream, future in self._compare if stream in ("", name)]
         self._compare = [item for item in self._compare if item[1] not in here and not item[1].cancelled()]
@@ -118,10 +132,10 @@ class Orders:
         try:
             found = consistency(
                 pair.estimate,
-                self._running.backward(pair),
-                readable_quality=self._running.quality_rule.readable_quality,
+                self._engine.backward(pair),
+                readable_quality=self._engine.quality_rule.readable_quality,
             )
-        except Exception as error:  # of the engine; told to who asked
+        except Exception as error:  # of the engine; reported to the clients
             for future in wanted:
                 future.set_exception(error)
             return
@@ -133,36 +147,34 @@ class Orders:
             future.set_result({"stream": name, **stamps, **found.fields()})
 
     def close(self) -> None:
-        """Answer what waits: the server ends."""
+        """Answer all waiting commands, and give up a bundle that is loading; idempotent."""
         futures = [future for _, future in self._compare]
         while not self._waiting.empty():
             futures.append(self._waiting.get()[1])
         if self._loading is not None:
             futures.append(self._loading[1])
         for future in futures:
-            _fail(future, ControlError("the server ends"))
+            _fail(future, ControlError("the server is closing"))
         self._compare, self._loading = [], None
+        self._swap.close()
 
-    def _do(self, command: Command, future: Future[Result]) -> None:
-        name = command.name
-        if name == "compare":
+    def _do(self, command: _Queued, future: Future[Result]) -> None:
+        if isinstance(command, Compare):
             list(self._named(command.stream))
             self._compare = [item for item in self._compare if not item[1].cancelled()]
             self._compare.append((command.stream, future))
-        elif name == "bundle":
+        elif isinstance(command, ChangeBundle):
             self._begin_change(command, future)
         else:
-            if name in ("freeze", "resume"):
+            if isinstance(command, Freeze | Resume):
                 for stream in self._named(command.stream):
-                    stream.frozen = name == "freeze"
+                    stream.frozen = isinstance(command, Freeze)
             else:
                 self._set_rectangles(command)
             future.set_result({"streams": [shortened(known) for known in self._names(command.stream)]})
 
-    def _set_rectangles(self, command: Command) -> None:
-        rectangles = None
-        if command.name == "roi":
-            rectangles = Rectangle.parse(command.target), Rectangle.parse(command.background)
+    def _set_rectangles(self, command: SetRegions | ClearRegions) -> None:
+        rectangles = command.rectangles if isinstance(command, SetRegions) else None
         if command.stream:
             for stream in self._named(command.stream):
                 stream.set_rectangles(rectangles)
@@ -175,7 +187,7 @@ class Orders:
         return [known for known in self._streams() if name in ("", known)]
 
     def _named(self, name: str) -> Iterable[Stream]:
-        """The stream `name`, or all. Errors: `OptionError` where there is none."""
+        """The stream `name`, or all for an empty name. Errors: `OptionError` where there is none."""
         streams = self._streams()
         names = self._names(name)
         if not names:
@@ -183,22 +195,22 @@ class Orders:
             raise OptionError(f"stream: got {name!r}, expected one of {known}")
         return [streams[known] for known in names]
 
-    def _begin_change(self, command: Command, future: Future[Result]) -> None:
+    def _begin_change(self, command: ChangeBundle, future: Future[Result]) -> None:
         opening = self._open_bundle
         if opening is None:
             raise OptionError("bundle: this server cannot change it")
         self._refuse_beside_a_record()
-        good = [stream.good.of for stream in self._streams().values() if stream.good is not None]
+        good = [stream.good.pair for stream in self._streams().values() if stream.good is not None]
         trial = None
         if good:
             newest = max(good, key=lambda pair: pair.ended_ns)
-            trial = Trial(
+            trial = TrialPair(
                 reference=newest.reference.frame.samples,
                 current=newest.current.frame.samples,
                 scan=newest.reference.frame.scan,
                 estimate=newest.estimate,
             )
-        change = self._change.start(
+        change = self._swap.start(
             command.path,
             opener=lambda bundle: opening(bundle, command.engine, command.precision),
             shapes=list(dict.fromkeys(stream.shape for stream in self._streams().values())),
@@ -215,31 +227,31 @@ class Orders:
 
     def _take_over(self, asked: Future[Result]) -> None:
         try:
-            ready = self._change.take()
-        except Exception as error:  # told to who asked
+            prepared = self._swap.take()
+        except Exception as error:  # reported to the client
             asked.set_exception(error)
             return
-        if ready is None:
-            asked.set_exception(ControlError("bundle: given up"))
+        if prepared is None:
+            asked.set_exception(ControlError("bundle: cancelled"))
             return
         try:
-            self._refuse_beside_a_record()  # asked again, for it was allowed a while ago
+            self._refuse_beside_a_record()  # checked again: a record may have begun since
         except OptionError as error:
-            ready.engine.close()
+            prepared.engine.close()
             asked.set_exception(error)
             return
-        self._running.change(ready)
+        self._engine.swap(prepared)
         for stream in self._streams().values():
             stream.forget_images()
-        asked.set_result(ready.fields())
+        asked.set_result(prepared.fields())
 
 
 def _fail(future: Future[Result], error: Exception) -> None:
-    """Tell who asked, unless the control thread has given the command up."""
+    """Report an error to the client, unless the control thread has cancelled the command."""
     with suppress(InvalidStateError):
         future.set_exception(error)
 
 
 def shortened(name: str, most: int = 64) -> str:
-    """The name of a stream, as a status shows it: eight of them must fit into a header."""
+    """The name of a stream as a status shows it: eight of them must fit into a header."""
     return name if len(name) <= most else f"{name[: most - 1]}…"

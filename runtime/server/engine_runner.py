@@ -1,7 +1,7 @@
-"""The engine that runs now: warmed up, run, and changed for another one between two frames.
+"""The engine that runs now: warmed up for each shape of frames, run, and changed for another between two frames.
 
-Knows engines and frames; no sources, no sockets, and no thread but the one that serves. Invariant: an engine that was
-handed over by `change` is closed here; the first one stays its maker's to close.
+Knows engines and frames; no sources, no sockets, and no thread but the serving one. Invariant: an engine that came by
+`swap` is closed here; the first one stays its maker's to close.
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.frames import ReceivedFrame
-from ..imaging.image_quality import ImageQualityRule, means
+from ..imaging.image_quality import ImageQualityRule
 from ..protocol.age import now_ns
-from ..transport.fault_counter import Tally
-from .bundle_swap import Ready
-
-Shape = tuple[int, int]
+from ..transport.fault_counter import FaultCounter
+from .bundle_swap import PreparedBundle
 
 log = logging.getLogger(__name__)
 
 
-class Running:
-    """Of one server."""
+class EngineRunner:
+    """Runs the engine of one server; see the module."""
 
     def __init__(
         self,
@@ -37,23 +35,22 @@ class Running:
         bundle: Path | None = None,
         warm: Iterable[Shape] = (),
     ) -> None:
-        """`bundle`: where the engine's is; None where it has none. `warm`: shapes that the engine is warm for."""
+        """`bundle`: folder of the engine's bundle, None where it has none. `warm`: shapes the engine is warm for."""
         self.engine = engine
         self.quality_rule = quality_rule
         self.weights_hash = weights_hash
         self.bundle = bundle
-        self.cold = Tally(log, "engine does not warm up")
+        self.cold = FaultCounter(log, "engine does not warm up")
         self._owned = False
         self._shapes: set[Shape] = set(warm)
-        """Those that it is warm for."""
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Those that the engine is warm for; for any thread."""
+        """Shapes of frames that the engine is warm for; for any thread."""
         return tuple(self._shapes)
 
     def warm_up(self, shape: Shape, scan: Scan | None = None) -> None:
-        """Load what frames of `shape`, sampled as `scan` says, need, once.
+        """Load once what frames of `shape`, sampled as `scan` says, need.
 
         What the engine raises is counted: the pairs to come will fail alike.
         """
@@ -66,42 +63,36 @@ class Running:
             self.cold.add(type(error).__name__, str(error))
 
     def estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> EstimatedPair:
-        """What the engine makes of a pair. Errors: all that an engine may raise, and `EngineError`."""
-        matched_ns = now_ns()
-        first, second = reference.frame, current.frame
+        """Run the engine on a pair. Errors: all that an engine may raise, and `EngineError`."""
         started_ns = now_ns()
-        estimate = self.engine.run(first.samples, second.samples, first.scan)
-        ended_ns = now_ns()
-        mean_strain, mean_quality = means(estimate, self.quality_rule)
+        estimate = self._run(reference, current)
         return EstimatedPair(
             reference=reference,
             current=current,
             estimate=estimate,
             engine=self.engine.name,
             weights_hash=self.weights_hash,
-            matched_ns=matched_ns,
+            matched_ns=started_ns,
             started_ns=started_ns,
-            ended_ns=ended_ns,
-            mean_strain=mean_strain,
-            mean_quality=mean_quality,
+            ended_ns=now_ns(),
         )
 
     def backward(self, pair: EstimatedPair) -> Estimate:
-        """The pair the other way round."""
-        first, second = pair.current.frame, pair.reference.frame
-        return self.engine.run(first.samples, second.samples, first.scan)
+        """Run the engine on the pair the other way round. Errors: as `estimate`."""
+        return self._run(pair.current, pair.reference)
 
-    def change(self, ready: Ready) -> None:
-        """Let the engine of `ready` take over."""
+    def _run(self, reference: ReceivedFrame, current: ReceivedFrame) -> Estimate:
+        first = reference.frame
+        return self.engine.run(first.samples, current.frame.samples, first.scan)
+
+    def swap(self, prepared: PreparedBundle) -> None:
+        """Let the engine of `prepared` run from now on."""
         self.close()
-        self.engine, self._owned = ready.engine, True
-        self.quality_rule, self.weights_hash, self.bundle = (
-            ready.quality_rule,
-            ready.weights_sha256,
-            ready.path,
-        )
-        self._shapes = set(ready.shapes)
-        log.info("bundle %s: %s runs, weights %s", ready.path, ready.name, ready.weights_sha256[:12])
+        self.engine, self._owned = prepared.engine, True
+        self.quality_rule, self.weights_hash = prepared.quality_rule, prepared.weights_sha256
+        self.bundle = prepared.path
+        self._shapes = set(prepared.shapes)
+        log.info("bundle %s: %s runs, weights %s", prepared.path, prepared.name, prepared.weights_sha256[:12])
 
     def close(self) -> None:
         """Close the engine if it was handed over; idempotent."""

@@ -1,9 +1,9 @@
-"""Between the threads that receive and the one that works: the frames of each source that wait, and those before them.
+"""The queue between receiving and serving threads: of each source the frames that wait, and those before them.
 
-Each source (a stream's name) has its own sessions and its own place; the sources take turns. Newest wins: a frame
-that waits is dropped when a newer one of its source comes. Or every frame: a short queue, and whoever brings more
-waits, so that ZeroMQ's own queues fill up and hold the sender back. Knows no sockets, engines or pairs. Invariant:
-received = duplicates + late + turned away + dropped + taken + waiting, over all sources that there ever were.
+Each source (a stream's name) has its own sessions and its own queue; the sources take turns. By default a waiting frame
+is dropped when a newer one of its source comes. Where every frame is wanted, the queue is short and `put` blocks, so
+that ZeroMQ's own queues fill up and hold the sender back. Knows no sockets, engines or pairs. Invariant: received =
+duplicates + late + turned away + dropped + taken + waiting, over all sources that there ever were.
 """
 
 from __future__ import annotations
@@ -12,58 +12,37 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
 
 from ..imaging.frames import ReceivedFrame
-from ..protocol.messages import RFMessage
-from ..transport.fault_counter import Tally
-from .continuity import Sessions
+from ..monitor.counts import FrameCounts
+from ..protocol.rf_message import RFMessage
+from ..transport.fault_counter import FaultCounter
+from .continuity import SessionTracker
 
 MAX_SOURCES = 8
-"""At once: whoever makes up names does not fill the memory."""
+"""Sources at once: a sender that makes up names must not fill the memory."""
 SILENT_NS = 10_000_000_000
-"""A source that was silent for so long loses its place, or its name, to another that wants it."""
+"""A source that was silent for so long makes room for another, or gives its name to it."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboxCounts:
-    """One consistent reading of the counters."""
+class _Source:
+    """The frames of one source that are kept or wait."""
 
-    received: int
-    dropped: int
-    """Replaced by a newer one before anybody took them."""
-    taken: int
-    duplicates: int
-    late: int
-    """As `Sessions.refused`."""
-    turned_away: dict[str, int]
-    """By reason: `sources` (there are too many), `name` (another source has it)."""
-    lost: int
-    """Missing in the sequence numbers: they never arrived."""
-    sessions: int
-    clock_jumps: int
-    sources: int
-    """That have a place now."""
-
-
-class _Place:
-    """Of one source."""
-
-    def __init__(self, origin: int, size: int, sessions: Sessions) -> None:
+    def __init__(self, origin: int, size: int, sessions: SessionTracker) -> None:
         self.origin = origin
-        """The receiver that its frames come by."""
+        """Number of the receiver that its frames arrive at."""
         self.sessions = sessions
         self.frames: deque[ReceivedFrame] = deque(maxlen=size)
         self.waiting = 0
-        """So many of the last frames."""
+        """How many of the last frames have not been taken yet."""
         self.arrived_ns = 0
 
 
-class Inbox:
-    """Receiving threads `put`, one working thread takes."""
+class FrameQueue:
+    """Receiving threads `put` frames, the serving thread takes them."""
 
     def __init__(
         self,
@@ -72,39 +51,38 @@ class Inbox:
         queue: int | None = None,
         admitted: Callable[[ReceivedFrame], None] = lambda frame: None,
     ) -> None:
-        """`kept`: frames before the one taken that stay. `queue`: take every frame, and let so many wait.
+        """`kept`: frames that stay for pairing after they were taken. `queue`: take every frame, with so many waiting.
 
-        `admitted` is told of every frame before it can be taken, one at a time.
+        `admitted` is called with every frame before it can be taken, one at a time.
         """
         self._changed = threading.Condition()
         self._kept = kept
         self._queue = queue
         self._admitted = admitted
-        self._places: dict[str, _Place] = {}
-        """Whose turn is next, first."""
+        self._sources: dict[str, _Source] = {}
+        """In the order of their turns."""
         self._numbers = count(1)
         self._closed = False
         self._received = self._dropped = self._taken = 0
-        self._turned_away: Counter[str] = Counter()
         self._past: Counter[str] = Counter()
-        """Counts of sources that have lost their place."""
-        self._tally = Tally(log, "frames turned away")
+        """Counts of sources that have made room for others."""
+        self._turned_away = FaultCounter(log, "frames rejected")
 
     def put(self, message: RFMessage, arrived_ns: int, origin: int = 0) -> None:
-        """Take in a frame that receiver `origin` read at `arrived_ns`; refused ones are counted."""
+        """Add a frame that receiver `origin` read at `arrived_ns`; a frame that is rejected is counted."""
         with self._changed:
             self._received += 1
-            place = self._place(message.stream, arrived_ns, origin)
-            if place is None:
+            source = self._find_source(message.stream, arrived_ns, origin)
+            if source is None:
                 return
-            place.arrived_ns = arrived_ns
-            session = place.sessions.admit(message, arrived_ns)
+            source.arrived_ns = arrived_ns
+            session = source.sessions.admit(message, arrived_ns)
             if session is None:
                 return
             if self._queue is None:
-                self._dropped += place.waiting
-                place.waiting = 0
-            elif not self._wait_for_room(place, self._queue):
+                self._dropped += source.waiting
+                source.waiting = 0
+            elif not self._wait_for_room(source, self._queue):
                 self._dropped += 1
                 return
             frame = ReceivedFrame(
@@ -115,8 +93,8 @@ class Inbox:
                 session=session,
             )
             self._admitted(frame)
-            place.frames.append(frame)
-            place.waiting += 1
+            source.frames.append(frame)
+            source.waiting += 1
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> tuple[ReceivedFrame, tuple[ReceivedFrame, ...]] | None:
@@ -124,83 +102,81 @@ class Inbox:
         with self._changed:
             if not self._changed.wait_for(lambda: any(self._ready()), timeout_s):
                 return None
-            name, place = next(self._ready())
-            self._places[name] = self._places.pop(name)  # the others come first next time
-            at = len(place.frames) - place.waiting
-            place.waiting -= 1
+            name, source = next(self._ready())
+            self._sources[name] = self._sources.pop(name)  # the others come first next time
+            at = len(source.frames) - source.waiting
+            source.waiting -= 1
             self._taken += 1
             self._changed.notify_all()
-            frames = tuple(place.frames)
+            frames = tuple(source.frames)
             return frames[at], frames[max(0, at - self._kept) : at]
 
     def close(self) -> None:
-        """Let go whoever waits in `put`; idempotent."""
+        """End every `put` that waits for room; idempotent."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of those that have a place."""
+        """Names of the sources that are served."""
         with self._changed:
-            return tuple(self._places)
+            return tuple(self._sources)
 
     @property
-    def counts(self) -> InboxCounts:
-        """The counters at this moment."""
+    def counts(self) -> FrameCounts:
+        """The counts at this moment."""
         with self._changed:
-            totals = sum((_totals(place.sessions) for place in self._places.values()), self._past)
-            return InboxCounts(
+            totals = sum((_totals(source.sessions) for source in self._sources.values()), self._past)
+            return FrameCounts(
                 received=self._received,
+                used=self._taken,
                 dropped=self._dropped,
-                taken=self._taken,
                 duplicates=totals["duplicate"],
                 late=totals["late"],
-                turned_away=dict(self._turned_away),
+                turned_away=self._turned_away.total,
                 lost=totals["lost"],
                 sessions=totals["sessions"],
                 clock_jumps=totals["clock_jumps"],
-                sources=len(self._places),
+                sources=len(self._sources),
             )
 
-    def _ready(self) -> Iterator[tuple[str, _Place]]:
-        return ((name, place) for name, place in self._places.items() if place.waiting)
+    def _ready(self) -> Iterator[tuple[str, _Source]]:
+        return ((name, source) for name, source in self._sources.items() if source.waiting)
 
-    def _wait_for_room(self, place: _Place, most: int) -> bool:
-        self._changed.wait_for(lambda: self._closed or place.waiting < most)
+    def _wait_for_room(self, source: _Source, most: int) -> bool:
+        self._changed.wait_for(lambda: self._closed or source.waiting < most)
         return not self._closed
 
-    def _place(self, name: str, now_ns: int, origin: int) -> _Place | None:
-        """That of the source `name`, made if there is room; None, counted, if there is none."""
-        place = self._places.get(name)
-        if place is not None and place.origin == origin:
-            return place
-        if place is not None and not self._give_up(name, now_ns):
-            self._turn_away("name", f"{name!r} comes by two ways, expected one name a source")
+    def _find_source(self, name: str, now_ns: int, origin: int) -> _Source | None:
+        """The source `name`, made if there is room; None, counted, if there is none."""
+        source = self._sources.get(name)
+        if source is not None and source.origin == origin:
+            return source
+        if source is not None and not self._give_up(name, now_ns):
+            self._turned_away.add(
+                "name", f"{name!r} arrives at two endpoints, expected one name for each source"
+            )
             return None
-        if len(self._places) >= MAX_SOURCES and not any(
-            self._give_up(other, now_ns) for other in tuple(self._places)
+        if len(self._sources) >= MAX_SOURCES and not any(
+            self._give_up(other, now_ns) for other in tuple(self._sources)
         ):
-            self._turn_away("sources", f"got more than {MAX_SOURCES} sources at once")
+            self._turned_away.add("sources", f"got more than {MAX_SOURCES} sources at once")
             return None
         size = self._kept + 1 + (self._queue or 0)
-        place = self._places[name] = _Place(origin, size, Sessions(lambda: next(self._numbers)))
-        return place
+        source = self._sources[name] = _Source(origin, size, SessionTracker(lambda: next(self._numbers)))
+        return source
 
     def _give_up(self, name: str, now_ns: int) -> bool:
-        """Let the source `name` go if it is silent and none of its frames waits; whether it went."""
-        place = self._places[name]
-        if place.waiting or now_ns - place.arrived_ns < SILENT_NS:
+        """Forget the source `name` if it is silent and none of its frames waits; whether it was forgotten."""
+        source = self._sources[name]
+        if source.waiting or now_ns - source.arrived_ns < SILENT_NS:
             return False
-        self._past.update(_totals(self._places.pop(name).sessions))
+        self._past.update(_totals(self._sources.pop(name).sessions))
         return True
 
-    def _turn_away(self, reason: str, detail: str) -> None:
-        self._turned_away[reason] += 1
-        self._tally.add(reason, detail)
 
-
-def _totals(sessions: Sessions) -> Counter[str]:
+def _totals(sessions: SessionTracker) -> Counter[str]:
     return Counter(
-        lost=sessions.lost, sessions=sessions.count, clock_jumps=sessions.clock_jumps, **sessions.refused
+        lost=sessions.lost, sessions=sessions.count, clock_jumps=sessions.clock_jumps, **sessions.rejected
     )

@@ -122,10 +122,10 @@ def serve(site: Site, *, print_line: PrintLine, cue: Cue | None = None) -> None:
         ):
             report(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
             if cue is not None:
-                stack.enter_context(cue.serving(lambda: server.running.shapes, server.stop))
+                stack.enter_context(cue.serving(lambda: server.engine.shapes, server.stop))
             with low_jitter():
                 server.run()
-    report(str(server.stats))
+    report(server.counts.summary(server.output))
     if recorder is not None:
         print_line(f"record: {recorder.stats}")
 

@@ -1,7 +1,7 @@
 """The live server: RF frames in, the newest pair through the engine, strain images out.
 
-Knows the engine only by its protocol. Invariant: no message, no frame and nothing that the engine raises ends
-the server; only `stop()` does.
+Knows the engine only by its protocol. Invariant: no message, no frame and nothing that the engine raises ends the
+server; only `stop()` does.
 """
 
 from __future__ import annotations
@@ -16,36 +16,37 @@ from typing import Any
 import zmq
 
 from ..engines.interface import Engine
+from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
+from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
-from ..protocol.age import now_ns
-from ..protocol.messages import MAX_RF_BYTES, RFMessage, StrainMessage
+from ..protocol.age import Readings, now_ns
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
+from ..protocol.strain_message import StrainMessage
 from ..record.file import RecordedImage
 from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch
-from ..transport.access import Gatekeeper
+from ..transport.access import Authenticator
 from ..transport.lifecycle import POLL_MS, Service
 from ..transport.receiver import Receiver
-from ..transport.socket import Link
-from .bundle_swap import BundleChange
+from ..transport.socket import BoundSocket
+from .bundle_swap import BundleSwap
 from .config import ServerConfig
-from .control_handlers import OpenBundle, Orders
+from .control_handlers import ControlHandlers, OpenBundle
 from .control_socket import ControlServer
-from .counters import Ledger
-from .engine_runner import Running
-from .frame_queue import Inbox
-from .publication import strain_message
-from .stats import ServerStats
+from .counters import ServerCounters
+from .engine_runner import EngineRunner
+from .frame_queue import FrameQueue
 from .status import status_fields
 from .stream import Shown, Stream
 
 _QUEUE_IMAGES = 2
-"""A client that reads slower than this loses images; the server never waits for it."""
+"""Images that wait for a client; one that reads more slowly loses images, and the server never waits for it."""
 _SUBSCRIPTION_BYTES = 1024
-"""The largest message that a client sends."""
-_TOLD, _TELL_NS = 10, 1_000_000_000
-"""Sessions that are told in the log at once, and between two after that: a source may begin one with every frame."""
+"""The largest message that a subscriber sends."""
+_LOGGED_SESSIONS, _LOG_EVERY_NS = 10, 1_000_000_000
+"""Sessions that are all logged, and the time between two after that: a source may begin one with every frame."""
 _LINGER_MS = 200
 """How long the last image may take to leave."""
 
@@ -53,7 +54,10 @@ log = logging.getLogger(__name__)
 
 
 class StrainServer(Service):
-    """`with StrainServer(...) as server: server.run()`; the engine stays its maker's to close."""
+    """The server, open inside its `with` block: `with StrainServer(...) as server: server.run()`.
+
+    The engine stays its maker's to close.
+    """
 
     def __init__(
         self,
@@ -63,63 +67,54 @@ class StrainServer(Service):
         weights_hash: str = "",
         bundle: Path | None = None,
         warm: Iterable[tuple[int, int]] = (),
-        recorder: Recorder | None = None,
         switch: RecordSwitch | None = None,
         open_bundle: OpenBundle | None = None,
         metrics: Metrics | None = None,
         health: Health | None = None,
     ) -> None:
-        """`recorder`: open, and its maker's to close, after this; or `switch`, with which commands begin records.
+        """`bundle`: folder of the engine's bundle. `warm`: shapes of frames (N, M) that the engine is warm for.
 
-        `bundle`: where the engine's is. `warm`: shapes of frames that it is warm for. `open_bundle`: for the command
-        that changes it; None: it cannot be changed.
+        `switch`: begins and ends records. `open_bundle`: opens another bundle on command; None: it cannot be changed.
         """
         super().__init__()
         self._config = config
-        self._engine = Running(
-            engine,
-            quality_rule=config.quality_rule,
-            weights_hash=weights_hash,
-            bundle=bundle,
-            warm=warm,
+        self._engine = EngineRunner(
+            engine, quality_rule=config.quality_rule, weights_hash=weights_hash, bundle=bundle, warm=warm
         )
-        self._switch = switch or RecordSwitch(recorder)
-        self._change = BundleChange(quality_rule=config.quality_rule, state=config.state)
-        self._inbox = Inbox(kept=config.kept, queue=config.every_frame, admitted=self._admitted)
+        self._switch = switch or RecordSwitch()
+        self._frames = FrameQueue(kept=config.kept, queue=config.every_frame, admitted=self._admitted)
         self._streams: dict[str, Stream] = {}
-        self._orders = Orders(
-            running=self._engine,
+        self._handlers = ControlHandlers(
+            engine=self._engine,
             streams=lambda: self._streams,
             switch=self._switch,
             status=self._status,
             stop=self.stop,
-            change=self._change,
+            swap=BundleSwap(quality_rule=config.quality_rule, state=config.state),
             open_bundle=open_bundle,
             rectangles=config.rectangles,
         )
-        self._told_ns = 0
+        self._logged_ns = 0
         self._opened_ns = now_ns()
         self._health = health or Health(self._opened_ns)
-        self._ledger = Ledger(
-            self._inbox, health=self._health, metrics=metrics, deadline_ms=config.deadline_ms
+        self._counters = ServerCounters(
+            self._frames, health=self._health, metrics=metrics, deadline_ms=config.deadline_ms
         )
 
     def _open(self, stack: ExitStack) -> None:
         config = self._config
         stack.callback(self._engine.close)
         stack.callback(self._switch.close)
-        stack.callback(self._change.close)
         context = stack.enter_context(zmq.Context())
-        self._gatekeeper = stack.enter_context(
-            Gatekeeper(context, strain=config.keys, rf=config.rf_keys, control=config.control_keys)
+        self._authenticator = stack.enter_context(
+            Authenticator(context, strain=config.keys, rf=config.rf_keys, control=config.control_keys)
         )
         self._output = stack.enter_context(
-            Link(
+            BoundSocket(
                 context,
                 zmq.PUB,
                 config.publish,
-                bind=True,
-                security=self._gatekeeper.security("strain"),
+                access=self._authenticator.access("strain"),
                 options={
                     zmq.LINGER: _LINGER_MS,
                     zmq.SNDHWM: _QUEUE_IMAGES,
@@ -130,38 +125,33 @@ class StrainServer(Service):
         self.publish_endpoint = self._output.endpoint
         self._control: ControlServer | None = None
         if config.control is not None:
-            self._control = ControlServer(
-                context=context,
-                endpoint=config.control,
-                handle=self._orders.handle,
-                security=self._gatekeeper.security("control"),
+            self._control = stack.enter_context(
+                ControlServer(
+                    context=context,
+                    endpoint=config.control,
+                    handle=self._handlers.handle,
+                    access=self._authenticator.access("control"),
+                )
             )
-            self._control.open()
-            stack.callback(self._control.close)
-        stack.callback(self._orders.close)
+        stack.callback(self._handlers.close)
         self._receivers = [
-            self._receiver(context, stack, origin) for origin in range(len(config.rf_endpoints))
+            stack.enter_context(self._receiver(context, origin)) for origin in range(len(config.rf_endpoints))
         ]
-        stack.callback(self._inbox.close)
-        self._ledger.malformed = [receiver.malformed for receiver in self._receivers]
+        stack.callback(self._frames.close)
+        self._counters.malformed = [receiver.malformed for receiver in self._receivers]
         self.rf_endpoints = tuple(receiver.endpoint for receiver in self._receivers)
 
-    def _receiver(
-        self, context: zmq.Context[zmq.Socket[bytes]], stack: ExitStack, origin: int
-    ) -> Receiver[RFMessage]:
-        receiver: Receiver[RFMessage] = Receiver(
+    def _receiver(self, context: zmq.Context[zmq.Socket[bytes]], origin: int) -> Receiver[RFMessage]:
+        return Receiver(
             context=context,
             endpoint=self._config.rf_endpoints[origin],
             socket_type=self._config.rf_type,
             bind=self._config.rf_bind,
             max_bytes=MAX_RF_BYTES,
             decode=RFMessage.from_parts,
-            accept=partial(self._inbox.put, origin=origin),
-            security=self._gatekeeper.security("rf"),
+            accept=partial(self._frames.put, origin=origin),
+            security=self._authenticator.security("rf"),
         )
-        receiver.open()
-        stack.callback(receiver.close)
-        return receiver
 
     def run(self) -> None:
         """Serve until `stop()`."""
@@ -171,9 +161,9 @@ class StrainServer(Service):
                 for thread in (*self._receivers, self._control):
                     if thread is not None:
                         thread.check()
-                self._output.renew()  # cuts off clients whose key was taken away
-                self._orders.carry_out()
-                taken = self._inbox.take(POLL_MS / 1e3)
+                self._output.renew()  # disconnects clients whose key was revoked
+                self._handlers.run_waiting()
+                taken = self._frames.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
 
@@ -184,38 +174,44 @@ class StrainServer(Service):
 
     @property
     def control_endpoint(self) -> str | None:
-        """Where commands are taken; None: nowhere."""
+        """Where commands are taken; None where they are not."""
         return None if self._control is None else self._control.endpoint
 
     @property
-    def running(self) -> Running:
-        """The engine that runs now, for those who tell of it."""
+    def engine(self) -> EngineRunner:
+        """The engine that runs now."""
         return self._engine
 
     @property
     def recorder(self) -> Recorder | None:
-        """The one that is open now; for any thread, as the next."""
+        """The recorder that is open now, if any; for any thread."""
         return self._switch.recorder
 
     @property
     def frozen_streams(self) -> int:
-        """How many streams are frozen."""
+        """How many streams are frozen; for any thread."""
         return sum(stream.frozen for stream in list(self._streams.values()))
 
     @property
-    def stats(self) -> ServerStats:
+    def counts(self) -> ServerCounts:
         """The counts at this moment; for any thread."""
-        return self._ledger.stats
+        return self._counters.counts
+
+    @property
+    def output(self) -> Readings:
+        """Rate and ages of the images at this moment; for any thread."""
+        return self._counters.output
 
     def _status(self) -> dict[str, Any]:
         return status_fields(
-            stats=self.stats,
-            running=self._engine,
+            counts=self.counts,
+            output=self.output,
+            engine=self._engine,
             streams=dict(self._streams),
             recorder=self.recorder,
             health=self._health.report(now_ns()),
             uptime_s=(now_ns() - self._opened_ns) / 1e9,
-            denied=self._gatekeeper.denied.total,
+            denied=self._authenticator.denied.total,
         )
 
     def _admitted(self, frame: ReceivedFrame) -> None:
@@ -226,44 +222,46 @@ class StrainServer(Service):
             recorder.put_frame(frame)
 
     def _serve(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> None:
+        """Make and publish the image of `current`; `before`: frames of its source, oldest first."""
         stream = self._stream(current)
         if stream.frozen:
             frozen = stream.frozen_image()
             if frozen is None:
-                self._ledger.unpaired()
+                self._counters.unpaired()
             else:
-                self._publish(frozen)
+                self._send(self._message(frozen))
             return
         reference = stream.reference(current, before)
         if reference is None:
-            self._ledger.unpaired()
+            self._counters.unpaired()
             return
+        engine = self._engine
         try:
-            new = self._engine.estimate(reference, current)
-            window = self._engine.engine.strain_window_samples
-            shown = stream.show(new, rule=self._engine.quality_rule, strain_window=window)
+            pair = engine.estimate(reference, current)
+            window = engine.engine.strain_window_samples
+            shown = stream.show(pair, rule=engine.quality_rule, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
-            self._ledger.failed(error)
+            self._counters.failed(error)
             return
-        recorder = self.recorder  # one that begins once the image is out has not seen its frame
-        message = self._publish(shown)
-        self._ledger.pair(new, shown.newest.score, message.published_ns)
-        if recorder is not None:
-            recorder.put_image(RecordedImage.of(new, message, score=shown.newest.score))
-        self._orders.pair(new)
+        message = self._message(shown, pair)
+        recorder = self.recorder
+        if recorder is not None:  # before a client may have seen the image, and end the record
+            recorder.put_image(RecordedImage.of(pair, message, quality=shown.newest))
+        self._send(message)
+        self._handlers.on_pair(pair)
 
     def _stream(self, current: ReceivedFrame) -> Stream:
-        """That of the source of `current`, in the session of it."""
+        """The stream of the source of `current`, in its session."""
         name, frame = current.stream, current.frame
         stream = self._streams.get(name)
         if stream is None:
             stream = Stream(self._config)
-            stream.set_rectangles(self._orders.rectangles)
-            here = self._inbox.sources
-            self._streams = {k: s for k, s in self._streams.items() if k in here} | {name: stream}
+            stream.set_rectangles(self._handlers.rectangles)
+            served = self._frames.sources
+            self._streams = {k: s for k, s in self._streams.items() if k in served} | {name: stream}
         if stream.session != current.session:
-            if current.session <= _TOLD or current.received_ns - self._told_ns >= _TELL_NS:
-                self._told_ns = current.received_ns
+            if current.session <= _LOGGED_SESSIONS or current.received_ns - self._logged_ns >= _LOG_EVERY_NS:
+                self._logged_ns = current.received_ns
                 log.info(
                     "session %d: %r, %d x %d %s", current.session, name, *frame.shape, frame.samples.dtype
                 )
@@ -273,14 +271,14 @@ class StrainServer(Service):
             self._health.turn(now_ns())
         return stream
 
-    def _publish(self, shown: Shown) -> StrainMessage:
+    def _message(self, shown: Shown, pair: EstimatedPair | None = None) -> StrainMessage:
         published_ns = now_ns()
-        message = strain_message(
-            shown,
-            counters=self._ledger.image(shown, published_ns),
+        return shown.message(
+            counters=self._counters.image(shown, published_ns, pair=pair),
             published_ns=published_ns,
             rule=self._engine.quality_rule,
             deadline_ms=self._config.deadline_ms,
         )
+
+    def _send(self, message: StrainMessage) -> None:
         self._output.socket.send_multipart(message.to_parts(), copy=False)
-        return message

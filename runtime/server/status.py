@@ -1,6 +1,6 @@
-"""What a live server says of itself when it is asked.
+"""The status of a live server, as the command `status` reports it.
 
-Knows where the figures are, not who asks. Invariant: fits into one header, and every figure is JSON's.
+Invariant: it fits into one header, and every value is one of JSON's.
 """
 
 from __future__ import annotations
@@ -11,51 +11,56 @@ from typing import Any
 
 from usert import __version__
 
+from ..monitor.counts import ServerCounts
 from ..monitor.health import Report
-from ..protocol.meter import Readings
+from ..protocol.age import Readings
 from ..record.recorder import Recorder
 from ..record.switch import record_fields
 from .control_handlers import shortened
-from .engine_runner import Running
-from .stats import ServerStats
+from .engine_runner import EngineRunner
 from .stream import Stream
 
 
 def status_fields(
     *,
-    stats: ServerStats,
-    running: Running,
+    counts: ServerCounts,
+    output: Readings,
+    engine: EngineRunner,
     streams: Mapping[str, Stream],
     recorder: Recorder | None,
     health: Report,
     uptime_s: float,
     denied: int,
 ) -> dict[str, Any]:
-    """Sections of figures, in the order that a person reads them."""
+    """The sections of the status, in the order that a person reads them.
+
+    `denied`: clients that were refused for want of a key.
+    """
+    frames = counts.frames
     return {
         "server": {
             "version": __version__,
             "health": health.status,
             "reason": health.reason,
             "uptime_s": round(uptime_s, 1),
-            "engine": running.engine.name,
-            "bundle": None if running.bundle is None else str(running.bundle)[-256:],
-            "weights_sha256": running.weights_hash,
+            "engine": engine.engine.name,
+            "bundle": None if engine.bundle is None else str(engine.bundle)[-256:],
+            "weights_sha256": engine.weights_hash,
         },
-        "output": _output(stats.output, stats.missed_deadlines),
+        "output": _output(output, counts.missed_deadlines),
         "frames": {
-            "received": stats.received,
-            "dropped": stats.dropped,
-            "unpaired": stats.unpaired,
-            "lost": stats.lost,
-            "duplicates": stats.duplicates,
-            "late": stats.late,
-            "turned_away": stats.turned_away,
-            "clock_jumps": stats.clock_jumps,
-            "sessions": stats.sessions,
+            "received": frames.received,
+            "dropped": frames.dropped,
+            "unpaired": counts.unpaired,
+            "lost": frames.lost,
+            "duplicates": frames.duplicates,
+            "late": frames.late,
+            "turned_away": frames.turned_away,
+            "clock_jumps": frames.clock_jumps,
+            "sessions": frames.sessions,
         },
-        "failed": stats.failed,
-        "malformed": stats.malformed,
+        "failed": dict(counts.failed),
+        "malformed": dict(counts.malformed),
         "denied": denied,
         "streams": [_stream(name, stream) for name, stream in streams.items()],
         "record": None if recorder is None else record_fields(recorder.stats),
@@ -84,12 +89,12 @@ def _stream(name: str, stream: Stream) -> dict[str, Any]:
         "reason": None if shown is None else shown.reason,
     }
     if shown is not None:
-        frame = shown.image.of.current.frame
+        frame = shown.image.pair.current.frame
         found |= {
             "shape": list(frame.shape),
             "sequence": frame.sequence,
             "score": _figure(shown.newest.score, 3),
-            "strain_percent": _figure(100 * shown.newest.mean_strain, 3),
+            "strain_percent": _figure(100 * shown.newest.readable_strain, 3),
         }
     if stream.rectangles is not None:
         found["target"], found["background"] = map(str, stream.rectangles)

@@ -1,42 +1,58 @@
-"""What the server knows of one source between its images: the lag, the state, the last good image, the average.
+"""What the server keeps of one source between images: the lag, the display state, the last good image, the average.
 
-Knows frames and estimates; no sockets, no engine, no thread but the one that calls. Invariant: nothing of one session
-is left in the next, except what a person has set: rectangles and freezing.
+Knows frames and estimates; no sockets, no engine, no thread but its caller's. Invariant: nothing of one session is
+left in the next, except what a person has set: rectangles and freezing.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+
+from usert.errors import EngineError
+from usert.quality import readable_mean
 
 from ..imaging.display_state import Reason, State, StateMachine
 from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQuality, ImageQualityRule, assess
 from ..imaging.lag import LagControl
-from ..imaging.pairing import choose_reference, reach
+from ..imaging.pairing import choose_reference, interval_ms
 from ..imaging.persistence import Averaging, Persistence
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
+from ..protocol.age import clock_id
+from ..protocol.rf_message import FrameStamp
+from ..protocol.strain_message import Counters, StrainMessage
 from .config import ServerConfig
 
 _PATCH_LINES = 12
-"""Over which errors of strain hang together; see `RatioRule.patch`."""
+"""Lines over which errors of strain hang together; see `RatioRule.patch`."""
+_ON_THE_WIRE = tuple(field.name for field in fields(ImageQuality) if field.name != "moving")
+"""Figures of `ImageQuality` that a message carries under the same names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What is shown of an estimate."""
+    """A strain image made from one pair."""
 
-    of: EstimatedPair
-    image_quality: ImageQuality
+    pair: EstimatedPair
+    quality: ImageQuality
     precompression: float
     strain: NDArray[np.float32]
     """(N, M): that of the estimate, or averaged over time."""
     averaging: Averaging | None = None
     ratio: RatioReading | None = None
+
+    def mean_strain(self, rule: ImageQualityRule) -> float:
+        """Mean over the readable pixels of what is shown; 0 where there are none."""
+        if self.averaging is None:
+            return self.quality.mean_strain
+        mean, share = readable_mean(self.strain, self.pair.estimate.quality, rule.readable_quality)
+        return mean if share else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +63,47 @@ class Shown:
     state: State
     reason: Reason
     newest: ImageQuality
-    """Of the newest image, if that is another."""
+    """Figures of the newest pair, whose image may be another than the one that is shown."""
+
+    def message(
+        self, *, counters: Counters, published_ns: int, rule: ImageQualityRule, deadline_ms: float
+    ) -> StrainMessage:
+        """What is published at `published_ns`: figures of the image that is shown, state and counts of this moment."""
+        image, pair = self.image, self.image.pair
+        current = pair.current
+        figures = {name: getattr(image.quality, name) for name in _ON_THE_WIRE}
+        interval = interval_ms(pair.reference, current)
+        return StrainMessage(
+            stream=current.stream,
+            session=current.session,
+            reference=FrameStamp.of(pair.reference.frame),
+            current=FrameStamp.of(current.frame),
+            source_clock=current.clock,
+            server_clock=clock_id(),
+            received_ns=current.received_ns,
+            matched_ns=pair.matched_ns,
+            started_ns=pair.started_ns,
+            published_ns=published_ns,
+            state=self.state,
+            reason=self.reason,
+            scan=current.frame.scan,
+            counters=counters,
+            weights_hash=pair.weights_hash,
+            readable_quality=rule.readable_quality,
+            precompression=image.precompression,
+            strain_rate=image.quality.readable_strain * (1e3 / interval) if interval > 0 else None,
+            deadline_ms=deadline_ms,
+            persistence=image.averaging,
+            ratio=image.ratio,
+            displacement=pair.estimate.displacement,
+            strain=image.strain,
+            quality=pair.estimate.quality,
+            **(figures | {"mean_strain": image.mean_strain(rule)}),
+        )
 
 
 class Stream:
-    """One source; `begin` each of its sessions."""
+    """The images of one source; `begin` starts each of its sessions."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
@@ -61,7 +113,7 @@ class Stream:
         self.begin(0, (0, 0))
 
     def begin(self, session: int, shape: tuple[int, int]) -> None:
-        """Forget all that belonged to the session before; `shape`: of its frames."""
+        """Forget the session before; `shape` is that of the frames to come."""
         config = self._config
         self.session = session
         self.shape = shape
@@ -71,11 +123,11 @@ class Stream:
         self._last_reference: int | None = None
         self._meter: RatioMeter | None = None
         self.good: Image | None = None
-        """The last one that was live."""
+        """The last image that was live."""
         self.last: Shown | None = None
 
     def forget_images(self) -> None:
-        """As at the first image, but with the motion so far: for another engine. A frozen image stays."""
+        """Start again for another engine, but keep the motion so far; a frozen image stays."""
         self._states = StateMachine(self._config.state)
         self._persistence.reset()
         self._last_reference = None
@@ -84,66 +136,69 @@ class Stream:
             self.good = None
 
     def set_rectangles(self, rectangles: tuple[Rectangle, Rectangle] | None) -> None:
-        """Read target and background in every image from now on; None: no longer."""
+        """Measure target and background in every image from now on; None ends it."""
         self.rectangles = rectangles
         self._meter = None
 
     def reference(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> ReceivedFrame | None:
         """The frame to pair `current` with; None when none is allowed."""
-        rule = self._config.pairing
+        lag_for = None
         if self._config.lag is not None:
-            furthest = reach(current, before, rule)
-            rule = replace(rule, lag=self.lag.lag_for(current.frame.sequence, furthest))
-        return choose_reference(current, before, rule)
+            lag_for = partial(self.lag.lag_for, current.frame.sequence)
+        return choose_reference(current, before, self._config.pairing, lag_for=lag_for)
 
-    def show(self, new: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
-        """What to publish now that there is `new`. `strain_window`: samples, of the engine."""
-        first, second = new.reference.frame, new.current.frame
+    def show(self, pair: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
+        """What to publish after the newest pair. `strain_window`: samples, of the engine.
+
+        Errors: `EngineError` for an estimate that is not finite.
+        """
         precompression = self.lag.precompression
-        image_quality = assess(new.estimate, rule, precompression=precompression)
+        quality = assess(pair.estimate, rule, precompression=precompression)
+        if not (math.isfinite(quality.mean_strain) and math.isfinite(quality.mean_quality)):
+            raise EngineError("estimate: got strain or quality that is not finite")
         self.lag.observe(
-            reference=first.sequence,
-            current=second.sequence,
-            mean_strain=image_quality.mean_strain,
-            score=image_quality.score,
-            moving=image_quality.moving,
+            reference=pair.reference.frame.sequence,
+            current=pair.current.frame.sequence,
+            mean_strain=quality.readable_strain,
+            score=quality.score,
+            moving=quality.moving,
         )
-        image = Image(
-            of=new, image_quality=image_quality, precompression=precompression, strain=new.estimate.strain
-        )
-        state = self._states.step(image_quality)
+        image = Image(pair=pair, quality=quality, precompression=precompression, strain=pair.estimate.strain)
+        state = self._states.step(quality)
         if state == "live":
-            image = self.good = self._read(self._averaged(image), strain_window)
+            image = self.good = self._measured(self._averaged(image), strain_window)
         elif state == "held" and self.good is not None:
             image = self.good
-        self.last = Shown(image=image, state=state, reason=self._states.reason, newest=image_quality)
+        self.last = Shown(image=image, state=state, reason=self._states.reason, newest=quality)
         return self.last
 
     def frozen_image(self) -> Shown | None:
         """The last good image, as it is shown while frozen; None when there is none yet."""
         if self.good is None:
             return None
-        return Shown(image=self.good, state="held", reason="frozen", newest=self.good.image_quality)
+        return Shown(image=self.good, state="held", reason="frozen", newest=self.good.quality)
 
     def _averaged(self, image: Image) -> Image:
         if self._config.persistence.weight == 0:
             return image
-        first, second = (frame.frame.sequence for frame in (image.of.reference, image.of.current))
+        first, second = image.pair.reference.frame.sequence, image.pair.current.frame.sequence
         share = math.nan
         if self._last_reference is not None:
             share = self.lag.course.share(self._last_reference, first, second)
         self._last_reference = first
         persisted = self._persistence.add(
-            image.of.estimate, mean_strain=image.image_quality.mean_strain, share=share
+            image.pair.estimate, mean_strain=image.quality.readable_strain, share=share
         )
         return replace(image, strain=persisted.strain, averaging=persisted.averaging)
 
-    def _read(self, image: Image, strain_window: int) -> Image:
+    def _measured(self, image: Image, strain_window: int) -> Image:
         if self.rectangles is None:
             return image
         if self._meter is None:
             quality = self._config.quality_rule.readable_quality
             rule = RatioRule(patch=(strain_window, _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
-        scan = image.of.current.frame.scan
-        return replace(image, ratio=self._meter.read(image.strain, image.of.estimate.quality, scan))
+        scan = image.pair.current.frame.scan
+        return replace(
+            image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, scan.pitch_mm)
+        )

@@ -1,26 +1,27 @@
-"""Counts of things that went wrong, by kind, each kind logged once.
+"""Faults counted by kind, of which only the first of each kind is logged.
 
-Knows nothing of what went wrong. Invariant: neither the counts nor the log grow with the number of events,
-only with the number of kinds.
+Invariant: neither the counts nor the log grow with the number of faults, only with the number of their kinds.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 
 
-class Tally:
-    """Counts by kind; thread-safe."""
+class FaultCounter:
+    """Counts faults by kind, and logs a warning at the first of each kind. Thread-safe."""
 
     def __init__(self, log: logging.Logger, what: str) -> None:
+        """`what`: the words with which the log lines begin, such as `malformed message`."""
         self._log = log
         self._what = what
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def add(self, kind: str, detail: str) -> None:
-        """Count one of `kind`, and log it if it is the first."""
+        """Count one fault of `kind`, and log it with `detail` if it is the first."""
         with self._lock:
             first = kind not in self._counts
             self._counts[kind] = self._counts.get(kind, 0) + 1
@@ -35,5 +36,13 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """The sum over all kinds."""
+        """The sum of the counts over all kinds."""
         return sum(self.counts.values())
+
+
+def by_kind(counts: Mapping[str, int]) -> str:
+    """Counts as a person reads them, such as `3 (size 2, version 1)`."""
+    if not counts:
+        return "0"
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+    return f"{sum(counts.values())} ({kinds})"

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from usert.errors import OptionError, UsertError, WireError
-from usert.frame import Scan
 
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
 from .planes import Plane, strain_of, unpack
@@ -81,8 +80,9 @@ class Ruler:
         elif picture.session != self._session:
             self._meter.reset()
         self._session = picture.session
+        (down, across), (axial_mm, line_mm) = picture.strain.step, picture.pitch_mm
         quality = picture.quality.values / 255.0
-        return self._meter.read(strain_of(picture.strain), quality, _scan(picture))
+        return self._meter.read(strain_of(picture.strain), quality, (down * axial_mm, across * line_mm))
 
 
 def measure(body: bytes) -> RatioReading | None:
@@ -105,11 +105,6 @@ def measure(body: bytes) -> RatioReading | None:
             f"measure: got {len(sizes)} pictures, expected 1 to {MOST_IMAGES}, as long as it says"
         )
     return _last_reading(ruler, _split(view[4 + room :], sizes))
-
-
-def reading_fields(reading: RatioReading | None) -> dict[str, Any] | None:
-    """As JSON takes it."""
-    return None if reading is None else reading.fields()
 
 
 def checked(error: UsertError) -> str:
@@ -139,15 +134,4 @@ def _rule(picture: Measured) -> RatioRule:
         readable_quality=min(1.0, picture.readable_quality or usual.readable_quality),
         least_pixels=max(1, usual.least_pixels // (down * across)),
         patch=(max(1, usual.patch[0] // down), max(1, usual.patch[1] // across)),
-    )
-
-
-def _scan(picture: Measured) -> Scan:
-    """One with the distances of the plane; the meter reads nothing else of it."""
-    (down, across), (axial, lateral) = picture.strain.step, picture.pitch_mm
-    return Scan(
-        fs_hz=1e3 / (2 * axial * down),  # with a sound speed of 1 m/s
-        f0_hz=1e2 / (2 * axial * down),
-        sound_speed_m_s=1.0,
-        line_pitch_mm=lateral * across,
     )

@@ -15,7 +15,8 @@ from typing import Any
 from usert.frame import RFFrame
 
 from ..protocol.age import Age
-from ..protocol.messages import StrainMessage
+from ..protocol.header import as_fields
+from ..protocol.strain_message import StrainMessage
 from .bmode import RANGE_DB, BMode
 from .measure import Measured
 from .planes import MOST_STRAIN, Plane, least_readable, pack, quality_plane, steps, strain_plane
@@ -110,12 +111,12 @@ class Painter:
             message.strain[::down, ::across], message.quality[::down, ::across], message.readable_quality
         )
         scan, (n, m) = message.scan, message.shape
-        pitch_mm = (scan.axial_pitch_mm, scan.line_pitch_mm)
+        pitch_mm = scan.pitch_mm
         return {
             **{name: getattr(message, name) for name in _FIGURES},
             "warnings": list(message.warnings),
-            "persistence": None if message.persistence is None else message.persistence.fields(),
-            "ratio": None if message.ratio is None else message.ratio.fields(),
+            "persistence": as_fields(message.persistence),
+            "ratio": as_fields(message.ratio),
             "reference": message.reference.sequence,
             "current": message.current.sequence,
             "acquired_ms": message.current.acquired_ns / 1e6,
@@ -132,6 +133,6 @@ class Painter:
             "range_db": RANGE_DB,
             "server_starts": arrival.server_starts,
             "other_streams": list(arrival.other_streams),
-            "counters": message.counters.fields(),
+            "counters": as_fields(message.counters),
             "weights": message.weights_hash[:12],
         }

@@ -7,7 +7,6 @@ or a line that says why there is none.
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,15 +15,16 @@ from typing import Any
 from usert.errors import UsertError
 
 from ..clients.control_client import Controller
-from ..protocol.commands import Command
-from ..transport.lifecycle import POLL_MS, Service
+from ..protocol.commands import StartRecord, Status, StopRecord
+from ..transport.lifecycle import POLL_MS
+from ..transport.worker import Worker
 from .measure import checked
 
 Answer = Callable[[str], None]
 _ASK_EVERY_S = 1.0
 
 
-class RecordButton(Service):
+class RecordButton(Worker):
     """`press` from any thread; `show` gets what is recorded, whenever it was asked for."""
 
     def __init__(
@@ -35,28 +35,26 @@ class RecordButton(Service):
         watched: Callable[[], bool],
     ) -> None:
         """`show` is called in this thread, with `files`, `images`, `missing`, `error`."""
-        super().__init__()
+        super().__init__("view record")
         self._controller = controller
         self._show = show
         self._watched = watched
         self._orders: queue.SimpleQueue[tuple[bool, Answer]] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._main, name="view record")
 
     def _open(self, stack: ExitStack) -> None:
         stack.enter_context(self._controller)
-        self._thread.start()
-        stack.callback(self._end)
+        self._start(stack)
 
-    def _end(self) -> None:
-        self.stop()
+    def stop(self) -> None:
+        """Make the thread end soon, though it may be waiting for an answer."""
+        super().stop()
         self._controller.stop()
-        self._thread.join()
 
     def press(self, start: bool, refuse: Answer) -> None:
         """Begin or end a record; `refuse` gets the line that says why not, in this button's thread."""
         self._orders.put((start, refuse))
 
-    def _main(self) -> None:
+    def _work(self) -> None:
         next_s = 0.0
         while not self.stopping:
             try:
@@ -71,7 +69,7 @@ class RecordButton(Service):
 
     def _carry_out(self, start: bool, refuse: Answer) -> None:
         name = time.strftime("page-%Y%m%d-%H%M%S.h5")
-        command = Command(name="record", path=name) if start else Command(name="record-stop")
+        command = StartRecord(path=name) if start else StopRecord()
         try:
             self._controller.ask(command)
         except UsertError as error:
@@ -79,7 +77,7 @@ class RecordButton(Service):
 
     def _look(self) -> None:
         try:
-            self._show(told(self._controller.ask(Command(name="status"))))
+            self._show(told(self._controller.ask(Status())))
         except UsertError as error:
             self._show({"error": checked(error), "files": [], "images": 0, "missing": 0})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +17,7 @@ from published_weights import published
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.bundle.card import bundle_card
+from usert.commands.export import export as export_command
 from usert.errors import BundleError, MissingExtraError, OptionError, WeightsError
 from usert.export import exporter, gate
 from usert.export.exporter import ExportConfig, export_bundle
@@ -28,6 +30,7 @@ from usert.network.refine import as_kind
 from usert.network.weights import load_weights, save_weights
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
+from usert.strain import STRAIN_WINDOW_SAMPLES
 
 SHAPE = (96, 64)
 
@@ -230,3 +233,9 @@ def test_a_missing_tensorrt_is_said_before_anything_is_exported(
     ):
         export_bundle(weights, tmp_path / "b", ExportConfig(plans=["tensorrt"]), report=told.append)
     assert told == []
+
+
+def test_the_command_names_the_default_window_of_the_core() -> None:
+    """It spells the number out, since numpy is not imported for `--help`."""
+    option = inspect.signature(export_command).parameters["strain_window"].default
+    assert option.default == ExportConfig().strain_window == STRAIN_WINDOW_SAMPLES

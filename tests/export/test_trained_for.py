@@ -9,7 +9,7 @@ import torch
 
 from usert.export.trained_for import SAMPLINGS, trained_for
 from usert.train.finetune.recipe import FineTuneRecipe
-from usert.train.pretrain.pairs import PairRanges
+from usert.train.pretrain.ranges import PairRanges
 from usert.train.pretrain.recipe import PretrainRecipe, Stage
 from usert.train.provenance import finetune_provenance, provenance
 

@@ -15,7 +15,7 @@ from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.train.finetune.flow_pair import FlowPair
 from usert.train.finetune.loss_config import LossConfig
 from usert.train.pretrain.coarse import coarse_map
-from usert.train.pretrain.pairs import PairRanges
+from usert.train.pretrain.ranges import PairRanges
 from usert.train.pretrain.recipe import PretrainRecipe, Stage
 from usert.train.pretrain.source import Sample, Source, open_source, remaining
 

@@ -10,7 +10,8 @@ import torch
 
 from usert.errors import RecipeError
 from usert.quality import warped_ncc
-from usert.train.pretrain.pairs import Pair, PairRanges, random_pairs
+from usert.train.pretrain.pairs import Pair, random_pairs
+from usert.train.pretrain.ranges import PairRanges
 
 CLEAN = PairRanges(
     decorrelation=(1e-6, 1e-6),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from usert.errors import RecipeError
-from usert.train.pretrain.pairs import PairRanges
+from usert.train.pretrain.ranges import PairRanges
 from usert.train.pretrain.recipe import PretrainRecipe, Stage, load_recipe
 
 STAGE = """
@@ -60,16 +60,16 @@ def test_values_fill_the_fields_and_the_rest_keeps_its_defaults(tmp_path: Path) 
         (STAGE + "size = 3", r"unknown key stages\[0\]\.size, expected share, finest, "),
         (STAGE + "[ranges]\nnoises = [1, 2]", r"unknown key ranges\.noises, expected cycles_per_sample, "),
         (STAGE.replace("batch = 1", ""), r"key stages\[0\]\.batch is missing"),
-        ("seed = 1.5" + STAGE, "seed: got 1.5, expected int"),
-        ("seed = true" + STAGE, "seed: got True, expected int"),
-        ("minutes = 'long'" + STAGE, "minutes: got 'long', expected float"),
-        ("minutes = inf" + STAGE, "minutes: got inf, expected float"),
-        ("normalise_features = 1" + STAGE, "normalise_features: got 1, expected bool"),
+        ("seed = 1.5" + STAGE, "seed: got 1.5, expected an integer"),
+        ("seed = true" + STAGE, "seed: got True, expected an integer"),
+        ("minutes = 'long'" + STAGE, "minutes: got 'long', expected a finite number"),
+        ("minutes = inf" + STAGE, "minutes: got inf, expected a finite number"),
+        ("normalise_features = 1" + STAGE, "normalise_features: got 1, expected true or false"),
         (STAGE.replace("[64, 64]", "[64]"), r"stages\[0\]\.shape: got \[64\], expected tuple\[int, int\]"),
-        (STAGE.replace("[64, 64]", "[64, 'x']"), r"stages\[0\]\.shape\[1\]: got 'x', expected int"),
+        (STAGE.replace("[64, 64]", "[64, 'x']"), r"stages\[0\]\.shape\[1\]: got 'x', expected an integer"),
         ("stages = 3", r"stages: got 3, expected tuple"),
-        ("ranges = 3" + STAGE, "ranges: got int, expected an object"),
-        ("stages = [3]", r"stages\[0\]: got int, expected an object"),
+        ("ranges = 3" + STAGE, "ranges: got 3, expected an object"),
+        ("stages = [3]", r"stages\[0\]: got 3, expected an object"),
         ("", r"stages: got shares \[\], expected one or more that add up to 1"),
         (STAGE + STAGE, r"stages: got shares \[1\.0, 1\.0\]"),
         (STAGE.replace("share = 1", "share = 2") + STAGE.replace("share = 1", "share = -1"), "share: got -1"),

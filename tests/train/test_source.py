@@ -13,7 +13,8 @@ from flow_pairs import write_pair
 from usert.errors import OptionError
 from usert.network.channels import Channels
 from usert.train.pretrain.flow_folder import FlowFolder
-from usert.train.pretrain.pairs import PairRanges, random_pairs
+from usert.train.pretrain.pairs import random_pairs
+from usert.train.pretrain.ranges import PairRanges
 from usert.train.pretrain.recipe import DATA, PretrainRecipe, Stage
 from usert.train.pretrain.scenes import random_scenes
 from usert.train.pretrain.source import Sample, Source, open_source

@@ -32,13 +32,11 @@ from usert.network.refine import RefinementKind, as_kind, finest_before
 from usert.network.warp import warp
 from usert.quality import READABLE_QUALITY, warped_ncc
 from usert.recording import Recording
-from usert.strain import axial_strain
+from usert.strain import STRAIN_WINDOW_SAMPLES, axial_strain
 
 from .recipe import AcceptanceConfig
 from .selection import ChosenPair
 
-STRAIN_WINDOW = 97
-"""Samples of the least-squares fit, as in exported graphs."""
 BLOCK = (64, 8)
 """Samples and lines of the blocks whose SNRe is taken."""
 MARGIN = 32
@@ -152,7 +150,7 @@ def figures(
     """Figures of `network`, and of the `refinement` after it, on a pair of frames (N, M) of `cycles` a sample."""
     forward, apart = estimate(network, first, second, cycles=cycles, device=device, refinement=refinement)
     rows = slice(MARGIN, -MARGIN) if first.shape[0] > 4 * MARGIN else slice(None)
-    strain = axial_strain(forward[0], min(STRAIN_WINDOW, first.shape[0] - (first.shape[0] + 1) % 2))
+    strain = axial_strain(forward[0], min(STRAIN_WINDOW_SAMPLES, first.shape[0] - (first.shape[0] + 1) % 2))
     correlation = warped_ncc(first, second, forward)
     found = (np.abs(apart[0]) < 0.25 / cycles) & (correlation >= READABLE_QUALITY)
     rmse = math.nan

@@ -1,8 +1,4 @@
-"""What a training run shows in TensorBoard: its losses, and strain pictures of a held-out pair.
-
-Knows the format of the pictures; nothing of training. Invariant: event files are beside the state, and a run
-goes on where TensorBoard is not installed, without them.
-"""
+"""What a training run shows in TensorBoard: its losses, and strain pictures of a held-out pair."""
 
 from __future__ import annotations
 
@@ -17,17 +13,18 @@ from numpy.typing import NDArray
 from usert.errors import require
 from usert.network.liteflownet import LiteFlowNet
 from usert.recording import Recording
-from usert.strain import axial_strain
+from usert.strain import STRAIN_WINDOW_SAMPLES, axial_strain
 
-from .acceptance import STRAIN_WINDOW, estimate
+from .acceptance import estimate
 from .selection import ChosenPair
 from .training import StepReport
 
 
 class Board:
-    """A TensorBoard writer for one run; a context manager that closes its files."""
+    """A TensorBoard writer for one run; as a context manager it closes its files at the end."""
 
-    def __init__(self, folder: Path, pair: ChosenPair | None) -> None:
+    def __init__(self, folder: Path, pair: ChosenPair) -> None:
+        """`folder`: that of the run's state. `pair`: the held-out pair of the pictures. Errors: `MissingExtraError`."""
         require("tensorboard", "train")
         from torch.utils.tensorboard import SummaryWriter
 
@@ -35,7 +32,7 @@ class Board:
         self._pair = pair
 
     def step(self, report: StepReport) -> None:
-        """Scalars of one step."""
+        """Write the losses of one step."""
         values = {"loss": report.loss, "inliers": report.inliers, "gradient norm": report.gradient_norm}
         values |= {f"terms/{name}": value for name, value in report.terms.items()}
         for name, value in values.items():
@@ -43,14 +40,12 @@ class Board:
                 self._writer.add_scalar(name, value, report.step)
 
     def picture(self, network: LiteFlowNet, step: int, device: torch.device | str) -> None:
-        """The strain of the held-out pair, if there is one."""
-        if self._pair is None:
-            return
+        """Write the strain of the held-out pair as `network` estimates it."""
         with Recording(self._pair.recording) as recording:
             frames = [recording.frame(k).samples for k in (self._pair.reference, self._pair.current)]
             cycles = recording.scan.cycles_per_sample
         displacement, _ = estimate(network, *frames, cycles=cycles, device=device)
-        self._writer.add_image("strain", picture(axial_strain(displacement[0], STRAIN_WINDOW)), step)
+        self._writer.add_image("strain", picture(axial_strain(displacement[0], STRAIN_WINDOW_SAMPLES)), step)
 
     def close(self) -> None:
         self._writer.close()

@@ -24,7 +24,7 @@ from usert.network.liteflownet import MULTIPLE
 from usert.recording import Recording
 
 from ..check import check
-from .motion import measure_motion
+from .motion import Motion, measure_motion
 from .regions import Region, choose_regions, crop_that_fits, usable
 
 
@@ -209,29 +209,47 @@ def _judge(recording: Recording, config: SelectionConfig) -> tuple[list[ChosenPa
     bad: list[RejectedPair] = []
     for reference, current in candidates:
         first, second = (recording.frame(k).samples for k in (reference, current))
-        found = _judge_pair(first, second, config, near_rows, crop)
         names: dict[str, Any] = {"recording": recording.path, "reference": reference, "current": current}
-        if isinstance(found, tuple):
-            bad.append(RejectedPair(**names, kind=found[0], reason=found[1]))
+        try:
+            regions, motion = _learnable(first, second, config, near_rows, crop)
+        except _Rejection as found:
+            bad.append(RejectedPair(**names, kind=found.kind, reason=found.reason))
         else:
-            good.append(ChosenPair(**names, **found, near_rows=near_rows))
+            good.append(
+                ChosenPair(
+                    **names,
+                    regions=regions,
+                    strain=motion.strain,
+                    correlation=motion.correlation,
+                    near_rows=near_rows,
+                )
+            )
     kept = [good[k] for k in spread([pair.lag for pair in good], config.pairs_a_recording)]
     reason = f"{len(good)} good pairs, expected at most {config.pairs_a_recording}"
     for pair in good:
         if pair not in kept:
-            names = {name: getattr(pair, name) for name in ("recording", "reference", "current")}
+            names = {"recording": pair.recording, "reference": pair.reference, "current": pair.current}
             bad.append(RejectedPair(**names, kind="number", reason=reason))
     return kept, bad
 
 
-def _judge_pair(
+class _Rejection(Exception):
+    """A pair is not worth learning from: `kind` and `reason` as in `RejectedPair`."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+def _learnable(
     first: NDArray[Any],
     second: NDArray[Any],
     config: SelectionConfig,
     near_rows: int,
     crop: tuple[int, int],
-) -> dict[str, Any] | tuple[str, str]:
-    """What a `ChosenPair` has besides its names, or kind and reason of a rejection."""
+) -> tuple[tuple[Region, ...], Motion]:
+    """The regions to learn from in two frames (N, M), and the motion between the frames. Errors: `_Rejection`."""
     mask = np.logical_and(
         *(usable(frame, near_rows=near_rows, shadow_db=config.shadow_db) for frame in (first, second))
     )
@@ -240,22 +258,25 @@ def _judge_pair(
     )
     if not regions:
         share = 100 * float(mask.mean())
-        return "signal", (
+        raise _Rejection(
+            "signal",
             f"echoes in {share:.0f} % of the frame, expected {100 * config.least_signal:.0f} % of a region of "
-            f"{crop[0]} x {crop[1]}"
+            f"{crop[0]} x {crop[1]}",
         )
     first, second = (np.where(np.isfinite(frame), frame, 0) for frame in (first, second))
     motion = measure_motion(first, second, mask, largest_strain=config.strain[1])
     if not motion.correlation >= config.least_correlation:
-        return "correlation", (
-            f"correlation {motion.correlation:.2f}, expected {config.least_correlation:g} or more"
+        raise _Rejection(
+            "correlation",
+            f"correlation {motion.correlation:.2f}, expected {config.least_correlation:g} or more",
         )
     low, high = config.strain
     if not low <= abs(motion.strain) <= high:
-        return "strain", (
-            f"strain {100 * abs(motion.strain):.2f} %, expected {100 * low:.2f} to {100 * high:.2f} %"
+        raise _Rejection(
+            "strain",
+            f"strain {100 * abs(motion.strain):.2f} %, expected {100 * low:.2f} to {100 * high:.2f} %",
         )
-    return {"regions": regions, "strain": motion.strain, "correlation": motion.correlation}
+    return regions, motion
 
 
 def spread(lags: Sequence[int], count: int) -> list[int]:

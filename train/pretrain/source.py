@@ -27,10 +27,13 @@ from usert.network.warp import warp
 
 from .coarse import ALONE, coarse_map
 from .flow_folder import FlowFolder
-from .pairs import PairRanges, random_pairs
+from .pairs import random_pairs
+from .ranges import PairRanges
 from .recipe import PretrainRecipe, Stage
 from .scenes import random_scenes
 
+_ITERATIONS = 4
+"""Fixed-point iterations of `remaining`."""
 NOMINAL = 0.29
 """Centre frequency over sampling frequency that grids of generated pairs are made for: they are sampled no finer than
 they need, since on the grid the sampling does not matter. What a pair's own frequency differs from it stands for
@@ -126,13 +129,13 @@ def _in_halved_rows(displacement: Tensor) -> Tensor:
     return torch.cat((half[:, :1] / 2, half[:, 1:]), dim=1)
 
 
-def remaining(truth: Tensor, coarse: Tensor, *, iterations: int = 4) -> Tensor:
+def remaining(truth: Tensor, coarse: Tensor) -> Tensor:
     """d' with d'(r) + coarse(r + d'(r)) = d(r): what companding by `coarse` leaves of a true displacement d.
 
     Shapes: two (B, 2, H, M), axial in rows, lateral in lines → alike.
     """
     rest = truth - coarse
-    for _ in range(iterations):
+    for _ in range(_ITERATIONS):
         rest = truth - warp(coarse, rest.flip(1), outside="border")
     return rest
 

@@ -25,10 +25,11 @@ from usert.bundle import sha256_of
 from usert.errors import OptionError, UsertError, WeightsError
 from usert.network.grow import grow
 from usert.network.liteflownet import FLOW_SCALE, LiteFlowNet
-from usert.network.weights import load_weights, save_weights
+from usert.network.weights import save_weights
 
 from ..provenance import provenance
 from ..state import one_line, read_state, write_state
+from .initial_network import initial_network, seeded
 from .recipe import PretrainRecipe, Stage
 from .source import Sample, open_source
 from .supervised import supervised_loss
@@ -80,7 +81,7 @@ class Pretraining:
         self.resumed = False
         self.rng = np.random.default_rng(recipe.seed)
         self.source = open_source(recipe, self.device, folder_data)
-        self.network = self._place(_seeded(recipe.seed, lambda: first_network(recipe, weights)))
+        self.network = self._place(seeded(recipe.seed, lambda: initial_network(recipe, weights)))
         self.start = None if weights is None else sha256_of(weights)
         self.optimizer = self._optimizer()
 
@@ -165,7 +166,7 @@ class Pretraining:
         finest = self.recipe.stages[stage].finest
         if finest < self.network.finest:
             # a seed of its own, so that a run resumed before this point grows the same level
-            grown = _seeded(self.recipe.seed + finest, lambda: grow(self.network, finest))
+            grown = seeded(self.recipe.seed + finest, lambda: grow(self.network, finest))
             self.network = self._place(grown)
             self.optimizer = self._optimizer()
             self.warm_from = self.step
@@ -275,37 +276,5 @@ class Pretraining:
         self.resumed = True
 
 
-def first_network(recipe: PretrainRecipe, weights: Path | None) -> LiteFlowNet:
-    """Random numbers, or the network of a weights file, down to the finest level of the first stage.
-
-    Finer levels of the file are left out, for a later stage grows them anew. Errors: `WeightsError` for a file
-    that is none, is of another kind of network, or does not go down so far.
-    """
-    finest = recipe.stages[0].finest
-    if weights is None:
-        return LiteFlowNet(
-            finest=finest, normalise_features=recipe.normalise_features, front_end=recipe.front_end
-        )
-    network = load_weights(weights, finest=finest)
-    if network.normalise_features != recipe.normalise_features:
-        raise WeightsError(
-            f"{weights}: got normalise_features {network.normalise_features}, expected "
-            f"{recipe.normalise_features} as the recipe says: change the recipe"
-        )
-    if network.front_end != recipe.front_end:
-        raise WeightsError(
-            f"{weights}: got front end {network.front_end}, expected {recipe.front_end} as the recipe says: change "
-            "front_end in the recipe"
-        )
-    return network
-
-
 def _named(start: str | None) -> str:
     return "random numbers" if start is None else f"weights {str(start)[:12]}"
-
-
-def _seeded(seed: int, make: Callable[[], LiteFlowNet]) -> LiteFlowNet:
-    """What `make` draws depends on `seed` alone, and torch's own generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()

@@ -79,8 +79,8 @@ def bench(
     from usert.commands.engine import open_named
     from usert.commands.shape import parse_shape
     from usert.errors import FAULT
+    from usert.runtime.bench.benchmark import Benchmark
     from usert.runtime.bench.config import BenchConfig, parse_rates
-    from usert.runtime.bench.contest import Bench
     from usert.runtime.bench.plot import save_plot
     from usert.runtime.bench.report import check_file, to_csv, to_json, told, write
     from usert.signals import stop_on_signals
@@ -110,7 +110,7 @@ def bench(
 
     try:
         with stop_on_signals(interrupt):
-            report = Bench(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
+            report = Benchmark(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
     except KeyboardInterrupt:
         typer.echo("usert: stopped, nothing was written", err=True)
         raise typer.Exit(130) from None

@@ -5,7 +5,7 @@ A server that refuses is one line on stderr and exit code 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from usert.commands.connection import Connection
 from usert.commands.engine import HELP, PRECISION_HELP
 from usert.commands.option_group import grouped
 from usert.commands.status import card
-
-if TYPE_CHECKING:
-    from usert.runtime.protocol.commands import CommandName
 
 control = typer.Typer(help="Send a command to a live server that runs.", no_args_is_help=True)
 
@@ -109,11 +106,11 @@ def quit_(*, connection: Connection) -> None:
     _send("quit", connection)
 
 
-def _send(name: CommandName, connection: Connection, **arguments: Any) -> None:
+def _send(name: str, connection: Connection, **arguments: Any) -> None:
     """Send one command, and print the answer."""
-    from usert.runtime.protocol.commands import Command
+    from usert.runtime.protocol.commands import COMMANDS
 
-    answer = connection.ask(Command(name=name, **arguments))
+    answer = connection.ask(COMMANDS[name](**arguments))
     typer.echo(f"control: {name} done")
     if answer:
         typer.echo(card(answer))

@@ -82,9 +82,9 @@ def _site(
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
     from usert.runtime.imaging.image_quality import ImageQualityRule
-    from usert.runtime.monitor.http import parse_address
     from usert.runtime.server.bundle_swap import trained_strain
     from usert.runtime.server.launch import Site
+    from usert.runtime.transport.address import parse_address
 
     if operation.monitor is not None:
         parse_address(operation.monitor, insecure=access.insecure)
@@ -155,16 +155,17 @@ def _config(source: Source, images: Images, access: Access, operation: Operation
 def _stand_by(source: Source, images: Images, operation: Operation, records: Records) -> NoReturn:
     """Supervise two servers of this very command line."""
     from usert.errors import OptionError
-    from usert.runtime.failover.supervisor import Standby, check_fixed
+    from usert.runtime.failover.supervisor import Standby
+    from usert.runtime.transport.address import check_fixed_port
 
     for endpoint in source.rf if source.rf_bind else ():
-        check_fixed("rf", endpoint)
+        check_fixed_port("rf", endpoint)
     for option, bound in (
         ("publish", images.publish),
         ("control", operation.control),
         ("monitor", operation.monitor),
     ):
-        check_fixed(option, bound)
+        check_fixed_port(option, bound)
     record = records.record
     if record is not None and not record.is_dir():
         raise OptionError(

@@ -38,9 +38,9 @@ def status(
     """Show the state of a live server: what it runs, what it received and sent, how old its images are."""
     from json import dumps
 
-    from usert.runtime.protocol.commands import Command
+    from usert.runtime.protocol.commands import Status
 
-    answer = connection.ask(Command(name="status"))
+    answer = connection.ask(Status())
     typer.echo(dumps(answer, indent=2) if json else card(answer))
 
 

@@ -15,11 +15,11 @@ from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, OptionError
+from usert.runtime.bench.benchmark import Benchmark, Report
 from usert.runtime.bench.config import BenchConfig, parse_rates
-from usert.runtime.bench.contest import Bench, Report
 from usert.runtime.bench.rates import cpu_rates
+from usert.runtime.bench.result import Row
 from usert.runtime.bench.roofline import Rates
-from usert.runtime.bench.row import Row
 from usert.runtime.bench.worker import Opener
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
@@ -70,7 +70,7 @@ def bench(
     }
     config = BenchConfig(**(fields | {"threads": 1} | changes))  # type: ignore[arg-type]
     say = [].append if said is None else said.append
-    return Bench(config, opener, say, measure_rates=rates_once).run()
+    return Benchmark(config, opener, say, measure_rates=rates_once).run()
 
 
 def by_engine(report: Report) -> dict[str, Row]:

@@ -11,8 +11,8 @@ from tiny_bundle import QUALITY, STRAIN
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, FrameError
-from usert.runtime.bench.turn import Order
 from usert.runtime.bench.worker import Variant, Worker, peak_rss_mb
+from usert.runtime.bench.workload import Workload
 from usert.runtime.engines import open_engine
 
 SHAPE = (40, 12)
@@ -44,11 +44,11 @@ def test_it_answers_what_the_engine_answers(bundle: Bundle) -> None:
 def test_it_takes_turns_and_tells_its_own_memory(bundle: Bundle) -> None:
     with worker(bundle) as opened:
         assert opened.pid != os.getpid()
-        for order in (Order(seconds=0.01), Order(seconds=0.1, rate_hz=100.0)):
-            turn = opened.turn(order)
-            assert turn.done >= 3
-            assert turn.cpu_s is not None
-        rss_mb = opened.vitals().rss_mb
+        for workload in (Workload(seconds=0.01), Workload(seconds=0.1, rate_hz=100.0)):
+            measurement = opened.measure(workload)
+            assert measurement.done >= 3
+            assert measurement.cpu_s is not None
+        rss_mb = opened.memory().rss_mb
         assert rss_mb is not None
         assert rss_mb == pytest.approx(peak_rss_mb(opened.pid), rel=0.01), "it lives on between the two"
     with pytest.raises(ProcessLookupError):
@@ -70,4 +70,4 @@ def test_a_process_that_dies_is_one_line(bundle: Bundle) -> None:
         with pytest.raises(
             EngineError, match="40x12 onnxruntime float32: its process ended with exit code -9"
         ):
-            opened.turn(Order(seconds=0.01))
+            opened.measure(Workload(seconds=0.01))

@@ -117,14 +117,12 @@ def test_it_ends_at_once_with_clients_who_stand_still() -> None:
 
 def test_addresses(audience: Audience) -> None:
     for host in ("0.0.0.0", "192.168.1.2", "::", "scanner"):
-        with pytest.raises(
-            OptionError, match=r"not encrypted: use 127\.0\.0\.1 and an SSH tunnel, or .*--insecure"
-        ):
+        with pytest.raises(OptionError, match=r"127\.0\.0\.1.*--insecure"):
             Audience(host, 0)
     with Audience("0.0.0.0", 0, insecure=True) as everywhere:
         assert everywhere.address == f"0.0.0.0:{everywhere.port}"
     with (
-        pytest.raises(OptionError, match="cannot bind: Address already in use"),
+        pytest.raises(OptionError, match="Address already in use"),
         Audience("127.0.0.1", audience.port),
     ):
         pass

@@ -18,7 +18,7 @@ from usert.bundle import Bundle
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.sources.child_process import Child
 from usert.runtime.sources.simulated import LesionRatio, simulated_scanner
 

@@ -70,7 +70,7 @@ def test_a_server_opens_once_and_runs_only_while_open(engine: Engine, source: So
         server.run()
     with pytest.raises(ValueError, match="opens once"), server:
         pass
-    assert server.stats.received == 0
+    assert server.counts.frames.received == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -124,7 +124,7 @@ def test_the_server_may_bind_for_publishers(engine: Engine) -> None:
         assert publisher.poll(round(1e3 * TIMEOUT_S))
         assert publisher.recv() == b"\1"
         publisher.send_multipart(numbered_message(0).to_parts())
-        wait_until(lambda: server.stats.received == 1)
+        wait_until(lambda: server.counts.frames.received == 1)
 
 
 def test_a_lag_that_is_no_number_is_said() -> None:

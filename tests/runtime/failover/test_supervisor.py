@@ -190,11 +190,11 @@ def test_a_fault_that_a_person_must_mend_ends_the_supervisor_alike(tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--publish", "tcp://127.0.0.1:0"], "--publish: got tcp://127.0.0.1:0, expected a port of its own"),
-        (["--publish", "tcp://127.0.0.1:*"], "--publish: got tcp://127.0.0.1:*, expected a port of its own"),
+        (["--publish", "tcp://127.0.0.1:0"], "--publish: got tcp://127.0.0.1:0, expected a fixed port"),
+        (["--publish", "tcp://127.0.0.1:*"], "--publish: got tcp://127.0.0.1:*, expected a fixed port"),
         (
             ["--publish", "ipc://strain", "--monitor", "127.0.0.1:0"],
-            "--monitor: got 127.0.0.1:0, expected a port of its own",
+            "--monitor: got 127.0.0.1:0, expected a fixed port",
         ),
         (
             ["--publish", "ipc://strain", "--record", "r.h5"],

@@ -44,7 +44,7 @@ def blobs(rms_samples: float) -> NDArray[np.float64]:
 @pytest.mark.parametrize("strain", [0.01, -0.004, 0.002])
 def test_a_uniform_press_is_read_exactly_and_keeps_its_sign(strain: float) -> None:
     image = assess(estimate_of(pressed(strain), 0.9), RULE)
-    assert image.mean_strain == pytest.approx(strain, rel=1e-4)
+    assert image.readable_strain == pytest.approx(strain, rel=1e-4)
     assert image.score == pytest.approx(0.9)
     assert image.readable_share == 1.0
     assert image.evident_strain == pytest.approx(abs(strain), rel=1e-3)
@@ -65,7 +65,7 @@ def test_what_must_not_be_read_counts_for_nothing() -> None:
     estimate = dataclasses.replace(estimate_of(axial, quality), strain=axial_strain(pressed(0.01), 65))
     estimate.strain[100:] = np.nan
     image = assess(estimate, RULE)
-    assert image.mean_strain == pytest.approx(0.01, rel=1e-4)
+    assert image.readable_strain == pytest.approx(0.01, rel=1e-4)
     assert image.readable_share == pytest.approx(100 / 256)
     assert image.score == pytest.approx(0.95 * 100 / 256)
     assert image.evident_strain == pytest.approx(0.01, rel=1e-2)
@@ -106,14 +106,14 @@ def test_every_figure_is_finite(shape: tuple[int, int], value: float) -> None:
     flat = np.full(shape, value, np.float32)
     for quality in (np.ones(shape, np.float32), flat):
         image = assess(Estimate(displacement=np.stack([flat, flat]), strain=flat, quality=quality), RULE)
-        figures = (image.score, image.readable_share, image.mean_strain, image.evident_strain)
+        figures = (image.score, image.readable_share, image.readable_strain, image.evident_strain)
         assert np.isfinite([*figures, image.compression]).all()
         assert not image.moving
 
 
 def test_nothing_readable_gives_zeros() -> None:
     image = assess(estimate_of(pressed(0.01), 0.2), RULE)
-    assert (image.score, image.readable_share, image.mean_strain, image.moving) == (0.0, 0.0, 0.0, False)
+    assert (image.score, image.readable_share, image.readable_strain, image.moving) == (0.0, 0.0, 0.0, False)
     assert image.warnings == ("low_quality",)
 
 
@@ -126,7 +126,7 @@ def test_a_large_frame_is_judged_by_a_part_of_its_pixels() -> None:
     image = assess(estimate, RULE)
     assert image.readable_share == pytest.approx(readable.mean(), abs=0.01)
     assert image.score == pytest.approx((quality * readable).mean(), abs=0.01)
-    assert image.mean_strain == pytest.approx(estimate.strain[readable].mean(), rel=0.01)
+    assert image.readable_strain == pytest.approx(estimate.strain[readable].mean(), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,9 @@ def seen(score: float, evident: float) -> ImageQuality:
     return ImageQuality(
         score=score,
         readable_share=score,
+        readable_strain=evident,
         mean_strain=evident,
+        mean_quality=score,
         evident_strain=evident,
         moving=evident >= RULE.still_strain,
         compression=0.0,

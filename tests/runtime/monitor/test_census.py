@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from live import Feed, Source, numbered_message, received_frame, wait_until
-from scrape import CPU, Running, Server, names, note, samples, stats_of, watching
+from scrape import CPU, Running, Server, counts_of, names, note, samples, watching
 
 from usert import __version__
 from usert.bundle import Bundle
@@ -20,7 +20,7 @@ from usert.runtime.server.server import StrainServer
 
 
 def test_nothing_is_read_until_somebody_asks() -> None:
-    server = Server(stats_of(received=1), stats_of(received=2))
+    server = Server(counts_of(received=1), counts_of(received=2))
     metrics = watching(server)
     metrics.image(stream="probe", state="live", age_ms=40)
     assert server.readings == 0
@@ -29,7 +29,7 @@ def test_nothing_is_read_until_somebody_asks() -> None:
 
 
 def test_every_count_of_the_server_is_shown() -> None:
-    stats = stats_of(
+    counts = counts_of(
         received=100,
         dropped=1,
         lost=2,
@@ -42,10 +42,10 @@ def test_every_count_of_the_server_is_shown() -> None:
         sessions=10,
         clock_jumps=11,
         missed_deadlines=12,
-        streams=13,
+        sources=13,
         published=14,
     )
-    found = samples(watching(Server(stats, frozen_streams=2)))
+    found = samples(watching(Server(counts, frozen_streams=2)))
     dropped = {key[1]: value for key, value in found.items() if key[0] == "usert_frames_dropped_total"}
     assert dropped == {
         "newer_frame": 1,
@@ -71,7 +71,7 @@ def test_every_count_of_the_server_is_shown() -> None:
 
 def test_the_counter_of_lost_frames_never_falls() -> None:
     """A frame that comes late is taken back from the lost, which Prometheus would read as a new start."""
-    metrics = watching(Server(*(stats_of(lost=lost) for lost in (5, 4, 7))))
+    metrics = watching(Server(*(counts_of(lost=lost) for lost in (5, 4, 7))))
     assert [samples(metrics)["usert_frames_dropped_total", "lost"] for _ in range(3)] == [5, 5, 7]
 
 
@@ -79,7 +79,7 @@ def test_the_engine_is_named_as_it_is_when_asked() -> None:
     server = Server()
     metrics = watching(server)
     for engine, bundle in (("tensorrt NVIDIA H200 (sm_90)", "/b/\udcff\n"), (CPU, "/c")):
-        server.running = Running(engine, bundle, "abc")
+        server.engine = Running(engine, bundle, "abc")
         shown = bundle.replace("\udcff\n", "\\udcff\\n")
         assert samples(metrics)["usert_server_info", shown, engine, __version__, "abc"] == 1
 
@@ -118,12 +118,12 @@ def test_a_live_server_is_shown_as_it_knows_itself(feed: Feed, server: StrainSer
     for _ in range(3):
         feed.next()
         feed.image()
-    wait_until(lambda: sum(server.stats.malformed.values()) == 1)
-    found, stats = samples(metrics), server.stats
-    assert found["usert_frames_received_total",] == stats.received >= 3
-    assert found["usert_images_published_total",] == stats.published >= 3
+    wait_until(lambda: sum(server.counts.malformed.values()) == 1)
+    found, counts = samples(metrics), server.counts
+    assert found["usert_frames_received_total",] == counts.frames.received >= 3
+    assert found["usert_images_published_total",] == counts.published >= 3
     assert found["usert_image_rate_hertz",] > 0
-    (fault,) = stats.malformed
+    (fault,) = counts.malformed
     assert found["usert_messages_malformed_total", fault] == 1
 
 
@@ -162,10 +162,10 @@ def test_without_a_recorder_there_is_nothing_of_it() -> None:
 def test_the_page_for_operators_lists_every_metric_and_no_other(bundle: Bundle, tmp_path: Path) -> None:
     page = Path(__file__).parents[3].joinpath("docs", "operations.md").read_text(encoding="utf-8")
     table = "\n".join(line for line in page.splitlines() if line.startswith("| `"))
-    stats = stats_of(failed={"EngineError": 1}, malformed={"size": 1})
+    counts = counts_of(failed={"EngineError": 1}, malformed={"size": 1})
     with Recorder(tmp_path / "r.h5", Provenance.of(bundle), max_bytes=1) as recorder:
         recorder.put_frame(received(0))
-        server = Server(stats, engine="torch cuda", recorder=recorder)
+        server = Server(counts, engine="torch cuda", recorder=recorder)
         metrics = watching(server, lambda: [GpuMemory(gpu=0, used_bytes=1, total_bytes=2)])
         note(metrics)
         found = {re.sub("_(bucket|sum|count)$", "", name) for name in names(metrics)}

@@ -21,10 +21,10 @@ from usert.runtime.monitor.http import (
     MonitorServer,
     Page,
     monitor_pages,
-    parse_address,
 )
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.protocol.age import now_ns
+from usert.runtime.transport.address import parse_address
 
 LARGE = b"x" * (1 << 24)
 """More than the buffers of two sockets hold."""

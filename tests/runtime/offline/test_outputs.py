@@ -26,8 +26,8 @@ from usert.runtime.offline.dicom_identity import uid
 from usert.runtime.offline.outputs import is_current, make_output, output_path
 from usert.runtime.offline.pages import Pages
 from usert.runtime.offline.recipe import Recipe
+from usert.runtime.offline.result_file import ResultReader
 from usert.runtime.offline.run_pairs import estimate_pairs
-from usert.runtime.offline.stored_result import StoredResult
 
 SHAPE = (400, 60)
 START_NS = 1_790_000_000_123_456_789
@@ -90,7 +90,7 @@ def test_pictures_of_all_pairs_in_colours_that_mean_the_same(make: Callable[...,
     assert folder == made[1].with_name("res-png")
     names = ["00000_0-1.png", "00001_1-2.png", "00002_2-3.png", "00003_3-4.png"]
     assert sorted(path.name for path in folder.iterdir()) == names
-    with Recording(made[0]) as source, StoredResult(made[1]) as stored:
+    with Recording(made[0]) as source, ResultReader(made[1]) as stored:
         pages = Pages(source, stored)
         softs = pages._softs
         depth_mm, width_mm = pages.pixel_mm
@@ -139,7 +139,7 @@ def test_a_folder_that_holds_more_is_not_replaced(make: Callable[..., Made]) -> 
     made = make()
     folder = made_of("png", made)
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(OptionError, match="holds more than pictures of a result, so it is not replaced"):
+    with pytest.raises(OptionError, match=folder.name):
         made_of("png", made)
     assert (folder / "notes.txt").read_text() == "mine"
 

@@ -24,10 +24,11 @@ from usert.bundle import Bundle
 from usert.errors import RecordingError
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.rerun import rerun
+from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
@@ -39,7 +40,7 @@ def test_what_clients_saw_is_on_record(
     seen: list[StrainMessage] = []
     with Recorder(tmp_path / "r.h5", Provenance.of(bundle), displacement=True) as recorder:
         with (
-            running(StrainServer(engine=engine, config=config, recorder=recorder)) as server,
+            running(StrainServer(engine=engine, config=config, switch=RecordSwitch(recorder))) as server,
             StrainClient(server.publish_endpoint) as client,
         ):
             feed = Feed(source, client)
@@ -47,13 +48,13 @@ def test_what_clients_saw_is_on_record(
             for _ in range(5):
                 feed.next()
                 seen.append(feed.image())
-            wait_until(lambda: server.stats.received == source.frames and books_balance(server))
-            stats = server.stats
-        assert recorder.stats.frames.received == stats.received
-        assert recorder.stats.images.received == stats.published
+            wait_until(lambda: server.counts.frames.received == source.frames and books_balance(server))
+            counts = server.counts
+        assert recorder.stats.frames.received == counts.frames.received
+        assert recorder.stats.images.received == counts.published
     with Record(tmp_path / "r.h5") as record:
-        assert len(record.frames) == stats.received
-        assert len(record.images) == stats.published
+        assert len(record.frames) == counts.frames.received
+        assert len(record.images) == counts.published
         made = record.images["current"].tolist()
         for k, message in enumerate(seen, start=len(made) - len(seen)):
             row = record.images[k]
@@ -64,7 +65,7 @@ def test_what_clients_saw_is_on_record(
             for name in ("strain", "quality", "displacement"):
                 assert record.array(name, shown).tobytes() == getattr(message, name).tobytes()
         report = rerun(record, engine)
-        assert report.identical == report.compared == stats.published
+        assert report.identical == report.compared == counts.published
 
 
 def test_a_killed_server_leaves_a_record_to_run_again(tmp_path: Path, bundle: Bundle) -> None:

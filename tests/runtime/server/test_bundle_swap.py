@@ -21,8 +21,8 @@ from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
 from usert.runtime.imaging.display_state import StateRule
 from usert.runtime.imaging.image_quality import ImageQualityRule
-from usert.runtime.server.bundle_check import Trial
-from usert.runtime.server.bundle_swap import BundleChange, Ready, trained_strain
+from usert.runtime.server.bundle_check import TrialPair
+from usert.runtime.server.bundle_swap import BundleSwap, PreparedBundle, trained_strain
 
 
 class Opener:
@@ -60,23 +60,23 @@ def opener() -> Opener:
 
 
 @pytest.fixture
-def change(opener: Opener) -> Iterator[BundleChange]:
-    made = BundleChange()
+def change(opener: Opener) -> Iterator[BundleSwap]:
+    made = BundleSwap()
     yield made
     opener.gate.set()
     made.close(TIMEOUT_S)
 
 
 @pytest.fixture
-def trial(engine: Engine) -> Trial:
+def trial(engine: Engine) -> TrialPair:
     """Frames 1 and 2 by the bundle that runs."""
     reference, current = numbered_frame(1).samples, numbered_frame(2).samples
-    return Trial(
+    return TrialPair(
         reference=reference, current=current, scan=TYPICAL_SCAN, estimate=engine.run(reference, current)
     )
 
 
-def refusal(change: BundleChange, future: Future[Ready]) -> str:
+def refusal(change: BundleSwap, future: Future[PreparedBundle]) -> str:
     """The one line, which the future and `take` say alike, the latter once."""
     error = future.exception(TIMEOUT_S)
     assert isinstance(error, UsertError)
@@ -89,7 +89,7 @@ def refusal(change: BundleChange, future: Future[Ready]) -> str:
 
 
 def test_a_good_bundle_is_ready_warm_and_tried(
-    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
 ) -> None:
     bundle = other_bundle(tmp_path / "other", strain=0.0625, quality=0.875)
     future = change.start(bundle.folder, opener=opener, shapes=[SHAPE, (32, 16)], trial=trial)
@@ -116,14 +116,14 @@ def test_a_good_bundle_is_ready_warm_and_tried(
 
 
 def test_without_a_pair_or_a_shape_the_bundle_is_still_run(
-    change: BundleChange, opener: Opener, bundle: Bundle
+    change: BundleSwap, opener: Opener, bundle: Bundle
 ) -> None:
     ready = change.start(bundle.folder, opener=opener, shapes=[], trial=None).result(TIMEOUT_S)
     assert ready.shapes == ((2 * STRAIN_WINDOW, 64),)
     assert ready.check is None
 
 
-def test_a_bundle_for_one_shape_is_run_at_that(change: BundleChange, opener: Opener, tmp_path: Path) -> None:
+def test_a_bundle_for_one_shape_is_run_at_that(change: BundleSwap, opener: Opener, tmp_path: Path) -> None:
     fixed = tiny_bundle(tmp_path / "fixed", shapes=((64, 32),))
     ready = change.start(fixed.folder, opener=opener, shapes=[], trial=None).result(TIMEOUT_S)
     assert ready.shapes == ((64, 32),)
@@ -144,7 +144,7 @@ def test_a_bundle_for_one_shape_is_run_at_that(change: BundleChange, opener: Ope
     ],
 )
 def test_a_damaged_or_half_copied_bundle_is_not_opened(
-    change: BundleChange, opener: Opener, tmp_path: Path, break_it: object, said: str
+    change: BundleSwap, opener: Opener, tmp_path: Path, break_it: object, said: str
 ) -> None:
     assert callable(break_it)
     folder = tiny_bundle(tmp_path / "copy").folder
@@ -165,7 +165,7 @@ def flip(path: Path) -> None:
 
 
 def test_a_bundle_replaced_while_it_opens_is_refused(
-    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
 ) -> None:
     folder = tiny_bundle(tmp_path / "copy").folder
     opener.gate.clear()
@@ -179,7 +179,7 @@ def test_a_bundle_replaced_while_it_opens_is_refused(
 
 @pytest.mark.parametrize("name", ["strain", "quality", "slope"])
 def test_an_answer_that_is_not_finite_is_refused(
-    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path, name: str
+    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path, name: str
 ) -> None:
     folder = other_bundle(tmp_path / "nan", **{name: np.nan}).folder
     wrong = {"slope": "displacement"}.get(name, name)
@@ -191,7 +191,7 @@ def test_an_answer_that_is_not_finite_is_refused(
 
 
 def test_a_graph_of_another_contract_is_refused(
-    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
 ) -> None:
     folder = tiny_bundle(tmp_path / "other", strain="stress").folder
     line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
@@ -201,7 +201,7 @@ def test_a_graph_of_another_contract_is_refused(
 
 
 def test_a_score_that_would_hold_the_image_is_refused_with_both_figures(
-    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
 ) -> None:
     folder = other_bundle(tmp_path / "poor", quality=0.25).folder
     line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
@@ -213,16 +213,16 @@ def test_a_score_that_would_hold_the_image_is_refused_with_both_figures(
 
 
 def test_where_the_running_engine_is_no_better_the_score_says_nothing(
-    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
 ) -> None:
     poor = other_bundle(tmp_path / "poor", quality=0.25).folder
     blind = replace(trial, estimate=replace(trial.estimate, quality=np.full(SHAPE, 0.1, np.float32)))
     assert change.start(poor, opener=opener, shapes=[SHAPE], trial=blind).result(TIMEOUT_S).check is not None
 
 
-def test_the_rules_are_those_of_the_server(opener: Opener, trial: Trial, tmp_path: Path) -> None:
+def test_the_rules_are_those_of_the_server(opener: Opener, trial: TrialPair, tmp_path: Path) -> None:
     folder = other_bundle(tmp_path / "poor", quality=0.25).folder
-    change = BundleChange(state=StateRule(held_score=0.0))
+    change = BundleSwap(state=StateRule(held_score=0.0))
     assert (
         change.start(folder, opener=opener, shapes=[SHAPE], trial=trial).result(TIMEOUT_S).check is not None
     )
@@ -230,7 +230,7 @@ def test_the_rules_are_those_of_the_server(opener: Opener, trial: Trial, tmp_pat
 
 
 def test_a_sign_turned_round_is_refused_with_both_figures(
-    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
 ) -> None:
     folder = other_bundle(tmp_path / "turned", strain=-STRAIN).folder
     line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
@@ -241,7 +241,7 @@ def test_a_sign_turned_round_is_refused_with_both_figures(
 
 
 def test_where_one_of_the_two_sees_no_motion_the_sign_says_nothing(
-    change: BundleChange, opener: Opener, trial: Trial, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
 ) -> None:
     still = other_bundle(tmp_path / "still", strain=-STRAIN, slope=0.0).folder
     check = change.start(still, opener=opener, shapes=[SHAPE], trial=trial).result(TIMEOUT_S).check
@@ -250,14 +250,14 @@ def test_where_one_of_the_two_sees_no_motion_the_sign_says_nothing(
 
 
 def test_one_change_at_a_time(
-    change: BundleChange, opener: Opener, bundle: Bundle, trial: Trial, tmp_path: Path
+    change: BundleSwap, opener: Opener, bundle: Bundle, trial: TrialPair, tmp_path: Path
 ) -> None:
     opener.gate.clear()
     first = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=trial)
     assert opener.entered.wait(TIMEOUT_S)
     assert change.take() is None, "and nobody waits for it"
     for _ in ("while it loads", "while it waits to be taken"):
-        with pytest.raises(BundleError, match=r"other: got a change while .* on its way, expected one"):
+        with pytest.raises(BundleError, match=r"/other: .*expected one"):
             change.start(tmp_path / "other", opener=opener, shapes=[SHAPE], trial=trial)
         opener.gate.set()
         first.result(TIMEOUT_S)
@@ -267,25 +267,23 @@ def test_one_change_at_a_time(
 
 
 def test_one_that_failed_stands_in_the_way_until_it_is_heard(
-    change: BundleChange, opener: Opener, bundle: Bundle, tmp_path: Path
+    change: BundleSwap, opener: Opener, bundle: Bundle, tmp_path: Path
 ) -> None:
     failed = change.start(tmp_path / "nothing", opener=opener, shapes=[SHAPE], trial=None)
     assert isinstance(failed.exception(TIMEOUT_S), BundleError)
-    with pytest.raises(BundleError, match="nothing is on its way"):
+    with pytest.raises(BundleError, match=r"/nothing .*expected one"):
         change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     refusal(change, failed)
     ready = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None).result(TIMEOUT_S)
     assert change.take() is ready
 
 
-def test_a_cancelled_change_closes_what_it_opened(
-    change: BundleChange, opener: Opener, bundle: Bundle
-) -> None:
+def test_a_cancelled_change_closes_what_it_opened(change: BundleSwap, opener: Opener, bundle: Bundle) -> None:
     opener.gate.clear()
     future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     assert opener.entered.wait(TIMEOUT_S)
     assert future.cancel()
-    with pytest.raises(BundleError, match="on its way"):
+    with pytest.raises(BundleError, match="expected one"):
         change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     opener.gate.set()
     wait_until(lambda: bool(opener.opened) and opener.closed == [True])
@@ -295,7 +293,7 @@ def test_a_cancelled_change_closes_what_it_opened(
     wait_until(lambda: starts(change, bundle, opener))
 
 
-def starts(change: BundleChange, bundle: Bundle, opener: Opener) -> bool:
+def starts(change: BundleSwap, bundle: Bundle, opener: Opener) -> bool:
     try:
         change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     except BundleError:
@@ -303,24 +301,24 @@ def starts(change: BundleChange, bundle: Bundle, opener: Opener) -> bool:
     return True
 
 
-def test_the_end_closes_what_nobody_took(change: BundleChange, opener: Opener, bundle: Bundle) -> None:
+def test_the_end_closes_what_nobody_took(change: BundleSwap, opener: Opener, bundle: Bundle) -> None:
     change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None).result(TIMEOUT_S)
     change.close(TIMEOUT_S)
     change.close(TIMEOUT_S)
     assert opener.closed == [True]
     assert change.take() is None
-    with pytest.raises(BundleError, match="the server ends"):
+    with pytest.raises(BundleError, match="the server is closing"):
         change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
 
 
 def test_the_end_does_not_wait_for_a_library_and_nothing_is_left_open(
-    change: BundleChange, opener: Opener, bundle: Bundle, caplog: pytest.LogCaptureFixture
+    change: BundleSwap, opener: Opener, bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     opener.gate.clear()
     future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
     assert opener.entered.wait(TIMEOUT_S)
     change.close(0)
-    assert f"bundle {bundle.folder}: still loading at the end" in caplog.text
+    assert f"bundle {bundle.folder}: still loading while the server closes" in caplog.text
     assert future.cancelled()
     opener.gate.set()
     change.close(TIMEOUT_S)
@@ -344,7 +342,7 @@ def test_what_an_opener_raises_names_the_bundle(
     def fails(_: Bundle) -> Engine:
         raise error
 
-    change = BundleChange()
+    change = BundleSwap()
     future = change.start(bundle.folder, opener=fails, shapes=[SHAPE], trial=None)
     assert isinstance(future.exception(TIMEOUT_S), kind)
     assert refusal(change, future) == f"bundle {bundle.folder}: {said}"
@@ -354,7 +352,7 @@ def test_what_an_opener_raises_names_the_bundle(
 def test_changes_given_up_at_any_moment_leave_nothing_open(bundle: Bundle) -> None:
     rng, opener, taken = np.random.default_rng(0), Opener(), 0
     for k in range(40):
-        change = BundleChange()
+        change = BundleSwap()
         future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
         ready = None
         if k == 0:  # at leisure

@@ -1,4 +1,4 @@
-"""Sessions of one source: what continues, what begins anew, and what is none of them."""
+"""SessionTracker of one source: what continues, what begins anew, and what is none of them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from live import numbered_message
 
-from usert.runtime.server.continuity import Sessions
+from usert.runtime.server.continuity import SessionTracker
 
 MS = 1_000_000
 
 
-def fresh() -> Sessions:
+def fresh() -> SessionTracker:
     numbers = count(1)
-    return Sessions(lambda: next(numbers))
+    return SessionTracker(lambda: next(numbers))
 
 
-def admitted(sessions: Sessions, *frames: tuple[int, int], **changes: Any) -> list[int | None]:
-    """Sessions of frames given as sequence and time in ms, which arrive at once."""
+def admitted(sessions: SessionTracker, *frames: tuple[int, int], **changes: Any) -> list[int | None]:
+    """SessionTracker of frames given as sequence and time in ms, which arrive at once."""
     return [sessions.admit(numbered_message(k, time_ns=at * MS, **changes), at * MS) for k, at in frames]
 
 
@@ -56,13 +56,13 @@ def test_a_source_that_starts_again_starts_a_session() -> None:
     assert admitted(without_times, (8, 0), (8, 0), (2, 0), (3, 0)) == [1, 2, 3, 3]
     assert admitted(with_times, (100, 1000), (1, 1100), (2, 1150)) == [1, 2, 2]
     assert admitted(with_times, (1, 30)) == [3], "by a clock that starts again, too"
-    assert with_times.refused == {"duplicate": 0, "late": 0}
+    assert with_times.rejected == {"duplicate": 0, "late": 0}
 
 
 def test_a_frame_that_comes_twice_is_refused() -> None:
     sessions = fresh()
     assert admitted(sessions, (1, 10), (2, 20), (2, 20), (1, 10), (3, 30)) == [1, 1, None, None, 1]
-    assert sessions.refused == {"duplicate": 2, "late": 0}
+    assert sessions.rejected == {"duplicate": 2, "late": 0}
     assert (sessions.lost, sessions.count) == (0, 1)
 
 
@@ -76,7 +76,7 @@ def test_a_frame_that_was_overtaken_is_refused_and_not_lost() -> None:
         None,
         None,
     ]
-    assert sessions.refused == {"duplicate": 1, "late": 2}
+    assert sessions.rejected == {"duplicate": 1, "late": 2}
     assert sessions.lost == 0
 
 

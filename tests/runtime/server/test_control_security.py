@@ -13,8 +13,8 @@ from theatre import Ring
 
 from usert.errors import ControlError, OptionError
 from usert.runtime.clients.control_client import Controller
-from usert.runtime.protocol.commands import Command
-from usert.runtime.transport.access import Gatekeeper
+from usert.runtime.protocol.commands import Quit
+from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import ClientKeys, KeyPair
 
 
@@ -47,7 +47,7 @@ def test_an_outsider_is_not_heard(ring: Ring, who: str) -> None:
         question = "" if keys is None else ", and does it allow this key"
         line = rf"no answer from {server.endpoint} in 0\.5 s: is .* running there{question}\?"
         with pytest.raises(ControlError, match=line):
-            outside.ask(Command(name="quit"))
+            outside.ask(Quit())
         assert console.ask(STATUS) == {"heard": 1}
     assert desk.heard == ["status"] * 2
     assert server.malformed.counts == {}
@@ -60,20 +60,20 @@ def test_who_may_see_the_images_may_not_command(tmp_path: Path) -> None:
     keys = replace(viewers.client("display"), server=operators.client("server").pair.public)
     with (
         zmq.Context() as context,
-        Gatekeeper(context, strain=viewers.server(), control=operators.server()) as gatekeeper,
-        opened(context, desk := Desk(), security=gatekeeper.security("control")) as server,
+        Authenticator(context, strain=viewers.server(), control=operators.server()) as authenticator,
+        opened(context, desk := Desk(), access=authenticator.access("control")) as server,
         Controller(server.endpoint, keys=keys, timeout_s=0.5) as outside,
     ):
         with pytest.raises(ControlError, match="does it allow this key"):
             outside.ask(STATUS)
-        assert gatekeeper.denied.counts["key"] >= 1
+        assert authenticator.denied.counts["key"] >= 1
     assert desk.heard == []
 
 
 def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back(ring: Ring) -> None:
     ring.allow("visitor")
     with (
-        serving(desk := Desk("record"), ring.server()) as (server, gatekeeper),
+        serving(desk := Desk("record"), ring.server()) as (server, authenticator),
         Controller(server.endpoint, keys=ring.client("console")) as console,
         Controller(server.endpoint, keys=ring.client("visitor"), timeout_s=0.5) as visitor,
         raw(server.endpoint, zmq.DEALER, keys=ring.client("visitor"), name=b"same") as waiting,
@@ -83,7 +83,7 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
         waiting.send(RECORD)
         wait_until(lambda: "record" in desk.heard)
         ring.revoke("visitor")
-        wait_until(lambda: gatekeeper.denied.total > 1)
+        wait_until(lambda: authenticator.denied.total > 1)
         with raw(server.endpoint, zmq.DEALER, keys=ring.client("console"), name=b"same") as heir:
             for _ in range(2):
                 heir.send(STATUS)
@@ -92,7 +92,7 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
                     desk.under_way[0].set_result({"secret": True})
         assert not waiting.socket.poll(0)
         with pytest.raises(ControlError, match="does it allow this key"):
-            visitor.ask(Command(name="quit"))
+            visitor.ask(Quit())
         answer_of(console)
         ring.allow("visitor")
         answer_of(visitor)

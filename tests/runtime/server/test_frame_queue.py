@@ -9,10 +9,10 @@ import pytest
 from live import TIMEOUT_S, numbered_message, wait_until
 
 from usert.runtime.imaging.frames import ReceivedFrame
-from usert.runtime.server.frame_queue import MAX_SOURCES, SILENT_NS, Inbox
+from usert.runtime.server.frame_queue import MAX_SOURCES, SILENT_NS, FrameQueue
 
 
-def taken(inbox: Inbox) -> list[tuple[str, int, list[int]]]:
+def taken(inbox: FrameQueue) -> list[tuple[str, int, list[int]]]:
     """All that is to be taken: stream, sequence, those before it."""
     found = []
     while (item := inbox.take(0)) is not None:
@@ -21,15 +21,15 @@ def taken(inbox: Inbox) -> list[tuple[str, int, list[int]]]:
     return found
 
 
-def balance(inbox: Inbox) -> int:
+def balance(inbox: FrameQueue) -> int:
     """How many wait, by the books."""
     counts = inbox.counts
-    refused = counts.duplicates + counts.late + sum(counts.turned_away.values())
-    return counts.received - refused - counts.dropped - counts.taken
+    refused = counts.duplicates + counts.late + counts.turned_away
+    return counts.received - refused - counts.dropped - counts.used
 
 
 def test_the_newest_wins_and_those_it_replaced_stay_among_the_kept() -> None:
-    inbox = Inbox(kept=3)
+    inbox = FrameQueue(kept=3)
     for k in range(6):
         inbox.put(numbered_message(k), k)
     assert balance(inbox) == 1
@@ -37,11 +37,11 @@ def test_the_newest_wins_and_those_it_replaced_stay_among_the_kept() -> None:
     inbox.put(numbered_message(6), 6)
     assert taken(inbox) == [("test", 6, [3, 4, 5])]
     counts = inbox.counts
-    assert (counts.received, counts.dropped, counts.taken, balance(inbox)) == (7, 5, 2, 0)
+    assert (counts.received, counts.dropped, counts.used, balance(inbox)) == (7, 5, 2, 0)
 
 
 def test_every_frame_is_taken_in_order_with_those_before_it() -> None:
-    inbox = Inbox(kept=2, queue=4)
+    inbox = FrameQueue(kept=2, queue=4)
     for k in range(4):
         inbox.put(numbered_message(k), k)
     assert taken(inbox) == [("test", 0, []), ("test", 1, [0]), ("test", 2, [0, 1]), ("test", 3, [1, 2])]
@@ -49,9 +49,9 @@ def test_every_frame_is_taken_in_order_with_those_before_it() -> None:
 
 
 @pytest.fixture
-def full() -> Iterator[tuple[Inbox, threading.Thread]]:
+def full() -> Iterator[tuple[FrameQueue, threading.Thread]]:
     """A queue of two that is full, and a thread that brings a third."""
-    inbox = Inbox(kept=1, queue=2)
+    inbox = FrameQueue(kept=1, queue=2)
     inbox.put(numbered_message(0), 0)
     inbox.put(numbered_message(1), 1)
     thread = threading.Thread(target=inbox.put, args=(numbered_message(2), 2))
@@ -63,7 +63,7 @@ def full() -> Iterator[tuple[Inbox, threading.Thread]]:
     assert not thread.is_alive()
 
 
-def test_who_brings_more_than_the_queue_holds_waits(full: tuple[Inbox, threading.Thread]) -> None:
+def test_who_brings_more_than_the_queue_holds_waits(full: tuple[FrameQueue, threading.Thread]) -> None:
     inbox, thread = full
     assert thread.is_alive()
     assert inbox.take(0) is not None
@@ -72,7 +72,7 @@ def test_who_brings_more_than_the_queue_holds_waits(full: tuple[Inbox, threading
     assert inbox.counts.dropped == 0
 
 
-def test_closing_lets_go_who_waits(full: tuple[Inbox, threading.Thread]) -> None:
+def test_closing_lets_go_who_waits(full: tuple[FrameQueue, threading.Thread]) -> None:
     inbox, thread = full
     inbox.close()
     thread.join(TIMEOUT_S)
@@ -81,7 +81,7 @@ def test_closing_lets_go_who_waits(full: tuple[Inbox, threading.Thread]) -> None
 
 
 def test_sources_take_turns_and_do_not_mix() -> None:
-    inbox = Inbox(kept=2)
+    inbox = FrameQueue(kept=2)
     for k in range(3):
         for stream in "ab":
             inbox.put(numbered_message(10 * (stream == "b") + k, stream=stream), k)
@@ -102,7 +102,7 @@ def test_sources_take_turns_and_do_not_mix() -> None:
 
 def test_sessions_have_numbers_of_their_own_over_all_sources() -> None:
     sessions = []
-    inbox = Inbox(kept=1, admitted=lambda frame: sessions.append(frame.session))
+    inbox = FrameQueue(kept=1, admitted=lambda frame: sessions.append(frame.session))
     for stream in ("a", "b", "a", "b"):
         inbox.put(numbered_message(1, stream=stream, shape=(24, 8 + len(sessions) // 2)), 0)
     assert sessions == [1, 2, 3, 4]
@@ -123,17 +123,17 @@ def test_who_is_told_of_a_frame_is_told_before_it_can_be_taken() -> None:
         threads[0].join(0.05)
         seen.append("admitted")
 
-    inbox = Inbox(kept=1, admitted=admitted)
+    inbox = FrameQueue(kept=1, admitted=admitted)
     inbox.put(numbered_message(1), 0)
     threads[0].join(TIMEOUT_S)
     assert seen == ["admitted", "taken"]
 
 
 def test_a_name_belongs_to_the_way_it_came_by_until_that_is_silent() -> None:
-    inbox = Inbox(kept=1)
+    inbox = FrameQueue(kept=1)
     inbox.put(numbered_message(1), 1, origin=0)
     inbox.put(numbered_message(1), 2, origin=1)
-    assert inbox.counts.turned_away["name"] == 1
+    assert inbox.counts.turned_away == 1
     assert taken(inbox) == [("test", 1, [])]
     inbox.put(numbered_message(1), 1 + SILENT_NS, origin=1)
     assert taken(inbox) == [("test", 1, [])]
@@ -141,10 +141,10 @@ def test_a_name_belongs_to_the_way_it_came_by_until_that_is_silent() -> None:
 
 
 def test_there_are_only_so_many_sources_and_a_silent_one_makes_room() -> None:
-    inbox = Inbox(kept=1)
+    inbox = FrameQueue(kept=1)
     for k in range(MAX_SOURCES + 2):
         inbox.put(numbered_message(1, stream=f"s{k}"), k)
-    assert inbox.counts.turned_away["sources"] == 2
+    assert inbox.counts.turned_away == 2
     assert len(taken(inbox)) == MAX_SOURCES
     inbox.put(numbered_message(1, stream="late"), SILENT_NS)
     assert "s0" not in inbox.sources
@@ -153,16 +153,16 @@ def test_there_are_only_so_many_sources_and_a_silent_one_makes_room() -> None:
 
 
 def test_a_source_whose_frame_waits_keeps_its_place() -> None:
-    inbox = Inbox(kept=1)
+    inbox = FrameQueue(kept=1)
     for k in range(MAX_SOURCES):
         inbox.put(numbered_message(1, stream=f"s{k}"), 0)
     inbox.put(numbered_message(1, stream="late"), 2 * SILENT_NS)
-    assert inbox.counts.turned_away["sources"] == 1
+    assert inbox.counts.turned_away == 1
     assert len(taken(inbox)) == MAX_SOURCES
 
 
 def test_the_books_balance_whatever_the_threads_do() -> None:
-    inbox = Inbox(kept=2)
+    inbox = FrameQueue(kept=2)
 
     def bring(origin: int) -> None:
         for k in range(500):

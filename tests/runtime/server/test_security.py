@@ -11,9 +11,9 @@ from live import TIMEOUT_S, wait_until
 from theatre import Ring, Theatre, theatre
 
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.transport.access import Guard
+from usert.runtime.transport.access import AccessList
 from usert.runtime.transport.keys import ClientKeys, KeyPair
-from usert.runtime.transport.socket import Link
+from usert.runtime.transport.socket import BoundSocket
 
 
 @pytest.fixture
@@ -23,24 +23,24 @@ def ring(tmp_path: Path) -> Ring:
     return made
 
 
-def renewed(link: Link) -> None:
-    """Until the link has cut its clients, in this thread, as the loop of a server does."""
-    before = link.socket
+def renewed(bound: BoundSocket) -> None:
+    """Until the socket has cut its clients, in this thread, as the loop of a server does."""
+    before = bound.socket
 
     def another() -> bool:
-        link.renew()
-        return link.socket is not before
+        bound.renew()
+        return bound.socket is not before
 
     wait_until(another)
 
 
 def stays(server: Theatre) -> None:
     """Nobody is to be cut off."""
-    before, guard = server.link.socket, server.gatekeeper.security("strain")
-    assert isinstance(guard, Guard)
-    guard.look()
-    server.link.renew()
-    assert server.link.socket is before
+    before, access = server.bound.socket, server.authenticator.access("strain")
+    assert access is not None
+    access.check()
+    server.bound.renew()
+    assert server.bound.socket is before
 
 
 OUTSIDERS = ("no key", "a key that is not allowed", "another server's key", "an allowed key, not its secret")
@@ -110,11 +110,11 @@ def test_a_revoked_client_is_cut_off_and_the_others_come_back(
             server.only_these_see([display, visitor], [])
             denied = server.denied()
             ring.revoke("visitor")
-            renewed(server.link)
+            renewed(server.bound)
             server.wait_for_subscribers(1)
             wait_until(lambda: server.denied() > denied)
             server.only_these_see([display], [visitor])
-            assert server.link.endpoint.replace("0.0.0.0", "127.0.0.1") == place
+            assert server.bound.endpoint.replace("0.0.0.0", "127.0.0.1") == place
             stays(server)
             ring.allow("visitor")
             server.wait_for_subscribers(1)
@@ -128,13 +128,13 @@ def test_nobody_is_cut_off_for_a_key_that_is_added_or_was_never_used(ring: Ring)
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
-        socket = server.link.socket
+        socket = server.bound.socket
         ring.allow("new")
         ring.revoke("spare")
         with StrainClient(server.endpoint, keys=ring.client("spare")):
             wait_until(lambda: server.denied() > 0)
         stays(server)
-        assert server.link.socket is socket
+        assert server.bound.socket is socket
         server.only_these_see([display], [])
 
 
@@ -145,7 +145,7 @@ def test_without_its_folder_a_server_lets_in_nobody(ring: Ring) -> None:
     ):
         server.wait_for_subscribers()
         ring.allowed.rename(ring.allowed.with_name("lost"))
-        renewed(server.link)
+        renewed(server.bound)
         wait_until(lambda: server.denied() > 0)
         server.only_these_see([], [display])
         ring.allowed.with_name("lost").rename(ring.allowed)
@@ -153,23 +153,22 @@ def test_without_its_folder_a_server_lets_in_nobody(ring: Ring) -> None:
         server.only_these_see([display], [])
 
 
-def test_without_a_gatekeeper_nobody_comes_in(ring: Ring) -> None:
+def test_without_an_authenticator_every_client_is_denied(ring: Ring) -> None:
     with (
         zmq.Context() as context,
-        Link(
+        BoundSocket(
             context,
             zmq.XPUB,
             "tcp://127.0.0.1:0",
-            bind=True,
-            security=Guard("strain", ring.server()),
+            access=AccessList("strain", ring.server()),
             options={zmq.LINGER: 0},
-        ) as link,
-        link.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL) as monitor,
-        StrainClient(link.endpoint, keys=ring.client("display")),
+        ) as bound,
+        bound.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL) as monitor,
+        StrainClient(bound.endpoint, keys=ring.client("display")),
     ):
         assert monitor.poll(round(1e3 * TIMEOUT_S))
-        assert not link.socket.poll(0)
-        link.socket.disable_monitor()
+        assert not bound.socket.poll(0)
+        bound.socket.disable_monitor()
 
 
 def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: Ring) -> None:
@@ -185,8 +184,8 @@ def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: Ring) -> N
         ring.client("rogue").secure(rogue)
         rogue.connect(server.endpoint)
         rogue.send(b"\1" + bytes(100))
-        assert server.link.socket.poll(round(1e3 * TIMEOUT_S))
-        assert len(server.link.socket.recv()) == 101
+        assert server.bound.socket.poll(round(1e3 * TIMEOUT_S))
+        assert len(server.bound.socket.recv()) == 101
         with rogue.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
             rogue.send(b"\1" + bytes(2000))
             assert monitor.poll(round(1e3 * TIMEOUT_S))
@@ -202,24 +201,24 @@ def test_a_place_that_somebody_took_is_waited_for(ring: Ring, monkeypatch: pytes
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
-        make = server.link._make
+        make = server.bound._make
 
         def stolen() -> None:
             thief.bind(server.endpoint)
             make()
 
-        monkeypatch.setattr(server.link, "_make", stolen)
+        monkeypatch.setattr(server.bound, "_make", stolen)
         allowed = ring.allowed / "display.key"
         allowed.rename(ring.made / "kept")
-        renewed(server.link)
-        server.link.renew()
+        renewed(server.bound)
+        server.bound.renew()
         server.publish()
         (ring.made / "kept").rename(allowed)
         thief.unbind(server.endpoint)
 
         def back() -> bool:
-            server.link.renew()
-            return bool(server.link.socket.poll(10))
+            server.bound.renew()
+            return bool(server.bound.socket.poll(10))
 
         wait_until(back)
         server.wait_for_subscribers()

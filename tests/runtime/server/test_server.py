@@ -66,14 +66,14 @@ def test_times_are_in_order_and_age_is_exact_on_one_machine(feed: Feed) -> None:
 def test_the_books_balance(server: StrainServer, feed: Feed) -> None:
     for _ in range(20):
         feed.next()
-    wait_until(lambda: server.stats.received == feed.source.frames and books_balance(server))
-    stats = server.stats
-    assert stats.published + stats.dropped + stats.unpaired == feed.source.frames
-    assert stats.sessions == 1
-    assert stats.lost == 0
-    assert stats.output.count == stats.published
-    assert stats.output.age_p50_ms <= stats.output.age_p99_ms
-    assert f"{feed.source.frames} frames received" in str(stats)
+    wait_until(lambda: server.counts.frames.received == feed.source.frames and books_balance(server))
+    counts = server.counts
+    assert counts.published + counts.frames.dropped + counts.unpaired == feed.source.frames
+    assert counts.frames.sessions == 1
+    assert counts.frames.lost == 0
+    assert server.output.count == counts.published
+    assert server.output.age_p50_ms <= server.output.age_p99_ms
+    assert f"{feed.source.frames} frames received" in counts.summary(server.output)
 
 
 def test_the_newest_frame_wins_while_the_engine_is_busy(engine: Engine, source: Source) -> None:
@@ -83,15 +83,15 @@ def test_the_newest_frame_wins_while_the_engine_is_busy(engine: Engine, source: 
         StrainClient(server.publish_endpoint) as client,
     ):
         source.send(numbered_message(0))
-        wait_until(lambda: server.stats.unpaired == 1)
+        wait_until(lambda: server.counts.unpaired == 1)
         source.send(numbered_message(1))
         assert gated.entered.acquire(timeout=TIMEOUT_S)
         source.send(*(numbered_message(k) for k in range(2, 10)))
-        wait_until(lambda: server.stats.received == 10)
+        wait_until(lambda: server.counts.frames.received == 10)
         gated.gate.release()
         assert gated.entered.acquire(timeout=TIMEOUT_S)
-        wait_until(lambda: server.stats.published == 1)
-        assert server.stats.dropped == 7
+        wait_until(lambda: server.counts.published == 1)
+        assert server.counts.frames.dropped == 7
         next_sequence = 10
         while client.receive(0.05) is None:  # until the client is known to hear
             gated.gate.release(1)
@@ -109,11 +109,11 @@ def test_the_lag_chooses_the_reference_even_among_dropped_frames(engine: Engine,
     gated = GatedEngine(engine)
     with running(make_server(gated, source, pairing=PairingRule(lag=3, max_gap_frames=0))) as server:
         source.send(numbered_message(0))
-        wait_until(lambda: server.stats.unpaired == 1)
+        wait_until(lambda: server.counts.unpaired == 1)
         source.send(*(numbered_message(k) for k in range(1, 4)))
         assert gated.entered.acquire(timeout=TIMEOUT_S)
         source.send(*(numbered_message(k) for k in range(4, 9)))
-        wait_until(lambda: server.stats.received == 9)
+        wait_until(lambda: server.counts.frames.received == 9)
         with StrainClient(server.publish_endpoint) as client:
             sequence = 9
             while (image := client.receive(0.05)) is None:
@@ -130,10 +130,10 @@ def test_a_change_of_shape_starts_a_session(
     caplog.set_level(logging.INFO)
     feed.next()
     before = feed.image()
-    stats = server.stats
+    counts = server.counts
     feed.next(shape=(30, 10))
-    wait_until(lambda: server.stats.unpaired == stats.unpaired + 1)
-    assert server.stats.published == stats.published, "no image across the change"
+    wait_until(lambda: server.counts.unpaired == counts.unpaired + 1)
+    assert server.counts.published == counts.published, "no image across the change"
     feed.next(shape=(30, 10))
     after = feed.image()
     assert after.shape == (30, 10)
@@ -147,13 +147,13 @@ def test_frames_that_were_lost_are_counted(server: StrainServer, feed: Feed) -> 
     feed.next()
     image = feed.image()
     assert image.current.sequence - image.reference.sequence == 3
-    assert server.stats.lost == 2
+    assert server.counts.frames.lost == 2
 
 
 def test_a_source_that_starts_again_is_a_new_session(server: StrainServer, feed: Feed) -> None:
-    unpaired = server.stats.unpaired
+    unpaired = server.counts.unpaired
     feed.sequence = 0
     feed.next()
-    wait_until(lambda: server.stats.unpaired == unpaired + 1)
+    wait_until(lambda: server.counts.unpaired == unpaired + 1)
     feed.next()
     assert feed.image().session == 2

@@ -22,15 +22,23 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.strain_ratio import Rectangle
-from usert.runtime.protocol.commands import Command
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.commands import (
+    COMMANDS,
+    ChangeBundle,
+    Compare,
+    Freeze,
+    SetRegions,
+    StartRecord,
+    Status,
+)
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
-STATUS = Command(name="status")
+STATUS = Status()
 LEFT, RIGHT = "0:0.4,0:0.9", "0:0.4,1.2:2.1"
 BOTH = (Rectangle.parse(LEFT), Rectangle.parse(RIGHT))
 
@@ -54,7 +62,7 @@ class Room:
                 return message
 
     def ask(self, name: str, **arguments: object) -> dict[str, object]:
-        return self.console.ask(Command(name=name, **arguments))  # type: ignore[arg-type]
+        return self.console.ask(COMMANDS[name](**arguments))
 
     def refused(self, name: str, **arguments: object) -> str:
         with pytest.raises(ControlError) as raised:
@@ -119,7 +127,7 @@ def test_the_status_is_that_of_the_server(room: Room, bundle: Bundle) -> None:
     ]
     assert status["server"]["weights_sha256"] == bundle.manifest.weights.sha256
     assert (status["server"]["health"], status["record"]) == ("ok", None)
-    assert status["output"]["images"] == image.counters.published == room.server.stats.published
+    assert status["output"]["images"] == image.counters.published == room.server.counts.published
     assert status["frames"]["received"] == room.feed.source.frames
     [stream] = status["streams"]
     assert (stream["stream"], stream["sequence"], stream["state"]) == ("test", room.feed.sequence, "live")
@@ -225,7 +233,7 @@ def test_no_record_spans_a_change_of_bundle(
     """Whichever of the two was asked for first, the other is refused until that has ended."""
     before, other = room.image(), other_bundle(tmp_path / "other", strain=2 * STRAIN)
     begun, gate = threading.Event(), threading.Event()
-    plain = room.server._orders._open_bundle
+    plain = room.server._handlers._open_bundle
     assert plain is not None
 
     def slow(bundle: Bundle, engine: str, precision: str) -> Engine:
@@ -233,21 +241,21 @@ def test_no_record_spans_a_change_of_bundle(
         assert gate.wait(TIMEOUT_S)
         return plain(bundle, engine, precision)
 
-    monkeypatch.setattr(room.server._orders, "_open_bundle", slow)
+    monkeypatch.setattr(room.server._handlers, "_open_bundle", slow)
     answers: list[dict[str, object]] = []
     thread = threading.Thread(target=lambda: answers.append(room.ask("bundle", path=str(other.folder))))
     thread.start()
     assert begun.wait(TIMEOUT_S)
     assert room.server.control_endpoint is not None
     with Controller(room.server.control_endpoint) as second:
-        with pytest.raises(ControlError, match="record: another bundle is being loaded"):
-            second.ask(Command(name="record", path="case.h5"))
+        with pytest.raises(ControlError, match=r"^record: .*bundle"):
+            second.ask(StartRecord(path="case.h5"))
         gate.set()
         thread.join(TIMEOUT_S)
         assert answers[0]["weights_sha256"] == other.manifest.weights.sha256 != before.weights_hash
-        assert second.ask(Command(name="record", path="case.h5")) == {"record": str(folder / "case.h5")}
-        with pytest.raises(ControlError, match="a record is being written"):
-            second.ask(Command(name="bundle", path=str(other.folder)))
+        assert second.ask(StartRecord(path="case.h5")) == {"record": str(folder / "case.h5")}
+        with pytest.raises(ControlError, match=r"^bundle: .*record"):
+            second.ask(ChangeBundle(path=str(other.folder)))
     room.feed.next()
     room.feed.image()
     room.ask("record-stop")
@@ -264,8 +272,8 @@ def test_comparisons_that_nobody_waits_for_any_more_block_nothing(room: Room) ->
                 socket.linger = round(1e3 * TIMEOUT_S)
                 socket.connect(room.server.control_endpoint)
                 for _ in range(8):
-                    socket.send_multipart(Command(name="compare").to_parts())
-    wait_until(lambda: len(room.server._orders._compare) == 64)
+                    socket.send_multipart(Compare().to_parts())
+    wait_until(lambda: len(room.server._handlers._compare) == 64)
     assert "too many commands" in room.refused("freeze")
     assert room.console.ask(STATUS)["server"]["health"] == "ok"
     assert room.refused("record-stop") == "record-stop: nothing is being recorded"
@@ -283,7 +291,7 @@ def test_a_bundle_that_fails_its_check_changes_nothing(room: Room, tmp_path: Pat
     assert "no such folder" in room.refused("bundle", path=str(tmp_path / "none"))
     after = room.image()
     assert (after.weights_hash, after.mean_strain) == (before.weights_hash, before.mean_strain)
-    assert room.server.stats.failed == {}
+    assert room.server.counts.failed == {}
 
 
 def test_a_pair_is_run_both_ways_on_demand(room: Room) -> None:
@@ -305,15 +313,15 @@ def test_quit_ends_the_server(room: Room) -> None:
     wait_until(lambda: room.server.stopping)
 
 
-def test_who_waits_when_the_server_ends_is_told(room: Room) -> None:
+def test_a_command_that_waits_when_the_server_closes_is_answered(room: Room) -> None:
     said: list[str] = []
     thread = threading.Thread(target=lambda: said.append(room.refused("compare")))
     thread.start()
-    wait_until(lambda: bool(room.server._orders._compare))
+    wait_until(lambda: bool(room.server._handlers._compare))
     room.server.stop()
     room.server.__exit__(None, None, None)
     thread.join(TIMEOUT_S)
-    assert said == ["the server ends"]
+    assert said == ["the server is closing"]
 
 
 def test_a_server_without_a_folder_or_a_way_to_open_bundles_says_so(engine: Engine, source: Source) -> None:
@@ -325,13 +333,13 @@ def test_a_server_without_a_folder_or_a_way_to_open_bundles_says_so(engine: Engi
         Controller(server.control_endpoint) as console,
     ):
         for command, expected in (
-            (Command(name="record", path="a.h5"), "--record-folder"),
-            (Command(name="bundle", path="/b"), "cannot change it"),
-            (Command(name="freeze"), "none has sent a frame"),
+            (StartRecord(path="a.h5"), "--record-folder"),
+            (ChangeBundle(path="/b"), "cannot change it"),
+            (Freeze(), "none has sent a frame"),
         ):
             with pytest.raises(ControlError, match=expected):
                 console.ask(command)
-        assert console.ask(Command(name="roi", target=LEFT, background=RIGHT)) == {"streams": []}
+        assert console.ask(SetRegions(target=LEFT, background=RIGHT)) == {"streams": []}
         client = StrainClient(server.publish_endpoint)
         with client:
             feed = Feed(source, client)

@@ -64,7 +64,7 @@ def test_garbage_is_counted_and_survived(
     feed.next()
     image = feed.image()
     assert image.counters.malformed == 3 * len(garbage)
-    assert server.stats.malformed == {
+    assert server.counts.malformed == {
         "header": 9,
         "parts": 9,
         "size": 9,
@@ -74,7 +74,7 @@ def test_garbage_is_counted_and_survived(
         "field": 3,
     }
     logged = [record for record in caplog.records if "malformed" in record.message]
-    assert len(logged) == len(server.stats.malformed), "one line a kind"
+    assert len(logged) == len(server.counts.malformed), "one line a kind"
 
 
 def test_raw_tcp_garbage_does_not_reach_the_server(engine: Engine) -> None:
@@ -98,8 +98,8 @@ def test_raw_tcp_garbage_does_not_reach_the_server(engine: Engine) -> None:
         push.connect(server.rf_endpoint)
         for k in range(3):
             push.send_multipart(numbered_message(k).to_parts())
-        wait_until(lambda: server.stats.received == 3)
-        assert server.stats.malformed == {}
+        wait_until(lambda: server.counts.frames.received == 3)
+        assert server.counts.malformed == {}
 
 
 @pytest.mark.parametrize(
@@ -111,15 +111,15 @@ def test_frames_without_a_signal_are_counted_and_survived(
     server: StrainServer, feed: Feed, caplog: pytest.LogCaptureFixture, samples: NDArray[np.float32]
 ) -> None:
     noise = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
-    unpaired = server.stats.unpaired
+    unpaired = server.counts.unpaired
     feed.next(samples=noise)  # a new session: float32
-    wait_until(lambda: server.stats.unpaired == unpaired + 1)
+    wait_until(lambda: server.counts.unpaired == unpaired + 1)
     for _ in range(3):
         feed.next(samples=samples)
-        wait_until(lambda: server.stats.received == feed.source.frames and books_balance(server))
-    assert server.stats.failed == {"FrameError": 3}
+        wait_until(lambda: server.counts.frames.received == feed.source.frames and books_balance(server))
+    assert server.counts.failed == {"FrameError": 3}
     feed.next(samples=noise)
-    wait_until(lambda: server.stats.failed == {"FrameError": 4})  # the reference has no signal
+    wait_until(lambda: server.counts.failed == {"FrameError": 4})  # the reference has no signal
     feed.next(samples=noise)
     assert feed.image().current.sequence == feed.sequence
     assert len([record for record in caplog.records if "no image" in record.message]) == 1
@@ -137,10 +137,10 @@ def test_an_engine_that_fails_once_is_counted_and_survived(engine: Engine, sourc
             feed.prime()
             gated.fault = fault
             feed.next()
-            wait_until(lambda server=server: sum(server.stats.failed.values()) == 1)
+            wait_until(lambda server=server: sum(server.counts.failed.values()) == 1)
             feed.next()
             feed.image()
-            assert server.stats.failed == {type(fault).__name__: 1}
+            assert server.counts.failed == {type(fault).__name__: 1}
 
 
 def test_the_first_pair_of_a_session_may_take_no_longer_than_any(engine: Engine, source: Source) -> None:
@@ -150,16 +150,16 @@ def test_the_first_pair_of_a_session_may_take_no_longer_than_any(engine: Engine,
     with running(StrainServer(engine=gated, config=config, weights_hash="abc", health=health)) as server:
         for sequence in (1, 2):
             source.send(numbered_message(sequence, clock=clock_id()))
-            wait_until(lambda sequence=sequence: server.stats.received == sequence)
+            wait_until(lambda sequence=sequence: server.counts.frames.received == sequence)
         assert gated.entered.acquire(timeout=TIMEOUT_S)
         other = replace(numbered_message(1).frame.scan, line_pitch_mm=0.5)
         for sequence in (3, 4):
             message = numbered_message(sequence, clock=clock_id())
             source.send(replace(message, frame=replace(message.frame, scan=other)))
-        wait_until(lambda: server.stats.received == 4)
+        wait_until(lambda: server.counts.frames.received == 4)
         gated.gate.release()
         assert gated.entered.acquire(timeout=TIMEOUT_S)
-        assert server.stats.sessions == 2
+        assert server.counts.frames.sessions == 2
         assert health.report(now_ns() + 6 * 10**9).status == "stuck"
         gated.gate.release(100)
 
@@ -205,10 +205,10 @@ def test_an_engine_that_answers_nonsense_is_counted_and_survived(
     with running(make_server(Wrong(*arrays), source)) as server:
         for k in range(5):
             source.send(numbered_message(k))
-            wait_until(lambda k=k: server.stats.received == k + 1 and books_balance(server))
-        stats = server.stats
-        assert stats.published == 0
-        assert sum(stats.failed.values()) == 4
+            wait_until(lambda k=k: server.counts.frames.received == k + 1 and books_balance(server))
+        counts = server.counts
+        assert counts.published == 0
+        assert sum(counts.failed.values()) == 4
 
 
 def test_a_source_that_begins_anew_with_every_frame_fills_no_log(
@@ -217,6 +217,6 @@ def test_a_source_that_begins_anew_with_every_frame_fills_no_log(
     caplog.set_level("INFO")
     for k in range(50):
         feed.source.send(numbered_message(k, shape=(24, 8 + k % 2)))
-    wait_until(lambda: server.stats.received == feed.source.frames and books_balance(server))
-    assert server.stats.sessions > 50
+    wait_until(lambda: server.counts.frames.received == feed.source.frames and books_balance(server))
+    assert server.counts.frames.sessions > 50
     assert len([record for record in caplog.records if "session" in record.message]) <= 13

@@ -13,7 +13,7 @@ from usert.errors import OptionError
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
@@ -49,28 +49,35 @@ def test_two_endpoints_are_two_sources_each_with_its_own_pairs(
                 assert lag == (1 if message.stream == "left" else 2)
                 seen[message.stream] = message
         assert seen["left"].session != seen["right"].session
-        wait_until(lambda: server.stats.received == source.frames + other.frames and books_balance(server))
-        stats = server.stats
-        assert (stats.streams, stats.sessions, stats.lost) == (2, 2, k - 1)
+        wait_until(
+            lambda: server.counts.frames.received == source.frames + other.frames and books_balance(server)
+        )
+        counts = server.counts
+        assert (counts.frames.sources, counts.frames.sessions, counts.frames.lost) == (2, 2, k - 1)
 
 
 def test_one_endpoint_may_bring_several_sources(engine: Engine, source: Source) -> None:
     with running(make_server(engine, source)) as server:
         for k in range(10):
             source.send(*(numbered_message(k, stream=stream) for stream in "abc"))
-        wait_until(lambda: server.stats.received == 30 and books_balance(server))
-        stats = server.stats
-        assert (stats.streams, stats.sessions, stats.lost) == (3, 3, 0)
-        assert stats.published > 0
+        wait_until(lambda: server.counts.frames.received == 30 and books_balance(server))
+        counts = server.counts
+        assert (counts.frames.sources, counts.frames.sessions, counts.frames.lost) == (3, 3, 0)
+        assert counts.published > 0
 
 
 def test_every_frame_is_used_however_slow_the_engine_is(engine: Engine, source: Source) -> None:
     with running(make_server(engine, source, every_frame=4)) as server:
         for k in range(200):
             source.send(numbered_message(k))
-        wait_until(lambda: server.stats.received == 200 and books_balance(server))
-        stats = server.stats
-        assert (stats.dropped, stats.lost, stats.unpaired, stats.published) == (0, 0, 1, 199)
+        wait_until(lambda: server.counts.frames.received == 200 and books_balance(server))
+        counts = server.counts
+        assert (counts.frames.dropped, counts.frames.lost, counts.unpaired, counts.published) == (
+            0,
+            0,
+            1,
+            199,
+        )
 
 
 def test_a_server_that_is_full_can_be_stopped(engine: Engine, source: Source) -> None:
@@ -78,7 +85,7 @@ def test_a_server_that_is_full_can_be_stopped(engine: Engine, source: Source) ->
     server = make_server(engine, source, every_frame=1)
     with server:
         source.send(*(numbered_message(k) for k in range(10)))
-        wait_until(lambda: server.stats.received == 2)
+        wait_until(lambda: server.counts.frames.received == 2)
     assert server.state == "closed"
 
 
@@ -89,10 +96,10 @@ def test_frames_that_are_none_of_their_own_are_counted(engine: Engine, source: S
     with running(make_server(engine, source)) as server:
         for k, ms in ((1, 10), (2, 20), (2, 20), (5, 50), (4, 40), (6, 60), (7, 5), (8, 15)):
             stamped(k, ms)
-        wait_until(lambda: server.stats.received == source.frames and books_balance(server))
-        stats = server.stats
-        assert (stats.duplicates, stats.late, stats.lost) == (1, 1, 1)
-        assert (stats.sessions, stats.clock_jumps) == (2, 1)
+        wait_until(lambda: server.counts.frames.received == source.frames and books_balance(server))
+        counts = server.counts
+        assert (counts.frames.duplicates, counts.frames.late, counts.frames.lost) == (1, 1, 1)
+        assert (counts.frames.sessions, counts.frames.clock_jumps) == (2, 1)
 
 
 @pytest.mark.parametrize(

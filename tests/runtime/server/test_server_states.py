@@ -14,7 +14,7 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.lag import LagRule
 from usert.runtime.imaging.persistence import Averaging, PersistenceRule
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 
 
 class Told:
@@ -175,7 +175,7 @@ def test_an_image_older_than_the_deadline_is_counted(told: Told, source: Source)
         feed.next()
         image = feed.image()
         assert image.deadline_ms == 1e-6
-        assert image.counters.missed_deadlines == image.counters.published == server.stats.missed_deadlines
+        assert image.counters.missed_deadlines == image.counters.published == server.counts.missed_deadlines
         held = after(feed, told, 0.03, 0.2)
         assert held.state == "held"
         assert held.counters.missed_deadlines == image.counters.missed_deadlines, "old on purpose"

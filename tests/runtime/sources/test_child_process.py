@@ -35,21 +35,21 @@ def test_a_line_is_waited_for_and_matched() -> None:
 
 
 def test_a_child_that_fails_is_quoted() -> None:
-    said = "usert watch ended with exit code 1: usert: endpoint"
+    said = "^usert watch .*exit code 1: .*endpoint"
     with Child(["watch", "--strain", "nowhere"]) as child, pytest.raises(EngineError, match=said):
         child.wait_for("image", stopping=never, timeout_s=TIMEOUT_S)
     assert gone(child.pid)
 
 
 def test_a_child_that_ends_without_the_line_is_an_error() -> None:
-    with Child(["--version"]) as child, pytest.raises(EngineError, match="got no line with 'more'"):
+    with Child(["--version"]) as child, pytest.raises(EngineError, match="'more'"):
         child.wait_for("more", stopping=never, timeout_s=TIMEOUT_S)
 
 
 def test_a_silent_child_is_not_waited_for_for_ever_and_ends_with_the_block() -> None:
     with Child(SERVE) as child:
         assert child.wait_for("never", stopping=lambda: True) is None
-        with pytest.raises(EngineError, match="got no line"):
+        with pytest.raises(EngineError, match=r"'never'.* 0\.2 s"):
             child.wait_for("never", stopping=never, timeout_s=0.2)
     assert gone(child.pid)
 

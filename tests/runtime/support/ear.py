@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import zmq
 from live import wait_until
 
-from usert.runtime.protocol.messages import RFMessage
-from usert.runtime.transport.access import Gatekeeper
+from usert.runtime.protocol.rf_message import RFMessage
+from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import Keys
 from usert.runtime.transport.receiver import Receiver, ReceiverType
 
@@ -41,7 +41,7 @@ def ear(
     keys: Keys | None, endpoint: str = ANY, kind: ReceiverType = "sub", max_bytes: int = 1 << 20
 ) -> Iterator[Ear]:
     """A receiver: it connects unless the endpoint is `ANY`."""
-    with zmq.Context() as context, Gatekeeper(context, rf=keys) as gatekeeper:
+    with zmq.Context() as context, Authenticator(context, rf=keys) as authenticator:
         made: list[Ear] = []
         receiver: Receiver[RFMessage] = Receiver(
             context=context,
@@ -51,12 +51,9 @@ def ear(
             max_bytes=max_bytes,
             decode=RFMessage.from_parts,
             accept=lambda message, arrived_ns: made[0].accept(message, arrived_ns),
-            security=gatekeeper.security("rf"),
+            security=authenticator.security("rf"),
         )
         made.append(Ear(receiver))
-        receiver.open()
-        try:
+        with receiver:
             yield made[0]
             receiver.check()
-        finally:
-            receiver.close()

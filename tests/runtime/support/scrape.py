@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from usert.runtime.monitor.counts import FrameCounts, ServerCounts
 from usert.runtime.monitor.gpu_memory import GpuMemory
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.protocol.meter import Meter
+from usert.runtime.protocol.age import Meter
 from usert.runtime.record.recorder import Recorder
-from usert.runtime.server.stats import ServerStats
 
 CPU = "onnxruntime CPUExecutionProvider"
 
@@ -36,21 +37,24 @@ def names(metrics: Metrics) -> set[str]:
 def note(metrics: Metrics, stream: str = "probe", state: Any = "live", **changes: Any) -> None:
     """One image of 40 ms, of a pair that waited 1 ms for the engine, which took 30 ms, and was published 2 ms later."""
     metrics.image(stream=stream, state=state, age_ms=40.0)
-    fields = {
+    times = {
         "score": 0.75,
         "received_ns": 10_000_000,
         "started_ns": 11_000_000,
         "estimated_ns": 41_000_000,
         "published_ns": 43_000_000,
     }
-    metrics.pair(stream=stream, **(fields | changes))
+    metrics.pair(stream=stream, **(times | changes))
 
 
-def stats_of(**changes: Any) -> ServerStats:
-    fields: dict[str, Any] = dict.fromkeys(
-        ("received", "dropped", "lost", "sessions", "unpaired", "published"), 0
+def counts_of(**changes: Any) -> ServerCounts:
+    """Counts that are 0 but for `changes`, of frames or of the server."""
+    frames = dict.fromkeys((field.name for field in fields(FrameCounts)), 0)
+    frames |= {name: changes.pop(name) for name in frames if name in changes}
+    server = dict.fromkeys(("unpaired", "published", "missed_deadlines"), 0)
+    return ServerCounts(
+        **({"frames": FrameCounts(**frames), "malformed": {}, "failed": {}} | server | changes)
     )
-    return ServerStats(**({"malformed": {}, "failed": {}, "output": Meter().read(0)} | fields | changes))
 
 
 class Running:
@@ -67,22 +71,23 @@ class Server:
 
     def __init__(
         self,
-        *stats: ServerStats,
+        *counts: ServerCounts,
         engine: str = CPU,
         recorder: Recorder | None = None,
         frozen_streams: int = 0,
     ) -> None:
-        """`stats`: those of one reading after the other, the last one for ever; none: all counts are 0."""
-        self._stats = list(stats or (stats_of(),))
+        """`counts`: those of one reading after the other, the last one for ever; none: all are 0."""
+        self._counts = list(counts or (counts_of(),))
         self.readings = 0
-        self.running = Running(engine)
+        self.engine = Running(engine)
+        self.output = Meter().read(0)
         self.recorder = recorder
         self.frozen_streams = frozen_streams
 
     @property
-    def stats(self) -> ServerStats:
+    def counts(self) -> ServerCounts:
         self.readings += 1
-        return self._stats.pop(0) if len(self._stats) > 1 else self._stats[0]
+        return self._counts.pop(0) if len(self._counts) > 1 else self._counts[0]
 
 
 def watching(server: Server, gpus: Callable[[], Sequence[GpuMemory]] = tuple) -> Metrics:

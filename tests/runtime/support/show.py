@@ -26,8 +26,8 @@ from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.imaging.strain_ratio import RatioMeter, Rectangle
 from usert.runtime.protocol.age import clock_id, now_ns
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
-from usert.runtime.protocol.stamp import Counters, FrameStamp
+from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
+from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.strain import axial_strain
 
 LAG = 4
@@ -60,7 +60,7 @@ class Act:
         meter = RatioMeter(Rectangle.parse(target), Rectangle.parse(background))
         for first in FRAMES:
             strain = axial_strain(self.scanner.truth(first, first + LAG)[0], 3)
-            reading = meter.read(strain, np.ones_like(strain), self.scanner.scan)
+            reading = meter.read(strain, np.ones_like(strain), self.scanner.scan.pitch_mm)
         assert reading.ratio is not None
         return reading.ratio
 
@@ -197,12 +197,12 @@ class Show:
             mean_strain=float(estimate.strain.mean()),
             mean_quality=float(estimate.quality.mean()),
             score=image_quality.score,
-            readable_strain=image_quality.mean_strain,
+            readable_strain=image_quality.readable_strain,
             readable_quality=ImageQualityRule().readable_quality,
             readable_share=image_quality.readable_share,
             evident_strain=image_quality.evident_strain,
             compression=image_quality.compression,
-            strain_rate=5 * image_quality.mean_strain,
+            strain_rate=5 * image_quality.readable_strain,
             warnings=tuple(image_quality.warnings),
             displacement=estimate.displacement,
             strain=estimate.strain,

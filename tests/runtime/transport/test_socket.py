@@ -15,7 +15,7 @@ from theatre import Ring, theatre
 
 from usert.errors import OptionError
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.transport.socket import Link
+from usert.runtime.transport.socket import ConnectedSocket
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_with_keys_nobody_on_the_way_reads_along(ring: Ring, keyed: bool) -> Non
     ):
         server.wait_for_subscribers()
         quality = np.random.default_rng(0).random((3, 2), np.float32)
-        server.link.socket.send_multipart(image(1, quality=quality).to_parts())
+        server.bound.socket.send_multipart(image(1, quality=quality).to_parts())
         received = display.receive(TIMEOUT_S)
         assert received is not None
         np.testing.assert_array_equal(received.quality, quality)
@@ -66,26 +66,26 @@ def test_a_client_comes_back_after_a_part_that_was_too_large() -> None:
         socket.linger = 0
         socket.bind("tcp://127.0.0.1:0")
         source = Publisher(socket)
-        with Link(context, zmq.SUB, source.endpoint, bind=False, options=options) as link:
+        with ConnectedSocket(context, zmq.SUB, source.endpoint, options=options) as connected:
             source.wait()
             socket.send(bytes(1000))
-            assert link.socket.poll(round(1e3 * TIMEOUT_S))
-            assert len(link.socket.recv()) == 1000
+            assert connected.socket.poll(round(1e3 * TIMEOUT_S))
+            assert len(connected.socket.recv()) == 1000
             socket.send(bytes(1001))
 
             def back() -> bool:
-                link.renew()
+                connected.renew()
                 return bool(socket.poll(10)) and socket.recv() == b"\1"
 
             wait_until(back)
             socket.send(b"again")
-            assert link.socket.poll(round(1e3 * TIMEOUT_S))
-            assert link.socket.recv() == b"again"
+            assert connected.socket.poll(round(1e3 * TIMEOUT_S))
+            assert connected.socket.recv() == b"again"
 
 
 @pytest.mark.parametrize(
     ("who", "told"),
-    [("stranger", "does not allow this key"), (None, "another key, or one side has none")],
+    [("stranger", "does not allow this key"), (None, "another key, or only one side has keys")],
 )
 def test_a_client_that_is_refused_says_why_once(
     ring: Ring, who: str | None, told: str, caplog: pytest.LogCaptureFixture

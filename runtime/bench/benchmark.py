@@ -1,0 +1,277 @@
+"""A benchmark of engines: opens them, checks their estimates, then times them in interleaved runs.
+
+Variants of one shape are open at the same time and are measured in turn, round after round, so that what else the
+machine does affects all of them alike. Invariant: no variant is timed before its estimate has passed the check, and
+none that fails has times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from usert.bundle import Bundle
+from usert.bundle.manifest import PRECISIONS
+from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
+from usert.frame import Shape
+from usert.machine import describe_machine, load_warning, usable_cores
+
+from ..engines import ENGINES, REFERENCE
+from ..engines.choice import choose_graph
+from .accuracy import Accuracy, AccuracyCheck, Scene, check_answer
+from .config import BenchConfig
+from .live_server import LiveServer
+from .monitor_client import SilentError
+from .rates import better, cpu_rates
+from .result import Result, Row, mode, to_row
+from .roofline import Cost, Rates, graph_cost
+from .worker import Opener, Variant, Worker
+from .workload import Measurement
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that a benchmark measured."""
+
+    mode: str
+    machine: dict[str, Any]
+    rates: Rates
+    """Peak rates of the CPU."""
+    rows: list[Row]
+    absent: dict[str, str]
+    """Reasons, by engine or engine and precision, for what was not timed."""
+    notes: list[str]
+    """Remarks that belong to the rows."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An open variant and its measurements so far."""
+
+    stage: Worker | LiveServer
+    accuracy: Accuracy | None = None
+    measurements: list[Measurement] = field(default_factory=list)
+    error: str | None = None
+
+
+class Benchmark:
+    """Runs a benchmark: `Benchmark(config, opener, log).run()`."""
+
+    def __init__(
+        self,
+        config: BenchConfig,
+        opener: Opener,
+        log: Log,
+        *,
+        measure_rates: Callable[[int], Rates] = cpu_rates,
+    ) -> None:
+        """`opener`: such as `usert.runtime.engines.open_engine`; `log` is called with lines of progress.
+
+        `measure_rates`: measures the peak rates of the CPU with a number of threads; called again after each shape,
+        and the best result counts.
+        """
+        self._config = config
+        self._opener = opener
+        self._log = log
+        self._measure_rates = measure_rates
+        self._threads = config.threads or usable_cores()
+        self._notes: dict[str, None] = {}
+        self._absent: dict[str, str] = {}
+        self._costs: dict[tuple[str, Shape], Cost | None] = {}
+
+    def run(self) -> Report:
+        """Measure all variants.
+
+        Errors: `UsertError` for an invalid bundle, a named engine that does not work here, a shape that no engine
+        runs, a scanner that sends nothing.
+        """
+        config = self._config
+        bundles = [Bundle.load(folder) for folder in config.bundles]
+        shapes = self._shapes(bundles)
+        found = describe_machine()
+        if told := load_warning(found):
+            self._note(told)
+        rates = self._measure_rates(self._threads)
+        results: list[Result] = []
+        for shape in shapes:
+            results += self._results(bundles, shape)
+            rates = better(rates, self._measure_rates(self._threads))
+        return Report(
+            mode=mode(config.workload, wire=config.wire),
+            machine=found,
+            rates=rates,
+            rows=[to_row(self._with_rates(r, rates), config.workload, wire=config.wire) for r in results],
+            absent=self._absent,
+            notes=list(self._notes),
+        )
+
+    def _shapes(self, bundles: Sequence[Bundle]) -> Sequence[Shape | None]:
+        if self._config.rf is not None:
+            return [None]
+        own = [
+            graph.shape for bundle in bundles for graph in bundle.manifest.graphs if graph.shape is not None
+        ]
+        shapes = self._config.shapes or tuple(dict.fromkeys(sorted(own)))
+        if not shapes:
+            raise OptionError("--shape: got none, and the bundle has graphs for any shape only: name one")
+        return shapes
+
+    def _variants(self, bundles: Sequence[Bundle], shape: Shape | None) -> Iterator[tuple[Bundle, Variant]]:
+        for bundle in bundles:
+            there = {graph.precision for graph in bundle.manifest.graphs}
+            for engine in self._config.engines or ENGINES:
+                for precision in self._config.precisions or sorted(there, key=PRECISIONS.index):
+                    if engine == REFERENCE and precision != "float32":
+                        continue
+                    yield (
+                        bundle,
+                        Variant(
+                            bundle=bundle.folder,
+                            engine=engine,
+                            precision=precision,
+                            shape=shape,
+                            threads=self._threads,
+                        ),
+                    )
+
+    def _results(self, bundles: Sequence[Bundle], shape: Shape | None) -> list[Result]:
+        """Results of all variants of one shape; with the user's own scanner one variant is open at a time."""
+        variants = list(self._variants(bundles, shape))
+        if shape is None:
+            found = [result for one in variants for result in self._group(bundles, [one], None)]
+        else:
+            self._log(f"{shape[0]}x{shape[1]}: simulating frames")
+            found = self._group(bundles, variants, Scene.of(shape))
+        if not found:
+            told = "; ".join([*(f"{name}: {why}" for name, why in self._absent.items()), *self._notes])
+            raise EngineError(f"bench: got no engine that runs here: {told or 'none was asked for'}")
+        return found
+
+    def _group(
+        self, bundles: Sequence[Bundle], variants: Sequence[tuple[Bundle, Variant]], scene: Scene | None
+    ) -> list[Result]:
+        """Open, check and time `variants` together."""
+        config = self._config
+        with ExitStack() as stack:
+            check: AccuracyCheck | None = None
+            if scene is not None:
+                check = AccuracyCheck(bundles, scene, self._opener, threads=self._threads, keep=config.wire)
+                stack.enter_context(check)
+                for note in check.notes:
+                    self._note(note)
+            entries: list[_Entry] = []
+            for bundle, variant in variants:
+                stage = self._opened(stack, bundle, variant, scene)
+                if stage is not None:
+                    entries.append(self._checked(stage, check))
+            for number in range(config.rounds if entries else 0):
+                self._log(f"round {number + 1} of {config.rounds}")
+                for entry in entries:
+                    self._measure(entry)
+            return [self._result(entry) for entry in entries]
+
+    def _opened(
+        self, stack: ExitStack, bundle: Bundle, variant: Variant, scene: Scene | None
+    ) -> Worker | LiveServer | None:
+        """What runs `variant`; None, with a note, where it cannot run here and was not named."""
+        if variant.engine in self._absent:
+            return None
+        try:
+            stage = self._stage(bundle, variant, scene)
+            stack.enter_context(stage)
+            return stage
+        except SilentError:
+            raise
+        except BundleError as error:
+            self._note(f"{variant}: left out: {error}")
+        except (MissingExtraError, EngineError) as error:
+            if self._config.engines:
+                raise
+            missing = isinstance(error, MissingExtraError)
+            self._absent[variant.engine if missing else f"{variant.engine} {variant.precision}"] = str(error)
+            self._log(f"{variant}: not here: {error}")
+        return None
+
+    def _stage(self, bundle: Bundle, variant: Variant, scene: Scene | None) -> Worker | LiveServer:
+        """What will run `variant`, not open yet. Errors: `BundleError` for frames that no graph takes."""
+        config = self._config
+        if variant.shape is not None and variant.engine != REFERENCE:
+            choose_graph(bundle.manifest.graphs, variant.shape, (variant.precision,))
+        if scene is not None and not config.wire:
+            return Worker(variant, scene.pair, self._opener)
+        return LiveServer(
+            variant,
+            frames=() if scene is None else scene.to_and_fro,
+            rf=config.rf,
+            insecure=config.insecure,
+            every_frame=config.every_frame,
+            patience_s=config.patience_s,
+        )
+
+    def _checked(self, stage: Worker | LiveServer, check: AccuracyCheck | None) -> _Entry:
+        """The entry of an open variant, with an error where its estimate is wrong."""
+        entry, answer = _Entry(stage), stage.opened.answer
+        try:
+            if check is not None and stage.pair is not None:
+                entry.accuracy = check.check(stage.variant, answer, stage.pair)
+            else:
+                check_answer(answer, answer.strain.shape, reference=None)
+            self._log(f"{stage.variant}: right, after {stage.opened.warm_up_s:.1f} s")
+        except EngineError as error:
+            entry.error = str(error)
+            self._log(f"{stage.variant}: {error}")
+        return entry
+
+    def _measure(self, entry: _Entry) -> None:
+        if entry.error is not None:
+            return
+        try:
+            entry.measurements.append(entry.stage.measure(self._config.workload))
+        except UsertError as error:
+            if self._config.wire:
+                raise
+            entry.error = str(error)
+
+    def _result(self, entry: _Entry) -> Result:
+        stage = entry.stage
+        memory = None
+        if entry.error is None:
+            memory = stage.memory()
+        if isinstance(stage, LiveServer) and not stage.ages_exact:
+            self._note("ages are lower bounds: the source has another clock")
+        return Result(
+            variant=stage.variant,
+            opened=stage.opened,
+            measurements=entry.measurements,
+            memory=memory,
+            accuracy=entry.accuracy,
+            cost=self._cost(stage.variant),
+            error=entry.error,
+        )
+
+    def _cost(self, variant: Variant) -> Cost | None:
+        """Cost of the graph that runs; None, with a note, where it cannot be counted."""
+        bundle = Bundle.load(variant.bundle, verify=False)
+        assert variant.shape is not None
+        try:
+            graph, whole = choose_graph(bundle.manifest.graphs, variant.shape, (variant.precision,))
+            path = bundle.path_of(graph)
+            if (str(path), whole) not in self._costs:
+                self._costs[str(path), whole] = graph_cost(path, whole)
+            return self._costs[str(path), whole]
+        except (BundleError, EngineError, MissingExtraError) as error:
+            self._note(f"no floor: {error}")
+            return None
+
+    def _with_rates(self, result: Result, rates: Rates) -> Result:
+        on_cpu = result.opened is not None and "cpu" in result.opened.runs_on.lower()
+        return replace(result, rates=rates if on_cpu else self._config.gpu_rates)
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes[text] = None
+            self._log(text)

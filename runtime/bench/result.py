@@ -1,0 +1,124 @@
+"""The result of one variant, and the row of plain figures that the report shows.
+
+Invariant: a row has the same keys whatever was measured; what was not is None, and a variant that failed has no times,
+only its `error`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .accuracy import Accuracy
+from .percentiles import Percentiles
+from .roofline import Cost, Rates
+from .worker import Memory, Opened, Variant
+from .workload import Measurement, Workload
+
+Row = dict[str, Any]
+_PERCENTILES = {"p50_ms": "p50", "p90_ms": "p90", "p99_ms": "p99", "p999_ms": "p999", "max_ms": "most"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Everything measured of one variant."""
+
+    variant: Variant
+    opened: Opened | None = None
+    measurements: Sequence[Measurement] = ()
+    memory: Memory | None = None
+    accuracy: Accuracy | None = None
+    cost: Cost | None = None
+    rates: Rates | None = None
+    """Peak rates of the device that it ran on; None: not measured."""
+    error: str | None = None
+
+
+def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
+    """The figures of `result`, each of whose measurements ran `workload`."""
+    measurements, error, variant = (
+        (result.measurements if result.error is None else ()),
+        result.error,
+        result.variant,
+    )
+    latency = Percentiles.of(ms for m in measurements for ms in m.latency_ms)
+    engine = Percentiles.of(ms for m in measurements for ms in m.engine_ms)
+    leads = Percentiles.of(m.lead_ms for m in measurements)
+    seconds = sum(m.seconds for m in measurements)
+    done = sum(m.done for m in measurements)
+    waits = queue(measurements, workload)
+    dropped = None if waits is None else sum(m.dropped for m in measurements)
+    used = [m.cpu_s for m in measurements if m.cpu_s is not None]
+    opened, memory, accuracy = result.opened, result.memory, result.accuracy
+    difference = None if accuracy is None else accuracy.difference
+    row: Row = {
+        "bundle": str(variant.bundle),
+        "shape": None if variant.shape is None else f"{variant.shape[0]}x{variant.shape[1]}",
+        "engine": variant.engine,
+        "precision": variant.precision,
+        "threads": variant.threads,
+        "runs_on": None if opened is None else opened.runs_on,
+        "mode": mode(workload, wire=wire),
+        "error": error,
+        "frames": latency.count,
+        "frames_per_s": latency.count / seconds if seconds else None,
+    }
+    row |= {key: getattr(latency, name) if measurements else None for key, name in _PERCENTILES.items()}
+    row |= {
+        "engine_p50_ms": engine.p50 if measurements else None,
+        "queue": waits,
+        "dropped": dropped,
+        "dropped_share": None if dropped is None else dropped / (dropped + done),
+        "waited_more_ms": None if waits is None else max(m.grown_ms for m in measurements),
+        "after_pause_p50_ms": leads.p50 if measurements and workload.pause_s else None,
+        "after_pause_max_ms": leads.most if measurements and workload.pause_s else None,
+        "warm_up_s": None if opened is None else opened.warm_up_s,
+        "first_ms": None if opened is None else opened.first_ms,
+        "cpu_ms": 1e3 * sum(used) / done if used else None,
+        "rss_mb": None if memory is None else memory.rss_mb,
+        "gpu_mb": None if memory is None else memory.gpu_mb,
+        "displacement_rms_samples": None if difference is None else difference.rms_displacement_samples,
+        "strain_rms_percent": None if difference is None else difference.rms_strain_percent,
+        "truth_rms_samples": None if accuracy is None else accuracy.truth_samples,
+    }
+    row |= _roofline(result, engine.p50 if measurements else None)
+    names = measurements[0].stages_ms if measurements else {}
+    stages = {
+        name: Percentiles.of(ms for m in measurements for ms in m.stages_ms.get(name, ())) for name in names
+    }
+    row["stages_ms"] = {name: {"p50": spread.p50, "p99": spread.p99} for name, spread in stages.items()}
+    return row
+
+
+def mode(workload: Workload, *, wire: bool) -> str:
+    """How frames came, in words."""
+    where = "over sockets, " if wire else ""
+    if workload.rate_hz is None:
+        how = "at the scanner's rate" if wire else "closed loop"
+    else:
+        how = f"{workload.rate_hz:g} frames/s, {'every frame' if workload.every_frame else 'newest wins'}"
+    return where + how + (f", pauses of {workload.pause_s:g} s" if workload.pause_s else "")
+
+
+def queue(measurements: Sequence[Measurement], workload: Workload) -> str | None:
+    """What the queue did: `keeps up`, `drops` or `grows`; None in a closed loop."""
+    if not measurements or (workload.rate_hz is None and not measurements[0].stages_ms):
+        return None
+    if 2 * sum(m.grows for m in measurements) > len(measurements):
+        return "grows"
+    return "drops" if any(m.dropped for m in measurements) else "keeps up"
+
+
+def _roofline(result: Result, engine_ms: float | None) -> Row:
+    cost, rates = result.cost, result.rates
+    floor_ms = (
+        None if cost is None or rates is None else cost.floor_ms(rates) or None
+    )  # one without layers has none
+    return {
+        "gflop": None if cost is None else cost.flops / 1e9,
+        "graph_mb": None if cost is None else cost.bytes / 1e6,
+        "floor_ms": floor_ms,
+        "floor_by": None if cost is None or rates is None else cost.bound(rates),
+        "times_floor": None if floor_ms is None or engine_ms is None else engine_ms / floor_ms,
+    }
