@@ -105,7 +105,7 @@ class Site:
 def serve(site: Site, *, print_line: PrintLine, cue: Cue | None = None) -> None:
     """Serve until a signal or a command ends it. Errors: `UsertError`.
 
-    `cue`: from the supervisor of a spare process, which tells when to open what only one process can have.
+    `cue`: from the supervisor of a spare process, which signals when to open what only one process can have.
     """
 
     def report(line: str) -> None:

@@ -1,6 +1,6 @@
 """`usert rerun`: the images of a live server's record, made again from its frames.
 
-Invariant: exit code 0 says that there were images, and that all that could be compared are the same, bit for bit.
+Invariant: exit code 0 means that there were images, and that all that could be compared are the same bit for bit.
 """
 
 from __future__ import annotations

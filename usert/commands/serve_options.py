@@ -75,7 +75,8 @@ class Images(OptionGroup):
         str | None, typer.Option(metavar="RECT", help="Rectangle that --target is compared with.")
     ] = None
     deadline_ms: Annotated[
-        float, typer.Option(metavar="MS", help="Age at publication beyond which a live image counts as late.")
+        float,
+        typer.Option(metavar="MS", help="Age at publication beyond which a live image misses its deadline."),
     ] = 200.0
 
 
