@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -83,7 +84,7 @@ class ReadyEngine:
 
 
 class Probe:
-    """Stands where a recorder would: told of each frame and of each image, when the server is done with it."""
+    """Stands where a recorder would, and behind the function that sends: told of each frame and of each image."""
 
     def __init__(self) -> None:
         self.taken: dict[int, int] = {}
@@ -98,10 +99,20 @@ class Probe:
         self.used["receiving"].append(time.thread_time_ns())
 
     def put_image(self, image: RecordedImage) -> None:
-        self.done.append(
-            (image.current, image.received_ns, image.matched_ns, image.message.published_ns, now_ns())
-        )
-        self.used["working"].append(time.thread_time_ns())
+        self._image = image
+
+    def behind(self, send: Callable[[StrainMessage], None]) -> Callable[[StrainMessage], None]:
+        """`send`, noted when it returns; an image is recorded before it is sent."""
+
+        def noted(message: StrainMessage) -> None:
+            send(message)
+            image = self._image
+            self.done.append(
+                (image.current, image.received_ns, image.matched_ns, message.published_ns, now_ns())
+            )
+            self.used["working"].append(time.thread_time_ns())
+
+        return noted
 
 
 def stages(engine: ReadyEngine, probe: Probe) -> dict[str, list[float]]:
@@ -129,6 +140,7 @@ def measure(
         server = stack.enter_context(
             StrainServer(engine=engine, config=config, switch=RecordSwitch(cast(Recorder, probe)))
         )
+        server._send = probe.behind(server._send)
         source = stack.enter_context(
             SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
         )

@@ -28,6 +28,7 @@ from usert.frame import RFFrame, Scan
 from usert.machine import cpu_name
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.protocol.rf_message import FrameStamp
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.record.file import RecordedImage
@@ -49,6 +50,7 @@ class Stream:
         self.samples = [noise.integers(-1000, 1000, shape).astype(np.int16) for _ in range(8)]
         values = noise.standard_normal((4, *shape)).astype(np.float32)
         self.estimate = Estimate(displacement=values[:2], strain=values[2], quality=values[3])
+        self.quality = assess(self.estimate, ImageQualityRule())
         self.frame_bytes = self.samples[0].nbytes
 
     def frame(self, k: int) -> ReceivedFrame:
@@ -84,9 +86,7 @@ class Stream:
             received_ns=k,
             matched_ns=k,
             started_ns=k,
-            mean_strain=0.0,
-            mean_quality=0.0,
-            score=0.0,
+            quality=self.quality,
             estimate=made,
             engine="none",
             message=message,

@@ -135,7 +135,7 @@ class Devices:
 
 def pitch_of(scan: Scan, step: tuple[int, int] = (1, 1)) -> tuple[float, float]:
     """Millimetres from one pixel to the next, along depth and from line to line."""
-    return step[0] * scan.axial_pitch_mm, step[1] * scan.line_pitch_mm
+    return step[0] * scan.pitch_mm[0], step[1] * scan.pitch_mm[1]
 
 
 def matrix(pitch_mm: tuple[float, float]) -> NDArray[np.float64]:

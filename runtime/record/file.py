@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..imaging.image_quality import ImageQuality
 from ..protocol.age import clock_id
 from ..protocol.strain_message import StrainMessage
 from .gaps import Gap
-from .record import FRAME, GAP, GROUP, IMAGE, furnish, hash_of
+from .record import FRAME, GAP, GROUP, IMAGE, IMAGE_COLUMNS, furnish, hash_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +36,12 @@ class RecordedImage:
     received_ns: int
     matched_ns: int
     started_ns: int
-    """Of the pair, as in the message."""
-    mean_strain: float
-    mean_quality: float
-    score: float
+    """Times of the pair, as in the message."""
+    quality: ImageQuality
+    """Figures of the estimate."""
     estimate: Estimate
     engine: str
-    """Name of the one that really ran."""
+    """Name of the engine that really ran."""
     message: StrainMessage
     """It may show another image, as while it is held, or one averaged over time."""
 
@@ -54,13 +54,24 @@ class RecordedImage:
             received_ns=new.current.received_ns,
             matched_ns=new.matched_ns,
             started_ns=new.started_ns,
-            mean_strain=quality.mean_strain,
-            mean_quality=quality.mean_quality,
-            score=quality.score,
+            quality=quality,
             estimate=new.estimate,
             engine=new.engine,
             message=message,
         )
+
+    @property
+    def engine_ascii(self) -> bytes:
+        """`engine` as HDF5 keeps it, with other characters replaced."""
+        return self.engine.encode("ascii", "replace")
+
+    @property
+    def displacement_sha256(self) -> str:
+        """Hash of the displacement."""
+        return hash_of(self.estimate.displacement)
+
+
+_ROW = attrgetter(*(attribute for _, _, attribute in IMAGE_COLUMNS))
 
 
 class RecordFile:
@@ -106,32 +117,12 @@ class RecordFile:
 
     def put_image(self, image: RecordedImage) -> None:
         """After the first frame."""
-        k, estimate, message = self._images, image.estimate, image.message
+        k, estimate = self._images, image.estimate
         self._writer.put(f"{GROUP}/strain", k, estimate.strain)
         self._writer.put(f"{GROUP}/quality", k, estimate.quality)
         if self._displacement:
             self._writer.put(f"{GROUP}/displacement", k, estimate.displacement)
-        row = (
-            image.reference,
-            image.current,
-            image.received_ns,
-            image.matched_ns,
-            image.started_ns,
-            message.published_ns,
-            image.mean_strain,
-            image.mean_quality,
-            image.score,
-            message.state,
-            message.reason,
-            message.current.sequence,
-            message.counters.received,
-            message.counters.dropped,
-            message.counters.malformed,
-            message.counters.published,
-            image.engine.encode("ascii", "replace"),
-            hash_of(estimate.displacement),
-        )
-        self._writer.put(f"{GROUP}/images", k, np.array(row, IMAGE))
+        self._writer.put(f"{GROUP}/images", k, np.array(_ROW(image), IMAGE))
         self._images += 1
 
     def put_gap(self, gap: Gap) -> None:

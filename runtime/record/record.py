@@ -38,32 +38,32 @@ from ..protocol.header import write_array
 GROUP = "record"
 FORMAT = 1
 FRAME = np.dtype([("sequence", "<i8"), ("time_ns", "<i8"), ("received_ns", "<i8")])
-IMAGE = np.dtype(
-    [
-        ("reference", "<i8"),
-        ("current", "<i8"),
-        ("received_ns", "<i8"),
-        ("matched_ns", "<i8"),
-        ("started_ns", "<i8"),
-        ("published_ns", "<i8"),
-        ("mean_strain", "<f8"),
-        ("mean_quality", "<f8"),
-        ("score", "<f8"),
-        ("state", "S8"),
-        ("reason", "S16"),
-        ("shown", "<i8"),
-        ("received", "<i8"),
-        ("dropped", "<i8"),
-        ("malformed", "<i8"),
-        ("published", "<i8"),
-        ("engine", "S64"),
-        ("displacement_sha256", "S64"),
-    ]
+IMAGE_COLUMNS = (
+    ("reference", "<i8", "reference"),
+    ("current", "<i8", "current"),
+    ("received_ns", "<i8", "received_ns"),
+    ("matched_ns", "<i8", "matched_ns"),
+    ("started_ns", "<i8", "started_ns"),
+    ("published_ns", "<i8", "message.published_ns"),
+    ("mean_strain", "<f8", "quality.mean_strain"),
+    ("mean_quality", "<f8", "quality.mean_quality"),
+    ("score", "<f8", "quality.score"),
+    ("state", "S8", "message.state"),
+    ("reason", "S16", "message.reason"),
+    ("shown", "<i8", "message.current.sequence"),
+    ("received", "<i8", "message.counters.received"),
+    ("dropped", "<i8", "message.counters.dropped"),
+    ("malformed", "<i8", "message.counters.malformed"),
+    ("published", "<i8", "message.counters.published"),
+    ("engine", "S64", "engine_ascii"),
+    ("displacement_sha256", "S64", "displacement_sha256"),
 )
-"""Of the pair: its sequence numbers, times, means and score. Of the message that was sent then: state, reason, the
-current frame of the image that it showed, which while `held` is an earlier one, time and counters; see the message
-`strain` of the protocol. The hash: of the bytes of the displacement, little-endian. Columns are found by name; more may
-follow."""
+"""Name, type, and attribute of `usert.runtime.record.file.RecordedImage` that a row takes the value from.
+
+Sequence numbers, times, means and score are those of the pair; the others are those of the message that was sent after
+it, whose image (`shown`) is an earlier one while it is `held`. The hash is that of the bytes of the displacement,
+little-endian. Readers find columns by name; more may follow."""
+IMAGE = np.dtype([(name, kind) for name, kind, _ in IMAGE_COLUMNS])
 GAP = np.dtype(
     [
         ("what", "S8"),

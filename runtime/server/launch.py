@@ -18,7 +18,7 @@ from usert.machine import usable_cores
 from usert.signals import stop_on_signals
 
 from ..engines.interface import Engine
-from ..failover.handover import Cue
+from ..failover.handover import Handover
 from ..monitor.health import Health
 from ..monitor.http import MonitorServer, monitor_pages
 from ..monitor.metrics import Metrics
@@ -102,17 +102,17 @@ class Site:
         return Recorder(path, provenance, displacement=displacement)
 
 
-def serve(site: Site, *, print_line: PrintLine, cue: Cue | None = None) -> None:
+def serve(site: Site, *, print_line: PrintLine, handover: Handover | None = None) -> None:
     """Serve until a signal or a command ends it. Errors: `UsertError`.
 
-    `cue`: from the supervisor of a spare process, which signals when to open what only one process can have.
+    `handover`: from the supervisor of a spare process, which signals when to open what only one process can have.
     """
 
     def report(line: str) -> None:
         print_line(f"serve: {line}")
 
     with closing(site.open(site.bundle)) as engine:
-        shapes = warm_up(engine, site, cue)
+        shapes = warm_up(engine, site, handover)
         if shapes is None:  # a spare that was never needed
             return
         recorder = site.make_recorder()
@@ -121,8 +121,8 @@ def serve(site: Site, *, print_line: PrintLine, cue: Cue | None = None) -> None:
             ExitStack() as stack,
         ):
             report(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
-            if cue is not None:
-                stack.enter_context(cue.serving(lambda: server.engine.shapes, server.stop))
+            if handover is not None:
+                stack.enter_context(handover.serving(lambda: server.engine.shapes, server.stop))
             with low_jitter():
                 server.run()
     report(server.counts.summary(server.output))
@@ -130,13 +130,13 @@ def serve(site: Site, *, print_line: PrintLine, cue: Cue | None = None) -> None:
         print_line(f"record: {recorder.stats}")
 
 
-def warm_up(engine: Engine, site: Site, cue: Cue | None = None) -> tuple[Shape, ...] | None:
-    """Warm `engine` up, and wait for `cue`; the shapes that it is warm for. None: the supervisor is gone."""
+def warm_up(engine: Engine, site: Site, handover: Handover | None = None) -> tuple[Shape, ...] | None:
+    """Warm `engine` up, and wait for `handover`; the shapes that it is warm for. None: the supervisor is gone."""
     for shape in site.shapes:
         engine.warm_up(shape)
-    if cue is None:
+    if handover is None:
         return site.shapes
-    seen = cue.wait(engine.warm_up)
+    seen = handover.wait(engine.warm_up)
     return None if seen is None else (*site.shapes, *seen)
 
 

@@ -38,22 +38,26 @@ class Measured:
 
     @classmethod
     def from_message(cls, message: bytes | memoryview) -> Self:
-        """Of a picture as it was sent. Errors: `WireError`."""
-        fields, planes = unpack(message, _PLANES)
+        """From a picture as it was sent. Errors: `WireError`."""
         try:
-            down, across = map(float, fields["pitch_mm"])
-            if not (0 < down < 100 and 0 < across < 100):
-                raise ValueError(f"a sensible pitch_mm, but {down:g}, {across:g}")
-            return cls(
-                state=str(fields["state"]),
-                session=int(fields["session"]),
-                readable_quality=float(fields["readable_quality"]),
-                pitch_mm=(down, across),
-                strain=planes["strain"],
-                quality=planes["quality"],
-            )
+            return cls.of(*unpack(message, _PLANES))
         except (KeyError, TypeError, ValueError) as error:
             raise WireError(f"picture: got a header without {error}") from error
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], planes: Mapping[str, Plane]) -> Self:
+        """From the header fields and the planes of a picture. Errors: `KeyError`, `TypeError`, `ValueError`."""
+        down, across = map(float, fields["pitch_mm"])
+        if not (0 < down < 100 and 0 < across < 100):
+            raise ValueError(f"a sensible pitch_mm, but {down:g}, {across:g}")
+        return cls(
+            state=str(fields["state"]),
+            session=int(fields["session"]),
+            readable_quality=float(fields["readable_quality"]),
+            pitch_mm=(down, across),
+            strain=planes["strain"],
+            quality=planes["quality"],
+        )
 
 
 class Ruler:

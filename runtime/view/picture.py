@@ -68,14 +68,7 @@ class Picture:
     @property
     def measured(self) -> Measured:
         """What a strain ratio is read of."""
-        return Measured(
-            state=self.fields["state"],
-            session=self.fields["session"],
-            readable_quality=self.fields["readable_quality"],
-            pitch_mm=self.fields["pitch_mm"],
-            strain=self._planes["strain"],
-            quality=self._planes["quality"],
-        )
+        return Measured.of(self.fields, self._planes)
 
 
 class Painter:

@@ -37,10 +37,10 @@ class Connection(OptionGroup):
 
     def ask(self, command: Command) -> Mapping[str, Any]:
         """The answer of the server to `command`. Errors: `UsertError`, also where the server refuses."""
-        from usert.runtime.clients.control_client import Controller
+        from usert.runtime.clients.control_client import ControlClient
         from usert.signals import stop_on_signals
 
         keys = client_keys(self.key, self.server_key)
-        controller = Controller(self.control, keys=keys, insecure=self.insecure)
-        with stop_on_signals(controller.stop), controller:
-            return controller.ask(command)
+        client = ControlClient(self.control, keys=keys, insecure=self.insecure)
+        with stop_on_signals(client.stop), client:
+            return client.ask(command)

@@ -57,14 +57,14 @@ def serve(
     if check and config is not None:
         typer.echo(f"check: configuration {config}")
 
-    from usert.runtime.failover.handover import Cue
+    from usert.runtime.failover.handover import Handover
     from usert.runtime.server import launch, preflight
 
     site = _site(source, images, engine, access, records, operation)
     if check:
         preflight.check(site, print_line=typer.echo)
     else:
-        launch.serve(site, print_line=typer.echo, cue=None if cue is None else Cue(cue))
+        launch.serve(site, print_line=typer.echo, handover=None if cue is None else Handover(cue))
 
 
 def _site(
@@ -84,10 +84,10 @@ def _site(
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.server.bundle_swap import trained_strain
     from usert.runtime.server.launch import Site
-    from usert.runtime.transport.address import parse_address
+    from usert.runtime.transport.address import parse_monitor_address
 
     if operation.monitor is not None:
-        parse_address(operation.monitor, insecure=access.insecure)
+        parse_monitor_address(operation.monitor, insecure=access.insecure)
     folder = records.record_folder
     if folder is not None and not folder.is_dir():
         raise OptionError(f"--record-folder: got {folder}, expected a folder that exists")
@@ -155,7 +155,7 @@ def _config(source: Source, images: Images, access: Access, operation: Operation
 def _stand_by(source: Source, images: Images, operation: Operation, records: Records) -> NoReturn:
     """Supervise two servers of this very command line."""
     from usert.errors import OptionError
-    from usert.runtime.failover.supervisor import Standby
+    from usert.runtime.failover.supervisor import Supervisor
     from usert.runtime.transport.address import check_fixed_port
 
     for endpoint in source.rf if source.rf_bind else ():
@@ -171,4 +171,4 @@ def _stand_by(source: Source, images: Images, operation: Operation, records: Rec
         raise OptionError(
             f"--record: got {record}, expected a folder with --standby, where each process makes a file of its own"
         )
-    raise typer.Exit(Standby(sys.argv[1:]).run())
+    raise typer.Exit(Supervisor(sys.argv[1:]).run())

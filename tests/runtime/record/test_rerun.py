@@ -21,6 +21,7 @@ from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.record.file import RecordedImage
@@ -93,9 +94,7 @@ def recorded(path: Path, bundle: Bundle, engine: Engine, *, displacement: bool, 
                     received_ns=message.received_ns,
                     matched_ns=message.matched_ns,
                     started_ns=message.started_ns,
-                    mean_strain=message.mean_strain,
-                    mean_quality=message.mean_quality,
-                    score=1.0,
+                    quality=assess(estimate, ImageQualityRule()),
                     estimate=estimate,
                     engine=engine.name,
                     message=message,

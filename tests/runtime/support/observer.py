@@ -89,12 +89,13 @@ class Observer:
         )
 
     def __enter__(self) -> Observer:
-        self._receiver.open()
+        self._receiver.__enter__()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._receiver.close()
+        self._receiver.__exit__(None, None, None)
         self._context.term()
+        self._receiver.check()
 
     @property
     def malformed(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from live import SCAN, SHAPE, numbered_message, received_frame, wait_until
 
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.rf_message import FrameStamp
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
@@ -62,9 +64,7 @@ def made(reference: int, current: int, session: int = 1, shape: tuple[int, int] 
         received_ns=10 * current + 1,
         matched_ns=10 * current + 2,
         started_ns=10 * current + 3,
-        mean_strain=0.1,
-        mean_quality=0.7,
-        score=0.6,
+        quality=replace(assess(estimate, ImageQualityRule()), mean_strain=0.1, mean_quality=0.7, score=0.6),
         estimate=estimate,
         engine="tiny engine",
         message=message,
