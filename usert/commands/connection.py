@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import typer
-
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
-from usert.commands.option_group import OptionGroup
+from usert.commands.option_group import OptionGroup, option, switch
 
 if TYPE_CHECKING:
     from usert.runtime.protocol.commands import Command
@@ -23,16 +21,12 @@ class Connection(OptionGroup):
     panel: ClassVar[str] = "Connection"
 
     control: Annotated[
-        str,
-        typer.Option(
-            metavar="ENDPOINT", help="Control endpoint of the server, as in `usert serve --control`."
-        ),
+        str, option("ENDPOINT", "Control endpoint of the server, as in `usert serve --control`.")
     ]
-    key: Annotated[Path | None, typer.Option(metavar="SECRET", help=KEY_HELP)] = None
-    server_key: Annotated[Path | None, typer.Option(metavar="PUBLIC", help=SERVER_KEY_HELP)] = None
+    key: Annotated[Path | None, option("SECRET", KEY_HELP)] = None
+    server_key: Annotated[Path | None, option("PUBLIC", SERVER_KEY_HELP)] = None
     insecure: Annotated[
-        bool,
-        typer.Option("--insecure", help="Allow an endpoint on another machine without keys, unencrypted."),
+        bool, switch("--insecure", "Allow an endpoint on another machine without keys, unencrypted.")
     ] = False
 
     def ask(self, command: Command) -> Mapping[str, Any]:

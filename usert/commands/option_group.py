@@ -1,7 +1,7 @@
 """Options that belong together as one parameter of a command.
 
-An option group is a frozen dataclass whose fields are annotated as Typer has it, `Annotated[T, typer.Option(...)]`. Its
-options have a panel of their own in the help of each command that takes the group, `panel` being the title.
+An option group is a frozen dataclass with fields of `Annotated[T, option(...)]` or `switch(...)`. Its options have a
+panel of their own in the help of each command that takes the group, `panel` being the title.
 """
 
 from __future__ import annotations
@@ -13,11 +13,23 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
+import typer
+
 
 class OptionGroup:
     """Base of option groups."""
 
     panel: ClassVar[str]
+
+
+def option(metavar: str, text: str) -> Any:
+    """An option with a value, shown as `metavar` and explained by `text` in the help."""
+    return typer.Option(metavar=metavar, help=text)
+
+
+def switch(flag: str, text: str) -> Any:
+    """An option without a value, explained by `text` in the help."""
+    return typer.Option(flag, help=text)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
