@@ -37,7 +37,7 @@ from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
 from usert.runtime.server.config import ServerConfig
-from usert.runtime.server.low_jitter import steady
+from usert.runtime.server.low_jitter import low_jitter
 from usert.runtime.server.server import StrainServer
 
 _LOOPBACK = "tcp://127.0.0.1:0"
@@ -157,7 +157,7 @@ def measure(name: str, shape: tuple[int, int], rate_hz: float, seconds: float) -
     engine = ReadyEngine(shape)
     config = ServerConfig(rf=_LOOPBACK, rf_type="pull", rf_bind=True, publish=_LOOPBACK)
     with ExitStack() as stack:
-        stack.enter_context(steady())  # as `usert serve`
+        stack.enter_context(low_jitter())  # as `usert serve`
         server = stack.enter_context(running(StrainServer(engine=engine, config=config)))
         source = stack.enter_context(
             SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))

@@ -45,7 +45,7 @@ from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
-from usert.runtime.server.low_jitter import steady
+from usert.runtime.server.low_jitter import low_jitter
 from usert.runtime.server.server import StrainServer
 
 CEILING_MS = 2.0
@@ -144,7 +144,7 @@ def measure(
         source = stack.enter_context(
             SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
         )
-        stack.enter_context(steady())  # as `usert serve`
+        stack.enter_context(low_jitter())  # as `usert serve`
         profiler = cProfile.Profile()
         run = (lambda: profiler.runcall(server.run)) if profile else server.run
         thread = threading.Thread(target=run, name="serve")

@@ -257,15 +257,15 @@ def main() -> None:
     from usert.bundle import default_bundle_path
     from usert.commands.shape import parse_shape
     from usert.errors import UsertError
-    from usert.machine_report import machine, told_machine
+    from usert.machine import describe_machine, machine_lines
     from usert.runtime.bench.rates import better, cpu_rates
 
-    options.threads = options.threads or machine()["cores"]
+    options.threads = options.threads or describe_machine()["cores"]
     options.shipped = [(path.name, path) for path in options.bundle or [default_bundle_path()]]
     try:
         shapes = [parse_shape(text) for text in options.shape or SHAPES]
         with tempfile.TemporaryDirectory() as scratch, Peer(options.peer, options.threads) as peer:
-            about, found = peer.about, machine()
+            about, found = peer.about, describe_machine()
             assert about["parameters"] == PARAMETERS, f"ptlflow has {about['parameters']} parameters"
             same = options.same or Path(scratch) / "same"
             if not same.exists():
@@ -281,7 +281,7 @@ def main() -> None:
         sys.exit(f"ptlflow: {error}")
     peak = rates.flops / 1e9
     rows = [row | {"of peak (%)": 100 * row["GFLOP/s"] / peak} for row in rows]
-    print("\n".join(told_machine(found)))
+    print("\n".join(machine_lines(found)))
     print(
         f"peer: ptlflow's LiteFlowNet, torch {about['torch']}, {about['device']}; {options.threads} threads each"
     )

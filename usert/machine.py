@@ -1,17 +1,38 @@
-"""What this process runs on: names of the CPU and of the GPU, for manifests, caches and benchmarks.
+"""The machine that this process runs on: for manifests, caches of compiled engines, and reports of benchmarks.
 
-Knows no engine. Invariant: asks the system and the driver, and starts nothing on the GPU.
+Invariant: asks the system, the driver and the installed packages, starts nothing on a GPU, and what cannot be read is
+None, never guessed.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+from usert import __file__ as package
+from usert import __version__
+
+_LIBRARIES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt-cu13",
+    "tensorrt-rtx",
+    "torch",
+    "pyzmq",
+)
+_CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+_BUSY = 0.5
+"""Load per core above which times are not to be trusted."""
 
 
 def cpu_name() -> str:
-    """Model of the CPU as the system has it, else its architecture."""
+    """Model of the CPU as the system names it, else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -21,17 +42,17 @@ def cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; a library left alone takes all there are."""
+    """Number of cores that this process may use; libraries by themselves use all that the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def gpu_name() -> str | None:
-    """Name of the first NVIDIA GPU and its compute capability, such as `NVIDIA H200 (sm_90)`.
+    """Name and compute capability of the first NVIDIA GPU, such as `NVIDIA H200 (sm_90)`.
 
-    The first as the driver counts them, whatever `CUDA_VISIBLE_DEVICES` says.
-    None where there is no GPU, no driver, or no `pynvml` (extras `gpu`, `tensorrt`, `rtx`) to ask it.
+    The driver's first one, whatever `CUDA_VISIBLE_DEVICES` holds. None without a GPU, a driver, or `pynvml` (extras
+    `gpu`, `tensorrt`, `rtx`) to ask it.
     """
     try:
         import pynvml
@@ -49,3 +70,95 @@ def gpu_name() -> str | None:
         return None
     finally:
         pynvml.nvmlShutdown()
+
+
+def describe_machine() -> dict[str, Any]:
+    """CPU, GPU, clocks, system, versions, commit and load at this moment, as JSON takes it."""
+    return {
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "clock_mhz": _clock_mhz(),
+        "governor": _read(_CPU / "scaling_governor"),
+        "clock_most_khz": _read(_CPU / "cpuinfo_max_freq"),
+        "memory_gb": _memory_gb(),
+        "gpu": gpu_name(),
+        "system": platform.platform(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name)) is not None},
+        "usert": __version__,
+        "commit": _commit(),
+    }
+
+
+def machine_lines(found: dict[str, Any]) -> list[str]:
+    """The result of `describe_machine` as lines for a person."""
+    clock = found["clock_mhz"]
+    parts = [found["cpu"], f"{found['cores']} core{'' if found['cores'] == 1 else 's'}"]
+    parts += [] if clock is None else [f"{clock:.0f} MHz now"]
+    parts += [f"governor {found['governor'] or 'not readable'}"]
+    parts += [] if found["memory_gb"] is None else [f"{found['memory_gb']:.0f} GB"]
+    parts += [found["gpu"] or "no GPU"]
+    libraries = ", ".join(f"{name} {number}" for name, number in found["libraries"].items())
+    code = f"usert {found['usert']}" + ("" if found["commit"] is None else f" ({_short(found['commit'])})")
+    return [", ".join(parts), f"{found['system']}, Python {found['python']}, {libraries}, {code}"]
+
+
+def load_warning(found: dict[str, Any]) -> str | None:
+    """A warning where the machine was busy before anything was measured; None where it was not."""
+    load, cores = found["load"], found["cores"]
+    if load is None or load <= _BUSY * cores:
+        return None
+    return f"the machine is busy (load {load:.1f} on {cores} cores): read ratios, not times"
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that tracks the package, with `-dirty` where files were changed; None without one."""
+    source = Path(package).resolve()
+    answer = ""
+    try:
+        # an installed package may lie inside somebody else's checkout: that commit would mean nothing
+        for arguments in (
+            ("ls-files", "--error-unmatch", source.name),
+            ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"),
+        ):
+            answer = subprocess.run(
+                ["git", "--no-optional-locks", "-C", str(source.parent), *arguments],
+                capture_output=True, text=True, timeout=30, check=True,
+            ).stdout  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.strip() or None
+
+
+def _short(name: str) -> str:
+    number, dash, dirty = name.partition("-")
+    return number[:12] + dash + dirty
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _clock_mhz() -> float | None:
+    """Mean of all cores, at this moment."""
+    lines = (_read(Path("/proc/cpuinfo")) or "").splitlines()
+    clocks = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
+def _memory_gb() -> float | None:
+    for line in (_read(Path("/proc/meminfo")) or "").splitlines():
+        if line.startswith("MemTotal"):
+            return int(line.split()[1]) / 1e6
+    return None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None

@@ -16,8 +16,7 @@ from usert.bundle import Bundle
 from usert.bundle.manifest import PRECISIONS
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
 from usert.frame import Shape
-from usert.machine import usable_cores
-from usert.machine_report import busy, machine
+from usert.machine import describe_machine, load_warning, usable_cores
 
 from ..engines import ENGINES, REFERENCE
 from ..engines.choice import choose_graph
@@ -93,8 +92,8 @@ class Benchmark:
         config = self._config
         bundles = [Bundle.load(folder) for folder in config.bundles]
         shapes = self._shapes(bundles)
-        found = machine()
-        if told := busy(found):
+        found = describe_machine()
+        if told := load_warning(found):
             self._note(told)
         rates = self._measure_rates(self._threads)
         results: list[Result] = []

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from usert.errors import OptionError
-from usert.machine_report import told_machine
+from usert.machine import machine_lines
 
 from .benchmark import Report
 from .image_times import STAGES
@@ -93,7 +93,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def told(report: Report) -> list[str]:
     """All that a person reads, line by line."""
-    lines = [*told_machine(report.machine), _rates(report), "", f"{report.mode}:", *table(report.rows), ""]
+    lines = [*machine_lines(report.machine), _rates(report), "", f"{report.mode}:", *table(report.rows), ""]
     lines += _legend(report)
     lines += [line for row in report.rows if (line := _queue(row)) is not None]
     lines += report.notes

@@ -1,1 +1,1 @@
-"""What others may know of a live server that runs: metrics and health, by HTTP."""
+"""Metrics and health of a live server, served by HTTP."""

@@ -1,16 +1,16 @@
-"""What the server counts anyway, as Prometheus metrics, read when somebody asks.
+"""The server's own counts as Prometheus metrics, read when they are scraped.
 
-Knows who counts, not who asks. Invariant: costs nothing while nobody asks, and shows the very numbers that the server,
-its recorder and its summary know. One exception: a frame counted as lost may still come, late, and the server takes it
-back; to Prometheus a counter that falls has begun anew, so here it waits until the count has caught up.
+Invariant: costs nothing between scrapes, and shows the numbers that server, recorder and summary have. One exception:
+a frame that was counted as lost may still arrive, late, and is then no longer counted. Prometheus takes a counter that
+falls for a restart, so the metric stands still until the count has caught up.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -20,65 +20,83 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from usert import __version__
 from usert.log_format import printable
 
 from ..protocol.age import Readings
 from .counts import ServerCounts
-from .gpu_memory import GpuMemory, gpu_memory
+from .gpu_memory import GpuMemory
 
 if TYPE_CHECKING:
+    from ..engines.interface import Engine
     from ..record.recorder import Recorder
 
 _GPU_ENGINE = re.compile("cuda|tensorrt", re.IGNORECASE)
-"""In the name of an engine that runs on a GPU."""
+"""Found in the name of an engine that runs on a GPU."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where the numbers are read; every call may come from any thread."""
+class RunningEngine(Protocol):
+    """The engine that runs at this moment: a better one, or another bundle, may take its place."""
 
-    counts: Callable[[], ServerCounts]
-    output: Callable[[], Readings]
-    """Rate and ages of the images."""
-    engine: Callable[[], str]
-    """Name of the engine that runs now: the best one may give way to another."""
-    about: Callable[[], Mapping[str, str]]
-    """What else runs now: version, bundle, hash of the weights; label names and their values."""
-    recorder: Callable[[], Recorder | None] = lambda: None
-    """The one that is open now."""
-    frozen: Callable[[], int] | None = None
-    """How many streams a person has frozen; None: this server cannot freeze."""
-    gpus: Callable[[], Sequence[GpuMemory]] = gpu_memory
-    """Asked only while the engine runs on a GPU."""
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def bundle(self) -> Path | None: ...
+    @property
+    def weights_hash(self) -> str: ...
+
+
+class Watched(Protocol):
+    """A live server as the census reads it, at any time and from any thread."""
+
+    @property
+    def counts(self) -> ServerCounts: ...
+    @property
+    def output(self) -> Readings:
+        """Rate and ages of the images."""
+
+    @property
+    def engine(self) -> RunningEngine: ...
+    @property
+    def recorder(self) -> Recorder | None:
+        """The recorder that is open now."""
+
+    @property
+    def frozen_streams(self) -> int: ...
 
 
 class Census(Collector):
-    """Collects from `Sources`, anew each time."""
+    """Reads the counts of a server each time when metrics are collected."""
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def __init__(self, server: Watched, gpus: Callable[[], Sequence[GpuMemory]]) -> None:
+        """`gpus` is called only while the engine runs on a GPU."""
+        self._server = server
+        self._gpus = gpus
         self._most_lost = 0
 
     def collect(self) -> Iterator[Metric]:
-        sources = self._sources
-        engine = sources.engine()
-        yield _info({**sources.about(), "engine": engine})
-        counts = sources.counts()
+        """All metrics with their values at this moment."""
+        server = self._server
+        yield _info(server.engine)
+        counts = server.counts
         self._most_lost = max(self._most_lost, counts.frames.lost)
-        yield from _served(counts, sources.output(), lost=self._most_lost)
-        if sources.frozen is not None:
-            yield GaugeMetricFamily(
-                "usert_streams_frozen", "Streams that somebody has frozen.", sources.frozen()
-            )
-        if (recorder := sources.recorder()) is not None:
+        yield from _served(counts, server.output, lost=self._most_lost)
+        yield GaugeMetricFamily("usert_streams_frozen", "Streams that are frozen.", server.frozen_streams)
+        if (recorder := server.recorder) is not None:
             yield from _recorded(recorder)
-        if _GPU_ENGINE.search(engine):
-            yield from _gpu(sources.gpus())
+        if _GPU_ENGINE.search(server.engine.engine.name):
+            yield from _gpu(self._gpus())
 
 
-def _info(about: Mapping[str, str]) -> Metric:
-    values = {name: printable(value) for name, value in about.items()}
-    return InfoMetricFamily("usert_server", "What runs: version, engine, weights, bundle.", values)
+def _info(running: RunningEngine) -> Metric:
+    values = {
+        "version": __version__,
+        "engine": running.engine.name,
+        "bundle": str(running.bundle),
+        "weights_sha256": running.weights_hash,
+    }
+    values = {name: printable(value) for name, value in values.items()}
+    return InfoMetricFamily("usert_server", "Version, engine, bundle and weights that run now.", values)
 
 
 def _served(counts: ServerCounts, output: Readings, *, lost: int) -> Iterator[Metric]:
@@ -86,7 +104,7 @@ def _served(counts: ServerCounts, output: Readings, *, lost: int) -> Iterator[Me
     yield CounterMetricFamily("usert_frames_received", "Well-formed RF frames.", frames.received)
     yield _counter(
         "usert_frames_dropped",
-        "Frames that no pair was made of, by reason; lost: missing in the sequence numbers.",
+        "Frames of which no pair was made, by reason; lost: missing in the sequence numbers.",
         ("reason",),
         {
             ("newer_frame",): frames.dropped,
@@ -99,26 +117,28 @@ def _served(counts: ServerCounts, output: Readings, *, lost: int) -> Iterator[Me
     )
     yield _counter(
         "usert_pairs_failed",
-        "Pairs that the engine refused or failed at, by error.",
+        "Pairs that the engine rejected or failed at, by error.",
         ("error",),
         {(error,): count for error, count in counts.failed.items()},
     )
     yield _counter(
         "usert_messages_malformed",
-        "Messages that broke the protocol, by fault.",
+        "Messages that violate the protocol, by fault.",
         ("fault",),
         {(fault,): count for fault, count in counts.malformed.items()},
     )
-    yield CounterMetricFamily("usert_sessions", "Sessions begun.", frames.sessions)
-    yield GaugeMetricFamily("usert_streams", "Streams served.", frames.sources)
+    yield CounterMetricFamily("usert_sessions", "Sessions that have begun.", frames.sessions)
+    yield GaugeMetricFamily("usert_streams", "Streams that are served now.", frames.sources)
     yield CounterMetricFamily("usert_clock_jumps", "Jumps of a source's clock.", frames.clock_jumps)
     yield CounterMetricFamily(
-        "usert_deadlines_missed", "Images later than they may be.", counts.missed_deadlines
+        "usert_deadlines_missed",
+        "Live images that were published after their deadline.",
+        counts.missed_deadlines,
     )
-    yield CounterMetricFamily("usert_images_published", "Strain images.", counts.published)
-    yield GaugeMetricFamily("usert_image_rate_hertz", "Images a second, over the last 2 s.", output.rate_hz)
+    yield CounterMetricFamily("usert_images_published", "Strain images published.", counts.published)
+    yield GaugeMetricFamily("usert_image_rate_hertz", "Images per second over the last 2 s.", output.rate_hz)
     exact = float(output.ages_exact)
-    yield GaugeMetricFamily("usert_image_ages_exact", "0: some ages of images are lower bounds.", exact)
+    yield GaugeMetricFamily("usert_image_ages_exact", "0: some ages of images are lower bounds only.", exact)
 
 
 def _recorded(recorder: Recorder) -> Iterator[Metric]:
@@ -126,19 +146,19 @@ def _recorded(recorder: Recorder) -> Iterator[Metric]:
     kept = {"frame": stats.frames, "image": stats.images}
     yield _counter(
         "usert_recorder_received",
-        "Handed to the recorder.",
+        "Frames and images handed to the recorder.",
         ("what",),
         {(what,): counts.received for what, counts in kept.items()},
     )
     yield _counter(
         "usert_recorder_recorded",
-        "Written.",
+        "Frames and images written.",
         ("what",),
         {(what,): counts.recorded for what, counts in kept.items()},
     )
     yield _counter(
         "usert_recorder_missing",
-        "Not written, by reason.",
+        "Frames and images not written, by reason.",
         ("what", "reason"),
         {
             (what, reason.replace(" ", "_")): count
@@ -147,14 +167,14 @@ def _recorded(recorder: Recorder) -> Iterator[Metric]:
         },
     )
     waiting = float(recorder.held_bytes)
-    yield GaugeMetricFamily("usert_recorder_waiting_bytes", "Of what waits to be written.", waiting)
+    yield GaugeMetricFamily("usert_recorder_waiting_bytes", "Size of what waits to be written.", waiting)
 
 
 def _gpu(gpus: Sequence[GpuMemory]) -> Iterator[Metric]:
     used = GaugeMetricFamily(
-        "usert_gpu_memory_used_bytes", "In use on the GPU, by all processes.", labels=["gpu"]
+        "usert_gpu_memory_used_bytes", "Memory of the GPU in use by all processes.", labels=["gpu"]
     )
-    total = GaugeMetricFamily("usert_gpu_memory_total_bytes", "That the GPU has.", labels=["gpu"])
+    total = GaugeMetricFamily("usert_gpu_memory_total_bytes", "Memory that the GPU has.", labels=["gpu"])
     for memory in gpus:
         used.add_metric([str(memory.gpu)], memory.used_bytes)
         total.add_metric([str(memory.gpu)], memory.total_bytes)

@@ -1,6 +1,6 @@
 """Memory of the GPUs, as their driver counts it.
 
-Knows no engine. Invariant: asks the driver only, starts nothing on a GPU, and says nothing rather than fail.
+Invariant: only the driver is asked, nothing is started on a GPU, and a GPU that cannot be read is left out.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuMemory:
-    """Of one GPU, by all processes that use it."""
+    """Memory of one GPU, in use by all processes."""
 
     gpu: int
-    """As the driver counts them, whatever `CUDA_VISIBLE_DEVICES` says."""
+    """Number by the driver's count, whatever `CUDA_VISIBLE_DEVICES` holds."""
     used_bytes: int
     total_bytes: int
 
 
 def gpu_memory() -> tuple[GpuMemory, ...]:
-    """Of every GPU that this process may see; none where there is no GPU, no driver, or no `pynvml` to ask it."""
+    """Memory of every GPU; empty without a GPU, a driver, or `pynvml` to ask it."""
     try:
         import pynvml
     except ModuleNotFoundError:
@@ -34,7 +34,7 @@ def gpu_memory() -> tuple[GpuMemory, ...]:
             memory = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index))
             found.append(GpuMemory(gpu=index, used_bytes=memory.used, total_bytes=memory.total))
     except pynvml.NVMLError:
-        pass  # one that is lost, or whose memory may not be asked for
+        pass  # a GPU that is lost, or whose memory this process may not read
     finally:
         pynvml.nvmlShutdown()
     return tuple(found)

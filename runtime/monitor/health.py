@@ -1,7 +1,7 @@
-"""Whether the live server does its work, from what its loop tells.
+"""Health of a live server, judged by the times at which its loop turned, received a frame and published an image.
 
-Pure logic: knows no server, no clock and no HTTP; every time is given, of one monotonic clock. Invariant: a report is
-made from a handful of numbers, each written whole and without a lock: asking never holds the loop up.
+All times are passed in, of one monotonic clock. Invariant: the loop writes plain numbers without a lock, so that a
+report never delays it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Literal
 from usert.errors import OptionError
 
 Status = Literal["ok", "waiting", "failing", "stuck"]
-"""`ok`: frames come, and the loop turns. `waiting`: no frames: none yet, or none for long; who starts first is free.
-`failing`: the engine failed at all of the last pairs. `stuck`: the loop has not turned for long."""
+"""`ok`: frames arrive and the loop turns. `waiting`: no frame yet, or none for long, which is no fault of the server.
+`failing`: the engine failed at each of the last pairs. `stuck`: the loop has not turned for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRule:
-    """How long is long."""
+    """Limits of what is healthy."""
 
     quiet_s: float = 5.0
-    """Without a frame, until it is said that the server waits."""
+    """Time without a frame after which the server is `waiting`."""
     stuck_s: float = 5.0
-    """Without a turn of the loop; more than the engine ever takes for a pair."""
+    """Time without a turn of the loop after which it is `stuck`; longer than the engine takes for any pair."""
     warm_up_s: float = 900.0
-    """The same while the engine warms up, which may compile."""
+    """The same while the engine warms up, when it may compile."""
     failed_pairs: int = 10
-    """Failed one after the other."""
+    """Number of failed pairs in a row after which the server is `failing`."""
 
     def __post_init__(self) -> None:
         for name in ("quiet_s", "stuck_s", "warm_up_s"):
@@ -42,27 +42,27 @@ class HealthRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The answer at one moment."""
+    """State of health at one moment."""
 
     status: Status
     reason: str
-    """In a few words; empty where there is nothing to say."""
+    """Explanation in a few words; may be empty."""
     turn_age_s: float
-    """Since the loop last turned, or the server opened."""
+    """Time since the loop last turned, or the server opened."""
     frame_age_s: float | None
-    """Since the last frame came; None: none yet."""
+    """Time since the last frame arrived; None: none yet."""
     image_age_s: float | None
-    """Since the last image was published; None: none yet."""
+    """Time since the last image was published; None: none yet."""
     failed_in_a_row: int
-    """Pairs since the last image."""
+    """Number of pairs that failed since the last image."""
 
     @property
     def healthy(self) -> bool:
-        """Whether to leave the server alone: waiting is no fault of its own."""
+        """Whether to leave the server alone; if not, a service manager should restart it."""
         return self.status in ("ok", "waiting")
 
     def to_json(self) -> str:
-        """One object, a key for each field; ages in seconds, to the millisecond."""
+        """A JSON object with a key for each field; ages in seconds, rounded to milliseconds."""
         fields = {
             key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()
         }
@@ -70,10 +70,10 @@ class Report:
 
 
 class Health:
-    """The loop tells, anybody asks."""
+    """Health of one server: its loop notes events, any thread may ask for a `report`."""
 
     def __init__(self, opened_ns: int, rule: HealthRule | None = None) -> None:
-        """`opened_ns`: now."""
+        """`opened_ns`: when the server opened; also the first turn."""
         self.rule = rule or HealthRule()
         self._turned_ns = opened_ns
         self._warming = False
@@ -82,30 +82,30 @@ class Health:
         self._failed = 0
 
     def turn(self, now_ns: int) -> None:
-        """The loop begins another turn, or goes on after a warm-up."""
+        """Note that the loop begins another turn, or continues after a warm-up."""
         self._turned_ns = now_ns
         self._warming = False
 
     def warming(self, now_ns: int) -> None:
-        """The engine warms up, which may take long; until `turn`."""
+        """Note that the engine begins to warm up, which may take long; ends with the next `turn`."""
         self._turned_ns = now_ns
         self._warming = True
 
     def frame(self, now_ns: int) -> None:
-        """A well-formed frame came."""
+        """Note that a well-formed frame arrived; for any thread."""
         self._frame_ns = now_ns
 
     def image(self, now_ns: int) -> None:
-        """An image was published."""
+        """Note that an image was published."""
         self._image_ns = now_ns
         self._failed = 0
 
     def failed(self, now_ns: int) -> None:
-        """The engine failed at a pair."""
+        """Note that the engine failed at a pair."""
         self._failed += 1
 
     def report(self, now_ns: int) -> Report:
-        """How it stands at `now_ns`; for any thread."""
+        """The state of health at `now_ns`; for any thread."""
         turn_age_s = _age_s(self._turned_ns, now_ns)
         frame_age_s = None if self._frame_ns is None else _age_s(self._frame_ns, now_ns)
         image_age_s = None if self._image_ns is None else _age_s(self._image_ns, now_ns)
@@ -145,5 +145,5 @@ class Health:
 
 
 def _age_s(then_ns: int, now_ns: int) -> float:
-    """Not below 0: another thread may have written since the time was read."""
+    """Not negative: another thread may have written `then_ns` after `now_ns` was read."""
     return max(now_ns - then_ns, 0) / 1e9

@@ -1,13 +1,14 @@
-"""What a monitor sees of the live server: Prometheus metrics, noted image by image or read when somebody asks.
+"""Prometheus metrics of a live server: observed image by image, or read from its counts when they are scraped.
 
-Knows no sockets and no HTTP. Invariant: nothing is shared with another `Metrics` of this process, and the number of
-time series is bounded, whatever the network sends.
+Invariant: nothing is shared with another `Metrics` of this process, and the number of time series is bounded, whatever
+names the network sends.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -20,21 +21,46 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from usert.log_format import printable
+
 from ..imaging.display_state import State
-from .census import Census, Sources
-from .labels import StreamLabels
+from .census import Census, Watched
+from .gpu_memory import GpuMemory, gpu_memory
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-"""Of `Metrics.text`."""
+"""Content type of `Metrics.text`."""
 AGES_S = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 STAGES_S = (1e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2)
-"""From the hand-over of an image to a graph in float32 on a small CPU."""
+"""Bounds from publishing an image to running a float32 graph on a small CPU."""
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
-"""Those of `StateRule` and `ImageQualityRule` among them."""
+"""Bounds of scores; among them those of `StateRule` and `ImageQualityRule`."""
+MAX_LABELS = 32
+"""Each label makes a set of time series, which a monitor keeps for weeks."""
+OTHER = "other"
+"""Label of all further streams."""
+
+
+class StreamLabels:
+    """Label values of stream names: one for each of the first `most`, for good, and `OTHER`. Thread-safe."""
+
+    def __init__(self, most: int = MAX_LABELS) -> None:
+        self._most = most
+        self._labels: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def label(self, stream: str) -> str:
+        """The label of `stream`: its name, unprintable characters escaped, or `OTHER`."""
+        found = self._labels.get(stream)
+        if found is not None:
+            return found
+        with self._lock:
+            if len(self._labels) >= self._most:
+                return self._labels.get(stream, OTHER)
+            return self._labels.setdefault(stream, printable(stream))
 
 
 class Metrics:
-    """Made before the server, which notes its images and pairs; `watch` adds what the server counts by itself."""
+    """All metrics of one server, which observes its images and pairs here; `watch` adds the server's own counts."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
@@ -44,7 +70,7 @@ class Metrics:
         )
         self._age = Histogram(
             "usert_image_age_seconds",
-            "Age of the frame behind an image when the image was published, by the image's state.",
+            "Age of an image's frame at publication, by the state of the image.",
             ("state",),
             buckets=AGES_S,
             registry=self._registry,
@@ -66,12 +92,12 @@ class Metrics:
         self._wait, self._engine, self._publish = map(stages.labels, ("wait", "engine", "publish"))
         ProcessCollector(registry=self._registry)
 
-    def watch(self, sources: Sources) -> None:
-        """Show what `sources` count, too; once."""
-        self._registry.register(Census(sources))
+    def watch(self, server: Watched, gpus: Callable[[], Sequence[GpuMemory]] = gpu_memory) -> None:
+        """Add the counts of `server` and, while its engine runs on a GPU, the memory of `gpus`; once."""
+        self._registry.register(Census(server, gpus))
 
     def image(self, *, stream: str, state: State, age_ms: float) -> None:
-        """Note an image as it is published, with its age; for any thread."""
+        """Observe an image that is published, `age_ms` after its frame was acquired; for any thread."""
         self._images.labels(self._streams.label(stream), state).inc()
         _observe(self._age.labels(state), age_ms / 1e3)
 
@@ -85,9 +111,14 @@ class Metrics:
         estimated_ns: int,
         published_ns: int,
     ) -> None:
-        """Note a pair whose image, or an older one in its place, is published; for any thread.
+        """Observe a pair when its image, or an older one in its place, is published; for any thread.
 
-        Times are of one monotonic clock, `received_ns` of the current frame.
+        Parameters:
+            stream: its source.
+            score: quality score of the image, 0 to 1.
+            received_ns: when the current frame was received; this and all further times are of one monotonic clock.
+            started_ns, estimated_ns: when the engine began and ended.
+            published_ns: when the image was published.
         """
         _observe(self._score.labels(self._streams.label(stream)), score)
         _observe(self._wait, (started_ns - received_ns) / 1e9)
@@ -95,18 +126,18 @@ class Metrics:
         _observe(self._publish, (published_ns - estimated_ns) / 1e9)
 
     def text(self) -> bytes:
-        """All metrics at this moment, in Prometheus' text format; for any thread."""
+        """All metrics at this moment in Prometheus' text format; for any thread."""
         return generate_latest(_WithoutCreated(self._registry))
 
 
 def _observe(histogram: Histogram, value: float) -> None:
-    """Leave out what would spoil the sum for good."""
+    """Leave out what is not finite, which would make the sum useless for good."""
     if math.isfinite(value):
         histogram.observe(max(value, 0.0))
 
 
 class _WithoutCreated(Collector):
-    """Without the library's `_created` series, one for every other, which Prometheus' text format has no use for."""
+    """Leaves out the library's `_created` series, one for each other series and useless in the text format."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

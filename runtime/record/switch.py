@@ -16,8 +16,8 @@ from usert.errors import OptionError
 
 from .recorder import Recorder, RecorderStats
 
-MakeRecorder = Callable[[Path, bool], Recorder]
-"""A recorder to this file, with displacement or without; not open yet."""
+MakeRecorder = Callable[[Path, bool, Path | None], Recorder]
+"""Makes a recorder to a file, with displacement or without, of images by the bundle in a folder; not open yet."""
 
 _SUFFIX = ".h5"
 
@@ -40,9 +40,14 @@ class RecordSwitch:
         self._threads: list[threading.Thread] = []
         self._begun: Recorder | None = None
 
-    def start(self, name: str, *, displacement: bool) -> Future[Mapping[str, Any]]:
-        """Record to a new file of the folder. Errors, in the future: `OptionError`, `RecordingError`."""
-        return self._do("start", lambda: self._start(name, displacement))
+    def start(
+        self, name: str, *, displacement: bool, bundle: Path | None = None
+    ) -> Future[Mapping[str, Any]]:
+        """Begin a record in a new file of the folder, of images by the bundle in `bundle`.
+
+        Errors, in the future: `OptionError`, `RecordingError`.
+        """
+        return self._do("start", lambda: self._start(name, displacement, bundle))
 
     def stop(self) -> Future[Mapping[str, Any]]:
         """End the record, whoever began it; what waits is written first. Errors, in the future: `OptionError`."""
@@ -57,7 +62,7 @@ class RecordSwitch:
             self._begun.__exit__(None, None, None)
             self._begun = None
 
-    def _start(self, name: str, displacement: bool) -> Mapping[str, Any]:
+    def _start(self, name: str, displacement: bool, bundle: Path | None) -> Mapping[str, Any]:
         if self._folder is None or self._make is None:
             raise OptionError(
                 "record: this server has no folder for records: start it with --record-folder DIR"
@@ -69,7 +74,7 @@ class RecordSwitch:
             raise OptionError(
                 f"record: got {name!r}, expected the name of a new file in {self._folder}, such as case7{_SUFFIX}"
             )
-        recorder = self._make(path, displacement)
+        recorder = self._make(path, displacement, bundle)
         recorder.__enter__()
         self._begun = self.recorder = recorder
         return {"record": str(recorder.path)}

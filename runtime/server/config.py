@@ -1,4 +1,4 @@
-"""What a live server is told before it opens. Invariant: what is contradictory or unsafe is refused here, in a line."""
+"""Configuration of a live server. Invariant: one that contradicts itself, or is unsafe, cannot be made."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from ..transport.keys import Keys, ServerKeys
 from ..transport.receiver import ReceiverType
 
 MAX_QUEUE = 256
-"""Frames of one source that may wait where every frame is taken."""
+"""Largest `every_frame`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """Where frames come from, where images go, which frames are paired, what is made of an image."""
+    """Endpoints, keys and rules of a live server. Errors: `OptionError`."""
 
     rf: str | tuple[str, ...]
-    """Endpoint of the RF stream, or several; each source among them has its own stream name."""
+    """Endpoint or endpoints of RF frames; each source has a stream name of its own."""
     publish: str
     """Endpoint that clients connect to."""
     rf_type: ReceiverType = "sub"
     rf_bind: bool = False
     """Bind the RF endpoints instead of connecting to them."""
     every_frame: int | None = None
-    """Take every frame, and let so many of each source wait, instead of the newest alone: for replays."""
+    """Number of frames of each source that may wait for the engine; None: the newest alone, older ones are dropped."""
     insecure: bool = False
     """Allow endpoints beyond this machine without keys."""
     keys: ServerKeys | None = None
-    """Who sees the images."""
+    """Keys of the clients that may see images."""
     rf_keys: Keys | None = None
-    """Whose frames are taken: those of a server if the RF sockets bind, else those of a client."""
+    """Keys of the sources that are accepted: `ServerKeys` if the RF sockets bind, else `ClientKeys`."""
     control: str | None = None
-    """Endpoint that commands come to; None: there is none."""
+    """Endpoint of commands; None: there is none."""
     control_keys: ServerKeys | None = None
-    """Who may give commands."""
+    """Keys of the clients that may send commands."""
     pairing: PairingRule = field(default_factory=PairingRule)
     lag: LagRule | None = None
-    """Let the lag follow the motion; None: always that of `pairing`."""
+    """How the lag follows the motion; None: it is always that of `pairing`."""
     quality_rule: ImageQualityRule = field(default_factory=ImageQualityRule)
     state: StateRule = field(default_factory=StateRule)
     persistence: PersistenceRule = field(default_factory=lambda: PersistenceRule(weight=0.0))
     rectangles: tuple[Rectangle, Rectangle] | None = None
-    """Target and background of the strain ratio, of every source until it is told others."""
+    """Target and background of the strain ratio in every stream, until a command changes them."""
     deadline_ms: float = 200.0
-    """Age at publication beyond which an image has missed its deadline."""
+    """Age at publication beyond which a live image has missed its deadline."""
 
     def __post_init__(self) -> None:
         if self.rf_type not in ("sub", "pull"):
@@ -74,10 +74,10 @@ class ServerConfig:
 
     @property
     def rf_endpoints(self) -> tuple[str, ...]:
-        """All of them."""
+        """All endpoints of RF frames."""
         return (self.rf,) if isinstance(self.rf, str) else self.rf
 
     @property
     def kept(self) -> int:
-        """How many frames before the newest one are kept for pairing."""
+        """Number of frames before the newest that are kept for pairing."""
         return self.pairing.kept(None if self.lag is None else self.lag.most)

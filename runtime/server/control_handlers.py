@@ -87,7 +87,9 @@ class ControlHandlers:
                 raise OptionError(
                     "record: another bundle is being loaded, and a record has one: wait until that has ended"
                 )
-            self._starting = self._switch.start(command.path, displacement=command.displacement)
+            self._starting = self._switch.start(
+                command.path, displacement=command.displacement, bundle=self._engine.bundle
+            )
             return self._starting
         if isinstance(command, StopRecord):
             return self._switch.stop()

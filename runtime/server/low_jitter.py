@@ -1,6 +1,7 @@
-"""The interpreter made ready for a steady beat: no long collections of garbage, and threads that take turns quickly.
+"""Interpreter settings for low jitter: no long garbage collections, and quick switches between threads.
 
-Of the whole process, so for commands and benchmarks alone. Invariant: the interpreter is left as it was found.
+They hold for the whole process, so whoever starts a server chooses them, not the server. Invariant: the settings found
+are the settings left behind.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _SWITCH_S = 5e-4
-"""A thread that waits gets the interpreter after so long; of itself only after 5 ms, which is many images late."""
+"""Time after which a waiting thread gets the interpreter; Python's own 5 ms would delay an image several times."""
 
 
 @contextmanager
-def steady() -> Iterator[None]:
-    """What is there at the start stays: a collection of all of it would hold an image up by 20 to 40 ms."""
+def low_jitter() -> Iterator[None]:
+    """Low jitter inside the block: objects that exist already are never collected, which would take 20 to 40 ms."""
     before_s = sys.getswitchinterval()
     gc.collect()
     gc.freeze()

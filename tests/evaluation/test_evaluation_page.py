@@ -19,7 +19,7 @@ from usert.evaluation.page import page
 from usert.evaluation.plan import PlannedPair, PlannedTable
 from usert.evaluation.report import Report, hashes, save, to_json, to_markdown, told
 from usert.frame import RFFrame
-from usert.machine_report import machine
+from usert.machine import describe_machine
 from usert.recording import write_recording
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'n'"
@@ -73,7 +73,7 @@ def report(tmp_path: Path, make_frame: Callable[..., RFFrame]) -> Report:
         sha256=hashes(tables),
         default_window=17,
         command=f"usert eval {HOSTILE}",
-        machine=machine(),
+        machine=describe_machine(),
         made="2026-11-26 12:00 UTC",
     )
 

@@ -11,62 +11,66 @@ def bench(
     bundle: list[Path] = typer.Option(
         [],
         metavar="DIR",
-        help="Bundle to use instead of the default one; may be repeated: accuracy is told from the first one.",
+        help="Bundle to use instead of the default one; may be repeated. Accuracy is against float32 of the first.",
     ),
     engine: list[str] = typer.Option(
         [],
         metavar="NAME",
-        help="openvino, onnxruntime, onnxruntime-cuda, torch, …; all that work here if none is named.",
+        help="openvino, onnxruntime, onnxruntime-cuda, torch, …; may be repeated; by default all that work here.",
     ),
     precision: list[str] = typer.Option(
-        [], metavar="float32|float16|int8", help="May be repeated; those in the bundle if none is named."
+        [], metavar="float32|float16|int8", help="May be repeated; by default those in the bundle."
     ),
     shape: list[str] = typer.Option(
         [],
         metavar="NxM",
-        help="Frame shape; may be repeated; those of the bundle's own graphs if none is named.",
+        help="Frame shape; may be repeated; by default those that the bundle has graphs for.",
     ),
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of each engine; all cores by default."
     ),
     seconds: float = typer.Option(10.0, metavar="S", help="Time for each variant."),
-    rounds: int = typer.Option(5, metavar="N", help="Turns that it is parted into; variants take turns."),
+    rounds: int = typer.Option(
+        5, metavar="N", help="Turns into which that time is split; variants alternate."
+    ),
     rate: float | None = typer.Option(
         None,
         metavar="HZ",
-        help="Frames come so often, whether or not the engine is free; otherwise the next when the last is done.",
+        help="Rate at which frames arrive, whether or not the engine is free; by default each follows the last.",
     ),
     every_frame: bool = typer.Option(
-        False, "--every-frame", help="Frames queue, instead of the newest dropping those that wait."
+        False,
+        "--every-frame",
+        help="Queue frames that find the engine busy, instead of dropping all but the newest.",
     ),
     pause: float = typer.Option(
-        0.0, metavar="S", help="Idle before each turn: what the first frame after it costs."
+        0.0, metavar="S", help="Idle time before each turn, to measure what the first frame after it costs."
     ),
     wire: bool = typer.Option(
         False,
         "--wire",
-        help="Over real sockets: simulated scanner, `usert serve` and a client, a process each.",
+        help="Run over real sockets: simulated scanner, `usert serve` and a client, a process each.",
     ),
     rf: str | None = typer.Option(
         None,
         metavar="ENDPOINT",
-        help="With --wire: your scanner, which publishes there, instead of the simulated one.",
+        help="With --wire: endpoint of a scanner that publishes, instead of the simulated one.",
     ),
     insecure: bool = typer.Option(
-        False, "--insecure", help="With --rf: it may be on another machine, without keys."
+        False, "--insecure", help="With --rf: allow an endpoint on another machine without keys."
     ),
     gpu_peak: str | None = typer.Option(
         None,
         metavar="TFLOPS,GBS",
-        help="Rates of the GPU, for the floor of what runs on it; they are not measured.",
+        help="Rates of the GPU, for the least possible time of what runs on it; they are not measured.",
     ),
     json_file: Path | None = typer.Option(
-        None, "--json", metavar="FILE", help="Write the JSON object there, too."
+        None, "--json", metavar="FILE", help="Write the JSON object to a file as well."
     ),
     csv_file: Path | None = typer.Option(None, "--csv", metavar="FILE", help="Write the rows as CSV."),
     plot: Path | None = typer.Option(None, metavar="PNG", help="Draw the latencies."),
 ) -> None:
-    """Time every engine that works here, side by side, with its accuracy and the floor of this machine.
+    """Time every engine that works here, side by side, with its accuracy and the least time possible.
 
     Answers are checked before they are timed. Latency counts from when a frame was due. Progress goes to stderr; the
     last line on stdout is one JSON object. Ends with 1 if an engine's answer was wrong.

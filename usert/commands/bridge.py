@@ -1,7 +1,6 @@
-"""`usert bridge`: live streams in the language of other programs.
+"""`usert bridge`: live streams from and to other programs.
 
-Knows the options only. Invariant: a bridge is a process of its own, and to the live server one viewer or one source
-like any other.
+A bridge is a process of its own, and to the live server a viewer or a source like any other.
 """
 
 from __future__ import annotations
@@ -14,37 +13,41 @@ from usert.commands.keys import ALLOW_HELP, KEY_HELP, SERVER_KEY_HELP, client_ke
 
 _INSECURE_HELP = "Allow OpenIGTLink, and endpoints without keys, on other machines: unencrypted."
 
-bridge = typer.Typer(help="Live streams in the language of other programs.", no_args_is_help=True)
+bridge = typer.Typer(help="Connect live streams to other programs.", no_args_is_help=True)
 
 
 @bridge.command("igtl")
 def igtl(
-    strain: str = typer.Option(..., metavar="ENDPOINT", help="Where `usert serve` publishes."),
-    rf: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Where the RF frames are (PUB), for B-mode beside the strain."
+    strain: str = typer.Option(
+        ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
     ),
-    host: str = typer.Option("127.0.0.1", metavar="HOST", help="Where OpenIGTLink clients connect to."),
-    port: int = typer.Option(18944, metavar="PORT", help="Likewise; port 0 is any free one."),
+    rf: str | None = typer.Option(
+        None, metavar="ENDPOINT", help="Endpoint of the RF frames (PUB), for B-mode beside the strain."
+    ),
+    host: str = typer.Option("127.0.0.1", metavar="HOST", help="Host that OpenIGTLink clients connect to."),
+    port: int = typer.Option(18944, metavar="PORT", help="Port that they connect to; 0 is any free one."),
     prefix: str = typer.Option(
-        "usert", metavar="NAME", help="The devices are NAME_strain, NAME_quality, NAME_bmode, NAME_status."
+        "usert", metavar="NAME", help="Devices are named NAME_strain, NAME_quality, NAME_bmode, NAME_status."
     ),
     blank: float = typer.Option(
-        -100.0, metavar="PERCENT", help="Sent as the strain of pixels that must not be read."
+        -100.0, metavar="PERCENT", help="Strain that is sent for pixels that must not be read."
     ),
     stale_ms: float = typer.Option(
         500.0, metavar="MS", help="An image older than this is called stale, and sent blank."
     ),
-    stream: str = typer.Option("", metavar="NAME", help="Which stream to send; the first that is heard."),
+    stream: str = typer.Option(
+        "", metavar="NAME", help="Stream to send; by default the first that is received."
+    ),
     key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
     server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
     rf_key: Path | None = typer.Option(
-        None, metavar="PUBLIC", help="Public key of the source at --rf; no other is listened to."
+        None, metavar="PUBLIC", help="Public key of the source at --rf, the only one accepted."
     ),
     insecure: bool = typer.Option(False, "--insecure", help=_INSECURE_HELP),
 ) -> None:
     """Send strain, quality, B-mode and status to OpenIGTLink clients, such as 3D Slicer; Ctrl-C ends.
 
-    Waits for the server, and goes on when it starts again.
+    Waits for the server, and continues when it starts again.
     """
     from usert.log_format import configure
     from usert.runtime.bridges.igtl_bridge import BridgeConfig, IgtlBridge
@@ -86,26 +89,28 @@ def igtl_rf(
     ),
     f0_mhz: float = typer.Option(..., metavar="F", help="Centre frequency of the pulse."),
     fs_mhz: float | None = typer.Option(
-        None, metavar="F", help="Sampling frequency along depth, instead of that by the image's spacing."
+        None,
+        metavar="F",
+        help="Sampling frequency along depth, instead of the one that the image's spacing gives.",
     ),
     line_pitch_mm: float | None = typer.Option(
         None, metavar="MM", help="Distance of neighbouring scan lines, instead of the image's spacing."
     ),
     sound_speed: float = typer.Option(1540.0, metavar="C", help="Speed of sound in m/s."),
     transpose: bool = typer.Option(
-        False, "--transpose", help="A row of the image is a scan line, as in RF of PLUS."
+        False, "--transpose", help="Rows of the image are scan lines, as in RF frames of PLUS."
     ),
     device: str = typer.Option(
-        "", metavar="NAME", help="Device to take; the first whose image is an RF frame."
+        "", metavar="NAME", help="Device to receive; by default the first whose image is an RF frame."
     ),
-    stream: str = typer.Option("", metavar="NAME", help="Name of the stream; that of the device."),
+    stream: str = typer.Option("", metavar="NAME", help="Name of the stream; by default that of the device."),
     key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
     allow: Path | None = typer.Option(None, metavar="DIR", help=ALLOW_HELP),
     insecure: bool = typer.Option(False, "--insecure", help=_INSECURE_HELP),
 ) -> None:
-    """Take RF frames of an OpenIGTLink server, such as PLUS, for `usert serve`; Ctrl-C ends.
+    """Receive RF frames from an OpenIGTLink server, such as PLUS, for `usert serve`; Ctrl-C ends.
 
-    Waits for the sender, and connects again when it has gone.
+    Waits for the sender, and connects again after a loss.
     """
     from usert.log_format import configure
     from usert.runtime.bridges.igtl_frames import ImageReading

@@ -1,14 +1,14 @@
 """`--config FILE`: the options of a command from a TOML file.
 
-Knows the command by its options alone, so that those it gets one day are covered, too; knows nothing of what they
-mean. Options that click calls eager, such as `--config` itself, belong to one start and are no keys. Invariant: the
-command line wins over the file, and a key that no option bears, or a value of another type, is refused by name.
+The keys are the command's own options, whichever it has, less those that are named as options of one start. Invariant:
+the command line wins over the file, and an unknown key, or a value of another type, is rejected by name.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -21,8 +21,8 @@ CONFIG_HELP = (
     "TOML file of these options, such as rf_bind = true for --rf-bind; the command line wins over it."
 )
 _ALIKE = 0.7
-"""From which on a key is taken for a slip of the pen, 1 for the very same."""
-_TOLD = {
+"""Similarity, at most 1, from which on an unknown key is taken for a misspelt one."""
+_EXPECTED = {
     str: "a string",
     int: "a whole number",
     float: "a number",
@@ -31,20 +31,29 @@ _TOLD = {
 }
 
 
-def take_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Callback of an eager option: what stands in `path` becomes the defaults of all options after it."""
-    if path is not None:
-        context.default_map = {**(context.default_map or {}), **_options(context, path)}
-    return path
+def config_reader(
+    *, without: Collection[str] = ("config",)
+) -> Callable[[typer.Context, Path | None], Path | None]:
+    """Callback of the eager option `--config`: makes the values of its file the defaults of the options after it.
+
+    `without`: parameters of the command that are no keys of a file. Errors, from the callback: `OptionError`.
+    """
+
+    def read(context: typer.Context, path: Path | None) -> Path | None:
+        if path is not None:
+            context.default_map = {**(context.default_map or {}), **_options(context, path, without)}
+        return path
+
+    return read
 
 
-def _options(context: typer.Context, path: Path) -> dict[str, Any]:
-    """Values by the names of the command's parameters. Errors: `OptionError`."""
+def _options(context: typer.Context, path: Path, without: Collection[str]) -> dict[str, Any]:
+    """Values of the file by the names of the command's parameters. Errors: `OptionError`."""
     kinds = get_type_hints(context.command.callback)
     known = {
         flag[2:].replace("-", "_"): option
         for option in context.command.params
-        if not option.is_eager and option.name in kinds
+        if option.name in kinds and option.name not in without
         for flag in option.opts
         if flag.startswith("--")
     }
@@ -58,7 +67,7 @@ def _options(context: typer.Context, path: Path) -> dict[str, Any]:
         option = known[key]
         try:
             taken = _taken(kinds[option.name], value, path.parent)
-            option.process_value(context, taken)  # click's own rules, such as a least value
+            option.process_value(context, taken)  # rules of the option itself, such as a least value
         except typer.BadParameter as error:
             raise OptionError(f"{path}: {key}: {' '.join(error.message.split()).rstrip('.')}") from error
         values[option.name] = taken
@@ -93,6 +102,6 @@ def _taken(kind: Any, value: object, folder: Path) -> Any:
         return str(value)
     if kind is float and type(value) is int:
         return float(value)
-    if kind in _TOLD and (kind is Path or type(value) is not kind):
-        raise typer.BadParameter(f"got {value!r}, expected {_TOLD[kind]}")
+    if kind in _EXPECTED and (kind is Path or type(value) is not kind):
+        raise typer.BadParameter(f"got {value!r}, expected {_EXPECTED[kind]}")
     return value

@@ -1,160 +1,116 @@
-"""`usert control`: what a running live server is told.
+"""`usert control`: commands to a live server that runs.
 
-Knows which options make which command. Invariant: a server that refuses is one line on stderr and exit code 1.
+A server that refuses is one line on stderr and exit code 1.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from usert.commands.connection import Connection
 from usert.commands.engine import HELP, PRECISION_HELP
-from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
-from usert.commands.status import CONTROL_HELP, INSECURE_HELP, card
+from usert.commands.option_group import grouped
+from usert.commands.status import card
 
-control = typer.Typer(help="Tell a running live server what to do.", no_args_is_help=True)
+control = typer.Typer(help="Send a command to a live server that runs.", no_args_is_help=True)
 
-_CONTROL: str = typer.Option(..., "--control", metavar="ENDPOINT", help=CONTROL_HELP)
-_KEY: Path | None = typer.Option(None, "--key", metavar="SECRET", help=KEY_HELP)
-_SERVER_KEY: Path | None = typer.Option(None, "--server-key", metavar="PUBLIC", help=SERVER_KEY_HELP)
-_INSECURE: bool = typer.Option(False, "--insecure", help=INSECURE_HELP)
-_STREAM: str = typer.Option("", "--stream", metavar="NAME", help="Of this stream alone, instead of all.")
+Stream = Annotated[str, typer.Option(metavar="NAME", help="Apply to this stream alone, instead of all.")]
 
 
 @control.command("freeze")
-def freeze(
-    stream: str = _STREAM,
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
-) -> None:
-    """Hold the image of this moment."""
-    _tell("freeze", endpoint, key, server_key, insecure, stream=stream)
+@grouped
+def freeze(*, stream: Stream = "", connection: Connection) -> None:
+    """Freeze the image: the last good one is sent again and again."""
+    _send("freeze", connection, stream=stream)
 
 
 @control.command("resume")
-def resume(
-    stream: str = _STREAM,
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
-) -> None:
-    """Go on after freeze."""
-    _tell("resume", endpoint, key, server_key, insecure, stream=stream)
+@grouped
+def resume(*, stream: Stream = "", connection: Connection) -> None:
+    """Go on with new images after `freeze`."""
+    _send("resume", connection, stream=stream)
 
 
 @control.command("roi")
+@grouped
 def roi(
-    target: str = typer.Argument(..., metavar="TARGET", help="Depth and lateral in mm, such as 10:14.5,3:8."),
-    background: str = typer.Argument(..., metavar="BACKGROUND", help="The same, beside it."),
-    stream: str = _STREAM,
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
+    *,
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="Depth and lateral position in mm, such as 10:14.5,3:8."),
+    ],
+    background: Annotated[str, typer.Argument(metavar="BACKGROUND", help="Likewise, beside it.")],
+    stream: Stream = "",
+    connection: Connection,
 ) -> None:
     """Measure the strain ratio of two rectangles in each image."""
-    _tell("roi", endpoint, key, server_key, insecure, target=target, background=background, stream=stream)
+    _send("roi", connection, target=target, background=background, stream=stream)
 
 
 @control.command("roi-clear")
-def roi_clear(
-    stream: str = _STREAM,
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
-) -> None:
-    """Measure no strain ratio any more."""
-    _tell("roi-clear", endpoint, key, server_key, insecure, stream=stream)
+@grouped
+def roi_clear(*, stream: Stream = "", connection: Connection) -> None:
+    """Stop measuring the strain ratio."""
+    _send("roi-clear", connection, stream=stream)
 
 
 @control.command("record")
+@grouped
 def record(
-    path: str = typer.Argument(
-        ..., metavar="PATH", help="On the server's machine: a new HDF5 file or a folder."
-    ),
-    displacement: bool = typer.Option(
-        False, "--displacement", help="Record displacement, too; otherwise a hash of it."
-    ),
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
+    *,
+    path: Annotated[
+        str, typer.Argument(metavar="NAME", help="A new HDF5 file in the server's --record-folder.")
+    ],
+    displacement: Annotated[
+        bool, typer.Option("--displacement", help="Record displacement as well, instead of its hash.")
+    ] = False,
+    connection: Connection,
 ) -> None:
-    """Begin to record frames and images."""
-    _tell("record", endpoint, key, server_key, insecure, path=path, displacement=displacement)
+    """Begin a record of frames and images."""
+    _send("record", connection, path=path, displacement=displacement)
 
 
 @control.command("record-stop")
-def record_stop(
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
-) -> None:
+@grouped
+def record_stop(*, connection: Connection) -> None:
     """End the record."""
-    _tell("record-stop", endpoint, key, server_key, insecure)
+    _send("record-stop", connection)
 
 
 @control.command("bundle")
+@grouped
 def bundle(
-    path: str = typer.Argument(..., metavar="DIR", help="Bundle on the server's machine."),
-    engine: str = typer.Option("", metavar="NAME", help=HELP),
-    precision: str = typer.Option("", metavar="NAME", help=PRECISION_HELP),
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
+    *,
+    path: Annotated[str, typer.Argument(metavar="DIR", help="Bundle on the server's machine.")],
+    engine: Annotated[str, typer.Option(metavar="NAME", help=HELP)] = "",
+    precision: Annotated[str, typer.Option(metavar="NAME", help=PRECISION_HELP)] = "",
+    connection: Connection,
 ) -> None:
-    """Go over to another bundle; waits until it is loaded."""
-    _tell("bundle", endpoint, key, server_key, insecure, path=path, engine=engine, precision=precision)
+    """Change to another bundle; returns when it runs, or was refused."""
+    _send("bundle", connection, path=path, engine=engine, precision=precision)
 
 
 @control.command("compare")
-def compare(
-    stream: str = _STREAM,
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
-) -> None:
-    """Check the next pair forward and backward: the two displacements should undo each other."""
-    _tell("compare", endpoint, key, server_key, insecure, stream=stream)
+@grouped
+def compare(*, stream: Stream = "", connection: Connection) -> None:
+    """Estimate the next pair forward and backward: the two displacements should cancel."""
+    _send("compare", connection, stream=stream)
 
 
 @control.command("quit")
-def quit_(
-    endpoint: str = _CONTROL,
-    key: Path | None = _KEY,
-    server_key: Path | None = _SERVER_KEY,
-    insecure: bool = _INSECURE,
-) -> None:
+@grouped
+def quit_(*, connection: Connection) -> None:
     """End the server."""
-    _tell("quit", endpoint, key, server_key, insecure)
+    _send("quit", connection)
 
 
-def _tell(
-    name: str,
-    endpoint: str,
-    key: Path | None,
-    server_key: Path | None,
-    insecure: bool,
-    **arguments: Any,
-) -> None:
-    """Send one command, and print what came of it."""
-    from usert.runtime.clients.control_client import ControlClient
+def _send(name: str, connection: Connection, **arguments: Any) -> None:
+    """Send one command, and print the answer."""
     from usert.runtime.protocol.commands import COMMANDS
-    from usert.signals import stop_on_signals
 
-    command = COMMANDS[name](**arguments)
-    controller = ControlClient(endpoint, keys=client_keys(key, server_key), insecure=insecure)
-    with stop_on_signals(controller.stop), controller:
-        answer = controller.ask(command)
+    answer = connection.ask(COMMANDS[name](**arguments))
     typer.echo(f"control: {name} done")
     if answer:
         typer.echo(card(answer))

@@ -9,16 +9,16 @@ import typer
 
 
 def demo(
-    seconds: float = typer.Option(30.0, metavar="S", help="How long, from the first image on."),
+    seconds: float = typer.Option(30.0, metavar="S", help="Duration, from the first image on."),
     out: Path = typer.Option(Path("usert-demo.png"), metavar="PNG", help="Picture of the best image."),
     size: str = typer.Option(
         "small", metavar="NAME", help="Frame size of the simulated scanner: small, medium, large."
     ),
     rate: float = typer.Option(20.0, metavar="HZ", help="Frames a second of the simulated scanner."),
-    lag: int = typer.Option(4, metavar="L", help="Frames between the two of a pair."),
+    lag: int = typer.Option(4, metavar="L", help="Frames from the first to the second of a pair."),
     bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
     page: bool = typer.Option(
-        True, help="Serve the live page, too, and print its address; needs the extra `view`."
+        True, help="Serve the live page as well, and print its address; needs the extra `view`."
     ),
 ) -> None:
     """Run simulated scanner, server, client and live page together; save a picture, print rate, age and strain ratio.

@@ -1,6 +1,6 @@
-"""`--engine`, `--precision` and `--threads`: the engine that a command runs.
+"""The engine that a command runs, by `--engine`, `--precision` and `--threads`.
 
-Knows which stage an engine is of. Invariant: torch is loaded when it is asked for by name, and only then.
+Invariant: torch is loaded when it is asked for by name, and only then.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from usert.bundle import Bundle
     from usert.runtime.engines.interface import Engine
 
-HELP = "openvino, onnxruntime, onnxruntime-cuda, tensorrt, torch, …; the best that works here."
-PRECISION_HELP = "float32, float16 or int8, of those in the bundle; what suits the engine if not given."
+HELP = "Engine: openvino, onnxruntime, onnxruntime-cuda, tensorrt, torch, …; best: the best that works here."
+PRECISION_HELP = "float32, float16 or int8, if the bundle has it; by default what suits the engine."
 
 
 def open_named(bundle: Bundle, *, engine: str, threads: int | None, precision: str | None) -> Engine:
-    """`bundle` opened by the engine of that name; the caller closes it. Errors: as `open_engine`."""
+    """Open `bundle` by the engine of that name; the caller closes the engine. Errors: as `open_engine`."""
     from usert.errors import require
     from usert.runtime.engines import REFERENCE, open_engine
 

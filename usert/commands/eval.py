@@ -59,7 +59,7 @@ def evaluation(
     json_file: Path | None = typer.Option(None, "--json", metavar="FILE", help="All of it as JSON."),
     markdown: Path | None = typer.Option(None, metavar="FILE", help="The tables as Markdown."),
 ) -> None:
-    """Hold methods against each other on pairs of frames, with and without known truth.
+    """Compare methods on pairs of frames, with and without known truth.
 
     Strain is taken from every displacement in the same way. A recording that `usert simulate` wrote holds the truth.
     What is done goes to stderr; Ctrl-C writes nothing.
@@ -78,7 +78,7 @@ def evaluation(
     from usert.evaluation.page import page
     from usert.evaluation.planning import Look, plan
     from usert.evaluation.report import Report, hashes, save, to_json, to_markdown, told
-    from usert.machine_report import machine
+    from usert.machine import describe_machine
     from usert.runtime.bench.report import check_file
     from usert.signals import stop_on_signals
 
@@ -138,7 +138,7 @@ def evaluation(
                 sha256=hashes(found),
                 default_window=default_window,
                 command=shlex.join(["usert", *sys.argv[1:]]),
-                machine=machine(),
+                machine=describe_machine(),
                 made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             )
             for path, text in ((json_file, to_json), (markdown, to_markdown), (out, page)):

@@ -20,14 +20,14 @@ def import_frames(
     fs_mhz: float | None = typer.Option(
         None,
         "--fs-mhz",
-        help="Sampling frequency along depth; needed, as the next two, where no file says it.",
+        help="Sampling frequency along depth; required, like the next two, where the file does not state it.",
     ),
     f0_mhz: float | None = typer.Option(None, "--f0-mhz", help="Centre frequency of the pulse."),
     line_pitch_mm: float | None = typer.Option(
         None, "--line-pitch-mm", help="Distance of neighbouring scan lines."
     ),
     sound_speed: float | None = typer.Option(
-        None, "--sound-speed", help="Speed of sound in m/s; 1540 where nobody says it."
+        None, "--sound-speed", help="Speed of sound in m/s; by default what the file states, else 1540."
     ),
     rows: str | None = typer.Option(None, "--rows", help="Axial samples to keep, a:b with b left out."),
     variable: str | None = typer.Option(None, "--variable", help="mat, numpy, uff: name of the array."),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def info(path: Path = typer.Argument(..., help="A recording, or the folder of a bundle.")) -> None:
-    """Say what a recording or a bundle is."""
+    """Describe a recording or a bundle."""
     if path.is_dir():
         from usert.bundle import Bundle
         from usert.bundle.card import bundle_card

@@ -20,7 +20,7 @@ def pretrain(
         None, metavar="FILE", help="Start from these weights (a safetensors file of usert), not random ones."
     ),
     data: Path | None = typer.Option(
-        None, metavar="FOLDER", help='Image pairs with flow, for a recipe that says data = "folder".'
+        None, metavar="FOLDER", help='Image pairs with flow, for a recipe with data = "folder".'
     ),
     resume: bool = typer.Option(False, "--resume", help="Continue the run whose state lies in the folder."),
 ) -> None:

@@ -18,16 +18,16 @@ def replay(
     seed: int = typer.Option(0, metavar="K", min=0, help="Seed of the simulated scanner."),
     publish: str | None = typer.Option(None, metavar="ENDPOINT", help="Bind here; port 0 is any free one."),
     to: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Connect to a server that waits with --rf-bind."
+        None, metavar="ENDPOINT", help="Connect to a server that binds with --rf-bind."
     ),
     socket: str | None = typer.Option(
-        None, metavar="pub|push", help="Socket type; PUB with --publish and PUSH with --to unless given."
+        None, metavar="pub|push", help="Socket type; by default PUB with --publish and PUSH with --to."
     ),
     rate: float = typer.Option(30.0, metavar="HZ", help="Frames a second."),
     count: int | None = typer.Option(None, metavar="N", help="End after N frames."),
     loop: bool = typer.Option(False, "--loop", help="Start the recording again at its end."),
     stream: str | None = typer.Option(
-        None, metavar="NAME", help="Name of the stream; the recording's unless given."
+        None, metavar="NAME", help="Name of the stream; by default that of the recording."
     ),
     key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
     allow: Path | None = typer.Option(None, metavar="DIR", help=f"With --publish: {ALLOW_HELP}"),
@@ -36,7 +36,7 @@ def replay(
         False, "--insecure", help="Allow endpoints that other machines can reach, without keys, unencrypted."
     ),
 ) -> None:
-    """Send RF frames at a steady rate, stamped as they leave; begins when the first receiver is there.
+    """Send RF frames at a steady rate, time-stamped as they leave; begins with the first receiver.
 
     Ends with Ctrl-C, SIGTERM, the last frame, or --count; and a summary.
     """

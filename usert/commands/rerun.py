@@ -1,6 +1,6 @@
 """`usert rerun`: the images of a live server's record, made again from its frames.
 
-Invariant: exit code 0 says that there were images, and that all that could be compared are the same, bit for bit.
+Invariant: exit code 0 means that there were images, and that all that could be compared are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def rerun(
     ),
     threads: int | None = typer.Option(None, metavar="N", help="As the live server's unless given."),
 ) -> None:
-    """Make the images of a record again from its frames, and compare them bit for bit.
+    """Recompute the images of a record from its frames, and compare them bit for bit.
 
     Exit code 1 where an image differs, or where there was none to compare.
     """

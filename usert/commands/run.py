@@ -56,12 +56,12 @@ def run(
         None, metavar="N", help="Threads of the engine; all cores by default, over Ray one."
     ),
     overwrite: bool = typer.Option(
-        False, "--overwrite", help="Of a folder: make anew the results that another run left."
+        False, "--overwrite", help="With a folder: replace the results of earlier runs."
     ),
     ray: str | None = typer.Option(
         None,
         metavar="local|ADDRESS",
-        help="Of a folder: over Ray, on this machine or the cluster at ADDRESS; auto finds it.",
+        help="With a folder: run over Ray, on this machine or the cluster at ADDRESS; auto finds it.",
     ),
     workers: int | None = typer.Option(
         None, metavar="N", help="Workers over Ray, each with an engine of its own; 2 by default."

@@ -1,6 +1,6 @@
 """`usert run` on a folder: every recording beneath it, here or over a Ray cluster.
 
-Knows the terminal; the work is `usert.runtime.offline.run_folder`. Invariant: a recording is told in one line.
+The work is done by `usert.runtime.offline.run_folder`. Invariant: each recording is reported in one line.
 """
 
 from __future__ import annotations

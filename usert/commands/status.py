@@ -1,21 +1,17 @@
-"""`usert status`: how a live server is, as a card for a person or as JSON.
+"""`usert status`: the state of a live server, as a card for a person or as JSON.
 
-Knows what units the endings of keys mean, not which keys there are. Invariant: whatever the server says is printed
-as printable text, each value with its unit.
+Invariant: whatever the server sends becomes printable text, each number with the unit that its key ends in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
-
-CONTROL_HELP = "Where `usert serve --control` takes commands."
-INSECURE_HELP = "Allow an endpoint on another machine without keys, unencrypted."
+from usert.commands.connection import Connection
+from usert.commands.option_group import grouped
 
 _UNITS = {
     "_m_s": "m/s",
@@ -33,23 +29,18 @@ _STRAIN = "strain"
 """A key that ends so holds a fraction, which a person reads as percent."""
 
 
+@grouped
 def status(
-    control: str = typer.Option(..., metavar="ENDPOINT", help=CONTROL_HELP),
-    json: bool = typer.Option(False, "--json", help="Print JSON, for programs."),
-    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
-    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
-    insecure: bool = typer.Option(False, "--insecure", help=INSECURE_HELP),
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    connection: Connection,
 ) -> None:
-    """Say how a live server is: what it runs, what it received and sent, how old its images are."""
+    """Show the state of a live server: what it runs, what it received and sent, how old its images are."""
     from json import dumps
 
-    from usert.runtime.clients.control_client import ControlClient
     from usert.runtime.protocol.commands import Status
-    from usert.signals import stop_on_signals
 
-    controller = ControlClient(control, keys=client_keys(key, server_key), insecure=insecure)
-    with stop_on_signals(controller.stop), controller:
-        answer = controller.ask(Status())
+    answer = connection.ask(Status())
     typer.echo(dumps(answer, indent=2) if json else card(answer))
 
 

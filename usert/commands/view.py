@@ -7,28 +7,31 @@ from pathlib import Path
 import typer
 
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
-from usert.commands.status import CONTROL_HELP
 
 
 def view(
-    strain: str = typer.Option(..., metavar="ENDPOINT", help="Where `usert serve` publishes."),
+    strain: str = typer.Option(
+        ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
+    ),
     rf: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Where the RF frames are (PUB), for B-mode beside the strain."
+        None, metavar="ENDPOINT", help="Endpoint of the RF frames (PUB), for B-mode beside the strain."
     ),
     control: str | None = typer.Option(
-        None, metavar="ENDPOINT", help=f"For starting and stopping records. {CONTROL_HELP}"
+        None, metavar="ENDPOINT", help="Control endpoint of the server, for starting and stopping records."
     ),
     http: str = typer.Option(
-        "127.0.0.1:8080", metavar="HOST:PORT", help="Where the page is; port 0 is any free one."
+        "127.0.0.1:8080", metavar="HOST:PORT", help="Address of the page; port 0 is any free one."
     ),
-    stream: str = typer.Option("", metavar="NAME", help="Which stream to show; the first that is heard."),
+    stream: str = typer.Option(
+        "", metavar="NAME", help="Stream to show; by default the first that is received."
+    ),
     stale_ms: float = typer.Option(
         500.0, metavar="MS", min=0.0, help="An image older than this is called stale."
     ),
     token_file: Path | None = typer.Option(
         None,
         metavar="FILE",
-        help="The token that browsers need, instead of a random one; also on this machine alone.",
+        help="File of the token that browsers need, instead of a random one; also on this machine.",
     ),
     tls_cert: Path | None = typer.Option(
         None, metavar="PEM", help="Certificate: the page is then encrypted."
@@ -37,17 +40,17 @@ def view(
     key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
     server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
     rf_key: Path | None = typer.Option(
-        None, metavar="PUBLIC", help="Public key of the source at --rf; no other is listened to."
+        None, metavar="PUBLIC", help="Public key of the source at --rf, the only one accepted."
     ),
     insecure: bool = typer.Option(
         False,
         "--insecure",
-        help="Allow endpoints on other machines without keys, and a page for them unencrypted.",
+        help="Allow endpoints on other machines without keys, and an unencrypted page for them.",
     ),
 ) -> None:
-    """Show the live stream in a browser: B-mode, strain, quality, strain ratio, how old it is; Ctrl-C ends.
+    """Show the live stream in a browser: B-mode, strain, quality, strain ratio and age; Ctrl-C ends.
 
-    On this machine alone anybody may look; elsewhere only who has the address with its token.
+    Anybody on this machine may look; from others only with the token, which the printed address contains.
     """
     from usert.errors import OptionError, require
 
@@ -82,7 +85,7 @@ def view(
     with stop_on_signals(page.stop), page:
         if address.open and tls_cert is None and not insecure:
             typer.echo(
-                "view: not encrypted: who listens on this network can read images and token; give --tls-cert and "
+                "view: not encrypted: others on this network can read images and token; give --tls-cert and "
                 "--tls-key, or --insecure if the network is yours alone",
                 err=True,
             )

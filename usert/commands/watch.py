@@ -10,7 +10,9 @@ from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
 
 
 def watch(
-    strain: str = typer.Option(..., metavar="ENDPOINT", help="Where `usert serve` publishes."),
+    strain: str = typer.Option(
+        ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
+    ),
     count: int | None = typer.Option(None, metavar="N", min=1, help="End after N images."),
     seconds: float | None = typer.Option(None, metavar="S", min=0.0, help="End after S seconds."),
     stale_ms: float = typer.Option(

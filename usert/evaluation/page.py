@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from usert.machine_report import told_machine
+from usert.machine import machine_lines
 
 from .drawing import HATCHED, Drawing
 from .evaluate import EvaluatedTable
@@ -178,7 +178,7 @@ def _origin(report: Report) -> list[str]:
         f"<dl>{''.join(meaning)}</dl>",
         "<h2>What it was made of</h2>",
         f"<p><code>{escape(report.command)}</code></p>",
-        *(f"<p>{escape(line)}</p>" for line in told_machine(dict(report.machine))),
+        *(f"<p>{escape(line)}</p>" for line in machine_lines(dict(report.machine))),
         '<div class="wide">' + _table("Weights", ("method", "SHA-256"), weights, words=2) + "</div>",
         '<div class="wide">' + _table("Recordings", ("file", "SHA-256"), recordings, words=2) + "</div>",
     ]

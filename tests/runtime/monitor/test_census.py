@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from live import Feed, Source, numbered_message, received_frame, wait_until
-from scrape import CPU, counts_of, names, note, samples, sources
+from scrape import CPU, Running, Server, counts_of, names, note, samples, watching
 
+from usert import __version__
 from usert.bundle import Bundle
 from usert.runtime.imaging.frames import ReceivedFrame
-from usert.runtime.monitor.counts import ServerCounts
 from usert.runtime.monitor.gpu_memory import GpuMemory, gpu_memory
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.record.record import Provenance
@@ -20,22 +20,15 @@ from usert.runtime.server.server import StrainServer
 
 
 def test_nothing_is_read_until_somebody_asks() -> None:
-    asked: list[int] = []
-
-    def counts() -> ServerCounts:
-        asked.append(1)
-        return counts_of(received=len(asked))
-
-    metrics = Metrics()
-    metrics.watch(sources(counts=counts))
+    server = Server(counts_of(received=1), counts_of(received=2))
+    metrics = watching(server)
     metrics.image(stream="probe", state="live", age_ms=40)
-    assert asked == []
+    assert server.readings == 0
     assert samples(metrics)["usert_frames_received_total",] == 1
     assert samples(metrics)["usert_frames_received_total",] == 2
 
 
 def test_every_count_of_the_server_is_shown() -> None:
-    metrics = Metrics()
     counts = counts_of(
         received=100,
         dropped=1,
@@ -52,8 +45,7 @@ def test_every_count_of_the_server_is_shown() -> None:
         sources=13,
         published=14,
     )
-    metrics.watch(sources(counts=lambda: counts, frozen=lambda: 2))
-    found = samples(metrics)
+    found = samples(watching(Server(counts, frozen_streams=2)))
     dropped = {key[1]: value for key, value in found.items() if key[0] == "usert_frames_dropped_total"}
     assert dropped == {
         "newer_frame": 1,
@@ -79,20 +71,17 @@ def test_every_count_of_the_server_is_shown() -> None:
 
 def test_the_counter_of_lost_frames_never_falls() -> None:
     """A frame that comes late is taken back from the lost, which Prometheus would read as a new start."""
-    lost = iter((5, 4, 7))
-    metrics = Metrics()
-    metrics.watch(sources(counts=lambda: counts_of(lost=next(lost))))
+    metrics = watching(Server(*(counts_of(lost=lost) for lost in (5, 4, 7))))
     assert [samples(metrics)["usert_frames_dropped_total", "lost"] for _ in range(3)] == [5, 5, 7]
 
 
 def test_the_engine_is_named_as_it_is_when_asked() -> None:
-    engine = ["tensorrt NVIDIA H200 (sm_90)", CPU]
-    about = {"version": "1.2", "bundle": "/b/\udcff\n"}
-    metrics = Metrics()
-    metrics.watch(sources(engine=lambda: engine[0], about=lambda: about, gpus=tuple))
-    assert samples(metrics)["usert_server_info", "/b/\\udcff\\n", "tensorrt NVIDIA H200 (sm_90)", "1.2"] == 1
-    engine.pop(0)
-    assert ("usert_server_info", "/b/\\udcff\\n", CPU, "1.2") in samples(metrics)
+    server = Server()
+    metrics = watching(server)
+    for engine, bundle in (("tensorrt NVIDIA H200 (sm_90)", "/b/\udcff\n"), (CPU, "/c")):
+        server.engine = Running(engine, bundle, "abc")
+        shown = bundle.replace("\udcff\n", "\\udcff\\n")
+        assert samples(metrics)["usert_server_info", shown, engine, __version__, "abc"] == 1
 
 
 def test_the_gpu_is_asked_only_while_the_engine_runs_on_one() -> None:
@@ -110,9 +99,7 @@ def test_the_gpu_is_asked_only_while_the_engine_runs_on_one() -> None:
         ("tensorrt_rtx NVIDIA H100 80GB HBM3 (sm_90)", True),
         ("torch cuda", True),
     ):
-        metrics = Metrics()
-        metrics.watch(sources(engine=lambda engine=engine: engine, gpus=gpus))
-        found = samples(metrics)
+        found = samples(watching(Server(engine=engine), gpus))
         assert (("usert_gpu_memory_used_bytes", "0") in found) == there, engine
         if there:
             assert found["usert_gpu_memory_used_bytes", "0"] == 3 << 30
@@ -126,7 +113,7 @@ def test_the_driver_names_memory_that_can_be_or_none() -> None:
 
 def test_a_live_server_is_shown_as_it_knows_itself(feed: Feed, server: StrainServer, source: Source) -> None:
     metrics = Metrics()
-    metrics.watch(sources(counts=lambda: server.counts, output=lambda: server.output))
+    metrics.watch(server)
     source.send_parts(b"garbage")
     for _ in range(3):
         feed.next()
@@ -145,12 +132,11 @@ def received(sequence: int) -> ReceivedFrame:
 
 
 def test_a_recorder_is_shown_while_there_is_one_as_it_knows_itself(bundle: Bundle, tmp_path: Path) -> None:
-    now: list[Recorder] = []
-    metrics = Metrics()
-    metrics.watch(sources(recorder=lambda: now[0] if now else None))
+    server = Server()
+    metrics = watching(server)
     assert not [name for name in names(metrics) if "recorder" in name]
     with Recorder(tmp_path / "r.h5", Provenance.of(bundle), reserve_bytes=0) as recorder:
-        now.append(recorder)
+        server.recorder = recorder
         for sequence in range(1, 6):
             recorder.put_frame(received(sequence))
         wait_until(lambda: recorder.stats.frames.recorded == 5 and recorder.held_bytes == 0)
@@ -162,36 +148,25 @@ def test_a_recorder_is_shown_while_there_is_one_as_it_knows_itself(bundle: Bundl
 
 
 def test_what_a_recorder_misses_is_shown_by_reason(bundle: Bundle, tmp_path: Path) -> None:
-    metrics = Metrics()
     with Recorder(tmp_path / "r.h5", Provenance.of(bundle), max_bytes=1) as recorder:
-        metrics.watch(sources(recorder=lambda: recorder))
+        metrics = watching(Server(recorder=recorder))
         for sequence in range(3):
             recorder.put_frame(received(sequence))
         assert samples(metrics)["usert_recorder_missing_total", "queue_full", "frame"] == 3
 
 
 def test_without_a_recorder_there_is_nothing_of_it() -> None:
-    metrics = Metrics()
-    metrics.watch(sources())
-    assert not [name for name in names(metrics) if "recorder" in name or "frozen" in name or "gpu" in name]
+    assert not [name for name in names(watching(Server())) if "recorder" in name or "gpu" in name]
 
 
 def test_the_page_for_operators_lists_every_metric_and_no_other(bundle: Bundle, tmp_path: Path) -> None:
     page = Path(__file__).parents[3].joinpath("docs", "operations.md").read_text(encoding="utf-8")
     table = "\n".join(line for line in page.splitlines() if line.startswith("| `"))
-    metrics = Metrics()
     counts = counts_of(failed={"EngineError": 1}, malformed={"size": 1})
     with Recorder(tmp_path / "r.h5", Provenance.of(bundle), max_bytes=1) as recorder:
         recorder.put_frame(received(0))
-        metrics.watch(
-            sources(
-                counts=lambda: counts,
-                engine=lambda: "torch cuda",
-                frozen=lambda: 0,
-                recorder=lambda: recorder,
-                gpus=lambda: [GpuMemory(gpu=0, used_bytes=1, total_bytes=2)],
-            )
-        )
+        server = Server(counts, engine="torch cuda", recorder=recorder)
+        metrics = watching(server, lambda: [GpuMemory(gpu=0, used_bytes=1, total_bytes=2)])
         note(metrics)
         found = {re.sub("_(bucket|sum|count)$", "", name) for name in names(metrics)}
     shown = {name for name in found if name.startswith("usert_")}

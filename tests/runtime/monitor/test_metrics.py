@@ -7,10 +7,17 @@ import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from scrape import names, note, samples, sources
+from scrape import Server, names, note, samples, watching
 
-from usert.runtime.monitor.labels import MAX_LABELS, OTHER, StreamLabels
-from usert.runtime.monitor.metrics import AGES_S, SCORES, STAGES_S, Metrics
+from usert.runtime.monitor.metrics import (
+    AGES_S,
+    MAX_LABELS,
+    OTHER,
+    SCORES,
+    STAGES_S,
+    Metrics,
+    StreamLabels,
+)
 
 HOSTILE = (
     'probe"} 1\nusert_images_total{stream="forged"} 1e9',
@@ -117,8 +124,7 @@ def test_an_image_costs_well_under_a_tenth_of_a_millisecond() -> None:
 
 
 def test_names_follow_the_conventions() -> None:
-    metrics = Metrics()
-    metrics.watch(sources(frozen=lambda: 0))
+    metrics = watching(Server())
     note(metrics)
     text = metrics.text().decode("utf-8")
     for family in text_string_to_metric_families(text):

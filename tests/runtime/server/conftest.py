@@ -34,8 +34,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def room(engine: Engine, bundle: Bundle, source: Source, folder: Path) -> Iterator[Room]:
-    def recorder(path: Path, displacement: bool) -> Recorder:
-        provenance = Provenance.of(bundle, engine="onnxruntime", precision=None, threads=1)
+    def recorder(path: Path, displacement: bool, running: Path | None) -> Recorder:
+        assert running is not None
+        provenance = Provenance.of(Bundle.load(running), engine="onnxruntime", precision=None, threads=1)
         return Recorder(path, provenance, displacement=displacement)
 
     def opened(bundle: Bundle, engine: str, precision: str) -> Engine:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import sys
 
-from usert.runtime.server.low_jitter import steady
+from usert.runtime.server.low_jitter import low_jitter
 
 
 def test_the_interpreter_is_left_as_it_was_found() -> None:
     interval = sys.getswitchinterval()
-    with steady():
+    with low_jitter():
         assert sys.getswitchinterval() < interval
         assert gc.get_freeze_count() > 1000
     assert sys.getswitchinterval() == interval

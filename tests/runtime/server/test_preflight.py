@@ -15,12 +15,12 @@ from server_process import ServerProcess, ended, sender
 from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle, default_bundle_path
-from usert.commands.serve_check import told_keys, told_record, try_engine
 from usert.errors import BundleError, EngineError
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.preflight import describe_keys, describe_record, try_engine
 
 ANY = "tcp://127.0.0.1:0"
 
@@ -159,17 +159,19 @@ def test_an_engine_that_answers_with_no_number_fails_the_check(bundle: Bundle, e
 
 def test_keys_are_told_of_both_sides(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path)
-    assert told_keys(ServerConfig(rf=ANY, publish=ANY)) == (
+    assert describe_keys(ServerConfig(rf=ANY, publish=ANY)) == (
         "keys: none, anybody who reaches the endpoint sees the images; no key asked of the source"
     )
     ring.allow("display")
     config = ServerConfig(rf=ANY, publish=ANY, keys=ring.server(), rf_bind=True, rf_keys=ring.server())
-    assert told_keys(config) == f"keys: 1 viewer let in by {ring.allowed}; 1 source let in by {ring.allowed}"
+    assert (
+        describe_keys(config) == f"keys: 1 viewer let in by {ring.allowed}; 1 source let in by {ring.allowed}"
+    )
     config = ServerConfig(rf=ANY, publish=ANY, keys=ring.server(), rf_keys=ring.client("server", "scanner"))
     public = ring.client("server", "scanner").server.decode()
-    assert told_keys(config).endswith(f"the source by its key {public}")
+    assert describe_keys(config).endswith(f"the source by its key {public}")
 
 
 def test_room_for_a_record_is_told(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    assert told_record(tmp_path / "r.h5").startswith(f"record in {tmp_path}, {free / 1e9:.0f}"[:-2])
+    assert describe_record(tmp_path / "r.h5").startswith(f"record in {tmp_path}, {free / 1e9:.0f}"[:-2])

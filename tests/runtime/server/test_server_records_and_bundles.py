@@ -86,7 +86,11 @@ def test_no_record_spans_a_change_of_bundle(
         assert second.ask(StartRecord(path="case.h5")) == {"record": str(folder / "case.h5")}
         with pytest.raises(ControlError, match=r"^bundle: .*record"):
             second.ask(ChangeBundle(path=str(other.folder)))
+    room.feed.next()
+    room.feed.image()
     room.ask("record-stop")
+    with Record(folder / "case.h5") as record:
+        assert record.attributes["weights_sha256"] == other.manifest.weights.sha256
 
 
 def test_a_bundle_that_fails_its_check_changes_nothing(room: Room, tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from usert.runtime.monitor.census import Sources
 from usert.runtime.monitor.counts import FrameCounts, ServerCounts
+from usert.runtime.monitor.gpu_memory import GpuMemory
 from usert.runtime.monitor.metrics import Metrics
 from usert.runtime.protocol.age import Meter
+from usert.runtime.record.recorder import Recorder
 
 CPU = "onnxruntime CPUExecutionProvider"
 
@@ -53,11 +57,41 @@ def counts_of(**changes: Any) -> ServerCounts:
     )
 
 
-def sources(**changes: Any) -> Sources:
-    read: dict[str, Any] = {
-        "counts": counts_of,
-        "output": lambda: Meter().read(0),
-        "engine": lambda: CPU,
-        "about": lambda: {"version": "1"},
-    }
-    return Sources(**(read | changes))
+class Running:
+    """The engine of a server, as a monitor sees it."""
+
+    def __init__(self, engine: str = CPU, bundle: str = "/b", weights_hash: str = "abc") -> None:
+        self.engine: Any = SimpleNamespace(name=engine)
+        self.bundle = Path(bundle)
+        self.weights_hash = weights_hash
+
+
+class Server:
+    """A server, as a monitor sees it, with the counts that a test gives."""
+
+    def __init__(
+        self,
+        *counts: ServerCounts,
+        engine: str = CPU,
+        recorder: Recorder | None = None,
+        frozen_streams: int = 0,
+    ) -> None:
+        """`counts`: those of one reading after the other, the last one for ever; none: all are 0."""
+        self._counts = list(counts or (counts_of(),))
+        self.readings = 0
+        self.engine = Running(engine)
+        self.output = Meter().read(0)
+        self.recorder = recorder
+        self.frozen_streams = frozen_streams
+
+    @property
+    def counts(self) -> ServerCounts:
+        self.readings += 1
+        return self._counts.pop(0) if len(self._counts) > 1 else self._counts[0]
+
+
+def watching(server: Server, gpus: Callable[[], Sequence[GpuMemory]] = tuple) -> Metrics:
+    """Metrics with the counts of `server`."""
+    metrics = Metrics()
+    metrics.watch(server, gpus)
+    return metrics

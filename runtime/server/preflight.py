@@ -1,6 +1,6 @@
-"""What `usert serve --check` finds out and says, a line each: keys, bundle, engine, record.
+"""Preflight of a live server, `usert serve --check`: go through its start, report what is there, and end.
 
-Knows not what is opened when. Invariant: says what there is, not what was asked for.
+Invariant: nothing is left behind but what the engine compiled for later starts.
 """
 
 from __future__ import annotations
@@ -8,20 +8,49 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, RecordingError
-from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
-from usert.runtime.record.recorder import RESERVE_BYTES
-from usert.runtime.server.config import ServerConfig
-from usert.runtime.transport.keys import ServerKeys, public_keys
+
+from ..engines.interface import TYPICAL_SCAN, Engine
+from ..record.recorder import RESERVE_BYTES
+from ..record.writer import check_free
+from ..transport.keys import ServerKeys, public_keys
+from .config import ServerConfig
+from .launch import PrintLine, Shape, Site, open_server, warm_up
 
 
-def told_keys(config: ServerConfig) -> str:
-    """Who sees the images, and whose frames are taken."""
+def check(site: Site, *, print_line: PrintLine) -> None:
+    """Do all that `serve` does before it serves, on a pair of noise, and close it again. Errors: `UsertError`."""
+
+    def report(line: str) -> None:
+        print_line(f"check: {line}")
+
+    report(describe_keys(site.config))
+    report(describe_bundle(site.bundle))
+    with closing(site.open(site.bundle)) as engine:
+        warm_up(engine, site)
+        report(try_engine(engine, site.bundle, site.precision))
+        recorder = site.make_recorder()
+        if recorder is not None:
+            with recorder:
+                report(describe_record(recorder.path))
+        if site.record_folder is not None:
+            probe = site.record_folder / ".usert-check.h5"
+            check_free(probe)
+            report(describe_record(probe))
+        with open_server(
+            site, engine, site.shapes, report=report
+        ):  # without a recorder: a source may send already
+            report("all is well")
+
+
+def describe_keys(config: ServerConfig) -> str:
+    """A line about who may see the images, and whose frames are accepted."""
     if config.keys is None:
         viewers = "none, anybody who reaches the endpoint sees the images"
     else:
@@ -37,15 +66,19 @@ def told_keys(config: ServerConfig) -> str:
     return f"keys: {viewers}; the source by its key {config.rf_keys.server.decode()}"
 
 
-def told_bundle(bundle: Bundle) -> str:
-    """Which one; its files were compared with its hashes when it was loaded."""
+def describe_bundle(bundle: Bundle) -> str:
+    """A line about a bundle that was loaded, which compared its files with their hashes."""
     count = len(bundle.manifest.made)
     weights = bundle.manifest.weights.sha256[:12]
     return f"bundle {bundle.folder}, weights {weights}, {count} graph{'' if count == 1 else 's'}, hashes verified"
 
 
 def try_engine(engine: Engine, bundle: Bundle, precision: str | None) -> str:
-    """Warm up and run once, on noise of the first shape that the engine takes. Errors: `EngineError`, `BundleError`."""
+    """Warm `engine` up and run a pair of noise of the first shape that it accepts; a line with its times.
+
+    `bundle`, `precision`: those that it was opened with. Errors: `EngineError`, also where an output is not finite;
+    `BundleError` where it accepts no shape.
+    """
     refused: BundleError | None = None
     for shape in _shapes(bundle, precision):
         begun_s = time.monotonic()
@@ -67,8 +100,8 @@ def try_engine(engine: Engine, bundle: Bundle, precision: str | None) -> str:
     raise refused or EngineError(f"{engine.name}: got no shape to try")
 
 
-def _shapes(bundle: Bundle, precision: str | None) -> Iterator[tuple[int, int]]:
-    """Those that graphs and plans are made for, then a small one that graphs for any shape take."""
+def _shapes(bundle: Bundle, precision: str | None) -> Iterator[Shape]:
+    """Shapes that graphs and plans were made for, then a small one, which a graph for any shape accepts."""
     for graph in bundle.manifest.graphs:
         if graph.shape is not None and precision in (None, graph.precision):
             yield graph.shape
@@ -78,8 +111,8 @@ def _shapes(bundle: Bundle, precision: str | None) -> Iterator[tuple[int, int]]:
     yield 32 * -(-rows // 32), 64
 
 
-def told_record(path: Path) -> str:
-    """Where it goes and how much fits. Errors: `RecordingError` where nothing would be written."""
+def describe_record(path: Path) -> str:
+    """A line about where a record goes and the free space there. Errors: `RecordingError` for too little of it."""
     folder = path.absolute().parent
     free = shutil.disk_usage(folder).free
     if free < RESERVE_BYTES:

@@ -1,0 +1,186 @@
+"""Start of a live server, in the order in which it happens.
+
+`serve` opens the engine, warms it up, waits until this process is to serve, opens record, endpoints and monitor,
+serves, and reports what was done. A check (`preflight`) goes through the same phases up to serving. Invariant: whatever
+a phase opened is closed on every way out, in reverse order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from usert.bundle import Bundle
+from usert.machine import usable_cores
+from usert.signals import stop_on_signals
+
+from ..engines.interface import Engine
+from ..failover.handover import Handover
+from ..monitor.health import Health
+from ..monitor.http import MonitorServer, monitor_pages
+from ..monitor.metrics import Metrics
+from ..protocol.age import now_ns
+from ..record.record import Provenance
+from ..record.recorder import Recorder
+from ..record.switch import RecordSwitch
+from ..transport.ipc_file import claimed
+from .config import ServerConfig
+from .low_jitter import low_jitter
+from .server import StrainServer
+
+Shape = tuple[int, int]
+PrintLine = Callable[[str], None]
+"""Prints a line for the person who started the command."""
+
+
+class OpenEngine(Protocol):
+    """Opens a bundle by the engine of a name, such as `best`, in a precision, None being the engine's own choice."""
+
+    def __call__(
+        self, bundle: Bundle, *, engine: str, threads: int | None, precision: str | None
+    ) -> Engine: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Everything that the server of one place is started with."""
+
+    config: ServerConfig
+    bundle: Bundle
+    open_engine: OpenEngine
+    engine: str = "best"
+    precision: str | None = None
+    threads: int | None = None
+    lag: str
+    """The option as it was given, `auto` or a number of frames; for reports and records."""
+    record: Path | None = None
+    """New file or folder of a record of everything; None: no record."""
+    record_displacement: bool = False
+    record_folder: Path | None = None
+    """Folder of the records that are begun by a command; None: there are none."""
+    shapes: tuple[Shape, ...] = ()
+    """Shapes of frames, samples x lines, for which the engine is warmed up before the start."""
+    monitor: str | None = None
+    """`HOST:PORT` of metrics and health."""
+
+    @property
+    def bound_endpoints(self) -> tuple[str, ...]:
+        """Endpoints that others connect to."""
+        config = self.config
+        control = () if config.control is None else (config.control,)
+        return (config.publish, *control, *(config.rf_endpoints if config.rf_bind else ()))
+
+    def open(self, bundle: Bundle, engine: str = "", precision: str = "") -> Engine:
+        """Open `bundle`; an empty name of engine or precision is that of the site. The caller closes the engine."""
+        return self.open_engine(
+            bundle,
+            engine=engine or self.engine,
+            threads=self.threads,
+            precision=precision or self.precision,
+        )
+
+    def make_recorder(self) -> Recorder | None:
+        """The recorder of `record`, not open yet."""
+        if self.record is None:
+            return None
+        return self.make_recorder_to(self.record, self.record_displacement, None)
+
+    def make_recorder_to(self, path: Path, displacement: bool, bundle: Path | None) -> Recorder:
+        """A recorder of images that the bundle in the folder `bundle` makes, None being the site's; not open yet."""
+        provenance = Provenance.of(
+            self.bundle if bundle is None else Bundle.load(bundle),
+            engine=self.engine,
+            precision=self.precision,
+            threads=self.threads or usable_cores(),
+            lag=self.lag,
+            rf=list(self.config.rf_endpoints),
+            publish=self.config.publish,
+        )
+        return Recorder(path, provenance, displacement=displacement)
+
+
+def serve(site: Site, *, print_line: PrintLine, handover: Handover | None = None) -> None:
+    """Serve until a signal or a command ends it. Errors: `UsertError`.
+
+    `handover`: from the supervisor of a spare process, which signals when to open what only one process can have.
+    """
+
+    def report(line: str) -> None:
+        print_line(f"serve: {line}")
+
+    with closing(site.open(site.bundle)) as engine:
+        shapes = warm_up(engine, site, handover)
+        if shapes is None:  # a spare that was never needed
+            return
+        recorder = site.make_recorder()
+        with (
+            open_server(site, engine, shapes, report=report, recorder=recorder) as server,
+            ExitStack() as stack,
+        ):
+            report(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
+            if handover is not None:
+                stack.enter_context(handover.serving(lambda: server.engine.shapes, server.stop))
+            with low_jitter():
+                server.run()
+    report(server.counts.summary(server.output))
+    if recorder is not None:
+        print_line(f"record: {recorder.stats}")
+
+
+def warm_up(engine: Engine, site: Site, handover: Handover | None = None) -> tuple[Shape, ...] | None:
+    """Warm `engine` up, and wait for `handover`; the shapes that it is warm for. None: the supervisor is gone."""
+    for shape in site.shapes:
+        engine.warm_up(shape)
+    if handover is None:
+        return site.shapes
+    seen = handover.wait(engine.warm_up)
+    return None if seen is None else (*site.shapes, *seen)
+
+
+@contextmanager
+def open_server(
+    site: Site,
+    engine: Engine,
+    shapes: tuple[Shape, ...],
+    *,
+    report: PrintLine,
+    recorder: Recorder | None = None,
+) -> Iterator[StrainServer]:
+    """A server that is ready to run, with all its endpoints, its monitor and its signals, each reported as it opens.
+
+    `shapes`: those that `engine` is warm for. `recorder`: not open yet.
+    """
+    config = site.config
+    metrics, health = Metrics(), Health(now_ns())
+    server = StrainServer(
+        engine=engine,
+        config=config,
+        weights_hash=site.bundle.manifest.weights.sha256,
+        bundle=site.bundle.folder,
+        warm=shapes,
+        switch=RecordSwitch(recorder, folder=site.record_folder, make=site.make_recorder_to),
+        open_bundle=site.open,
+        metrics=metrics,
+        health=health,
+    )
+    metrics.watch(server)
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_signals(server.stop, insist=True))
+        stack.enter_context(claimed(*site.bound_endpoints))
+        if recorder is not None:
+            stack.enter_context(recorder)
+            report(f"record in {recorder.path}")
+        stack.enter_context(server)
+        for endpoint in server.rf_endpoints:
+            report(f"rf on {endpoint} ({config.rf_type}, {'bound' if config.rf_bind else 'connected'})")
+        report(f"strain on {server.publish_endpoint}")
+        if server.control_endpoint is not None:
+            report(f"control on {server.control_endpoint}")
+        if site.monitor is not None:
+            pages = monitor_pages(metrics, health)
+            monitor = MonitorServer(site.monitor, pages, insecure=config.insecure)
+            report(f"monitor on {stack.enter_context(monitor).url}")
+        yield server

@@ -1,0 +1,79 @@
+"""Options that belong together as one parameter of a command.
+
+An option group is a frozen dataclass with fields of `Annotated[T, option(...)]` or `switch(...)`. Its options have a
+panel of their own in the help of each command that takes the group, `panel` being the title.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, ClassVar, get_args, get_type_hints
+
+import typer
+
+
+class OptionGroup:
+    """Base of option groups."""
+
+    panel: ClassVar[str]
+
+
+def option(metavar: str, text: str) -> Any:
+    """An option with a value, shown as `metavar` and explained by `text` in the help."""
+    return typer.Option(metavar=metavar, help=text)
+
+
+def switch(flag: str, text: str) -> Any:
+    """An option without a value, explained by `text` in the help."""
+    return typer.Option(flag, help=text)
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` as Typer takes it: the options of each group instead of the group.
+
+    All parameters of `command` are passed by keyword.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name in groups:
+            parameters += _options(groups[parameter.name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+
+    @wraps(command)
+    def flat(**values: Any) -> None:
+        made = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **made)
+
+    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return flat
+
+
+def _options(group: Any) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        kind, info = get_args(hints[field.name])
+        info = copy(info)
+        info.rich_help_panel = group.panel
+        yield inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(field),
+            annotation=Annotated[kind, info],
+        )
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return inspect.Parameter.empty if field.default_factory is MISSING else field.default_factory()
