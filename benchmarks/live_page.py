@@ -26,7 +26,7 @@ from server_process import UsertProcess
 from vitals import Vitals
 from websockets.sync.client import connect
 
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.protocol.age import now_ns
 from usert.runtime.protocol.commands import Status
 from usert.runtime.sources.simulated import SIZES, LesionRatio, simulated_scanner
@@ -114,7 +114,7 @@ def viewers(count: int, url: str, browser: Any) -> Iterator[list[Any]]:
 
 
 def measured(
-    watching: list[Any], view: int, server: int, controller: Controller, seconds: float
+    watching: list[Any], view: int, server: int, controller: ControlClient, seconds: float
 ) -> dict[str, Any]:
     """What all of them saw in that time, and what view and server did."""
     time.sleep(2)
@@ -185,7 +185,7 @@ def main() -> None:
             UsertProcess("view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0")
         )
         url = view.wait_for(r"page on (\S+)")
-        controller = stack.enter_context(Controller(control))
+        controller = stack.enter_context(ControlClient(control))
         assert_lesion(url, options.size)
         browser = None
         if options.browser:

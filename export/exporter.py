@@ -18,7 +18,7 @@ import torch
 
 from usert import __version__
 from usert.bundle import Bundle, sha256_of, write_bundle
-from usert.bundle.card import told
+from usert.bundle.card import accuracy_line
 from usert.bundle.manifest import PRECISIONS, Graph, Input, Manifest, Network, Weights
 from usert.errors import OptionError, require
 from usert.frame import Shape
@@ -217,7 +217,7 @@ def _graphs(
             save_onnx(model, path, stored)
             run = open_onnx(path)
             accuracy = compare(reference, run, shape or EXAMPLE_SHAPE, fitting)
-            report(f"{path.name}: {told(asdict(accuracy), tolerances(precision))}")
+            report(f"{path.name}: {accuracy_line(asdict(accuracy), tolerances(precision))}")
             judge(accuracy, path.name, precision)
             yield Graph(
                 file=path.name,

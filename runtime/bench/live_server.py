@@ -22,7 +22,7 @@ from usert.frame import RFFrame
 
 from ..imaging.estimate import Estimate
 from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
-from ..sources.child_process import Child
+from ..sources.child_process import ChildProcess
 from ..transport.receiver import Receiver
 from .image_times import STAGES, ImageTimes
 from .monitor_client import MonitorClient, SilentError
@@ -71,7 +71,7 @@ class LiveServer:
         """Start all and wait for images. Errors: `EngineError` for a server that ends, or where no image comes."""
         begin, self._gpu_before_mb = time.monotonic(), gpu_mb_since() or 0.0
         with ExitStack() as stack:
-            self._server = stack.enter_context(Child(self._command()))
+            self._server = stack.enter_context(ChildProcess(self._command()))
             rf = self._line(r"rf on (\S+)")
             strain = self._line(r"strain on (\S+)")
             self._monitor = MonitorClient(self._line(r"monitor on http://(\S+?)/?$"))

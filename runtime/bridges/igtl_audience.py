@@ -46,10 +46,8 @@ class Audience(Worker):
         super().__init__("igtl clients")
         require_loopback(
             host,
-            name="--host",
-            got=host,
-            risk="which other machines can reach, and OpenIGTLink is not encrypted",
-            remedy="use 127.0.0.1 and an SSH tunnel",
+            f"--host: got {host!r}, which other machines can reach, and OpenIGTLink is not encrypted: use "
+            "127.0.0.1 and an SSH tunnel",
             insecure=insecure,
         )
         if not 0 <= port <= 0xFFFF:

@@ -62,10 +62,8 @@ class SourceConfig:
         host, _ = self.sender
         require_loopback(
             host,
-            name="--receive",
-            got=self.receive,
-            risk="which is another machine, and OpenIGTLink is not encrypted",
-            remedy="use an SSH tunnel",
+            f"--receive: got {self.receive!r}, which is another machine, and OpenIGTLink is not encrypted: use an "
+            "SSH tunnel",
             insecure=self.insecure,
         )
         check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
@@ -73,7 +71,7 @@ class SourceConfig:
     @property
     def sender(self) -> tuple[str, int]:
         """Host and port. Errors: `OptionError`."""
-        host, port = parse_address(self.receive, name="--receive", insecure=True)  # checked above
+        host, port = parse_address(self.receive, name="--receive")
         if port == 0:
             raise OptionError(f"--receive: got {self.receive!r}, expected HOST:PORT with a port from 1 on")
         return host, port

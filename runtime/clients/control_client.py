@@ -1,7 +1,7 @@
-"""A client of the control channel: one command after another to a live server, each with its answer.
+"""A client of the control channel, which sends commands to a live server and waits for their replies.
 
-Knows the protocol, not the server. Invariant: what `ask` returns is the answer to the command it was given; a socket
-on which an answer may still be on its way is never used again.
+Knows the protocol, not the server. Invariant: what `ask` returns is the reply to its own command; a socket on which a
+reply may still arrive is never used again.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..transport.socket import ConnectedSocket
 
 TIMEOUT_S = 5.0
 _SLOW_S: Mapping[type[Command], float] = {ChangeBundle: 600.0, Compare: 60.0}
-"""Commands that take long: a bundle is loaded and its engine warmed up, a pair must come."""
+"""Time-outs of commands that take long: a bundle is loaded and its engine warmed up, a pair of frames must come."""
 
 
-class Controller(Service):
-    """`with Controller(endpoint) as controller: controller.ask(Status())`."""
+class ControlClient(Service):
+    """Sends commands one after the other: `with ControlClient(endpoint) as client: client.ask(Status())`."""
 
     def __init__(
         self,
@@ -38,7 +38,11 @@ class Controller(Service):
         insecure: bool = False,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`timeout_s`: for an answer; a command that takes long has longer, once the server has shown itself."""
+        """`timeout_s`: how long to wait for a reply; longer for a slow command, once the server has replied to another.
+
+        `keys`: those of this client and its server. `insecure`: allow a server on another machine without keys.
+        Errors: `OptionError` for the endpoint.
+        """
         super().__init__()
         self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         self._keys = keys
@@ -47,10 +51,13 @@ class Controller(Service):
 
     def _open(self, stack: ExitStack) -> None:
         self._context = stack.enter_context(zmq.Context())
-        stack.callback(self._hang_up)
+        stack.callback(self._disconnect)
 
     def ask(self, command: Command) -> dict[str, Any]:
-        """The result of `command`. Errors: `ControlError` with the server's line, or when none comes."""
+        """Send `command` and return its result.
+
+        Errors: `ControlError` with the server's message, or when none comes; `WireError` for a malformed reply.
+        """
         with self._loop():
             slow_s = _SLOW_S.get(type(command), 0.0)
             if slow_s > self._timeout_s:
@@ -66,23 +73,23 @@ class Controller(Service):
             socket.send_multipart(command.to_parts(), zmq.NOBLOCK)
             self._wait(socket, timeout_s)
             return Reply.from_parts(socket.recv_multipart())
-        except zmq.Again as error:  # it was refused this moment
-            self._hang_up()
-            raise self._silence(0.0) from error
+        except zmq.Again as error:  # the connection has ended since
+            self._disconnect()
+            raise self._no_reply(0.0) from error
         except BaseException:
-            self._hang_up()
+            self._disconnect()
             raise
 
     def _wait(self, socket: zmq.Socket[bytes], timeout_s: float) -> None:
-        """Until there is an answer."""
+        """Wait until there is a reply. Errors: `ControlError`."""
         deadline = time.monotonic() + timeout_s
         while not socket.poll(POLL_MS):
             if self.stopping:
                 raise ControlError(f"stopped before {self._endpoint} answered")
             if time.monotonic() >= deadline:
-                raise self._silence(timeout_s)
+                raise self._no_reply(timeout_s)
 
-    def _silence(self, timeout_s: float) -> ControlError:
+    def _no_reply(self, timeout_s: float) -> ControlError:
         allowed = "" if self._keys is None else ", and does it allow this key"
         return ControlError(
             f"no answer from {self._endpoint} in {timeout_s:g} s: "
@@ -92,7 +99,7 @@ class Controller(Service):
     def _socket(self) -> zmq.Socket[bytes]:
         """A socket that takes a command: ZeroMQ may have given up the last one since (see `ConnectedSocket`)."""
         if self._connected is not None and not self._connected.socket.poll(0, zmq.POLLOUT):
-            self._hang_up()
+            self._disconnect()
         if self._connected is None:
             self._connected = ConnectedSocket(
                 self._context,
@@ -103,7 +110,7 @@ class Controller(Service):
             ).__enter__()
         return self._connected.socket
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         if self._connected is not None:
             self._connected.__exit__(None, None, None)
             self._connected = None

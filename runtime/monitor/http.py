@@ -18,7 +18,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ..protocol.age import now_ns
-from ..transport.address import listen, parse_address
+from ..transport.address import listen, parse_monitor_address
 from ..transport.fault_counter import FaultCounter
 from ..transport.lifecycle import POLL_MS, Service
 from .health import Health
@@ -110,7 +110,7 @@ class MonitorServer(Service):
         Errors: `OptionError` for an address that is malformed, not allowed, or, at the `with`, not free.
         """
         super().__init__()
-        self._host, self._port = parse_address(address, insecure=insecure)
+        self._host, self._port = parse_monitor_address(address, insecure=insecure)
         self._pages = dict(pages)
         self._deadline_s = deadline_s
         self._connections: dict[asyncio.StreamWriter, None] = {}

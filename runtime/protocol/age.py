@@ -19,9 +19,9 @@ from .strain_message import StrainMessage
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 WINDOW_S = 2.0
-"""The rate is that of the last so many seconds."""
+"""Seconds that the rate of a meter is taken over."""
 MAX_AGES = 8192
-"""Percentiles are those of the last so many images with an age."""
+"""Most ages that the percentiles of a meter are taken over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Age:
 
     ms: float
     exact: bool
-    """False: the time on the way between two clocks is missing, and the true age is higher."""
+    """False: `ms` is a lower bound, without the time of transmission between two clocks."""
 
     def __str__(self) -> str:
         return f"{'' if self.exact else '>'}{self.ms:.0f} ms"
@@ -43,7 +43,7 @@ def now_ns() -> int:
 
 @cache
 def clock_id() -> str:
-    """Name of the clock behind `now_ns`: two equal names are one clock.
+    """Name of the clock that `now_ns` reads; two processes with equal names read one clock.
 
     On Linux the boot id, because CLOCK_MONOTONIC is one clock for all processes of one boot; elsewhere a name
     of this process alone, which makes the ages of other processes' frames lower bounds.
@@ -55,16 +55,21 @@ def clock_id() -> str:
 
 
 def age_at_server(*, time_ns: int, received_ns: int, now_ns: int, same_clock: bool) -> Age:
-    """Age at `now_ns` on the server, of a frame stamped `time_ns` by its source, received at `received_ns`.
+    """Age of a frame on the server.
 
-    A stamp of 0, or one later than its own reception, is not believed.
+    `time_ns` is the stamp of its source, of the server's clock if `same_clock`; `received_ns` and `now_ns` are of the
+    server's clock. A stamp of 0, or one later than the reception, is not used: the age is a lower bound then.
     """
     exact = same_clock and 0 < time_ns <= received_ns
     return Age(ms=(now_ns - (time_ns if exact else received_ns)) / 1e6, exact=exact)
 
 
 def age_of(message: StrainMessage, arrived_ns: int, now_ns: int, clock: str) -> Age:
-    """Age of the current frame of `message` at `now_ns`, both times here by the clock named `clock`."""
+    """Age of the current frame of an image at a client.
+
+    `arrived_ns`, when `message` arrived, and `now_ns` are of the client's clock, whose name is `clock`. The age is
+    exact where source, server and client share a clock, else a lower bound.
+    """
     time_ns = message.current.time_ns
     from_source = time_ns if 0 < time_ns <= message.received_ns else 0
     if message.server_clock == clock:
@@ -78,19 +83,19 @@ def age_of(message: StrainMessage, arrived_ns: int, now_ns: int, clock: str) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """What the meter shows at one moment."""
+    """Rate and ages of a stream of images at one moment."""
 
     count: int
     """Images since the start."""
     rate_hz: float
-    """Images a second over the last `WINDOW_S` seconds; 0 when nothing came."""
+    """Images a second over the last `WINDOW_S` seconds; 0 where there were none."""
     mean_rate_hz: float
     """Images a second from the first to the last."""
     age_p50_ms: float
-    """NaN before the first image with an age."""
+    """Median age; NaN before the first image with an age."""
     age_p99_ms: float
     ages_exact: bool
-    """False: some ages are lower bounds."""
+    """Whether all ages are exact; otherwise some are lower bounds."""
 
     def __str__(self) -> str:
         images = f"{self.count} image{'' if self.count == 1 else 's'}"
@@ -104,7 +109,10 @@ class Readings:
 
 
 class Meter:
-    """Takes the time and age of each image; thread-safe."""
+    """Rate and ages of a stream of images; thread-safe, in bounded memory.
+
+    Only live images have an age here: one that is shown again would tell for how long, not how fast images come.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -114,7 +122,7 @@ class Meter:
         self._exact = True
 
     def add(self, time_ns: int, age: Age | None) -> None:
-        """Note an image that came at `time_ns` of the monotonic clock with `age`; None for one shown again."""
+        """Count an image at `time_ns` of the monotonic clock; `age` is None for one that is shown again."""
         with self._lock:
             self._first_ns = self._first_ns if self._count else time_ns
             self._last_ns = time_ns
@@ -130,7 +138,7 @@ class Meter:
             self._times.popleft()
 
     def read(self, now_ns: int) -> Readings:
-        """The readings at `now_ns` of the monotonic clock."""
+        """Rate and ages at `now_ns` of the monotonic clock."""
         with self._lock:
             self._forget(now_ns)
             window_s = (now_ns - self._times[0]) / 1e9 if self._times else 0.0
@@ -147,5 +155,5 @@ class Meter:
 
 
 def _percentile(ordered: list[float], fraction: float) -> float:
-    """Nearest rank: a value that did occur."""
+    """The percentile by nearest rank, which is one of the values; NaN of none."""
     return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)] if ordered else math.nan

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from usert.errors import FrameError, WireError
 from usert.frame import Scan
-from usert.schema import PLAIN, Scalar, Schema
+from usert.schema import PLAIN, Scalar, Schema, is_number
 
 PROTOCOL_VERSION = 1
 BYTE_ORDER: Literal["little"] = "little"
@@ -33,11 +33,11 @@ UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Characters that would break a line of a log, a terminal or the name of a file."""
 Buffer: TypeAlias = bytes | memoryview
 Fault = Literal["parts", "header", "version", "kind", "field", "geometry", "size"]
-"""What is wrong with a message: the kinds that malformed messages are counted by."""
+"""Kinds of fault that malformed messages are counted by."""
 
 
 class MalformedError(WireError):
-    """A message that breaks the protocol, with the kind of fault it is counted under."""
+    """A message that breaks the protocol, with the kind of its fault."""
 
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(message)
@@ -55,13 +55,14 @@ def text(most: int, *, least: int = 0) -> Scalar:
 
 SCALARS: Mapping[type, Scalar] = {
     **PLAIN,
+    float: Scalar(lambda value: is_number(value) and abs(value) <= 1e300, "a finite number"),
     int: Scalar(
         lambda value: type(value) is int and 0 <= value < 1 << 63,
         "an integer from 0 to 2^63 - 1",
     ),
     str: text(MAX_TEXT),
 }
-"""What integers, numbers, strings and flags must be in every message."""
+"""Limits of integers, numbers, strings and flags in every message."""
 _SCHEMA = Schema(
     error=lambda line: MalformedError("field", f"header: {line}"), scalars=SCALARS, ignores_unknown=True
 )
@@ -136,7 +137,7 @@ def as_fields(value: Any) -> Any:
 
 
 def read_array(part: Buffer, dtype: str, shape: tuple[int, ...], what: str) -> NDArray[Any]:
-    """`part` as an array without a copy, its size checked first; `dtype` is taken little-endian."""
+    """`part` as an array of `shape`, without a copy, from little-endian bytes. Errors: `MalformedError`."""
     wire_dtype = np.dtype(dtype).newbyteorder("<")
     expected = math.prod(shape) * wire_dtype.itemsize
     size = memoryview(part).nbytes

@@ -68,12 +68,12 @@ class RFMessage:
 
     frame: RFFrame
     stream: str
-    """Names the source; one source has one name."""
+    """Name of the source; two sources never share one."""
     clock: str = ""
     """Name of the monotonic clock behind `frame.time_ns`; empty when unknown."""
 
     def to_parts(self) -> list[Buffer]:
-        """Header, samples."""
+        """The parts of the message: header, samples."""
         frame = self.frame
         dtype: Any = str(frame.samples.dtype)
         header = _Header(

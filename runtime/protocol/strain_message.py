@@ -46,7 +46,7 @@ _ARRAYS: dict[str, tuple[int, ...]] = {"displacement": (2,), "strain": (), "qual
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """The server's counts since it opened, this image included, over all its sources."""
+    """Counts of the server since it opened, this image included, over all its sources."""
 
     received: int
     """Well-formed RF frames."""
@@ -57,11 +57,11 @@ class Counters:
     published: int
     """Strain images."""
     lost: int = 0
-    """Missing in the sequence numbers: they never arrived."""
+    """Frames missing in the sequence numbers: they never arrived."""
     duplicates: int = 0
-    """Frames that came twice; the second is not used."""
+    """Frames that arrived twice; the second is not used."""
     late: int = 0
-    """Frames that came after a newer one; they are not used."""
+    """Frames that arrived after a newer one; they are not used."""
     failed: int = 0
     """Pairs that the engine refused or failed at."""
     missed_deadlines: int = 0
@@ -70,16 +70,16 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Array:
-    """Entry of one buffer in the header key `arrays`."""
+    """Entry of one buffer in the header key `arrays`; of arrays that are ignored only the name is checked."""
 
     name: str
-    dtype: str
-    shape: Any
+    dtype: Any = None
+    shape: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """Header keys that say how values and buffers are to be understood."""
+    """Header keys that define the sign of strain, and name, type and shape of each buffer."""
 
     sign: Literal["compression positive"]
     byte_order: Literal["little"]
@@ -95,7 +95,7 @@ class StrainMessage:
 
     stream: str
     session: int
-    """Counts up by one whenever the stream changes so that no pair may cross the change."""
+    """Number of the session; it increases by one with each change of the stream that no pair may cross."""
     reference: FrameStamp
     current: FrameStamp
     source_clock: str
@@ -103,13 +103,13 @@ class StrainMessage:
     server_clock: str
     """Name of the monotonic clock behind the four times below."""
     received_ns: int
-    """The current frame had arrived at the server."""
+    """Time when the current frame had arrived at the server."""
     matched_ns: int
-    """Its reference was chosen."""
+    """Time when its reference was chosen."""
     started_ns: int
-    """The engine started."""
+    """Time when the engine started."""
     published_ns: int
-    """The image was handed to the socket."""
+    """Time when the image was handed to the socket."""
     state: State
     scan: Scan
     counters: Counters
@@ -120,13 +120,13 @@ class StrainMessage:
     score: float = 0.0
     """Mean over the image of the quality of those pixels that may be read, 0 (none) to 1."""
     readable_strain: float = 0.0
-    """Mean over those pixels, as a fraction, compression positive."""
+    """Mean strain of those pixels, as a fraction, compression positive."""
     compression: float = 0.0
     """`readable_strain` over the top of the useful range, -1 to 1, releasing negative; 0 where nothing moves."""
     readable_quality: float = 0.0
     """Quality below which a pixel must not be read."""
     readable_share: float = 0.0
-    """Of the pixels."""
+    """Share of the pixels that may be read, 0 to 1."""
     evident_strain: float = 0.0
     """|Compression| that the displacement as a whole shows beyond its scatter; 0 for a still probe."""
     precompression: float = 0.0
@@ -138,11 +138,11 @@ class StrainMessage:
     reason: str = ""
     """Why the state is not `live`: `quality`, `still` or `frozen`."""
     warnings: tuple[str, ...] = ()
-    """See `usert.runtime.imaging.image_quality.ImageWarning`."""
+    """Warnings about this image; the server's are `usert.runtime.imaging.image_quality.ImageWarning`."""
     persistence: Averaging | None = None
-    """How much of earlier images is in `strain`; None: nothing."""
+    """Share of earlier images in `strain`; None: `strain` is of this pair alone."""
     ratio: RatioReading | None = None
-    """The two rectangles that the server was told to read; None without them."""
+    """Strain of the two rectangles that the server measures, and their ratio; None where it measures none."""
     displacement: NDArray[np.float32]
     """(2, N, M): axial in samples, lateral in lines."""
     strain: NDArray[np.float32]
@@ -161,7 +161,7 @@ class StrainMessage:
         return self.strain.shape[0], self.strain.shape[-1]
 
     def to_parts(self) -> list[Buffer]:
-        """Header, displacement, strain, quality."""
+        """The parts of the message: header, displacement, strain, quality."""
         header: dict[str, Any] = {}
         for name in _HEADER:
             if name == "scan":
@@ -204,7 +204,8 @@ def _read_array(name: str, layout: _Layout, parts: Sequence[Buffer]) -> NDArray[
     if len(places) != 1:
         names = [entry.name for entry in layout.arrays]
         raise MalformedError(
-            "field", f"arrays: got {names}, expected {name!r} once; is the server newer than this client?"
+            "field",
+            f"arrays: got {names!r:.200}, expected {name!r} once; is the server newer than this client?",
         )
     entry = layout.arrays[places[0] - 1]
     if entry.dtype != "float32":

@@ -24,7 +24,7 @@ from ..clients.terminal import watch
 from ..offline.figure import save_figure
 from ..protocol.age import Meter, Readings, now_ns
 from ..protocol.strain_message import StrainMessage
-from .child_process import Child
+from .child_process import ChildProcess
 from .simulated import SIZES, LesionRatio, simulated_scanner
 
 GOOD_QUALITY = 0.8
@@ -119,13 +119,13 @@ class Demo:
         readings = None
         with ExitStack() as stack:
             self._show("starting the simulated scanner")
-            source = stack.enter_context(Child(self._source_command()))
+            source = stack.enter_context(ChildProcess(self._source_command()))
             rf = source.wait_for(r"rf on (\S+)", stopping=lambda: self._stopping)
             if rf is not None:
                 self._show("starting the server")
                 # before the server, so that no reference frame of its images is missed
                 frames = stack.enter_context(RecentFrames(rf[1]))
-                server = stack.enter_context(Child(self._server_command(rf[1])))
+                server = stack.enter_context(ChildProcess(self._server_command(rf[1])))
                 strain = server.wait_for(r"strain on (\S+)", stopping=lambda: self._stopping)
                 if strain is not None:
                     if self._config.page:
@@ -136,7 +136,7 @@ class Demo:
 
     def _serve_page(self, stack: ExitStack, strain: str, rf: str) -> None:
         command = ["view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0"]
-        view = stack.enter_context(Child([*command, "--stale-ms", f"{_STALE_MS:g}"]))
+        view = stack.enter_context(ChildProcess([*command, "--stale-ms", f"{_STALE_MS:g}"]))
         page = view.wait_for(r"page on (\S+)", stopping=lambda: self._stopping)
         if page is not None:
             self._keep(f"demo: open {page[1]} in a browser, for the next {self._config.seconds:g} s")
@@ -151,7 +151,9 @@ class Demo:
         command = ["serve", "--rf", rf, "--publish", _LOOPBACK, "--lag", str(self._config.lag)]
         return command if self._config.bundle is None else [*command, "--bundle", str(self._config.bundle)]
 
-    def _watch(self, client: StrainClient, frames: RecentFrames, source: Child, server: Child) -> Readings:
+    def _watch(
+        self, client: StrainClient, frames: RecentFrames, source: ChildProcess, server: ChildProcess
+    ) -> Readings:
         end_s = time.monotonic() + _FIRST_IMAGE_S
 
         def show(text: str) -> None:

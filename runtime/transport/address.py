@@ -16,7 +16,6 @@ from usert.errors import OptionError
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]\s]+\]|[^:;\s\[\]]+):(?P<port>\d{1,5}|\*)")
 _IPC = re.compile(r"ipc://\S+")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]\s]+\]|[^:\s\[\]/]+):(?P<port>\d{1,5})")
-_REACHABLE = "which other machines can reach"
 
 
 def is_loopback(host: str) -> bool:
@@ -29,16 +28,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def require_loopback(host: str, *, name: str, got: str, risk: str, remedy: str, insecure: bool) -> None:
+def require_loopback(host: str, fault: str, *, insecure: bool) -> None:
     """Check that only this machine can reach `host`, unless `insecure`.
 
-    `name`: the option, `got`: its value as it was given, `risk`: what is wrong with it, `remedy`: what to do instead.
-    Errors: `OptionError`, made of these.
+    Errors: `OptionError` with `fault`, which says what is wrong and what to do instead.
     """
     if not insecure and not is_loopback(host):
-        raise OptionError(
-            f"{name}: got {got!r}, {risk}: {remedy}, or give --insecure if the network is yours alone"
-        )
+        raise OptionError(f"{fault}, or give --insecure if the network is yours alone")
 
 
 def check_endpoint(endpoint: str, *, insecure: bool, keyed: bool = False) -> str:
@@ -50,10 +46,8 @@ def check_endpoint(endpoint: str, *, insecure: bool, keyed: bool = False) -> str
         raise OptionError(f"endpoint: got {endpoint!r}, expected tcp://HOST:PORT or ipc://PATH")
     require_loopback(
         match["host"].strip("[]"),
-        name="endpoint",
-        got=endpoint,
-        risk=f"{_REACHABLE}, without keys",
-        remedy="make some (usert keys make) and give them (--key), use 127.0.0.1",
+        f"endpoint: got {endpoint!r}, which other machines can reach, without keys: make some (usert keys "
+        "make) and give them (--key), use 127.0.0.1",
         insecure=insecure or keyed,
     )
     return endpoint
@@ -67,24 +61,24 @@ def check_fixed_port(option: str, endpoint: str | None) -> None:
         )
 
 
-def parse_address(text: str, *, insecure: bool, name: str = "monitor address") -> tuple[str, int]:
-    """Host, without brackets, and port of `HOST:PORT`; hosts beyond this machine only if `insecure`.
-
-    `name`: how errors name the address. Errors: `OptionError`.
-    """
+def parse_address(text: str, *, name: str) -> tuple[str, int]:
+    """Host, without brackets, and port of `HOST:PORT`; `name`: how errors name the address. Errors: `OptionError`."""
     match = _HOST_PORT.fullmatch(text)
     if match is None or int(match["port"]) > 0xFFFF:
         raise OptionError(f"{name}: got {text!r}, expected HOST:PORT, such as 127.0.0.1:9464 or [::1]:0")
-    host = match["host"].strip("[]")
+    return match["host"].strip("[]"), int(match["port"])
+
+
+def parse_monitor_address(text: str, *, insecure: bool) -> tuple[str, int]:
+    """Host and port of the monitor's `HOST:PORT`, which is on loopback unless `insecure`. Errors: `OptionError`."""
+    host, port = parse_address(text, name="monitor address")
     require_loopback(
         host,
-        name=name,
-        got=text,
-        risk=f"{_REACHABLE}, unencrypted, without a password",
-        remedy="use 127.0.0.1",
+        f"monitor address: got {text!r}, which other machines can reach, unencrypted, without a password: "
+        "use 127.0.0.1",
         insecure=insecure,
     )
-    return host, int(match["port"])
+    return host, port
 
 
 def listen(host: str, port: int, *, name: str, backlog: int) -> socket.socket:

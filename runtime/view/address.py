@@ -23,7 +23,7 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Self:
         """The address written as `HOST:PORT`. Errors: `OptionError`."""
-        host, port = parse_address(text, name="--http", insecure=True)  # beyond this machine with a token
+        host, port = parse_address(text, name="--http")
         return cls(host=host, port=port)
 
     @property

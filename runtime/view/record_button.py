@@ -14,7 +14,7 @@ from typing import Any
 
 from usert.errors import UsertError
 
-from ..clients.control_client import Controller
+from ..clients.control_client import ControlClient
 from ..protocol.commands import StartRecord, Status, StopRecord
 from ..transport.lifecycle import POLL_MS
 from ..transport.worker import Worker
@@ -29,26 +29,26 @@ class RecordButton(Worker):
 
     def __init__(
         self,
-        controller: Controller,
+        control: ControlClient,
         *,
         show: Callable[[Mapping[str, Any]], None],
         watched: Callable[[], bool],
     ) -> None:
         """`show` is called in this thread, with `files`, `images`, `missing`, `error`."""
         super().__init__("view record")
-        self._controller = controller
+        self._control = control
         self._show = show
         self._watched = watched
         self._orders: queue.SimpleQueue[tuple[bool, Answer]] = queue.SimpleQueue()
 
     def _open(self, stack: ExitStack) -> None:
-        stack.enter_context(self._controller)
+        stack.enter_context(self._control)
         self._start(stack)
 
     def stop(self) -> None:
         """Make the thread end soon, though it may be waiting for an answer."""
         super().stop()
-        self._controller.stop()
+        self._control.stop()
 
     def press(self, start: bool, refuse: Answer) -> None:
         """Begin or end a record; `refuse` gets the line that says why not, in this button's thread."""
@@ -71,13 +71,13 @@ class RecordButton(Worker):
         name = time.strftime("page-%Y%m%d-%H%M%S.h5")
         command = StartRecord(path=name) if start else StopRecord()
         try:
-            self._controller.ask(command)
+            self._control.ask(command)
         except UsertError as error:
             refuse(checked(error))
 
     def _look(self) -> None:
         try:
-            self._show(told(self._controller.ask(Status())))
+            self._show(told(self._control.ask(Status())))
         except UsertError as error:
             self._show({"error": checked(error), "files": [], "images": 0, "missing": 0})
 

@@ -19,11 +19,11 @@ from ..schema import Scalar, Schema
 FORMAT = 3
 """Number of the manifest's format: 3 names the front end, of which 2 knew `rf` alone."""
 READABLE = (2, FORMAT)
-"""Formats that are read; another number is refused, not guessed at."""
+"""Formats that this version reads."""
 PRECISIONS = ("float32", "float16", "int8")
-"""Of a graph's weights and activations inside the network; displacement, grid, warp and strain are float32 always."""
+"""Precisions of a graph's weights and activations inside the network; what follows it is float32."""
 TENSORRTS = ("tensorrt", "tensorrt_rtx")
-"""Libraries that plans are built by, as their Python modules are called."""
+"""Libraries that build plans, by the names of their Python modules."""
 DISPLACEMENT_CONVENTION = "(2, N, M): axial samples, lateral lines; current(r + d(r)) = reference(r)"
 REFINEMENTS = ("off", "cheap", "full")
 STRAIN_CONVENTION = "fraction, compression positive"
@@ -43,7 +43,7 @@ FileName: TypeAlias = Annotated[
         r"(?!manifest\.json$)[A-Za-z0-9_][A-Za-z0-9_.+-]*", "a plain file name inside the bundle's folder"
     ),
 ]
-"""A bundle is flat: a file is named, never reached by a path that could leave the folder."""
+"""Name of a file in the bundle's folder: never a path, which could lead out of it."""
 Sha256: TypeAlias = Annotated[str, _matching(r"[0-9a-f]{64}", "64 hexadecimal digits")]
 Count: TypeAlias = Annotated[int, Scalar(lambda value: type(value) is int and value > 0, "a count above 0")]
 Precision: TypeAlias = Annotated[str, _one_of(*PRECISIONS)]
@@ -51,11 +51,11 @@ Precision: TypeAlias = Annotated[str, _one_of(*PRECISIONS)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Which network the graphs hold."""
+    """The network in the graphs."""
 
     name: str
     front_end: FrontEnd = "rf"
-    """What becomes of the frames before they reach it (`usert.front_end`)."""
+    """How frames become the network's input (`usert.front_end`)."""
     levels: tuple[int, int]
     """Coarsest and finest pyramid level; level L works at 1 / 2^(L-1) of the resolution."""
     normalise_features: bool
@@ -68,21 +68,21 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """The one file of weights, which every graph refers to."""
+    """The file of weights that all graphs share."""
 
     file: FileName
     sha256: Sha256
     recipe: str
-    """Recipe of their training, in a line."""
+    """Recipe of the training, in one line."""
     model_card: FileName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedFor:
-    """Ranges that the training data covered; outside them the answer is an extrapolation."""
+    """Ranges of the training data; outside them the network extrapolates."""
 
     centre_cycles_per_sample: tuple[float, float]
-    """f0 / fs of the pulse."""
+    """Centre frequency of the pulse over the sampling frequency, from and to."""
     strain_percent: tuple[float, float]
 
     def __post_init__(self) -> None:
@@ -93,17 +93,17 @@ class TrainedFor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """What a graph takes: two frames, named reference and current."""
+    """The input of a graph: two frames, named reference and current."""
 
     trained_for: TrainedFor | None
-    """None: the weights never saw RF, such as the published ones."""
+    """None for weights that were not trained on RF, such as the published ones."""
     dtype: Annotated[str, _one_of("int16")] = "int16"
     shape: Annotated[str, _one_of("(N, M)")] = "(N, M)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conventions:
-    """Units and signs of what a graph gives; the runtime passes them on and never changes them."""
+    """Units and signs of a graph's output; the runtime passes them on unchanged."""
 
     displacement: Annotated[str, _one_of(DISPLACEMENT_CONVENTION)] = DISPLACEMENT_CONVENTION
     strain: Annotated[str, _one_of(STRAIN_CONVENTION)] = STRAIN_CONVENTION
@@ -111,7 +111,7 @@ class Conventions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How long one pair took where the bundle was made."""
+    """Time of one pair on the machine that made the bundle."""
 
     engine: str
     """Library, its version and device."""
@@ -120,7 +120,7 @@ class Speed:
     shape: tuple[int, int]
     """(N, M) of the frames."""
     milliseconds: float
-    """Median."""
+    """Median over the pairs that were timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ class Graph:
 
     file: FileName
     shape: tuple[Count, Count] | None
-    """(N, M) that it is built for; None takes any shape."""
+    """(N, M) of the frames that it takes; None: of any shape."""
     grid_rows: int | None = None
     """Rows of the depth grid that it is built for, where the front end has one; None with `shape` None."""
     precision: Precision
@@ -137,13 +137,13 @@ class Graph:
     sha256: Sha256
     bytes: Count
     accuracy: dict[str, float]
-    """Figures of the gate (`usert.export.gate.Accuracy`), by ONNX Runtime on a CPU."""
+    """Figures of `usert.export.gate.Accuracy`, measured by ONNX Runtime on a CPU."""
     speed: Speed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What TensorRT has built of a graph: runs with the library and on the GPU that it was built for, no others."""
+    """A graph as built by TensorRT: it runs with the library and on the GPU that it was built for, and no others."""
 
     file: FileName
     graph: str
@@ -159,10 +159,10 @@ class Plan:
     sha256: Sha256
     bytes: int
     seconds: float
-    """Time that building it took."""
+    """Time that the build took."""
     accuracy: dict[str, float] | None
     speed: Speed | None
-    """None for both: it could not be run where it was built."""
+    """None, as `accuracy` is, where the plan could not be run on the machine that built it."""
 
     def __post_init__(self) -> None:
         ordered = self.least[0] <= self.most[0] and self.least[1] <= self.most[1]
@@ -171,7 +171,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The contract that export hands to runtime."""
+    """The contract between export and runtime. Errors: `BundleError` for values that contradict each other."""
 
     format: int = FORMAT
     usert_version: str
@@ -182,7 +182,7 @@ class Manifest:
     input: Input
     conventions: Conventions = field(default_factory=Conventions)
     refinement: Annotated[str, _one_of(*REFINEMENTS)] = "off"
-    """What the graph does to the network's displacement: `off`, `cheap` or `full` (`usert.network.refine`)."""
+    """Refinement of the network's displacement in the graph: `off`, `cheap` or `full` (`usert.network.refine`)."""
     strain_window_samples: Count
     """Length of the least-squares window of the strain in the graph; with the front end `baseband`, whose windows count
     wavelengths, at 40 MHz and 6.5 MHz."""
@@ -194,14 +194,14 @@ class Manifest:
     graphs: tuple[Graph, ...]
     plans: tuple[Plan, ...] = ()
     reference: str
-    """What the graphs were compared with, such as `torch 2.13.0`."""
+    """Reference that the graphs were compared with, such as `torch 2.13.0`."""
     tolerances: dict[str, dict[str, float]]
-    """What was allowed of each figure of a graph's accuracy, by its precision."""
+    """Limit of each figure of a graph's accuracy, by its precision."""
     libraries: dict[str, str]
-    """Versions of what made the bundle."""
+    """Versions of the libraries that made the bundle."""
     machine: str
     gpu: str | None
-    """Where it was made."""
+    """GPU of the machine that made it; None without one."""
 
     def __post_init__(self) -> None:
         _check(self.strain_window_samples > 1, "strain_window_samples", self.strain_window_samples, "above 1")
@@ -234,7 +234,7 @@ class Manifest:
             _check(precision in self.tolerances, "tolerances", sorted(self.tolerances), f"{precision}, too")
 
     def strain_window_at(self, cycles_per_sample: float | None) -> int:
-        """Samples of the strain's window in frames of so many cycles a sample; None: where that does not matter."""
+        """Length in samples of the window of the strain, in frames of `cycles_per_sample`; None for the nominal one."""
         if self.strain_window_wavelengths is None or cycles_per_sample is None:
             return self.strain_window_samples
         return max(3, round(self.strain_window_wavelengths / cycles_per_sample))
@@ -256,7 +256,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Errors: `BundleError` for text that is no JSON, another format, unknown keys, or values amiss."""
+        """The manifest in `text`. Errors: `BundleError` for invalid JSON, another format, unknown keys or values."""
         try:
             tree = json.loads(text)
         except (ValueError, RecursionError) as error:

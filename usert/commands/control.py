@@ -147,12 +147,12 @@ def _tell(
     **arguments: Any,
 ) -> None:
     """Send one command, and print what came of it."""
-    from usert.runtime.clients.control_client import Controller
+    from usert.runtime.clients.control_client import ControlClient
     from usert.runtime.protocol.commands import COMMANDS
     from usert.signals import stop_on_signals
 
     command = COMMANDS[name](**arguments)
-    controller = Controller(endpoint, keys=client_keys(key, server_key), insecure=insecure)
+    controller = ControlClient(endpoint, keys=client_keys(key, server_key), insecure=insecure)
     with stop_on_signals(controller.stop), controller:
         answer = controller.ask(command)
     typer.echo(f"control: {name} done")

@@ -135,7 +135,7 @@ def serve(
     from usert.commands.serve_site import Site, run_site
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
-    from usert.runtime.failover.handover import Cue
+    from usert.runtime.failover.handover import Handover
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -143,11 +143,11 @@ def serve(
     from usert.runtime.imaging.strain_ratio import Rectangle
     from usert.runtime.server.bundle_swap import trained_strain
     from usert.runtime.server.config import ServerConfig
-    from usert.runtime.transport.address import parse_address
+    from usert.runtime.transport.address import parse_monitor_address
     from usert.runtime.transport.receiver import ReceiverType
 
     if monitor is not None:
-        parse_address(monitor, insecure=insecure)
+        parse_monitor_address(monitor, insecure=insecure)
     if check and site is not None:
         typer.echo(f"check: configuration {site}")
     if lag != "auto" and not lag.isdecimal():
@@ -200,14 +200,14 @@ def serve(
             monitor=monitor,
         ),
         check=check,
-        cue=None if cue is None else Cue(cue),
+        handover=None if cue is None else Handover(cue),
     )
 
 
 def _stand_by(bound: Mapping[str, Sequence[str | None]], record: Path | None) -> NoReturn:
     """Watch over servers of this very command line; `bound`: where they are found, by option."""
     from usert.errors import OptionError
-    from usert.runtime.failover.supervisor import Standby
+    from usert.runtime.failover.supervisor import Supervisor
     from usert.runtime.transport.address import check_fixed_port
 
     for option, endpoints in bound.items():
@@ -217,4 +217,4 @@ def _stand_by(bound: Mapping[str, Sequence[str | None]], record: Path | None) ->
         raise OptionError(
             f"--record: got {record}, expected a folder with --standby, where each process makes a file of its own"
         )
-    raise typer.Exit(Standby(sys.argv[1:]).run())
+    raise typer.Exit(Supervisor(sys.argv[1:]).run())

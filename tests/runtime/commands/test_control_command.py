@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from control_ends import ANY, serving
 from live import TIMEOUT_S, Feed, Source, make_server, running
-from theatre import Ring
+from secured_publisher import KeyRing
 
 from usert.cli import main
 from usert.commands.status import card
@@ -179,7 +179,7 @@ def test_what_is_wrong_is_said_before_anything_is_sent(
 
 
 def test_with_keys(usert: Any, tmp_path: Path) -> None:
-    ring = Ring(tmp_path)
+    ring = KeyRing(tmp_path)
     ring.allow("console")
     keys = ("--key", ring.secret("console"), "--server-key", ring.public("server"))
     with serving(Clerk({"a": 1}), ring.server()) as (server, _):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ear import ear
 from live import TIMEOUT_S
 from publishing import image
-from theatre import Ring, theatre
+from rf_listener import rf_listener
+from secured_publisher import KeyRing, secured_publisher
 
 from usert.commands.keys import client_keys, served_keys, server_keys, source_keys
 from usert.errors import OptionError
@@ -22,8 +22,8 @@ ANY = "tcp://127.0.0.1:0"
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Ring:
-    made = Ring(tmp_path)
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing(tmp_path)
     made.allow("display")
     return made
 
@@ -74,8 +74,8 @@ def test_what_is_wrong_is_one_line(words: tuple[str, ...], expected: str) -> Non
     assert expected in done.stderr
 
 
-def test_usert_watch_sees_with_its_keys(ring: Ring) -> None:
-    with theatre(ring.server()) as server:
+def test_usert_watch_sees_with_its_keys(ring: KeyRing) -> None:
+    with secured_publisher(ring.server()) as server:
         words = ("watch", "--strain", server.endpoint, "--count", "1", "--key", ring.secret("display"))
         with subprocess.Popen(
             usert(*words, "--server-key", ring.public("server")), stdout=subprocess.PIPE, text=True
@@ -90,8 +90,8 @@ def test_usert_watch_sees_with_its_keys(ring: Ring) -> None:
     assert output.splitlines()[-1].startswith("watch: 1 image")
 
 
-def test_usert_watch_says_that_its_key_is_not_allowed(ring: Ring) -> None:
-    with theatre(ring.server()) as server:
+def test_usert_watch_says_that_its_key_is_not_allowed(ring: KeyRing) -> None:
+    with secured_publisher(ring.server()) as server:
         done = ended(
             *("watch", "--strain", server.endpoint, "--seconds", "4"),
             *("--key", ring.secret("stranger"), "--server-key", ring.public("server")),
@@ -100,7 +100,7 @@ def test_usert_watch_says_that_its_key_is_not_allowed(ring: Ring) -> None:
     assert "does not allow this key" in done.stderr
 
 
-def test_usert_replay_waits_for_who_is_allowed(ring: Ring) -> None:
+def test_usert_replay_waits_for_who_is_allowed(ring: KeyRing) -> None:
     words = ("replay", "--simulate", "--publish", ANY, "--count", "40", "--rate", "200", "--stream", "s")
     with subprocess.Popen(
         usert(*words, "--key", ring.secret("scanner"), "--allow", ring.allowed),
@@ -111,18 +111,18 @@ def test_usert_replay_waits_for_who_is_allowed(ring: Ring) -> None:
             assert process.stdout is not None
             endpoint = process.stdout.readline().split(" on ")[1].split()[0]
             with (
-                ear(ring.client("stranger", server="scanner"), endpoint) as stranger,
-                ear(ring.client("display", server="scanner"), endpoint) as known,
+                rf_listener(ring.client("stranger", server="scanner"), endpoint) as stranger,
+                rf_listener(ring.client("display", server="scanner"), endpoint) as known,
             ):
-                known.hears("s", 40)
-                assert stranger.heard == {}
+                known.wait_for("s", 40)
+                assert stranger.received == {}
             rest, _ = process.communicate(timeout=TIMEOUT_S)
         finally:
             process.kill()
     assert "40 frames sent" in rest
 
 
-def test_options_make_keys_for_what_a_socket_does(ring: Ring) -> None:
+def test_options_make_keys_for_what_a_socket_does(ring: KeyRing) -> None:
     key, allow, public = ring.secret("server"), ring.allowed, ring.public("display")
     server, client = server_keys(key, allow), client_keys(key, public)
     assert server == ring.server()
@@ -133,7 +133,7 @@ def test_options_make_keys_for_what_a_socket_does(ring: Ring) -> None:
 
 
 @pytest.mark.parametrize("rf_binds", [True, False])
-def test_a_server_has_one_pair_for_both_sides(ring: Ring, rf_binds: bool) -> None:
+def test_a_server_has_one_pair_for_both_sides(ring: KeyRing, rf_binds: bool) -> None:
     key, allow, public = ring.secret("server"), ring.allowed, ring.public("display")
 
     def served(**given: Any) -> Any:

@@ -105,7 +105,7 @@ def test_strain_is_read_back_whole() -> None:
 
 def test_keys_and_arrays_of_a_newer_server_are_ignored() -> None:
     header = json.loads(GOLDEN_STRAIN[0])
-    header["arrays"].insert(0, {"name": "mask", "dtype": "uint8", "shape": [1, 2]})
+    header["arrays"].insert(0, {"name": "mask", "dtype": 8, "packed": True})
     parts = [json.dumps(header | {"new": {"a": 1}}).encode(), b"\1\0", *GOLDEN_STRAIN[1:]]
     np.testing.assert_array_equal(StrainMessage.from_parts(parts).strain, strain_message().strain)
 
@@ -203,6 +203,10 @@ def test_broken_strain_is_refused() -> None:
         ("kind", GOLDEN_RF),
         ("field", changed(GOLDEN_STRAIN, sign="tension positive")),
         ("field", changed(GOLDEN_STRAIN, state="fresh")),
+        ("field", changed(GOLDEN_STRAIN, score=1e301)),
+        ("field", changed(GOLDEN_STRAIN, warnings=["two\nlines"])),
+        ("field", changed(GOLDEN_STRAIN, persistence={"weight": 0.5, "images": -1, "past_share": 0})),
+        ("field", changed(GOLDEN_STRAIN, ratio={"refused": "tired"})),
         ("field", changed(GOLDEN_STRAIN, counters={"received": 1})),
         ("field", changed(GOLDEN_STRAIN, reference=[])),
         ("field", changed(GOLDEN_STRAIN, arrays={})),

@@ -12,7 +12,7 @@ from live import TIMEOUT_S, Feed, Source, numbered_frame, running
 from swapping import Opener
 
 from usert.bundle import Bundle
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
@@ -58,7 +58,7 @@ def room(engine: Engine, bundle: Bundle, source: Source, folder: Path) -> Iterat
         stack.enter_context(running(server))
         client = stack.enter_context(StrainClient(server.publish_endpoint))
         assert server.control_endpoint is not None
-        console = stack.enter_context(Controller(server.control_endpoint))
+        console = stack.enter_context(ControlClient(server.control_endpoint))
         feed = Feed(source, client)
         feed.prime()
         yield Room(server, feed, console)

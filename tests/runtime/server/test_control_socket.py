@@ -13,7 +13,7 @@ from control_ends import BUNDLE, RECORD, STATUS, Desk, opened, raw, serving
 from live import TIMEOUT_S, wait_until
 
 from usert.errors import BundleError, ControlError, OptionError
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.protocol.commands import Command, Compare, Quit, Reply, StopRecord
 from usert.runtime.protocol.header import MAX_HEADER_BYTES, MAX_PARTS
 from usert.runtime.server.control_socket import Allowance, ControlServer
@@ -22,8 +22,8 @@ from usert.runtime.server.control_socket import Allowance, ControlServer
 def test_each_command_has_its_answer() -> None:
     with (
         serving(desk := Desk()) as (server, _),
-        Controller(server.endpoint) as one,
-        Controller(server.endpoint) as two,
+        ControlClient(server.endpoint) as one,
+        ControlClient(server.endpoint) as two,
     ):
         assert [asker.ask(STATUS)["heard"] for asker in (one, two, one)] == [0, 1, 2]
         assert desk.heard == ["status"] * 3
@@ -77,7 +77,7 @@ def test_what_goes_wrong_is_one_line_and_no_end(raised_by: str, caplog: pytest.L
             future.set_exception(error)
         return future
 
-    with serving(handle) as (server, _), Controller(server.endpoint) as console:
+    with serving(handle) as (server, _), ControlClient(server.endpoint) as console:
         error = BundleError("bundle: got nothing,\nexpected one")
         with pytest.raises(ControlError, match=r"^bundle: got nothing, expected one$"):
             console.ask(RECORD)
@@ -114,7 +114,7 @@ def test_a_result_that_cannot_be_sent_is_said(result: Any, kind: str) -> None:
 
     with (
         serving(handle) as (server, _),
-        Controller(server.endpoint) as console,
+        ControlClient(server.endpoint) as console,
         pytest.raises(ControlError, match=f"^status.*{kind}"),
     ):
         console.ask(STATUS)
@@ -159,7 +159,7 @@ def test_messages_without_envelope_or_with_too_many_parts_are_answered_too() -> 
 def test_who_sends_too_much_at_once_is_cut_off_alone() -> None:
     with (
         serving(desk := Desk()) as (server, _),
-        Controller(server.endpoint) as console,
+        ControlClient(server.endpoint) as console,
         raw(server.endpoint, zmq.DEALER) as rogue,
         rogue.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor,
     ):
@@ -186,7 +186,7 @@ def test_a_flood_keeps_nobody_from_an_answer() -> None:
     with (
         serving(Desk()) as (server, _),
         raw(server.endpoint, zmq.DEALER) as rogue,
-        Controller(server.endpoint) as console,
+        ControlClient(server.endpoint) as console,
     ):
         thread = threading.Thread(target=flood, args=(rogue.socket,))
         thread.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zmq
 from live import TIMEOUT_S, wait_until
-from theatre import Ring, Theatre, theatre
+from secured_publisher import KeyRing, SecuredPublisher, secured_publisher
 
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.transport.access import AccessList
@@ -17,8 +17,8 @@ from usert.runtime.transport.socket import BoundSocket
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Ring:
-    made = Ring(tmp_path)
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing(tmp_path)
     made.allow("display")
     return made
 
@@ -34,7 +34,7 @@ def renewed(bound: BoundSocket) -> None:
     wait_until(another)
 
 
-def stays(server: Theatre) -> None:
+def stays(server: SecuredPublisher) -> None:
     """Nobody is to be cut off."""
     before, access = server.bound.socket, server.authenticator.access("strain")
     assert access is not None
@@ -46,7 +46,7 @@ def stays(server: Theatre) -> None:
 OUTSIDERS = ("no key", "a key that is not allowed", "another server's key", "an allowed key, not its secret")
 
 
-def outsider(who: str, ring: Ring) -> ClientKeys | None:
+def outsider(who: str, ring: KeyRing) -> ClientKeys | None:
     stranger, display = ring.client("stranger"), ring.client("display")
     forged = KeyPair(public=display.pair.public, secret=stranger.pair.secret)
     keys = None, stranger, ring.client("display", server="elsewhere"), replace(display, pair=forged)
@@ -54,9 +54,9 @@ def outsider(who: str, ring: Ring) -> ClientKeys | None:
 
 
 @pytest.mark.parametrize("who", OUTSIDERS)
-def test_an_outsider_sees_nothing(ring: Ring, who: str) -> None:
+def test_an_outsider_sees_nothing(ring: KeyRing, who: str) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
@@ -71,10 +71,10 @@ def test_an_outsider_sees_nothing(ring: Ring, who: str) -> None:
 
 
 @pytest.mark.parametrize("false", ["its key is another", "it has none"])
-def test_a_false_server_is_not_listened_to(ring: Ring, false: str) -> None:
+def test_a_false_server_is_not_listened_to(ring: KeyRing, false: str) -> None:
     keys = ring.server("false") if false == "its key is another" else None
     with (
-        theatre(keys) as server,
+        secured_publisher(keys) as server,
         server.refusals() as wait,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
@@ -84,9 +84,9 @@ def test_a_false_server_is_not_listened_to(ring: Ring, false: str) -> None:
         server.only_these_see([], [display])
 
 
-def test_a_key_is_good_as_soon_as_its_file_lies_there(ring: Ring) -> None:
+def test_a_key_is_good_as_soon_as_its_file_lies_there(ring: KeyRing) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("late")) as late,
     ):
         wait_until(lambda: server.denied() > 0)
@@ -97,10 +97,10 @@ def test_a_key_is_good_as_soon_as_its_file_lies_there(ring: Ring) -> None:
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:0", "tcp://*:0", "ipc://{folder}/socket"])
 def test_a_revoked_client_is_cut_off_and_the_others_come_back(
-    ring: Ring, tmp_path: Path, endpoint: str
+    ring: KeyRing, tmp_path: Path, endpoint: str
 ) -> None:
     ring.allow("visitor")
-    with theatre(ring.server(), endpoint.format(folder=tmp_path)) as server:
+    with secured_publisher(ring.server(), endpoint.format(folder=tmp_path)) as server:
         place = server.endpoint.replace("0.0.0.0", "127.0.0.1")
         with (
             StrainClient(place, keys=ring.client("display")) as display,
@@ -121,10 +121,10 @@ def test_a_revoked_client_is_cut_off_and_the_others_come_back(
             server.only_these_see([display, visitor], [])
 
 
-def test_nobody_is_cut_off_for_a_key_that_is_added_or_was_never_used(ring: Ring) -> None:
+def test_nobody_is_cut_off_for_a_key_that_is_added_or_was_never_used(ring: KeyRing) -> None:
     ring.allow("spare")
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
@@ -138,9 +138,9 @@ def test_nobody_is_cut_off_for_a_key_that_is_added_or_was_never_used(ring: Ring)
         server.only_these_see([display], [])
 
 
-def test_without_its_folder_a_server_lets_in_nobody(ring: Ring) -> None:
+def test_without_its_folder_a_server_lets_in_nobody(ring: KeyRing) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
@@ -153,7 +153,7 @@ def test_without_its_folder_a_server_lets_in_nobody(ring: Ring) -> None:
         server.only_these_see([display], [])
 
 
-def test_without_an_authenticator_every_client_is_denied(ring: Ring) -> None:
+def test_without_an_authenticator_every_client_is_denied(ring: KeyRing) -> None:
     with (
         zmq.Context() as context,
         BoundSocket(
@@ -171,10 +171,10 @@ def test_without_an_authenticator_every_client_is_denied(ring: Ring) -> None:
         bound.socket.disable_monitor()
 
 
-def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: Ring) -> None:
+def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: KeyRing) -> None:
     ring.allow("rogue")
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
         zmq.Context() as context,
         context.socket(zmq.XSUB) as rogue,
@@ -193,9 +193,9 @@ def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: Ring) -> N
         server.only_these_see([display], [])
 
 
-def test_a_place_that_somebody_took_is_waited_for(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_somebody_took_is_waited_for(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         zmq.Context() as context,
         context.socket(zmq.PUB) as thief,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,

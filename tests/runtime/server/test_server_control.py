@@ -15,7 +15,7 @@ from tiny_bundle import STRAIN
 
 from usert.bundle import Bundle
 from usert.errors import ControlError
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.commands import (
@@ -162,7 +162,7 @@ def test_a_server_without_a_folder_or_a_way_to_open_bundles_says_so(engine: Engi
     )
     with (
         running(StrainServer(engine=engine, config=config)) as server,
-        Controller(server.control_endpoint) as console,
+        ControlClient(server.control_endpoint) as console,
     ):
         for command, expected in (
             (StartRecord(path="a.h5"), "--record-folder"),

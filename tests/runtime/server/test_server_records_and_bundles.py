@@ -12,7 +12,7 @@ from tiny_bundle import STRAIN, other_bundle, tiny_bundle
 
 from usert.bundle import Bundle
 from usert.errors import ControlError
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.commands import (
     ChangeBundle,
@@ -77,7 +77,7 @@ def test_no_record_spans_a_change_of_bundle(
     thread.start()
     assert begun.wait(TIMEOUT_S)
     assert room.server.control_endpoint is not None
-    with Controller(room.server.control_endpoint) as second:
+    with ControlClient(room.server.control_endpoint) as second:
         with pytest.raises(ControlError, match=r"^record: .*bundle"):
             second.ask(StartRecord(path="case.h5"))
         gate.set()

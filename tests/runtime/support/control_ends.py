@@ -11,7 +11,7 @@ import zmq
 from live import TIMEOUT_S, wait_until
 
 from usert.errors import ControlError
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.protocol.commands import ChangeBundle, Command, Reply, StartRecord, Status
 from usert.runtime.server.control_socket import ControlServer
 from usert.runtime.transport.access import Authenticator
@@ -101,7 +101,7 @@ def raw(
         yield Raw(socket, list(envelope))
 
 
-def answer_of(console: Controller) -> dict[str, Any]:
+def answer_of(console: ControlClient) -> dict[str, Any]:
     """The server's status, asked until it comes: a busy machine may be slower than the client waits."""
     answers: list[dict[str, Any]] = []
 

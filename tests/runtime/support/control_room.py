@@ -8,7 +8,7 @@ import pytest
 from live import TIMEOUT_S, Feed
 
 from usert.errors import ControlError
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.imaging.strain_ratio import Rectangle
 from usert.runtime.protocol.commands import (
     COMMANDS,
@@ -25,7 +25,7 @@ BOTH = (Rectangle.parse(LEFT), Rectangle.parse(RIGHT))
 class Room:
     """A server that takes commands, its source, a client and a console."""
 
-    def __init__(self, server: StrainServer, feed: Feed, console: Controller) -> None:
+    def __init__(self, server: StrainServer, feed: Feed, console: ControlClient) -> None:
         self.server = server
         self.feed = feed
         self.console = console

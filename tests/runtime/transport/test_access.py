@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zmq
 from live import TIMEOUT_S
-from theatre import Ring
+from secured_publisher import KeyRing
 from zmq.utils import z85
 
 from usert.runtime.transport.access import AccessList, Authenticator
@@ -18,8 +18,8 @@ Ask = Callable[..., bytes]
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Ring:
-    made = Ring(tmp_path)
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing(tmp_path)
     made.allow("display")
     return made
 
@@ -31,13 +31,15 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 
 
 @pytest.fixture
-def authenticator(ring: Ring, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Authenticator]:
+def authenticator(ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Authenticator]:
     with Authenticator(context, strain=ring.server(), rf=None) as opened:
         yield opened
 
 
 @pytest.fixture
-def ask(ring: Ring, context: zmq.Context[zmq.Socket[bytes]], authenticator: Authenticator) -> Iterator[Ask]:
+def ask(
+    ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]], authenticator: Authenticator
+) -> Iterator[Ask]:
     """Ask as ZeroMQ does, by default with a key that is allowed; the status code."""
     key = z85.decode(ring.client("display").pair.public)
     usual = [b"1.0", b"7", b"strain", b"127.0.0.1", b"", b"CURVE", key]
@@ -109,7 +111,7 @@ def test_a_fault_inside_is_a_denial(
 
 
 def test_a_file_that_holds_no_key_admits_nobody_and_the_others_are_still_admitted(
-    ask: Ask, ring: Ring, caplog: pytest.LogCaptureFixture
+    ask: Ask, ring: KeyRing, caplog: pytest.LogCaptureFixture
 ) -> None:
     (ring.allowed / "half.key").write_bytes(b"curve\n")
     (ring.allowed / "secret.key").write_bytes(ring.secret("display").read_bytes())
@@ -122,7 +124,9 @@ def test_a_file_that_holds_no_key_admits_nobody_and_the_others_are_still_admitte
         assert len([record for record in caplog.records if f"({name})" in record.message]) == 1
 
 
-def test_without_server_keys_nothing_is_opened(ring: Ring, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+def test_without_server_keys_nothing_is_opened(
+    ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
     client = ring.client("display")
     with (
         Authenticator(context, strain=None, rf=client) as first,
@@ -135,7 +139,7 @@ def test_without_server_keys_nothing_is_opened(ring: Ring, context: zmq.Context[
             pass
 
 
-def test_roles_are_not_confused(ring: Ring, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+def test_roles_are_not_confused(ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]]) -> None:
     for security, bind in ((ring.client("display"), True), (AccessList("strain", ring.server()), False)):
         with pytest.raises(ValueError, match="a socket that binds has an access list"):
             make_socket(context, zmq.PUB, "tcp://127.0.0.1:0", bind=bind, security=security, options={})

@@ -1,4 +1,4 @@
-"""What the tests of the keys share: an operating theatre with a publishing socket, key files, and the allowed keys."""
+"""A publishing socket that needs keys, and a folder in which keys are made, allowed and revoked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FAILED = (
 )
 
 
-class Ring:
+class KeyRing:
     """Keys in a folder: one pair a name, and the list of those that are allowed."""
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +55,7 @@ class Ring:
         return ClientKeys.load(self.secret(name), self.public(server))
 
 
-class Theatre:
+class SecuredPublisher:
     """A publishing socket and its authenticator, both open."""
 
     def __init__(self, authenticator: Authenticator, bound: BoundSocket) -> None:
@@ -109,7 +109,9 @@ class Theatre:
 
 
 @contextmanager
-def theatre(keys: ServerKeys | None, endpoint: str = "tcp://127.0.0.1:0") -> Iterator[Theatre]:
+def secured_publisher(
+    keys: ServerKeys | None, endpoint: str = "tcp://127.0.0.1:0"
+) -> Iterator[SecuredPublisher]:
     """Publishing with `keys`; the socket tells of every subscription."""
     with (
         zmq.Context() as context,
@@ -122,4 +124,4 @@ def theatre(keys: ServerKeys | None, endpoint: str = "tcp://127.0.0.1:0") -> Ite
             options={zmq.LINGER: 0, zmq.XPUB_VERBOSE: 1, zmq.MAXMSGSIZE: 1024},
         ) as bound,
     ):
-        yield Theatre(authenticator, bound)
+        yield SecuredPublisher(authenticator, bound)
