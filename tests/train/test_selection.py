@@ -93,7 +93,9 @@ def test_the_strain_of_the_press_is_that_of_the_scanner(press: Path) -> None:
         for i in range(7)
         for j in range(7)
     }
-    for pair in select([press], CONFIG).chosen:
+    chosen = select([press], CONFIG).chosen
+    assert chosen
+    for pair in chosen:
         assert pair.strain == pytest.approx(truth[pair.reference, pair.current], rel=0.12)
 
 

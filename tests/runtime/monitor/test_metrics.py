@@ -127,7 +127,9 @@ def test_names_follow_the_conventions() -> None:
     metrics = watching(Server())
     note(metrics)
     text = metrics.text().decode("utf-8")
-    for family in text_string_to_metric_families(text):
+    families = list(text_string_to_metric_families(text))
+    assert families
+    for family in families:
         assert family.name.startswith(("usert_", "process_"))
         assert family.documentation
         assert not family.name.endswith(("_ms", "_percent", "_created"))
