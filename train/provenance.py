@@ -1,6 +1,6 @@
-"""Where weights come from, as one line of JSON that travels in their file.
+"""The provenance of weights: one line of JSON that is stored in their file.
 
-Knows nothing of training. Invariant: what cannot be told (no git, no checkout) is null, never guessed.
+Invariant: what is not known (no git, no checkout) is null, never guessed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def provenance(
     device: torch.device,
     start: str | None,
 ) -> str:
-    """Recipe with seed and generator ranges, length of the run, versions and commit.
+    """Provenance of pre-training: recipe with seed and ranges, length of the run, versions and commit.
 
-    `start` is the hash of the weights that it started from, None for random numbers.
+    `start` is the hash of the weights that the run started from, None for random numbers.
     """
     told: dict[str, object] = {
         "made_by": "usert pretrain",
@@ -54,9 +54,9 @@ def finetune_provenance(
     pairs: int,
     recordings: int,
 ) -> str:
-    """The same of a fine-tuning, with the whole history of its start, whose licence it inherits.
+    """Provenance of fine-tuning, with that of its start, whose licence it inherits.
 
-    Of the data only how much there was: names of recordings may be private.
+    Of the data it holds only the amount: names of recordings may be private.
     """
     told: dict[str, object] = {
         "made_by": "usert train",
@@ -95,7 +95,7 @@ def _line(
 
 
 def commit(source: Path) -> str | None:
-    """Commit of the checkout that tracks the file `source`, with `-dirty` behind it where it was changed."""
+    """Commit of the checkout that tracks the file `source`, with `-dirty` where it was changed; None without git."""
     try:
         # an installed package may lie inside somebody else's checkout: that commit would mean nothing
         for arguments in (

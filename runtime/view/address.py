@@ -1,6 +1,6 @@
-"""Where the page is served, and as what a person finds it.
+"""The address that the page is served at, and the URL that a person opens.
 
-Knows addresses, no requests. Invariant: an address is on loopback, or `Address.open` says that others can reach it.
+Invariant: an address is on loopback, or `Address.open` is true.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from usert.errors import OptionError
 _ADDRESS = re.compile(r"(?P<host>\[[^\]\s]+\]|[^:\s\[\]/]+):(?P<port>\d{1,5})")
 _QUEUE_CONNECTIONS = 128
 _ELSEWHERE = "192.0.2.1", 9
-"""Of the documentation's network (RFC 5737): nothing is sent to it, the system only says by which way it would."""
+"""An address reserved for documentation (RFC 5737): nothing is sent there, the system only names the route to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Of `HOST:PORT`. Errors: `OptionError`."""
+        """Parse `HOST:PORT`. Errors: `OptionError`."""
         match = _ADDRESS.fullmatch(text)
         if match is None or int(match["port"]) > 0xFFFF:
             raise OptionError(f"--http: got {text!r}, expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:0")
@@ -37,11 +37,11 @@ class Address:
 
     @property
     def open(self) -> bool:
-        """Whether other machines can reach it."""
+        """Whether other machines can reach this address."""
         return not is_loopback(self.host)
 
     def listen(self) -> socket.socket:
-        """A socket that listens there. Errors: `OptionError`."""
+        """A listening socket at this address. Errors: `OptionError`."""
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, _, _, _, address = found[0]
@@ -52,7 +52,7 @@ class Address:
             raise OptionError(f"--http {self.host}:{self.port}: cannot bind: {reason}") from error
 
     def url(self, port: int, *, encrypted: bool) -> str:
-        """What to type into a browser, `port` being the real one."""
+        """The URL to open in a browser; `port`: the port that is really bound."""
         host = self.host
         if host in ("0.0.0.0", "::"):
             host = _own_address() or socket.gethostname()
@@ -61,7 +61,7 @@ class Address:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, without brackets, is this machine and nothing else."""
+    """Whether `host`, without brackets, is a loopback name or address."""
     if host == "localhost":
         return True
     try:
@@ -71,7 +71,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _own_address() -> str:
-    """By which others reach this machine, as far as it knows; empty without a network."""
+    """The address by which others reach this machine; empty without a network."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(_ELSEWHERE)

@@ -1,7 +1,6 @@
-"""The thread that follows the strain stream for all browsers.
+"""The thread that receives the strain stream for all browsers.
 
-Knows the client, the painter and one callback; no browser. Invariant: an image is turned into a picture at most once,
-and not at all while nobody watches.
+Invariant: an image is turned into a picture at most once, and not at all while no browser is connected.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _MOST_STREAMS = 8
 
 
 class Feed(Service):
-    """`with Feed(...) as feed:`; pictures go to `spread`, in this feed's thread."""
+    """Receives strain images and makes pictures of them: `with Feed(...) as feed:`."""
 
     def __init__(
         self,
@@ -31,17 +30,21 @@ class Feed(Service):
         frames: RecentFrames | None = None,
         stream: str = "",
         watched: Callable[[], bool],
-        spread: Callable[[Picture], None],
-        failed: Callable[[], None],
+        on_picture: Callable[[Picture], None],
+        on_error: Callable[[], None],
     ) -> None:
-        """`stream`: which one; empty: the first that is heard. `failed` is called if the thread ends by an error."""
+        """`frames`: RF frames for B-mode. `stream`: name of the stream; empty: the first that is received.
+
+        `watched`: whether any browser is connected. `on_picture` gets each picture, and `on_error` is called when the
+        thread ends with an error; both are called in the feed's thread.
+        """
         super().__init__()
         self._client = client
         self._frames = frames
         self._stream = stream
         self._watched = watched
-        self._spread = spread
-        self._failed = failed
+        self._on_picture = on_picture
+        self._on_error = on_error
         self._others: dict[str, None] = {}
         self._painter = Painter()
         self._pending: tuple[StrainMessage, Arrival] | None = None
@@ -62,7 +65,7 @@ class Feed(Service):
         self._thread.join()
 
     def check(self) -> None:
-        """Raises what ended the thread."""
+        """Raise the error that ended the thread, if there is one."""
         if self._error is not None:
             raise self._error
 
@@ -77,7 +80,7 @@ class Feed(Service):
                     self._pending = None
         except BaseException as error:  # raised again by `check`, in the thread that can end the process
             self._error = error
-            self._failed()
+            self._on_error()
 
     def _ours(self, message: StrainMessage) -> bool:
         self._stream = self._stream or message.stream
@@ -99,4 +102,4 @@ class Feed(Service):
         reference = None
         if self._frames is not None:
             reference = self._frames.find(message.stream, message.reference)
-        self._spread(self._painter.paint(message, arrival, reference))
+        self._on_picture(self._painter.paint(message, arrival, reference))
