@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from tables import markdown
 
 from usert.bundle import sha256_of
 from usert.errors import OptionError, UsertError
+from usert.evaluation.markdown import markdown
 from usert.frame import Scan
 from usert.machine import cpu_name
 from usert.network.liteflownet import LiteFlowNet

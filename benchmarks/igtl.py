@@ -23,20 +23,22 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
+import harness  # noqa: F401
 import numpy as np
+from igtl_ends import BridgeProcess
+from live import running
 from live_overhead import ReadyEngine, wait_for_books
-from live_source import SCAN, Source, SourceConfig
-from live_vitals import Vitals, spread
 from pyigtl.comm import OpenIGTLinkClient
-from tables import markdown
+from source_process import SCAN, SourceConfig, SourceProcess
+from vitals import Vitals, spread
 
 from usert.errors import UsertError
+from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.low_jitter import steady
 from usert.runtime.server.server import StrainServer
-from usert.runtime.sources.child_process import Child
 
 _LOOPBACK = "tcp://127.0.0.1:0"
 _ANSWER_S = 30.0
@@ -134,7 +136,7 @@ def killed_again_and_again(port: int) -> Iterator[list[int]]:
         thread.join()
 
 
-def check(client: Client, engine: ReadyEngine, source: Source, rate_hz: float) -> None:
+def check(client: Client, engine: ReadyEngine, source: SourceProcess, rate_hz: float) -> None:
     """What a pyigtl client has is what the server published; afterwards nothing is sent."""
     begun_s = time.time()
     source.order(rate_hz=rate_hz)
@@ -155,23 +157,17 @@ def measure(name: str, shape: tuple[int, int], rate_hz: float, seconds: float) -
     engine = ReadyEngine(shape)
     config = ServerConfig(rf=_LOOPBACK, rf_type="pull", rf_bind=True, publish=_LOOPBACK)
     with ExitStack() as stack:
-        server = stack.enter_context(StrainServer(engine=engine, config=config))
-        source = stack.enter_context(
-            Source(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
-        )
         stack.enter_context(steady())  # as `usert serve`
-        thread = threading.Thread(target=server.run, name="serve")
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(server.stop)
+        server = stack.enter_context(running(StrainServer(engine=engine, config=config)))
+        source = stack.enter_context(
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
+        )
         bridge, client, killed = None, None, [0]
         source.order(shape=shape)
         if name != "no bridge":
-            words = ["bridge", "igtl", "--strain", server.publish_endpoint, "--port", "0"]
-            bridge = stack.enter_context(Child(words))
-            found = bridge.wait_for(r"OpenIGTLink on 127\.0\.0\.1:(\d+)", stopping=lambda: False)
-            assert found is not None
-            port = int(found[1])
+            words = "igtl", "--strain", server.publish_endpoint, "--port", "0"
+            bridge = stack.enter_context(BridgeProcess(*words))
+            port = int(bridge.wait_for(r"OpenIGTLink on 127\.0\.0\.1:(\d+)"))
             with Client(port) as first:
                 check(first, engine, source, rate_hz)
             if name in ("one", "one, and one that never reads"):

@@ -25,10 +25,10 @@ from hand_motion import Fixed, lag_table
 from live_scene import Image, Scene
 from numpy.typing import NDArray
 from rf_pairs import alpinion, alpinion_large, arm, still
-from tables import markdown
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import UsertError
+from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import nrmse

@@ -21,24 +21,26 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
+import harness  # noqa: F401
 import numpy as np
-from live_source import Source, SourceConfig
-from live_viewer import DistantViewer
-from live_vitals import spread
 from numpy.typing import NDArray
-from tables import markdown
+from observer import ObserverProcess
+from source_process import SourceConfig, SourceProcess
+from vitals import spread
 
 from usert.errors import UsertError
+from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
@@ -82,7 +84,7 @@ class ReadyEngine:
 
 
 class Probe:
-    """Stands where a recorder would: told of each frame and of each image, when the server is done with it."""
+    """Stands where a recorder would, and behind the function that sends: told of each frame and of each image."""
 
     def __init__(self) -> None:
         self.taken: dict[int, int] = {}
@@ -97,10 +99,20 @@ class Probe:
         self.used["receiving"].append(time.thread_time_ns())
 
     def put_image(self, image: RecordedImage) -> None:
-        self.done.append(
-            (image.current, image.received_ns, image.matched_ns, image.message.published_ns, now_ns())
-        )
-        self.used["working"].append(time.thread_time_ns())
+        self._image = image
+
+    def behind(self, send: Callable[[StrainMessage], None]) -> Callable[[StrainMessage], None]:
+        """`send`, noted when it returns; an image is recorded before it is sent."""
+
+        def noted(message: StrainMessage) -> None:
+            send(message)
+            image = self._image
+            self.done.append(
+                (image.current, image.received_ns, image.matched_ns, message.published_ns, now_ns())
+            )
+            self.used["working"].append(time.thread_time_ns())
+
+        return noted
 
 
 def stages(engine: ReadyEngine, probe: Probe) -> dict[str, list[float]]:
@@ -128,8 +140,9 @@ def measure(
         server = stack.enter_context(
             StrainServer(engine=engine, config=config, switch=RecordSwitch(cast(Recorder, probe)))
         )
+        server._send = probe.behind(server._send)
         source = stack.enter_context(
-            Source(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
         )
         stack.enter_context(steady())  # as `usert serve`
         profiler = cProfile.Profile()
@@ -140,7 +153,7 @@ def measure(
         stack.callback(server.stop)
         distant = None
         if viewer != "none":
-            distant = stack.enter_context(DistantViewer(server.publish_endpoint))
+            distant = stack.enter_context(ObserverProcess(server.publish_endpoint))
             check(server, source, engine)
         before = source.sent.frames
         begin, used_s = time.perf_counter(), -time.process_time()
@@ -171,7 +184,7 @@ def measure(
     return row | {"viewer (Hz)": len(ages) / took_s} | spread(ages, "age there")
 
 
-def check(server: StrainServer, source: Source, engine: ReadyEngine) -> None:
+def check(server: StrainServer, source: SourceProcess, engine: ReadyEngine) -> None:
     """Slowly, until a client has an image: it must be the engine's, of two frames in a row."""
     with StrainClient(server.publish_endpoint) as client:
         image: StrainMessage | None = None

@@ -20,14 +20,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import harness  # noqa: F401
 import numpy as np
-from live_vitals import Vitals
+from server_process import UsertProcess
+from vitals import Vitals
 from websockets.sync.client import connect
 
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.protocol.commands import Command
-from usert.runtime.sources.child_process import Child
+from usert.runtime.protocol.commands import Status
 from usert.runtime.sources.simulated import SIZES, LesionRatio, simulated_scanner
 from usert.runtime.view.planes import strain_of, unpack
 
@@ -42,13 +43,6 @@ _DRAWN = """() => {
     last = canvas.dataset.drawn;
   }).observe(canvas, { attributeFilter: ['data-drawn'] });
 }"""
-
-
-def line(child: Child, pattern: str) -> str:
-    """The first group of the first line with `pattern`."""
-    found = child.wait_for(pattern, stopping=lambda: False, timeout_s=300)
-    assert found is not None
-    return str(found[1])
 
 
 class SocketViewer:
@@ -120,11 +114,11 @@ def viewers(count: int, url: str, browser: Any) -> Iterator[list[Any]]:
 
 
 def measured(
-    watching: list[Any], view: int, server: int, controller: Controller, seconds: float
+    watching: list[Any], view: int, server: int, controller: ControlClient, seconds: float
 ) -> dict[str, Any]:
     """What all of them saw in that time, and what view and server did."""
     time.sleep(2)
-    status = Command(name="status")
+    status = Status()
     for one in watching:
         one.begin()
     begin, before = time.monotonic(), controller.ask(status)["output"]["images"]
@@ -182,14 +176,16 @@ def main() -> None:
     options = parser.parse_args()
     source_words = ["replay", "--simulate", "--size", options.size, "--rate", str(options.rate)]
     with ExitStack() as stack:
-        source = stack.enter_context(Child([*source_words, "--publish", _LOOPBACK]))
-        rf = line(source, r"rf on (\S+)")
+        source = stack.enter_context(UsertProcess(*source_words, "--publish", _LOOPBACK))
+        rf = source.wait_for(r"rf on (\S+)")
         serve_words = ["serve", "--rf", rf, "--publish", _LOOPBACK, "--control", _LOOPBACK, "--lag", "4"]
-        server = stack.enter_context(Child([*serve_words, "--threads", str(options.threads)]))
-        strain, control = line(server, r"strain on (\S+)"), line(server, r"control on (\S+)")
-        view = stack.enter_context(Child(["view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0"]))
-        url = line(view, r"page on (\S+)")
-        controller = stack.enter_context(Controller(control))
+        server = stack.enter_context(UsertProcess(*serve_words, "--threads", str(options.threads)))
+        strain, control = server.wait_for(r"strain on (\S+)"), server.wait_for(r"control on (\S+)")
+        view = stack.enter_context(
+            UsertProcess("view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0")
+        )
+        url = view.wait_for(r"page on (\S+)")
+        controller = stack.enter_context(ControlClient(control))
         assert_lesion(url, options.size)
         browser = None
         if options.browser:

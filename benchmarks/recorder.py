@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tables import markdown
 
 from usert.errors import UsertError
+from usert.evaluation.markdown import markdown
 from usert.frame import RFFrame, Scan
 from usert.machine import cpu_name
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
-from usert.runtime.protocol.messages import StrainMessage
-from usert.runtime.protocol.stamp import Counters, FrameStamp
+from usert.runtime.protocol.rf_message import FrameStamp
+from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tables import markdown
 
 from usert.analytic import analytic_signal
 from usert.bundle import Bundle
+from usert.evaluation.markdown import markdown
 from usert.export.verify import reference_graph
 from usert.frame import Scan
 from usert.front_end import depth_grid, grid_rows

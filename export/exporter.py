@@ -18,9 +18,10 @@ import torch
 
 from usert import __version__
 from usert.bundle import Bundle, sha256_of, write_bundle
-from usert.bundle.card import told
+from usert.bundle.card import accuracy_line
 from usert.bundle.manifest import PRECISIONS, Graph, Input, Manifest, Network, Weights
 from usert.errors import OptionError, require
+from usert.frame import Shape
 from usert.front_end import TYPICAL, grid_rows
 from usert.machine import cpu_name, gpu_name
 from usert.network.half import in_half
@@ -37,7 +38,7 @@ from .onnx_session import open_onnx
 from .pair_graph import PairGraph, pair_graph
 from .plans import SUITABLE, OpenPlan, Report, build_plans, prove_plans
 from .speed import measured
-from .tensorrt_graph import MODULES, Shape, check_range
+from .tensorrt_graph import MODULES, check_range
 from .trained_for import trained_for
 from .verify import check_fit
 
@@ -216,7 +217,7 @@ def _graphs(
             save_onnx(model, path, stored)
             run = open_onnx(path)
             accuracy = compare(reference, run, shape or EXAMPLE_SHAPE, fitting)
-            report(f"{path.name}: {told(asdict(accuracy), tolerances(precision))}")
+            report(f"{path.name}: {accuracy_line(asdict(accuracy), tolerances(precision))}")
             judge(accuracy, path.name, precision)
             yield Graph(
                 file=path.name,

@@ -12,14 +12,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from usert.bundle import Bundle, sha256_of
-from usert.bundle.card import told
+from usert.bundle.card import accuracy_line
 from usert.bundle.manifest import Graph, Plan
+from usert.frame import Shape
 from usert.machine import gpu_name
 
 from .gate import FramePair, Run, compare, judge, tolerances
 from .pair_graph import PairGraph
 from .speed import measured
-from .tensorrt_graph import Shape, build
+from .tensorrt_graph import build
 
 SUITABLE = ("float16", "float32")
 """Precisions of a graph that a plan is built of, best first."""
@@ -89,7 +90,7 @@ def prove_plans(
             accuracy = compare(
                 reference, run, plan.most, [pair for pair in recorded if pair.reference.shape == plan.most]
             )
-            report(f"{plan.file}: {told(asdict(accuracy), tolerances(limits))}")
+            report(f"{plan.file}: {accuracy_line(asdict(accuracy), tolerances(limits))}")
             judge(accuracy, plan.file, limits)
             speed = measured(run, plan.most, engine=f"{plan.library} {plan.version}", machine=gpu_name())
         yield replace(plan, accuracy=asdict(accuracy), speed=speed)

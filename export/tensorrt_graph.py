@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from usert.errors import BundleError, OptionError, require
+from usert.frame import Shape
 from usert.front_end import CYCLES_PER_SAMPLE, GRID_MULTIPLE, TYPICAL, grid_rows
 from usert.network.liteflownet import MULTIPLE
 
@@ -31,7 +32,6 @@ from .onnx_graph import DEPTHS, FRAMES
 
 MODULES = {"tensorrt_rtx": "rtx", "tensorrt": "tensorrt"}
 """Python modules, and the extras that bring them."""
-Shape = tuple[int, int]
 
 
 class Built(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph
 from usert.errors import BundleError
-from usert.runtime.engines.choice import Shape
+from usert.frame import Shape
 from usert.runtime.engines.graph_engine import GraphEngine, Inputs, Session
 
 from .verify import reference_graph

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from usert.bundle import Bundle
-from usert.bundle.card import told
+from usert.bundle.card import accuracy_line
 from usert.bundle.manifest import Graph
 from usert.errors import OptionError, WeightsError
 from usert.network.refine import as_kind
@@ -69,7 +69,7 @@ def verify_graph(
     accuracy = compare(reference, run, shape, fitting)
     speed = measured(run, shape, engine=name)
     limits = tolerances(graph.precision)
-    report(f"{graph.file}, {name}: {told(asdict(accuracy), limits)}, {speed.milliseconds:.0f} ms")
+    report(f"{graph.file}, {name}: {accuracy_line(asdict(accuracy), limits)}, {speed.milliseconds:.0f} ms")
     judge(accuracy, f"{graph.file}, {name}", graph.precision)
     return accuracy
 

@@ -21,8 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from usert.cli import app
-from usert.runtime.monitor.http_connection import Page
-from usert.runtime.monitor.server import MonitorServer
+from usert.runtime.monitor.http import MonitorServer, Page
 from usert.runtime.view.access_token import random_token
 from usert.runtime.view.address import Address
 from usert.runtime.view.live_page import LivePage, PageConfig

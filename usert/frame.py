@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FrameError
 
+Shape: TypeAlias = tuple[int, int]
+"""(N, M): axial samples, scan lines of a frame."""
 FRAME_DTYPES = (np.dtype(np.int16), np.dtype(np.float32))
 """Sample types a frame may have: what scanners deliver, and what research files hold."""
 
@@ -81,6 +83,6 @@ class RFFrame:
             )
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> Shape:
         """(N, M): axial samples, scan lines."""
         return self.samples.shape[0], self.samples.shape[1]

@@ -1,7 +1,7 @@
-"""A frozen dataclass from a tree of plain values, as JSON and TOML give them.
+"""Frozen dataclasses from trees of plain values, as JSON and TOML give them.
 
-Knows type hints; does not know manifests, recipes or files. Invariant: every key is known, none that is
-needed is missing and every value has its type, or the error names the key by its whole path.
+Knows type hints; does not know manifests, recipes, messages or files. Invariant: what is built has a value of its
+declared type, within its limits, in every field; otherwise the error names the key by its whole path.
 """
 
 from __future__ import annotations
@@ -9,65 +9,138 @@ from __future__ import annotations
 import dataclasses
 import sys
 import types
-import typing
-from typing import Any, TypeVar
-
-from .errors import UsertError
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _T = TypeVar("_T")
 
 
-def build(cls: type[_T], tree: object, where: str, *, error: type[UsertError]) -> _T:
-    """`tree` as `cls`, where it stands at the path `where` ("" for the whole). Raises `error`.
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """What a value without parts must be; as `Annotated[str, Scalar(...)]` it holds for one field alone."""
 
-    Lists become tuples, whole numbers become floats where a float is wanted; nothing else is converted. What
-    the classes check in `__post_init__` is theirs to raise.
+    holds: Callable[[Any], bool]
+    """Takes any plain value, and does not raise."""
+    expected: str
+    """The same in words, for the error."""
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is an integer or a float within the range of floats, neither infinite nor NaN."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+PLAIN: Mapping[type, Scalar] = {
+    bool: Scalar(lambda value: type(value) is bool, "true or false"),
+    int: Scalar(lambda value: type(value) is int, "an integer"),
+    float: Scalar(is_number, "a finite number"),
+    str: Scalar(lambda value: type(value) is str, "a string"),
+}
+"""What scalars must be where nothing narrower is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """Rules for turning plain values into dataclasses.
+
+    Lists become tuples, and whole numbers floats where a float is wanted; nothing else is converted.
     """
-    if not isinstance(tree, dict):
-        raise error(f"{where}: got {type(tree).__name__}, expected an object")
-    kinds = typing.get_type_hints(cls)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    prefix = f"{where}." if where else ""
-    if unknown := sorted(set(tree) - set(kinds)):
-        raise error(f"unknown key {prefix}{unknown[0]}, expected {', '.join(kinds)}")
-    without_default = dataclasses.MISSING
-    needed = [f.name for f in fields if f.default is without_default and f.default_factory is without_default]
-    if missing := [name for name in needed if name not in tree]:
-        raise error(f"key {prefix}{missing[0]} is missing")
-    return cls(**{name: _value(kinds[name], item, f"{prefix}{name}", error) for name, item in tree.items()})
 
+    error: Callable[[str], Exception]
+    """Makes what is raised from one line."""
+    scalars: Mapping[type, Scalar] = dataclasses.field(default_factory=lambda: PLAIN)
+    ignores_unknown: bool = False
+    """Whether keys without a field are ignored instead of refused."""
 
-def _value(kind: Any, value: object, where: str, error: type[UsertError]) -> Any:
-    """A plain value as the annotated `kind`: a dataclass, a scalar, or tuples, unions and dicts of them."""
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return build(kind, value, where, error=error)
-    if origin is typing.Literal:
-        if value in parts:
+    def build(self, kind: type[_T], tree: object, where: str = "") -> _T:
+        """`tree`, found at the path `where`, as the dataclass `kind`.
+
+        Errors: `error`, and what the `__post_init__` of the classes raise.
+        """
+        return kind(**self.values(kind, tree, where))
+
+    def values(
+        self, kind: type, tree: object, where: str = "", *, without: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """The checked values of `tree` for the fields of the dataclass `kind`, but for those in `without`."""
+        if not isinstance(tree, dict):
+            raise self._wrong(where, tree, "an object")
+        known = _fields(kind)
+        if not self.ignores_unknown:
+            for key in tree:
+                if key not in known:
+                    raise self.error(
+                        f"unknown key {_path(where, key)}, expected {', '.join(known) or 'none'}"
+                    )
+        values = {}
+        for name, (hint, needed) in known.items():
+            if name in without:
+                continue
+            if name in tree:
+                values[name] = self.value(hint, tree[name], f"{where}.{name}" if where else name)
+            elif needed:
+                raise self.error(f"key {_path(where, name)} is missing")
+        return values
+
+    def value(self, hint: Any, value: Any, where: str) -> Any:
+        """`value`, found at the path `where`, as the annotation `hint`: a scalar, a dataclass, or tuples, unions
+        and dicts of them."""
+        if hint in self.scalars:
+            if not self.scalars[hint].holds(value):
+                raise self._wrong(where, value, self.scalars[hint].expected)
+            return float(value) if hint is float else value
+        origin, parts = _parts(hint)
+        if origin in (types.UnionType, Union):
+            if value is None and type(None) in parts:
+                return None
+            some = [part for part in parts if part is not type(None)]
+            return self.value(type(value) if type(value) in some else some[0], value, where)
+        if origin is Annotated or origin is Literal:
+            scalar = parts[1] if origin is Annotated else _choice(parts)
+            if not scalar.holds(value):
+                raise self._wrong(where, value, scalar.expected)
             return value
-        raise error(f"{where}: got {value!r}, expected {' or '.join(map(repr, parts))}")
-    if origin is types.UnionType:
-        if value is None and type(None) in parts:
-            return None
-        some = [part for part in parts if part is not type(None)]
-        exact = [part for part in some if type(value) is part]
-        return _value((exact or some)[0], value, where, error)
-    if origin is tuple and isinstance(value, list):
-        of = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
-        if len(value) == len(of):
-            pairs = enumerate(zip(of, value, strict=True))
-            return tuple(_value(part, item, f"{where}[{i}]", error) for i, (part, item) in pairs)
-    elif origin is dict and isinstance(value, dict):
-        return {key: _value(parts[1], item, f"{where}.{key}", error) for key, item in value.items()}
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if abs(value) <= sys.float_info.max:  # neither infinite nor a NaN, nor too long a whole number
-            return float(value)
-    elif type(value) is kind:
-        return value
-    raise error(f"{where}: got {value!r}, expected {_name(kind)}")
+        if origin is tuple and isinstance(value, list):
+            of = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+            if len(value) == len(of):
+                pairs = enumerate(zip(of, value, strict=True))
+                return tuple(self.value(part, item, f"{where}[{i}]") for i, (part, item) in pairs)
+        elif origin is dict and isinstance(value, dict):
+            return {key: self.value(parts[1], item, _path(where, key)) for key, item in value.items()}
+        elif dataclasses.is_dataclass(hint):
+            return self.build(hint, value, where)  # type: ignore[arg-type]
+        elif hint is Any:
+            return value
+        raise self._wrong(where, value, str(hint))
+
+    def _wrong(self, where: str, value: object, expected: str) -> Exception:
+        return self.error(f"{where + ': ' if where else ''}got {value!r:.40}, expected {expected}")
 
 
-def _name(kind: Any) -> str:
-    """`float` rather than `<class 'float'>`, but `tuple[int, int]` whole."""
-    plain = typing.get_origin(kind) is None
-    return str(getattr(kind, "__name__", kind)) if plain else str(kind)
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
+
+
+@cache
+def _choice(parts: tuple[Any, ...]) -> Scalar:
+    kinds = {type(part) for part in parts}
+    return Scalar(lambda value: type(value) in kinds and value in parts, " or ".join(map(repr, parts)))
+
+
+@cache
+def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
+    """The annotation of each field of a dataclass, and whether it must be given."""
+    hints, none = get_type_hints(kind, include_extras=True), dataclasses.MISSING
+    return {
+        field.name: (hints[field.name], field.default is none and field.default_factory is none)
+        for field in dataclasses.fields(kind)
+    }
+
+
+def _path(where: str, key: str) -> str:
+    """The path of `key` in what is at `where`, short and of one line."""
+    shown = key if key.isprintable() and len(key) <= 40 else f"{key!r:.40}"
+    return f"{where}.{shown}" if where else shown

@@ -15,6 +15,7 @@ from typing import Any
 from usert.bundle import Bundle
 from usert.bundle.manifest import PRECISIONS
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
+from usert.frame import Shape
 from usert.machine import usable_cores
 from usert.machine_report import busy, machine
 
@@ -30,7 +31,6 @@ from .roofline import Cost, Rates, graph_cost
 from .worker import Opener, Variant, Worker
 from .workload import Measurement
 
-Shape = tuple[int, int]
 Log = Callable[[str], None]
 
 

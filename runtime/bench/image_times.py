@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..clients.strain_client import age_of
 from ..imaging.display_state import State
-from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
-from ..protocol.stamp import Counters
+from ..protocol.age import age_of, clock_id
+from ..protocol.strain_message import Counters, StrainMessage
 
 STAGES = "arrive", "wait", "engine", "publish", "network"
 """Parts of an image's age: from when the frame was due until the server received it; until the engine started; until

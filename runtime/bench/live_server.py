@@ -21,8 +21,8 @@ from usert.errors import EngineError
 from usert.frame import RFFrame
 
 from ..imaging.estimate import Estimate
-from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
-from ..sources.child_process import Child
+from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
+from ..sources.child_process import ChildProcess
 from ..transport.receiver import Receiver
 from .image_times import STAGES, ImageTimes
 from .monitor_client import MonitorClient, SilentError
@@ -71,7 +71,7 @@ class LiveServer:
         """Start all and wait for images. Errors: `EngineError` for a server that ends, or where no image comes."""
         begin, self._gpu_before_mb = time.monotonic(), gpu_mb_since() or 0.0
         with ExitStack() as stack:
-            self._server = stack.enter_context(Child(self._command()))
+            self._server = stack.enter_context(ChildProcess(self._command()))
             rf = self._line(r"rf on (\S+)")
             strain = self._line(r"strain on (\S+)")
             self._monitor = MonitorClient(self._line(r"monitor on http://(\S+?)/?$"))
@@ -86,8 +86,7 @@ class LiveServer:
                 decode=StrainMessage.from_parts,
                 accept=self._accept,
             )
-            self._receiver.open()
-            stack.callback(self._receiver.close)
+            stack.enter_context(self._receiver)
             self._scanner = None if self._rf else stack.enter_context(Scanner(rf, self._frames))
             self._until_images_come()
             warm_up_s = time.monotonic() - begin

@@ -23,7 +23,7 @@ from usert.errors import EngineError
 from usert.frame import RFFrame
 
 from ..protocol.age import clock_id, now_ns
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 from ..transport.lifecycle import POLL_MS
 
 _STREAM = "bench"

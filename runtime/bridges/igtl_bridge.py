@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from usert.errors import OptionError
 
 from ..clients.rf_history import RecentFrames
-from ..clients.strain_client import StrainClient, age_of
+from ..clients.strain_client import StrainClient
 from ..imaging.display_state import State
-from ..protocol.age import Age, clock_id, now_ns
-from ..protocol.messages import StrainMessage
+from ..protocol.age import Age, age_of, clock_id, now_ns
+from ..protocol.strain_message import StrainMessage
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
 from .igtl_broadcaster import Broadcaster
@@ -25,7 +25,7 @@ from .igtl_devices import BLANK_PERCENT, Devices, Packed, wall_of
 
 STATUS_S = 0.5
 _WAIT_S = 0.05
-_LOG_S = 1.0
+_REPORT_S = 1.0
 _QUIET_NS = 2_000_000_000
 
 
@@ -98,16 +98,16 @@ class IgtlBridge(Service):
     def run(self) -> None:
         """Pass images on until `stop()`. Errors: whatever ended the thread that serves the clients."""
         with self._loop():
-            status_s = log_s = time.monotonic()
+            status_s = report_s = time.monotonic()
             while not self.stopping:
                 new = self._receive()
                 now_s = time.monotonic()
                 if new or now_s >= status_s:
                     self.broadcaster.offer(self._packed(new) if self.broadcaster.count else {})
                     status_s = now_s + STATUS_S
-                if now_s >= log_s:
+                if now_s >= report_s:
                     self._report_change()
-                    log_s = now_s + _LOG_S
+                    report_s = now_s + _REPORT_S
 
     def _receive(self) -> bool:
         """Receive; whether a new image of the stream came."""

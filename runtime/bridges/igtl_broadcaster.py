@@ -9,17 +9,15 @@ connection is closed.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from usert.errors import OptionError
 
-from ..transport.lifecycle import Service
-from ..view.address import is_loopback
+from ..transport.address import listen, require_loopback
+from ..transport.worker import Worker
 
 MOST_CLIENTS = 16
 _STALLED_S = 30.0
@@ -40,17 +38,18 @@ class _Client:
         self.filled.set()
 
 
-class Broadcaster(Service):
-    """Broadcasts from a thread of its own: `with Broadcaster(host, port) as b: b.offer({"strain": message})`."""
+class Broadcaster(Worker):
+    """`with Audience(host, port) as audience: audience.offer({"strain": ...})`; a thread of its own."""
 
     def __init__(self, host: str, port: int, *, insecure: bool = False) -> None:
         """`port`: 0 is any free one. Errors: `OptionError` for an address that is not loopback, unless `insecure`."""
-        super().__init__()
-        if not is_loopback(host) and not insecure:
-            raise OptionError(
-                f"--host: got {host!r}, which other machines can reach, and OpenIGTLink is not encrypted: use "
-                "127.0.0.1 and an SSH tunnel, or give --insecure if the network is yours alone"
-            )
+        super().__init__("igtl clients")
+        require_loopback(
+            host,
+            f"--host: got {host!r}, which other machines can reach, and OpenIGTLink is not encrypted: use "
+            "127.0.0.1 and an SSH tunnel",
+            insecure=insecure,
+        )
         if not 0 <= port <= 0xFFFF:
             raise OptionError(f"--port: got {port}, expected 0 to 65535")
         self._address = host, port
@@ -61,8 +60,6 @@ class Broadcaster(Service):
         """Clients rejected because `MOST_CLIENTS` were connected."""
         self.disconnected = 0
         """Clients disconnected because they stalled."""
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._main, name="igtl clients")
 
     def _open(self, stack: ExitStack) -> None:
         self._listener = stack.enter_context(_listen(*self._address))
@@ -72,13 +69,12 @@ class Broadcaster(Service):
         self._events = asyncio.new_event_loop()
         stack.callback(self._events.close)
         self._ended = asyncio.Event()
-        self._thread.start()
-        stack.callback(self._end)
+        self._start(stack)
 
     def _end(self) -> None:
         with suppress(RuntimeError):  # the loop has ended by an error
             self._events.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
+        super()._end()
 
     @property
     def count(self) -> int:
@@ -90,8 +86,7 @@ class Broadcaster(Service):
 
         Safe in any thread. Errors: whatever ended the serving thread.
         """
-        if self._error is not None:
-            raise self._error
+        self.check()
         with suppress(RuntimeError):
             self._events.call_soon_threadsafe(self._spread, dict(messages))
 
@@ -99,11 +94,8 @@ class Broadcaster(Service):
         for client in self._clients:
             client.offer(messages)
 
-    def _main(self) -> None:
-        try:
-            self._events.run_until_complete(self._serve())
-        except BaseException as error:  # raised again by `offer`, in the thread that can end the process
-            self._error = error
+    def _work(self) -> None:
+        self._events.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
@@ -169,13 +161,6 @@ async def _discard(reader: asyncio.StreamReader) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        listener = socket.create_server(address, family=family, backlog=_QUEUE_CONNECTIONS)
-    except (OSError, UnicodeError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        reason = os.strerror(number) if number and number > 0 else str(error)
-        raise OptionError(f"--host {host} --port {port}: cannot bind: {reason}") from error
+    listener = listen(host, port, name=f"--host {host} --port {port}", backlog=_QUEUE_CONNECTIONS)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # of connections, too
     return listener

@@ -21,7 +21,7 @@ from usert.frame import RFFrame, Scan
 
 from ..imaging.display_state import State
 from ..protocol.age import Age
-from ..protocol.messages import StrainMessage
+from ..protocol.strain_message import StrainMessage
 from ..view.bmode import BMode
 from .igtl_library import require_pyigtl
 

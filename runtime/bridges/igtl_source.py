@@ -7,7 +7,6 @@ ends the bridge.
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import struct
 from collections.abc import Callable
@@ -24,19 +23,17 @@ from usert.log_format import printable
 
 from ..protocol.age import clock_id, now_ns
 from ..protocol.header import MalformedError
-from ..protocol.messages import RFMessage
-from ..transport.access import Gatekeeper
-from ..transport.address import check_endpoint
-from ..transport.fault_counter import Tally
+from ..protocol.rf_message import RFMessage
+from ..transport.access import Authenticator
+from ..transport.address import check_endpoint, parse_address, require_loopback
+from ..transport.fault_counter import FaultCounter
 from ..transport.keys import ServerKeys
 from ..transport.lifecycle import POLL_MS, Service
-from ..transport.socket import Link
-from ..view.address import is_loopback
+from ..transport.socket import BoundSocket
 from .igtl_frames import FrameReader, ImageReading
 from .igtl_library import require_pyigtl
 from .igtl_reader import connect, messages
 
-_ADDRESS = re.compile(r"(?P<host>\[[^\]\s]+\]|[^:\s\[\]/]+):(?P<port>\d{1,5})")
 _AGAIN_S = 1.0
 _QUEUE_FRAMES = 2
 _SUBSCRIPTION_BYTES = 1024
@@ -63,20 +60,21 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         host, _ = self.sender
-        if not is_loopback(host) and not self.insecure:
-            raise OptionError(
-                f"--receive: got {self.receive!r}, which is another machine, and OpenIGTLink is not encrypted: use an "
-                "SSH tunnel, or give --insecure if the network is yours alone"
-            )
+        require_loopback(
+            host,
+            f"--receive: got {self.receive!r}, which is another machine, and OpenIGTLink is not encrypted: use an "
+            "SSH tunnel",
+            insecure=self.insecure,
+        )
         check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
 
     @property
     def sender(self) -> tuple[str, int]:
         """Host and port of the sender. Errors: `OptionError`."""
-        match = _ADDRESS.fullmatch(self.receive)
-        if match is None or not 0 < int(match["port"]) <= 0xFFFF:
-            raise OptionError(f"--receive: got {self.receive!r}, expected HOST:PORT, such as 127.0.0.1:18944")
-        return match["host"].strip("[]"), int(match["port"])
+        host, port = parse_address(self.receive, name="--receive")
+        if port == 0:
+            raise OptionError(f"--receive: got {self.receive!r}, expected HOST:PORT with a port from 1 on")
+        return host, port
 
 
 class IgtlSource(Service):
@@ -94,19 +92,18 @@ class IgtlSource(Service):
         self._seen: tuple[Any, ...] = ()
         self.sent = 0
         """Frames sent so far."""
-        self.refused = Tally(log, "not an RF frame")
+        self.refused = FaultCounter(log, "not an RF frame")
         """Rejected images, by kind."""
 
     def _open(self, stack: ExitStack) -> None:
         context = stack.enter_context(zmq.Context())
-        gatekeeper = stack.enter_context(Gatekeeper(context, rf=self._config.keys))
-        self._link = stack.enter_context(
-            Link(
+        authenticator = stack.enter_context(Authenticator(context, rf=self._config.keys))
+        self._socket = stack.enter_context(
+            BoundSocket(
                 context,
                 zmq.PUB,
                 self._config.publish,
-                bind=True,
-                security=gatekeeper.security("rf"),
+                access=authenticator.access("rf"),
                 options={
                     zmq.LINGER: 0,
                     zmq.SNDHWM: _QUEUE_FRAMES,
@@ -114,7 +111,7 @@ class IgtlSource(Service):
                 },
             )
         )
-        self.endpoint = self._link.endpoint
+        self.endpoint = self._socket.endpoint
 
     def run(self) -> None:
         """Pass frames on until `stop()`; reconnects after errors."""
@@ -132,7 +129,7 @@ class IgtlSource(Service):
         for count, message in enumerate(messages(connection)):
             if count == 0:  # it may be no OpenIGTLink at all
                 self._report_change(f"connected to {self._config.receive}")
-            self._link.renew()
+            self._socket.renew()
             if self.stopping:
                 return
             if message is not None:
@@ -166,7 +163,7 @@ class IgtlSource(Service):
             acquired_ns=acquired_ns if acquired_ns < _MOST_NS else 0,
         )
         message = RFMessage(frame=frame, stream=self._config.stream or device or "igtl", clock=clock_id())
-        self._link.socket.send_multipart(message.to_parts(), copy=False)
+        self._socket.socket.send_multipart(message.to_parts(), copy=False)
         self.sent += 1
 
     def _note(self, device: str, shape: tuple[int, ...], scan: Scan) -> None:
@@ -181,7 +178,7 @@ class IgtlSource(Service):
         for _ in range(round(1e3 * _AGAIN_S / POLL_MS)):
             if self.stopping:
                 return
-            self._link.renew()
+            self._socket.renew()
             Event().wait(POLL_MS / 1e3)
 
     def _report_change(self, line: str) -> None:

@@ -1,1 +1,1 @@
-"""Clients of a live server: its images, its control channel, recent RF frames, a status line in a terminal."""
+"""Clients of a live server: strain images, the control channel, recent RF frames, a status line in a terminal."""

@@ -1,7 +1,7 @@
-"""A client of the control channel: one command after another to a live server, each with its answer.
+"""A client of the control channel, which sends commands to a live server and waits for their replies.
 
-Knows the protocol, not the server. Invariant: what `ask` returns is the answer to the command it was given; a socket
-on which an answer may still be on its way is never used again.
+Knows the protocol, not the server. Invariant: what `ask` returns is the reply to its own command; a socket on which a
+reply may still arrive is never used again.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import zmq
 
 from usert.errors import ControlError
 
-from ..protocol.commands import Command, CommandName, Reply
+from ..protocol.commands import ChangeBundle, Command, Compare, Reply, Status
 from ..protocol.header import MAX_HEADER_BYTES
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import POLL_MS, Service
-from ..transport.socket import Link
+from ..transport.socket import ConnectedSocket
 
 TIMEOUT_S = 5.0
-_SLOW_S: Mapping[CommandName, float] = {"bundle": 600.0, "compare": 60.0}
-"""Commands that take long: a bundle is loaded and its engine warmed up, a pair must come."""
+_SLOW_S: Mapping[type[Command], float] = {ChangeBundle: 600.0, Compare: 60.0}
+"""Time-outs of commands that take long: a bundle is loaded and its engine warmed up, a pair of frames must come."""
 
 
-class Controller(Service):
-    """`with Controller(endpoint) as controller: controller.ask(Command(name="status"))`."""
+class ControlClient(Service):
+    """Sends commands one after the other: `with ControlClient(endpoint) as client: client.ask(Status())`."""
 
     def __init__(
         self,
@@ -38,23 +38,30 @@ class Controller(Service):
         insecure: bool = False,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`timeout_s`: for an answer; a command that takes long has longer, once the server has shown itself."""
+        """`timeout_s`: how long to wait for a reply; longer for a slow command, once the server has replied to another.
+
+        `keys`: those of this client and its server. `insecure`: allow a server on another machine without keys.
+        Errors: `OptionError` for the endpoint.
+        """
         super().__init__()
         self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         self._keys = keys
         self._timeout_s = timeout_s
-        self._link: Link | None = None
+        self._connected: ConnectedSocket | None = None
 
     def _open(self, stack: ExitStack) -> None:
         self._context = stack.enter_context(zmq.Context())
-        stack.callback(self._hang_up)
+        stack.callback(self._disconnect)
 
     def ask(self, command: Command) -> dict[str, Any]:
-        """The result of `command`. Errors: `ControlError` with the server's line, or when none comes."""
+        """Send `command` and return its result.
+
+        Errors: `ControlError` with the server's message, or when none comes; `WireError` for a malformed reply.
+        """
         with self._loop():
-            slow_s = _SLOW_S.get(command.name, 0.0)
+            slow_s = _SLOW_S.get(type(command), 0.0)
             if slow_s > self._timeout_s:
-                self._exchange(Command(name="status"), self._timeout_s)
+                self._exchange(Status(), self._timeout_s)
             reply = self._exchange(command, max(slow_s, self._timeout_s))
         if reply.result is None:
             raise ControlError(reply.error)
@@ -66,23 +73,23 @@ class Controller(Service):
             socket.send_multipart(command.to_parts(), zmq.NOBLOCK)
             self._wait(socket, timeout_s)
             return Reply.from_parts(socket.recv_multipart())
-        except zmq.Again as error:  # it was refused this moment
-            self._hang_up()
-            raise self._silence(0.0) from error
+        except zmq.Again as error:  # the connection has ended since
+            self._disconnect()
+            raise self._no_reply(0.0) from error
         except BaseException:
-            self._hang_up()
+            self._disconnect()
             raise
 
     def _wait(self, socket: zmq.Socket[bytes], timeout_s: float) -> None:
-        """Until there is an answer."""
+        """Wait until there is a reply. Errors: `ControlError`."""
         deadline = time.monotonic() + timeout_s
         while not socket.poll(POLL_MS):
             if self.stopping:
                 raise ControlError(f"stopped before {self._endpoint} answered")
             if time.monotonic() >= deadline:
-                raise self._silence(timeout_s)
+                raise self._no_reply(timeout_s)
 
-    def _silence(self, timeout_s: float) -> ControlError:
+    def _no_reply(self, timeout_s: float) -> ControlError:
         allowed = "" if self._keys is None else ", and does it allow this key"
         return ControlError(
             f"no answer from {self._endpoint} in {timeout_s:g} s: "
@@ -90,18 +97,20 @@ class Controller(Service):
         )
 
     def _socket(self) -> zmq.Socket[bytes]:
-        """One that takes a command: ZeroMQ may have given up the last one since, for good (see `Pulse`)."""
-        if self._link is not None and not self._link.socket.poll(0, zmq.POLLOUT):
-            self._hang_up()
-        if self._link is None:
-            options: dict[int, int | bytes] = {zmq.LINGER: 0, zmq.MAXMSGSIZE: MAX_HEADER_BYTES}
-            link = Link(
-                self._context, zmq.REQ, self._endpoint, bind=False, security=self._keys, options=options
-            )
-            self._link = link.__enter__()
-        return self._link.socket
+        """A socket that takes a command: ZeroMQ may have given up the last one since (see `ConnectedSocket`)."""
+        if self._connected is not None and not self._connected.socket.poll(0, zmq.POLLOUT):
+            self._disconnect()
+        if self._connected is None:
+            self._connected = ConnectedSocket(
+                self._context,
+                zmq.REQ,
+                self._endpoint,
+                options={zmq.LINGER: 0, zmq.MAXMSGSIZE: MAX_HEADER_BYTES},
+                keys=self._keys,
+            ).__enter__()
+        return self._connected.socket
 
-    def _hang_up(self) -> None:
-        if self._link is not None:
-            self._link.__exit__(None, None, None)
-            self._link = None
+    def _disconnect(self) -> None:
+        if self._connected is not None:
+            self._connected.__exit__(None, None, None)
+            self._connected = None

@@ -1,6 +1,6 @@
-"""The last RF frames of a source: the reference frame of an image is among them.
+"""The last RF frames of a source, among which is the reference frame of the newest image.
 
-Knows the RF stream, not images. Invariant: never more than `MOST_BYTES` of samples are kept.
+Invariant: never more than `MOST_FRAMES` frames and `MOST_BYTES` of samples are kept.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import zmq
 
 from usert.frame import RFFrame
 
-from ..protocol.messages import MAX_RF_BYTES, RFMessage
-from ..protocol.stamp import FrameStamp
+from ..protocol.rf_message import MAX_RF_BYTES, FrameStamp, RFMessage
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
@@ -27,7 +26,7 @@ _Key = tuple[str, int, int]
 
 
 class RecentFrames(Service):
-    """`find` the frame that an image names."""
+    """Receives RF frames while it is open, and finds the frame that an image was made from."""
 
     def __init__(self, endpoint: str, *, keys: ClientKeys | None = None, insecure: bool = False) -> None:
         """Errors: `OptionError` for an endpoint beyond this machine without keys, unless `insecure`."""
@@ -40,18 +39,18 @@ class RecentFrames(Service):
 
     def _open(self, stack: ExitStack) -> None:
         context = stack.enter_context(zmq.Context())
-        receiver = Receiver(
-            context=context,
-            endpoint=self._endpoint,
-            socket_type="sub",
-            bind=False,
-            max_bytes=MAX_RF_BYTES,
-            decode=RFMessage.from_parts,
-            accept=self._accept,
-            security=self._keys,
+        stack.enter_context(
+            Receiver(
+                context=context,
+                endpoint=self._endpoint,
+                socket_type="sub",
+                bind=False,
+                max_bytes=MAX_RF_BYTES,
+                decode=RFMessage.from_parts,
+                accept=self._accept,
+                security=self._keys,
+            )
         )
-        receiver.open()
-        stack.callback(receiver.close)
 
     def _accept(self, message: RFMessage, arrived_ns: int) -> None:
         frame = message.frame

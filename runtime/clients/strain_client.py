@@ -1,26 +1,59 @@
-"""A client of the live server: the newest strain image of each stream, and how old it is by now.
+"""A client of the live server: the newest strain image of each stream, and its age at the moment.
 
-Knows the protocol, not the server. Invariant: what is handed out is the newest image of its stream that had arrived,
-however slowly the caller comes for it, and an image that is too old is called stale.
+Knows the protocol, not the server. Invariant: the caller, however slow, gets the newest image of a stream that has
+arrived, and an image that is too old is called stale.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import zmq
 
 from ..imaging.display_state import State
-from ..protocol.age import Age, clock_id, now_ns
-from ..protocol.messages import MAX_STRAIN_BYTES, StrainMessage
+from ..protocol.age import Age, age_of, clock_id, now_ns
+from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import POLL_MS, Service
 from ..transport.receiver import Receiver
-from .slot import Slot
+
+T = TypeVar("T")
+
+MOST_STREAMS = 64
+"""Beyond it the item that has waited longest is dropped: names of streams come from other machines."""
+
+
+class NewestOfEach(Generic[T]):
+    """A queue between two threads that holds the newest item of each stream and drops those before it."""
+
+    def __init__(self) -> None:
+        self._filled = threading.Condition()
+        self._waiting: dict[str, T] = {}
+        self.dropped = 0
+        """Items that nobody took before a newer one of their stream came."""
+
+    def put(self, item: T, stream: str) -> None:
+        """Put `item` in the place of the one of its stream that still waits, or last."""
+        with self._filled:
+            if stream not in self._waiting and len(self._waiting) == MOST_STREAMS:
+                del self._waiting[next(iter(self._waiting))]
+                self.dropped += 1
+            self.dropped += stream in self._waiting
+            self._waiting[stream] = item
+            self._filled.notify()
+
+    def take(self, timeout_s: float) -> T | None:
+        """The item of the stream that has waited longest; None when none came within `timeout_s`."""
+        with self._filled:
+            if not self._filled.wait_for(lambda: bool(self._waiting), timeout_s):
+                return None
+            return self._waiting.pop(next(iter(self._waiting)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,7 +63,10 @@ class _Arrived:
 
 
 class StrainClient(Service):
-    """`with StrainClient(endpoint) as client: for message in client: ...`; connects again by itself."""
+    """Receives the strain images of a live server: `with StrainClient(endpoint) as client: for image in client: ...`.
+
+    It connects again by itself when the server was away.
+    """
 
     def __init__(
         self,
@@ -40,12 +76,15 @@ class StrainClient(Service):
         keys: ClientKeys | None = None,
         insecure: bool = False,
     ) -> None:
-        """`stale_ms`: the watchdog; an image older than this is stale. `insecure`: other machines without keys."""
+        """`stale_ms`: the age beyond which an image is stale. `keys`: those of this client and its server.
+
+        `insecure`: allow a server on another machine without keys. Errors: `OptionError` for the endpoint.
+        """
         super().__init__()
         self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         self._keys = keys
         self._stale_ms = stale_ms
-        self._slot: Slot[_Arrived] = Slot()
+        self._newest: NewestOfEach[_Arrived] = NewestOfEach()
         self._last: _Arrived | None = None
 
     def _open(self, stack: ExitStack) -> None:
@@ -57,25 +96,24 @@ class StrainClient(Service):
             bind=False,
             max_bytes=MAX_STRAIN_BYTES,
             decode=StrainMessage.from_parts,
-            accept=lambda message, arrived_ns: self._slot.put(
+            accept=lambda message, arrived_ns: self._newest.put(
                 _Arrived(message=message, arrived_ns=arrived_ns), message.stream
             ),
             security=self._keys,
         )
-        self._receiver.open()
-        stack.callback(self._receiver.close)
+        stack.enter_context(self._receiver)
 
     def receive(self, timeout_s: float | None = None) -> StrainMessage | None:
-        """The newest image of a stream, not yet handed out; None when none came in time, or after `stop()`.
+        """The newest image of a stream that was not returned before; waits for one.
 
-        Where a server sends several streams, they take turns.
+        Where a server sends several streams, they take turns. None when none came in time, or after `stop()`.
         """
         with self._loop():
             deadline = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
             while not self.stopping:
                 self._receiver.check()
                 left_s = deadline - time.monotonic()
-                taken = self._slot.take(max(0.0, min(left_s, POLL_MS / 1e3)))
+                taken = self._newest.take(max(0.0, min(left_s, POLL_MS / 1e3)))
                 if taken is not None:
                     self._last = taken
                     return self._last.message
@@ -84,13 +122,13 @@ class StrainClient(Service):
             return None
 
     def __iter__(self) -> Iterator[StrainMessage]:
-        """Images as they come, until `stop()`."""
+        """Iterate over images as they arrive, until `stop()`."""
         while (message := self.receive()) is not None:
             yield message
 
     @property
     def age(self) -> Age | None:
-        """Age by now of the image handed out last; None before the first.
+        """Age, at the moment, of the image returned last; None before the first.
 
         Exact on the machine of the source, else a lower bound: `docs/protocol.md`, "Time and age".
         """
@@ -99,7 +137,7 @@ class StrainClient(Service):
 
     @property
     def image_state(self) -> State:
-        """The state of the image handed out last, but `stale` when it is too old or there is none."""
+        """The state of the image returned last, but `stale` when it is too old or there is none."""
         age = self.age
         return (
             "stale"
@@ -109,23 +147,10 @@ class StrainClient(Service):
 
     @property
     def skipped(self) -> int:
-        """Images that a newer one of their stream replaced before the caller came for them."""
-        return self._slot.counts.dropped
+        """Images that were dropped for newer ones of their streams."""
+        return self._newest.dropped
 
     @property
     def malformed(self) -> dict[str, int]:
         """Messages that broke the protocol, by fault."""
         return self._receiver.malformed.counts
-
-
-def age_of(message: StrainMessage, arrived_ns: int, now_ns: int, clock: str) -> Age:
-    """Age of the current frame of `message` at `now_ns`, both times here by the clock named `clock`."""
-    time_ns = message.current.time_ns
-    from_source = time_ns if 0 < time_ns <= message.received_ns else 0
-    if message.server_clock == clock:
-        if message.source_clock == clock and from_source:
-            return Age(ms=(now_ns - from_source) / 1e6, exact=True)
-        return Age(ms=(now_ns - message.received_ns) / 1e6, exact=False)
-    same = message.source_clock == message.server_clock and from_source
-    before_ns = message.published_ns - (from_source if same else message.received_ns)
-    return Age(ms=(before_ns + now_ns - arrived_ns) / 1e6, exact=False)

@@ -1,7 +1,7 @@
-"""The terminal client: one status line that is never older than it looks.
+"""The terminal client: a status line about the newest image.
 
-Knows the client and a console. Invariant: an image too old is shown as stale with its age, and a line that
-cannot be refreshed (a pipe, a log) is written anew at most once a second.
+Invariant: an image that is too old is shown as stale with its age, and where a line cannot be refreshed (a pipe, a log)
+there is a new one at most once a second.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from ..imaging.strain_ratio import RatioReading
-from ..protocol.age import now_ns
-from ..protocol.messages import StrainMessage
-from ..protocol.meter import Meter, Readings
+from ..protocol.age import Meter, Readings, now_ns
+from ..protocol.strain_message import StrainMessage
 from .strain_client import StrainClient
 
 _REFRESH_S = 0.1
@@ -26,7 +25,7 @@ _PLAIN_LINE_S = 1.0
 
 
 class StatusLine:
-    """A line refreshed in place on a terminal; elsewhere a new line now and then."""
+    """A line that is refreshed in place on a terminal; elsewhere a new line now and then."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -50,7 +49,7 @@ class StatusLine:
             self._live.stop()
 
     def show(self, text: str) -> None:
-        """Show `text` instead of what was shown, unless that was only just now."""
+        """Show `text` in place of the last one, unless that was shown only a moment ago."""
         if time.monotonic() < self._next_s:
             return
         if self._live is not None:
@@ -61,7 +60,7 @@ class StatusLine:
             self._next_s = time.monotonic() + _PLAIN_LINE_S
 
     def keep(self, text: str) -> None:
-        """Put `text` above the line, to stay there."""
+        """Print `text` above the line, where it stays."""
         self._console.out(text, highlight=False)
 
 
@@ -74,9 +73,9 @@ def watch(
     observe: Callable[[StrainMessage], None] | None = None,
     meter: Meter | None = None,
 ) -> Readings:
-    """Show the stream until `count` images, `seconds`, or `client.stop()`; returns what was seen of it.
+    """Show the stream until `count` images, `seconds`, or `client.stop()`, and return its rate and ages.
 
-    A `meter` that has seen images before goes on counting.
+    `show` gets the status line, `observe` each image. `meter`: one that has seen images before goes on counting.
     """
     meter = meter or Meter()
     message: StrainMessage | None = None
@@ -96,7 +95,7 @@ def watch(
 
 
 def status_text(client: StrainClient, message: StrainMessage | None, readings: Readings) -> str:
-    """The line for the image handed out last."""
+    """The status line for the image that the client returned last."""
     age, state = client.age, client.image_state
     if message is None or age is None:
         return "stale   no image yet"
@@ -116,7 +115,7 @@ def status_text(client: StrainClient, message: StrainMessage | None, readings: R
 
 
 def _ratio_text(reading: RatioReading) -> str:
-    """Never a bare number."""
+    """A ratio with its spread, or the reason why there is none."""
     if reading.ratio is None or reading.spread is None:
         return f"none ({reading.refused})"
     return f"{reading.ratio:.2f} ± {reading.spread:.2f}"

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from usert.bundle.manifest import PRECISIONS, Graph
 from usert.errors import BundleError
+from usert.frame import Shape
 
 MULTIPLE = 32
 """Sides of a frame inside a graph are multiples of this."""
-Shape = tuple[int, int]
 
 
 def choose_graph(

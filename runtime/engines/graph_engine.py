@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph, Plan
 from usert.errors import EngineError, FrameError
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
-from .choice import Shape, by_preference, choose_graph
+from .choice import by_preference, choose_graph
 from .int16 import to_int16
 from .padding import cut, padded
 
@@ -104,7 +104,9 @@ class BundleEngine(ABC, Generic[Artefact]):
                 f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
             )
         artefact, room = self._fit(shape, cycles)
-        inputs = graph_inputs(self._front_end, padded(first, room), padded(second, room), cycles)
+        if room != shape:
+            first, second = padded(first, room), padded(second, room)
+        inputs = graph_inputs(self._front_end, first, second, cycles)
         whole: Shape = inputs[0].shape[0], inputs[0].shape[1]
         session = self._session(artefact)
         try:

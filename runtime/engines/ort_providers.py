@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .choice import Shape
+from usert.frame import Shape
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"

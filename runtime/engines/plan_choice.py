@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from usert.bundle.manifest import Manifest, Plan
 from usert.errors import BundleError, EngineError
+from usert.frame import Shape
 
-from .choice import Shape, rounded_up
+from .choice import rounded_up
 
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 """Python modules, and the extras that install them."""

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.bundle.manifest import Plan
 from usert.errors import EngineError
+from usert.frame import Shape
 from usert.front_end import CYCLES_PER_SAMPLE, TYPICAL, grid_rows
 from usert.machine import gpu_name
 
-from .choice import Shape
 from .cuda import Cuda, Mirror, Place, Stream, load, side_by_side
 from .graph_engine import DEPTHS, FRAMES, OUTPUTS, BundleEngine, Inputs, Session
 from .plan_choice import EXTRAS, choose_plan, usable_plans

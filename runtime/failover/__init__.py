@@ -1,1 +1,1 @@
-"""A second server process that has all loaded and takes over when the first one dies."""
+"""A supervisor with a spare server process, which has everything loaded and takes over when the first one dies."""

@@ -1,45 +1,47 @@
-"""What a supervisor (`usert.runtime.failover.supervisor`) and a server that it started say to each other.
+"""The messages between a supervisor (`usert.runtime.failover.supervisor`) and a server that it has started.
 
-A line a message, over a socket pair. To the server: `warm NxM`, and once `serve`. From the server: `ready`, `serving`,
-and `warm NxM` for each shape of frames that it meets. Knows neither servers nor engines. Invariant: when the other
-side is gone, each side knows it at once.
+One message a line, over a pair of sockets. To the server: `warm NxM`, and once `serve`. From the server: `ready`,
+`serving`, and `warm NxM` for each new shape of frames. Knows neither servers nor engines. Invariant: when one side has
+ended, the other side notices at once.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 
-Shape = tuple[int, int]
+from usert.frame import Shape
+
+from ..transport.worker import Worker
 
 SERVE, READY, SERVING, WARM = "serve", "ready", "serving", "warm"
-_LOOK_S = 0.5
-"""How often a server looks for new shapes."""
+_CHECK_S = 0.5
+"""Time between two looks of a server for new shapes."""
 _BYTES = 4096
 
 log = logging.getLogger(__name__)
 
 
-class Line:
-    """One end of the pair."""
+class Channel:
+    """One end of the pair of sockets."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
-        self._half = b""
+        self._rest = b""
 
     def fileno(self) -> int:
+        """The file descriptor, for selectors."""
         return self._socket.fileno()
 
-    def say(self, *words: str) -> None:
-        """Nothing happens where the other side is gone: `hear` tells that."""
+    def send(self, *words: str) -> None:
+        """Send a message; it is lost where the other side has ended, which `receive` reports."""
         with suppress(OSError):
             self._socket.sendall((" ".join(words) + "\n").encode())
 
-    def hear(self) -> list[list[str]] | None:
-        """The messages that have come, each as its words; waits for some. None: the other side is gone."""
+    def receive(self) -> list[list[str]] | None:
+        """Wait for messages, each a list of words; none after the socket's time-out. None: the other side has ended."""
         try:
             data = self._socket.recv(_BYTES)
         except TimeoutError:
@@ -48,40 +50,42 @@ class Line:
             return None
         if not data:
             return None
-        *whole, self._half = (self._half + data).split(b"\n")
+        *whole, self._rest = (self._rest + data).split(b"\n")
         return [line.decode().split() for line in whole]
 
-    def wake(self) -> None:
-        """From another thread: `hear` waits no more, as if the other side were gone."""
+    def interrupt(self) -> None:
+        """Make `receive` return, from another thread, as if the other side had ended."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
+        """Close the socket, which the other side takes for the end of this one."""
         self._socket.close()
 
 
-class Cue:
-    """The server's side: waits for `serve`, and tells what it meets."""
+class Handover:
+    """The server's side: it waits until it may serve, and reports while it does."""
 
     def __init__(self, descriptor: int) -> None:
-        """`descriptor`: inherited from the supervisor."""
+        """`descriptor`: that of the socket inherited from the supervisor."""
         end = socket.socket(fileno=descriptor)
         end.set_inheritable(False)
-        end.settimeout(_LOOK_S)
-        self._line = Line(end)
+        end.settimeout(_CHECK_S)
+        self._channel = Channel(end)
 
     def wait(self, warm_up: Callable[[Shape], None]) -> tuple[Shape, ...] | None:
-        """Until it is time to serve; the shapes that it is warm for by then. None: the supervisor is gone.
+        """Wait until it is time to serve; None: the supervisor has ended.
 
-        What `warm_up` raises is logged: frames of that shape will say the same.
+        Meanwhile `warm_up` is called for each shape of frames that the server meets, and the shapes for which it
+        succeeded are returned. An error that it raises is logged.
         """
         warm: list[Shape] = []
-        self._line.say(READY)
-        while (messages := self._line.hear()) is not None:
+        self._channel.send(READY)
+        while (messages := self._channel.receive()) is not None:
             for name, *words in messages:
                 if name == SERVE:
                     return tuple(warm)
-                shape = parse(words[0])
+                shape = parse_shape(words[0])
                 try:
                     warm_up(shape)
                 except Exception as error:  # an engine runs foreign code
@@ -90,42 +94,51 @@ class Cue:
                     warm.append(shape)
         return None
 
-    @contextmanager
-    def serving(self, shapes: Callable[[], Iterable[Shape]], stop: Callable[[], None]) -> Iterator[None]:
-        """Inside the block `shapes()` are told as they come; when the supervisor is gone, `stop()` is called."""
-        over = threading.Event()
-
-        def follow() -> None:
-            told: set[Shape] = set()
-            while not over.is_set():
-                for shape in set(shapes()) - told:
-                    self._line.say(WARM, text(shape))
-                    told.add(shape)
-                if self._line.hear() is None:
-                    break
-            if not over.is_set():
-                log.warning("the supervisor is gone: the server ends")
-                stop()
-
-        self._line.say(SERVING)
-        thread = threading.Thread(target=follow, name="cue", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            self._line.wake()
-            thread.join()
+    def serving(self, shapes: Callable[[], Iterable[Shape]], stop: Callable[[], None]) -> Worker:
+        """A worker that reports new `shapes()` while it is open, and calls `stop()` when the supervisor has ended."""
+        return _Reporter(self._channel, shapes, stop)
 
     def close(self) -> None:
-        """The supervisor takes that for the end of the server."""
-        self._line.close()
+        """Close the channel, which the supervisor takes for the end of the server."""
+        self._channel.close()
 
 
-def text(shape: Shape) -> str:
+class _Reporter(Worker):
+    def __init__(
+        self, channel: Channel, shapes: Callable[[], Iterable[Shape]], stop: Callable[[], None]
+    ) -> None:
+        super().__init__("handover")
+        self._channel = channel
+        self._shapes = shapes
+        self._stop_server = stop
+
+    def _open(self, stack: ExitStack) -> None:
+        self._channel.send(SERVING)
+        self._start(stack)
+
+    def stop(self) -> None:
+        super().stop()
+        self._channel.interrupt()
+
+    def _work(self) -> None:
+        reported: set[Shape] = set()
+        while not self.stopping:
+            for shape in set(self._shapes()) - reported:
+                self._channel.send(WARM, shape_text(shape))
+                reported.add(shape)
+            if self._channel.receive() is None:
+                break
+        if not self.stopping:
+            log.warning("standby: the supervisor has ended, and so does this server")
+            self._stop_server()
+
+
+def shape_text(shape: Shape) -> str:
+    """A shape as messages hold it, such as `1920x256`."""
     return f"{shape[0]}x{shape[1]}"
 
 
-def parse(word: str) -> Shape:
+def parse_shape(word: str) -> Shape:
+    """The shape that `shape_text` wrote."""
     rows, lines = word.split("x")
     return int(rows), int(lines)

@@ -1,8 +1,8 @@
-"""A live server, and a spare beside it that has all loaded and takes over when the server dies.
+"""A supervisor of two server processes: one serves, the spare has everything loaded and takes over when the first dies.
 
-Both are processes of the same command line, `usert serve …`. Knows what they say to each other (`cue`) and how they
-end (`usert.errors`), not what they serve. Invariant: at most one of them is told to serve, and the next one only when
-the last is gone, endpoints and all; at the end both are.
+Both run the same command line, `usert serve …`. Knows their messages (`handover`) and exit codes (`usert.errors`), not
+what they serve. Invariant: at most one of them serves, the next one only once the last has ended and its endpoints are
+free; both have ended when the supervisor ends.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from usert.errors import BUG, FAULT, OptionError
+from usert.errors import BUG, FAULT
+from usert.frame import Shape
 from usert.signals import stop_on_signals
 
-from .handover import READY, SERVE, SERVING, WARM, Line, Shape, parse, text
+from .handover import READY, SERVE, SERVING, WARM, Channel, parse_shape, shape_text
 
 DEATHS, WITHIN_S = 5, 60.0
-"""So many servers that died in such a time are a fault that another one does not mend."""
-_LATER_S, _LATEST_S = 10.0, 640.0
-"""Before a spare that could not start is tried again: at first, and at most."""
-_LOOK_S = 0.2
+"""When so many servers have died in such a time, the supervisor gives up: another one would not help."""
+_RETRY_S, _MOST_RETRY_S = 10.0, 640.0
+"""Time until a spare that could not start is started again: at first, and at most."""
+_POLL_S = 0.2
 _GRACE_S = 15.0
-"""For a process that was told to end; the recorder may need 10 s."""
+"""How long a process may take to end before it is killed; the recorder may need 10 s."""
 _FINAL = (0, FAULT, 2, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes after which a server is not started again."""
 
 log = logging.getLogger(__name__)
 
 
-class _Process:
-    """`python -m usert ARGUMENTS --cue FD`, in a process group of its own: signals come by its supervisor only."""
+class _ServerProcess:
+    """`python -m usert ARGUMENTS --cue FD` in a process group of its own: signals reach it through the supervisor."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
@@ -47,126 +48,126 @@ class _Process:
                 pass_fds=(theirs.fileno(),),
                 process_group=0,
             )
-        self.line = Line(ours)
+        self.channel = Channel(ours)
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
-    def end(self) -> None:
-        """Ask it to end."""
+    def terminate(self) -> None:
+        """Ask the process to end."""
         self._process.send_signal(signal.SIGTERM)
 
-    def gone(self) -> int:
-        """Its exit code once it is gone, which it is made to be; negative where a signal ended it."""
+    def wait(self) -> int:
+        """Wait for the process to end, kill it if it does not, and return its exit code: -N if signal N ended it."""
         try:
             code = self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        self.line.close()
+        self.channel.close()
         return code
 
 
-class Standby:
-    """`Standby(["serve", "--rf", …]).run()` is the exit code of the command."""
+class Supervisor:
+    """Runs a server and its spare: `Supervisor(["serve", "--rf", …]).run()` returns the exit code of the command."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = list(arguments)
         self._shapes: list[Shape] = []
         self._deaths: deque[float] = deque(maxlen=DEATHS)
-        self._spare: _Process | None = None
+        self._spare: _ServerProcess | None = None
         self._spare_at = float("inf")
-        self._later_s = _LATER_S
+        self._retry_s = _RETRY_S
         self._stopping = False
 
     def run(self) -> int:
-        """Until the server ends in a way that is meant to be the end."""
+        """Supervise until a server ends as it is meant to, or too many have died."""
         with selectors.DefaultSelector() as self._selector, stop_on_signals(self._stop):
             try:
-                self._server = self._started()
-                self._server.line.say(SERVE)
-                if self._stopping:  # before there was a server to tell
-                    self._server.end()
+                self._server = self._start()
+                self._server.channel.send(SERVE)
+                if self._stopping:  # the signal came before there was a server
+                    self._server.terminate()
                 return self._loop()
             finally:
                 for key in tuple(self._selector.get_map().values()):
-                    key.data.end()
-                    self._gone(key.data)
+                    key.data.terminate()
+                    self._wait(key.data)
 
     def _stop(self) -> None:
-        """For signal handlers: each one is passed on."""
+        """Pass a signal on to the server; for signal handlers."""
         self._stopping = True
         if hasattr(self, "_server"):
-            self._server.end()
+            self._server.terminate()
 
     def _loop(self) -> int:
         while True:
-            for key, _ in self._selector.select(_LOOK_S):
-                process: _Process = key.data
-                messages = process.line.hear()
+            for key, _ in self._selector.select(_POLL_S):
+                process: _ServerProcess = key.data
+                messages = process.channel.receive()
                 if messages is not None:
                     for message in messages:
-                        self._heard(process, message)
+                        self._handle(process, message)
                 elif process is self._spare:
-                    self._spare_gone()
-                elif (code := self._server_gone()) is not None:
+                    self._spare_ended()
+                elif (code := self._server_ended()) is not None:
                     return code
             if self._spare is None and not self._stopping and time.monotonic() >= self._spare_at:
                 self._spare_at = float("inf")
-                self._spare = self._started()
+                self._spare = self._start()
 
-    def _heard(self, process: _Process, message: list[str]) -> None:
+    def _handle(self, process: _ServerProcess, message: list[str]) -> None:
         if message[0] == READY:
             if process is self._spare:
-                self._later_s = _LATER_S
-                log.info("standby: process %d is ready to take over", process.pid)
+                self._retry_s = _RETRY_S
+                log.info("standby: spare process %d is ready to take over", process.pid)
         elif message[0] == SERVING:
-            log.info("standby: process %d serves", process.pid)
+            log.info("standby: server process %d serves", process.pid)
             self._spare_at = time.monotonic()
-        elif message[0] == WARM and (shape := parse(message[1])) not in self._shapes:
+        elif message[0] == WARM and (shape := parse_shape(message[1])) not in self._shapes:
             self._shapes.append(shape)
             if self._spare is not None:
-                self._spare.line.say(WARM, text(shape))
+                self._spare.channel.send(WARM, shape_text(shape))
 
-    def _server_gone(self) -> int | None:
-        """The exit code, if that was the end; else the spare serves from here on."""
-        dead, code = self._server.pid, self._gone(self._server)
+    def _server_ended(self) -> int | None:
+        """The exit code of the command, if this was its end; None if the spare takes over."""
+        pid, code = self._server.pid, self._wait(self._server)
         if code in _FINAL or self._stopping or code in (-signal.SIGTERM, -signal.SIGINT):
             return code if code >= 0 else 128 - code
         self._deaths.append(time.monotonic())
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         if len(self._deaths) == DEATHS and self._deaths[-1] - self._deaths[0] < WITHIN_S:
-            log.error("standby: %d servers died within %.0f s, the last %s: gives up", DEATHS, WITHIN_S, how)
+            log.error(
+                "standby: %d servers died within %.0f s, the last one %s; giving up", DEATHS, WITHIN_S, how
+            )
             return BUG
-        log.error("standby: process %d died %s", dead, how)
-        self._server, self._spare = self._spare or self._started(), None
-        self._server.line.say(SERVE)
+        log.error("standby: server process %d died %s", pid, how)
+        self._server, self._spare = self._spare or self._start(), None
+        self._server.channel.send(SERVE)
         return None
 
-    def _spare_gone(self) -> None:
+    def _spare_ended(self) -> None:
         assert self._spare is not None
-        code = self._gone(self._spare)
-        log.error("standby: the spare process ended (%d), another one in %.0f s", code, self._later_s)
-        self._spare = None
-        self._spare_at = time.monotonic() + self._later_s
-        self._later_s = min(2 * self._later_s, _LATEST_S)
-
-    def _gone(self, process: _Process) -> int:
-        self._selector.unregister(process.line)
-        return process.gone()
-
-    def _started(self) -> _Process:
-        process = _Process(self._arguments)
-        self._selector.register(process.line, selectors.EVENT_READ, process)
-        for shape in self._shapes:
-            process.line.say(WARM, text(shape))
-        return process
-
-
-def check_fixed(option: str, endpoint: str | None) -> None:
-    """Errors: `OptionError` where a server that takes over would be found somewhere else than the last one."""
-    if endpoint is not None and endpoint.rpartition(":")[2] in ("0", "*"):
-        raise OptionError(
-            f"--{option}: got {endpoint}, expected a port of its own, where the spare of --standby is found, too"
+        pid, code = self._spare.pid, self._wait(self._spare)
+        log.error(
+            "standby: spare process %d ended with code %d; another one starts in %.0f s",
+            pid,
+            code,
+            self._retry_s,
         )
+        self._spare = None
+        self._spare_at = time.monotonic() + self._retry_s
+        self._retry_s = min(2 * self._retry_s, _MOST_RETRY_S)
+
+    def _wait(self, process: _ServerProcess) -> int:
+        self._selector.unregister(process.channel)
+        return process.wait()
+
+    def _start(self) -> _ServerProcess:
+        process = _ServerProcess(self._arguments)
+        self._selector.register(process.channel, selectors.EVENT_READ, process)
+        for shape in self._shapes:
+            process.channel.send(WARM, shape_text(shape))
+        return process

@@ -6,7 +6,7 @@ the reference is the older, and the distance between them is within the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from usert.errors import OptionError
@@ -41,12 +41,19 @@ class PairingRule:
 
 
 def choose_reference(
-    current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule
+    current: ReceivedFrame,
+    kept: Iterable[ReceivedFrame],
+    rule: PairingRule,
+    *,
+    lag_for: Callable[[int], int] | None = None,
 ) -> ReceivedFrame | None:
-    """The frame of `kept` that comes closest to `rule.lag` before `current`, or None when none is allowed.
+    """The frame of `kept` that comes closest to the lag before `current`, or None when none is allowed.
 
-    Of two that are equally close the older is chosen: more motion is easier to see than less.
+    Of two that are equally close the older is chosen: more motion is easier to see than less. `lag_for` returns the
+    lag, given how many frames back the oldest possible reference lies; None takes that of the rule.
     """
+    kept = tuple(kept)
+    lag = rule.lag if lag_for is None else lag_for(_reach(current, kept, rule))
 
     def distance(frame: ReceivedFrame) -> int:
         return current.frame.sequence - frame.frame.sequence
@@ -56,13 +63,13 @@ def choose_reference(
         for frame in kept
         if frame.session == current.session
         and distance(frame) >= 1
-        and abs(distance(frame) - rule.lag) <= rule.max_gap_frames
+        and abs(distance(frame) - lag) <= rule.max_gap_frames
         and interval_ms(frame, current) <= rule.max_interval_ms
     ]
-    return min(allowed, key=lambda frame: (abs(distance(frame) - rule.lag), -distance(frame)), default=None)
+    return min(allowed, key=lambda frame: (abs(distance(frame) - lag), -distance(frame)), default=None)
 
 
-def reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule) -> int:
+def _reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule) -> int:
     """How many frames back the oldest possible reference lies; 0 when there is none."""
     return max(
         (

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from usert.errors import OptionError
 from usert.quality import READABLE_QUALITY
 
-from ..protocol.header import Header
 from .estimate import Estimate
 
 _ROWS = 128
@@ -72,22 +71,6 @@ class Averaging:
     """That went into it."""
     past_share: float
     """Of the past in the image, mean over its pixels, 0 to 1."""
-
-    @classmethod
-    def from_header(cls, header: Header) -> Averaging | None:
-        """That of the key `persistence`; None where there is none."""
-        found = header.optional("persistence", header.section)
-        if found is None:
-            return None
-        return cls(
-            weight=found.number("weight"),
-            images=found.integer("images"),
-            past_share=found.number("past_share"),
-        )
-
-    def fields(self) -> dict[str, Any]:
-        """As header keys."""
-        return {key: getattr(self, key) for key in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,9 @@ from usert.errors import OptionError
 from usert.quality import READABLE_QUALITY
 from usert.strain import STRAIN_WINDOW_SAMPLES
 
-from ..protocol.header import Header
-
 Refusal = Literal["", "outside", "unreadable", "background"]
 """`outside`: a rectangle is not wholly inside the frame. `unreadable`: too few of its pixels may be read.
 `background`: its strain cannot be told from 0, so a ratio to it means nothing."""
-_FIGURES = ("ratio", "spread", "pixel_spread", "frame_spread", "quality")
-"""Of a ratio; null in a header where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +108,6 @@ class RegionReading:
     quality: float
     """Mean over readable pixels."""
 
-    @classmethod
-    def from_header(cls, header: Header) -> RegionReading:
-        """From header keys of the same names."""
-        numbers = {key: header.number(key) for key in cls.__slots__ if key != "pixels"}
-        return cls(pixels=header.integer("pixels"), **numbers)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatioReading:
@@ -138,28 +128,6 @@ class RatioReading:
     """Images in the ratio."""
     quality: float | None = None
     """Of the worse rectangle."""
-
-    @classmethod
-    def from_header(cls, header: Header) -> RatioReading | None:
-        """That of the key `ratio`; None where there is none."""
-        found = header.optional("ratio", header.section)
-        if found is None:
-            return None
-        figures: dict[str, Any] = {key: found.optional(key, found.number) for key in _FIGURES}
-        for name in ("target", "background"):
-            region = found.optional(name, found.section)
-            figures[name] = None if region is None else RegionReading.from_header(region)
-        refused = cast(Refusal, found.choice("refused", get_args(Refusal)))
-        return cls(refused=refused, frames=found.integer("frames"), **figures)
-
-    def fields(self) -> dict[str, Any]:
-        """As header keys: numbers, null where there is none."""
-        regions = {"target": self.target, "background": self.background}
-        found: dict[str, Any] = {
-            name: None if region is None else {key: getattr(region, key) for key in RegionReading.__slots__}
-            for name, region in regions.items()
-        }
-        return {key: found.get(key, getattr(self, key)) for key in RatioReading.__slots__}
 
 
 class RatioMeter:

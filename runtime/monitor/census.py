@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from usert.log_format import printable
 
-from ..protocol.meter import Readings
+from ..protocol.age import Readings
 from .counts import ServerCounts
 from .gpu_memory import GpuMemory, gpu_memory
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..protocol.meter import Readings
-from ..protocol.stamp import Counters
+from ..protocol.age import Readings
 from ..transport.fault_counter import by_kind
 
 
@@ -52,21 +51,6 @@ class ServerCounts:
     published: int
     missed_deadlines: int
     """Live images that were older than the deadline when they were published."""
-
-    def on_the_wire(self) -> Counters:
-        """The counts that a strain message carries."""
-        frames = self.frames
-        return Counters(
-            received=frames.received,
-            dropped=frames.dropped,
-            malformed=sum(self.malformed.values()),
-            published=self.published,
-            lost=frames.lost,
-            duplicates=frames.duplicates,
-            late=frames.late,
-            failed=sum(self.failed.values()),
-            missed_deadlines=self.missed_deadlines,
-        )
 
     def summary(self, output: Readings) -> str:
         """One line for the end of a run; `output`: rate and ages of the images."""

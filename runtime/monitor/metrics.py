@@ -58,14 +58,12 @@ class Metrics:
         )
         stages = Histogram(
             "usert_stage_seconds",
-            "Time a pair took: wait (received to matched), match (to started), engine (to estimated), publish.",
+            "Time a pair took: wait (received to the engine's start), engine (to its end), publish.",
             ("stage",),
             buckets=STAGES_S,
             registry=self._registry,
         )
-        self._wait, self._match, self._engine, self._publish = (
-            stages.labels(stage) for stage in ("wait", "match", "engine", "publish")
-        )
+        self._wait, self._engine, self._publish = map(stages.labels, ("wait", "engine", "publish"))
         ProcessCollector(registry=self._registry)
 
     def watch(self, sources: Sources) -> None:
@@ -83,7 +81,6 @@ class Metrics:
         stream: str,
         score: float,
         received_ns: int,
-        matched_ns: int,
         started_ns: int,
         estimated_ns: int,
         published_ns: int,
@@ -93,8 +90,7 @@ class Metrics:
         Times are of one monotonic clock, `received_ns` of the current frame.
         """
         _observe(self._score.labels(self._streams.label(stream)), score)
-        _observe(self._wait, (matched_ns - received_ns) / 1e9)
-        _observe(self._match, (started_ns - matched_ns) / 1e9)
+        _observe(self._wait, (started_ns - received_ns) / 1e9)
         _observe(self._engine, (estimated_ns - started_ns) / 1e9)
         _observe(self._publish, (published_ns - estimated_ns) / 1e9)
 

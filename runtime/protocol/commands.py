@@ -1,7 +1,7 @@
-"""What a live server is told, and what it answers: the messages of its control channel, in protocol version 1.
+"""The messages of the control channel: commands to a live server and its replies, in protocol version 1.
 
-A message is one JSON header part; `docs/protocol.md` is its specification. Knows neither sockets nor what becomes of
-a command. Invariant: a command is one of `COMMANDS` with arguments that are its own, each within its limits, so that
+A message is one JSON header part; `docs/protocol.md` is its specification. Knows neither sockets nor how a command is
+carried out. Invariant: a command that exists has the arguments of its kind alone, each within its limits, so that
 nothing is carried out that was understood by half.
 """
 
@@ -9,113 +9,197 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from usert.errors import OptionError
+from usert.schema import Scalar, Schema
 
 from ..imaging.strain_ratio import Rectangle
-from .header import MAX_HEADER_BYTES, MAX_TEXT, UNPRINTABLE, Buffer, Header, MalformedError, encode_header
-
-CommandName = Literal[
-    "status",
-    "roi",
-    "roi-clear",
-    "freeze",
-    "resume",
-    "record",
-    "record-stop",
-    "bundle",
-    "compare",
-    "quit",
-]
-
-COMMANDS: Mapping[CommandName, Mapping[str, bool]] = {
-    "status": {},
-    "roi": {"target": True, "background": True, "stream": False},
-    "roi-clear": {"stream": False},
-    "freeze": {"stream": False},
-    "resume": {"stream": False},
-    "record": {"path": True, "displacement": False},
-    "record-stop": {},
-    "bundle": {"path": True, "engine": False, "precision": False},
-    "compare": {"stream": False},
-    "quit": {},
-}
-"""The arguments of each command, and whether it needs them."""
+from .header import (
+    MAX_HEADER_BYTES,
+    SCALARS,
+    UNPRINTABLE,
+    Buffer,
+    MalformedError,
+    as_fields,
+    decode_header,
+    encode_header,
+    read_fields,
+    text,
+)
 
 MAX_PATH = 1024
 MAX_ERROR = 1024
-_FLAGS = ("displacement",)
-_RECTANGLES = ("target", "background")
-_MOST = {"path": MAX_PATH, "target": 64, "background": 64, "engine": 32, "precision": 32}
-"""Characters; so few that every command fits into a header, however it is escaped."""
+_MAX_RECTANGLE = 64
 _ENVELOPE = ("usert", "kind", "command")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """One thing to do. Errors: `MalformedError`, a `WireError`, for arguments that make no sense."""
+def _is_rectangle(value: Any) -> bool:
+    try:
+        return text(_MAX_RECTANGLE).holds(value) and bool(Rectangle.parse(value))
+    except OptionError:
+        return False
 
-    name: CommandName
-    stream: str = ""
-    """Which stream it is for; empty: all, or the only one."""
-    target: str = ""
-    background: str = ""
-    """Rectangles, as `Rectangle.parse` reads them."""
-    path: str = ""
-    """On the machine of the server."""
-    displacement: bool = False
-    """Record it, too."""
-    engine: str = ""
-    precision: str = ""
-    """As the options of `usert serve`; empty: the server chooses."""
+
+Path: TypeAlias = Annotated[str, text(MAX_PATH, least=1)]
+"""On the server's machine."""
+Region: TypeAlias = Annotated[
+    str, Scalar(_is_rectangle, "depth,lateral in mm, each a:b with 0 <= a < b, such as 10:14.5,3:8")
+]
+"""A rectangle of the frame, as `Rectangle.parse` reads it."""
+Choice: TypeAlias = Annotated[str, text(32)]
+"""The value of an option of `usert serve`; empty: the server chooses."""
+
+
+class _Command:
+    """What all commands have in common. Errors: `MalformedError` for an argument outside its limits."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+    """On the wire and on the command line."""
 
     def __post_init__(self) -> None:
-        if self.name not in COMMANDS:
-            raise MalformedError("field", f"command: got {self.name!r:.40}, expected {', '.join(COMMANDS)}")
-        known = COMMANDS[self.name]
-        for key in self.__slots__[1:]:
-            value = getattr(self, key)
-            if value and key not in known:
-                raise _unknown(self.name, key)
-            if known.get(key) and not value:
-                raise MalformedError("field", f"{self.name}: {key}: missing or empty")
-            if isinstance(value, str):
-                _check_text(f"{self.name}: {key}", value, _MOST.get(key, MAX_TEXT))
-            if value and key in _RECTANGLES:
-                _check_rectangle(f"{self.name}: {key}", value)
+        _schema(self.name).values(type(self), as_fields(self))
 
     def to_parts(self) -> list[Buffer]:
-        """The header, with the arguments that are given."""
-        given = {key: value for key in COMMANDS[self.name] if (value := getattr(self, key))}
+        """The header, with the arguments that are not empty."""
+        given = {key: value for key, value in as_fields(self).items() if value}
         return [encode_header("command", {"command": self.name, **given})]
 
-    @classmethod
-    def from_parts(cls, parts: Sequence[Buffer]) -> Self:
-        """Check and read; an argument of unknown name is refused, not ignored."""
-        header = _only_part(parts, "command")
-        name = cast(CommandName, header.choice("command", tuple(COMMANDS)))
-        for key in header:
-            if key not in COMMANDS[name] and key not in _ENVELOPE:
-                raise _unknown(name, key)
-        given: dict[str, Any] = {
-            key: header.flag(key) if key in _FLAGS else header.text(key, _MOST.get(key, MAX_TEXT))
-            for key in COMMANDS[name]
-            if key in header
-        }
-        return cls(name=name, **given)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StreamCommand(_Command):
+    """A command for one stream or for all."""
+
+    stream: str = ""
+    """Name of the stream; empty: all streams."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(_Command):
+    """Report the state of the server."""
+
+    name = "status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRegions(_Command):
+    """Measure the strain ratio of two rectangles in each image."""
+
+    name = "roi"
+    target: Region
+    background: Region
+    stream: str = ""
+    """Name of the stream; empty: all streams."""
+
+    @property
+    def rectangles(self) -> tuple[Rectangle, Rectangle]:
+        """Target and background."""
+        return Rectangle.parse(self.target), Rectangle.parse(self.background)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearRegions(_StreamCommand):
+    """Stop measuring a strain ratio."""
+
+    name = "roi-clear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze(_StreamCommand):
+    """Hold the present image."""
+
+    name = "freeze"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume(_StreamCommand):
+    """End a freeze."""
+
+    name = "resume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecord(_Command):
+    """Record frames and images."""
+
+    name = "record"
+    path: Path
+    displacement: bool = False
+    """Whether displacement is recorded too, instead of a hash of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRecord(_Command):
+    """End the record."""
+
+    name = "record-stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeBundle(_Command):
+    """Load another bundle and go on with it."""
+
+    name = "bundle"
+    path: Path
+    engine: Choice = ""
+    precision: Choice = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare(_StreamCommand):
+    """Estimate the next pair forward and backward, and compare."""
+
+    name = "compare"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quit(_Command):
+    """End the server."""
+
+    name = "quit"
+
+
+Command: TypeAlias = (
+    Status
+    | SetRegions
+    | ClearRegions
+    | Freeze
+    | Resume
+    | StartRecord
+    | StopRecord
+    | ChangeBundle
+    | Compare
+    | Quit
+)
+COMMANDS: Mapping[str, type[Command]] = {kind.name: kind for kind in get_args(Command)}
+"""The commands by their names on the wire."""
+
+
+def read_command(parts: Sequence[Buffer]) -> Command:
+    """The command in a message. Errors: `MalformedError`; an argument of unknown name is refused, not ignored."""
+    header = _only_part(parts, "command")
+    name = header.get("command")
+    if not isinstance(name, str) or name not in COMMANDS:
+        raise MalformedError("field", f"command: got {name!r:.40}, expected {', '.join(COMMANDS)}")
+    arguments = {key: value for key, value in header.items() if key not in _ENVELOPE}
+    return _schema(name).build(COMMANDS[name], arguments)
+
+
+def _schema(name: str) -> Schema:
+    return Schema(error=lambda line: MalformedError("field", f"{name}: {line}"), scalars=SCALARS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer to one command: what came of it, or why nothing did."""
+    """The reply to one command: its result, or why it was refused."""
 
     command: str
-    """The name of the command; empty where it was not read."""
+    """Name of the command; empty where it could not be read."""
     result: Mapping[str, Any] | None = None
-    """What JSON can say; None if the command was refused."""
+    """Values that JSON can hold; None if the command was refused."""
     error: str = ""
-    """One line; empty if it was not."""
+    """Why it was refused, in one line; empty if it was not."""
 
     def __post_init__(self) -> None:
         if (self.result is None) != bool(self.error):
@@ -123,7 +207,7 @@ class Reply:
 
     @classmethod
     def refusal(cls, command: str, error: str) -> Self:
-        """With `error` as one line that is not too long."""
+        """A reply that refuses `command`; `error` is made one line of at most `MAX_ERROR` characters."""
         line = UNPRINTABLE.sub("?", " ".join(error.split()))[:MAX_ERROR]
         return cls(command=command, error=line or "refused")
 
@@ -133,7 +217,7 @@ class Reply:
         return self.result is not None
 
     def to_parts(self) -> list[Buffer]:
-        """The header. Errors: `TypeError` or `ValueError` for a result that is no JSON, or too large."""
+        """The header. Errors: `TypeError` or `ValueError` for a result that JSON or a header cannot hold."""
         answer = {"error": self.error} if self.result is None else {"result": dict(self.result)}
         header = encode_header("reply", {"command": self.command, "ok": self.ok, **answer})
         if len(header) > MAX_HEADER_BYTES:
@@ -142,39 +226,35 @@ class Reply:
 
     @classmethod
     def from_parts(cls, parts: Sequence[Buffer]) -> Self:
-        """Check and read; the values of the result are not checked."""
+        """Check and read; the values in the result are not checked. Errors: `MalformedError`."""
         header = _only_part(parts, "reply")
-        command = header.text("command")
-        if header.flag("ok"):
-            return cls(command=command, result=header.mapping("result"))
-        error = header.text("error", MAX_ERROR)
-        if not error:
-            raise MalformedError("field", "header key error: got nothing, expected a line")
-        _check_text("header key error", error, MAX_ERROR)
-        return cls(command=command, error=error)
+        if header.get("ok") is False:
+            refused = read_fields(_Refused, header)
+            return cls(command=refused.command, error=refused.error)
+        done = read_fields(_Done, header)
+        return cls(command=done.command, result=done.result)
 
 
-def _only_part(parts: Sequence[Buffer], kind: str) -> Header:
-    header = Header.parse(parts, kind)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """Header keys of a reply to a command that was carried out."""
+
+    command: str
+    ok: Literal[True]
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refused:
+    """Header keys of a reply to a command that was refused."""
+
+    command: str
+    ok: Literal[False]
+    error: Annotated[str, text(MAX_ERROR, least=1)]
+
+
+def _only_part(parts: Sequence[Buffer], kind: str) -> dict[str, Any]:
+    header = decode_header(parts, kind)
     if len(parts) != 1:
         raise MalformedError("parts", f"{kind} message: got {len(parts)} parts, expected 1 (header)")
     return header
-
-
-def _unknown(name: CommandName, key: str) -> MalformedError:
-    expected = ", ".join(COMMANDS[name]) or "no argument"
-    return MalformedError("field", f"{name}: got the argument {key!r:.40}, expected {expected}")
-
-
-def _check_text(what: str, value: str, most: int) -> None:
-    if len(value) > most:
-        raise MalformedError("field", f"{what}: got {len(value)} characters, expected at most {most}")
-    if UNPRINTABLE.search(value):
-        raise MalformedError("field", f"{what}: got {value!r:.40}, expected no control characters")
-
-
-def _check_rectangle(what: str, value: str) -> None:
-    try:
-        Rectangle.parse(value)
-    except OptionError as error:
-        raise MalformedError("field", f"{what}: {error}") from error

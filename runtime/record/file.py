@@ -20,7 +20,7 @@ from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQuality
 from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
+from ..protocol.strain_message import StrainMessage
 from .gaps import Gap
 from .record import FRAME, GAP, GROUP, IMAGE, IMAGE_COLUMNS, furnish, hash_of
 
@@ -108,6 +108,7 @@ class RecordFile:
         return self._frames == 0
 
     def put_frame(self, received: ReceivedFrame) -> None:
+        """Append a frame."""
         """Append a frame."""
         frame = received.frame
         self._writer.append(frame)

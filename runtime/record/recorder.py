@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +18,9 @@ from pathlib import Path
 
 from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
-from ..transport.fault_counter import Tally, by_kind
-from ..transport.lifecycle import POLL_MS, Service
+from ..transport.fault_counter import FaultCounter, by_kind
+from ..transport.lifecycle import POLL_MS
+from ..transport.worker import Worker
 from .backlog import Backlog
 from .file import RecordedImage
 from .gaps import Gaps, Reason, What
@@ -73,7 +73,7 @@ class RecorderStats:
         )
 
 
-class Recorder(Service):
+class Recorder(Worker):
     """Records frames and images: `with Recorder(...) as recorder:`, whose end writes the queue, for at most 10 s."""
 
     def __init__(
@@ -90,7 +90,7 @@ class Recorder(Service):
         `displacement`: record it in full, which doubles the size of an image; else only its hash.
         Errors, on opening: `RecordingError` for a path that exists or cannot be written to.
         """
-        super().__init__()
+        super().__init__("record")
         self.path = Path(path)
         """The first file; for a folder, known once the recorder is open."""
         self._provenance = provenance
@@ -98,12 +98,11 @@ class Recorder(Service):
         self._reserve_bytes = reserve_bytes
         self._backlog: Backlog[tuple[Item, Label]] = Backlog(max_bytes)
         self._gaps = Gaps()
-        self._tally = Tally(log, "not recorded")
+        self._tally = FaultCounter(log, "not recorded")
         self._received: dict[What, int] = {"frame": 0, "image": 0}
         self._recorded: dict[What, int] = {"frame": 0, "image": 0}
         self._deadline_ns = 0
         """When closing: the time at which the rest of the queue is dropped."""
-        self._thread = threading.Thread(target=self._main, name="record", daemon=True)
 
     def _open(self, stack: ExitStack) -> None:
         if self.path.is_dir():
@@ -116,8 +115,7 @@ class Recorder(Service):
             displacement=self._displacement,
             reserve_bytes=self._reserve_bytes,
         )
-        self._thread.start()
-        stack.callback(self._end)
+        self._start(stack)
 
     def put_frame(self, received: ReceivedFrame) -> None:
         """Queue a frame, before any image of it; keeps its samples without a copy. Call it from one thread."""
@@ -162,7 +160,7 @@ class Recorder(Service):
         self._gaps.miss(label.what, label.session, label.sequence, reason)
         self._tally.add(f"{label.what}, {reason}", detail)
 
-    def _main(self) -> None:
+    def _work(self) -> None:
         while True:
             taken = self._backlog.take(POLL_MS / 1e3)
             if taken is not None:

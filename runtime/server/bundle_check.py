@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import BundleError
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 
-from ..engines.choice import Shape
 from ..engines.interface import TYPICAL_SCAN, Engine
 from ..imaging.estimate import Estimate
 from ..imaging.image_quality import ImageQualityRule, assess

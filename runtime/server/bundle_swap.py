@@ -21,8 +21,8 @@ from typing import Any
 from usert.bundle import Bundle
 from usert.bundle.manifest import Manifest
 from usert.errors import BundleError, EngineError, UsertError
+from usert.frame import Shape
 
-from ..engines.choice import Shape
 from ..engines.graph_engine import first_line
 from ..engines.interface import Engine
 from ..imaging.display_state import StateRule

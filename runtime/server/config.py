@@ -54,8 +54,6 @@ class ServerConfig:
     """Target and background of the strain ratio, of every source until it is told others."""
     deadline_ms: float = 200.0
     """Age at publication beyond which an image has missed its deadline."""
-    keep_warm_s: float = 0.0
-    """How often the engine runs in a pause, so that the first image after it is not late; 0: not at all."""
 
     def __post_init__(self) -> None:
         if self.rf_type not in ("sub", "pull"):
@@ -73,8 +71,6 @@ class ServerConfig:
             raise OptionError(f"every frame: got a queue of {self.every_frame}, expected 1 to {MAX_QUEUE}")
         if not 0 < self.deadline_ms < math.inf:
             raise OptionError(f"deadline: got {self.deadline_ms:g} ms, expected more than 0")
-        if not 0 <= self.keep_warm_s < math.inf:
-            raise OptionError(f"keep warm: got {self.keep_warm_s:g} s, expected 0 or more")
 
     @property
     def rf_endpoints(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from ..protocol.messages import RFMessage
+from ..protocol.rf_message import RFMessage
 
 Rejected = Literal["duplicate", "late"]
 """`duplicate`: the frame had arrived before. `late`: a newer frame has overtaken it on the way."""

@@ -21,7 +21,19 @@ from ..engines.interface import Engine
 from ..imaging.estimate import EstimatedPair
 from ..imaging.forward_backward import consistency
 from ..imaging.strain_ratio import Rectangle
-from ..protocol.commands import Command
+from ..protocol.commands import (
+    ChangeBundle,
+    ClearRegions,
+    Command,
+    Compare,
+    Freeze,
+    Quit,
+    Resume,
+    SetRegions,
+    StartRecord,
+    Status,
+    StopRecord,
+)
 from ..record.switch import RecordSwitch
 from .bundle_check import TrialPair
 from .bundle_swap import BundleSwap, PreparedBundle
@@ -29,6 +41,8 @@ from .engine_runner import EngineRunner
 from .stream import Stream
 
 Result = Mapping[str, Any]
+_Queued = SetRegions | ClearRegions | Freeze | Resume | ChangeBundle | Compare
+"""Commands that are carried out between two frames."""
 OpenBundle = Callable[[Bundle, str, str], Engine]
 """Opens a bundle with the engine and the precision of these names; empty means the server's own."""
 
@@ -58,7 +72,7 @@ class ControlHandlers:
         self._open_bundle = open_bundle
         self.rectangles = rectangles
         """Target and background of streams that begin later."""
-        self._waiting: queue.SimpleQueue[tuple[Command, Future[Result]]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[_Queued, Future[Result]]] = queue.SimpleQueue()
         self._loading: tuple[Future[PreparedBundle], Future[Result]] | None = None
         self._compare: list[tuple[str, Future[Result]]] = []
         self._changing: Future[Result] | None = None
@@ -68,23 +82,23 @@ class ControlHandlers:
 
     def handle(self, command: Command) -> Future[Result]:
         """Begin to handle `command`. Errors, here or in the future: `UsertError`."""
-        if command.name == "record":
+        if isinstance(command, StartRecord):
             if self._changing is not None and not self._changing.done():
                 raise OptionError(
                     "record: another bundle is being loaded, and a record has one: wait until that has ended"
                 )
             self._starting = self._switch.start(command.path, displacement=command.displacement)
             return self._starting
-        if command.name == "record-stop":
+        if isinstance(command, StopRecord):
             return self._switch.stop()
         future: Future[Result] = Future()
-        if command.name == "status":  # also of a server whose loop is stuck
+        if isinstance(command, Status):  # also of a server whose loop is stuck
             future.set_result(self._status())
-        elif command.name == "quit":
+        elif isinstance(command, Quit):
             self._stop()
             future.set_result({})
         else:
-            if command.name == "bundle":
+            if isinstance(command, ChangeBundle):
                 self._refuse_beside_a_record()
                 if self._changing is None or self._changing.done():
                     self._changing = future
@@ -95,7 +109,7 @@ class ControlHandlers:
         """Handle the commands that wait for the serving thread; between two frames."""
         while not self._waiting.empty():
             command, future = self._waiting.get()
-            if command.name != "compare" and not future.set_running_or_notify_cancel():
+            if not isinstance(command, Compare) and not future.set_running_or_notify_cancel():
                 continue
             try:
                 self._do(command, future)
@@ -142,26 +156,23 @@ class ControlHandlers:
         self._compare, self._loading = [], None
         self._swap.close()
 
-    def _do(self, command: Command, future: Future[Result]) -> None:
-        name = command.name
-        if name == "compare":
+    def _do(self, command: _Queued, future: Future[Result]) -> None:
+        if isinstance(command, Compare):
             list(self._named(command.stream))
             self._compare = [item for item in self._compare if not item[1].cancelled()]
             self._compare.append((command.stream, future))
-        elif name == "bundle":
+        elif isinstance(command, ChangeBundle):
             self._begin_change(command, future)
         else:
-            if name in ("freeze", "resume"):
+            if isinstance(command, Freeze | Resume):
                 for stream in self._named(command.stream):
-                    stream.frozen = name == "freeze"
+                    stream.frozen = isinstance(command, Freeze)
             else:
                 self._set_rectangles(command)
             future.set_result({"streams": [shortened(known) for known in self._names(command.stream)]})
 
-    def _set_rectangles(self, command: Command) -> None:
-        rectangles = None
-        if command.name == "roi":
-            rectangles = Rectangle.parse(command.target), Rectangle.parse(command.background)
+    def _set_rectangles(self, command: SetRegions | ClearRegions) -> None:
+        rectangles = command.rectangles if isinstance(command, SetRegions) else None
         if command.stream:
             for stream in self._named(command.stream):
                 stream.set_rectangles(rectangles)
@@ -182,7 +193,7 @@ class ControlHandlers:
             raise OptionError(f"stream: got {name!r}, expected one of {known}")
         return [streams[known] for known in names]
 
-    def _begin_change(self, command: Command, future: Future[Result]) -> None:
+    def _begin_change(self, command: ChangeBundle, future: Future[Result]) -> None:
         opening = self._open_bundle
         if opening is None:
             raise OptionError("bundle: this server cannot change it")

@@ -1,8 +1,7 @@
 """The control channel of a live server: a thread that takes commands from one ROUTER socket and answers them.
 
-Knows messages and connections, not what a command does. Invariant: the socket is made, used and closed by this
-thread alone; every command that is read gets one reply, whatever becomes of it, and neither a message, nor a slow
-command, nor somebody who sends too many keeps others from theirs.
+Knows messages and connections, not what a command does. Invariant: every command that is read gets one reply, whatever
+becomes of it, and neither a message, nor a slow command, nor a client that sends too many delays the replies to others.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,13 +19,13 @@ import zmq
 
 from usert.errors import UsertError
 
-from ..protocol.commands import Command, Reply
+from ..protocol.commands import Command, Quit, Reply, Status, StopRecord, read_command
 from ..protocol.header import MAX_HEADER_BYTES, MAX_PARTS, Buffer, MalformedError
-from ..transport.access import Security
-from ..transport.fault_counter import Tally
+from ..transport.access import AccessList
+from ..transport.fault_counter import FaultCounter
 from ..transport.lifecycle import POLL_MS
-from ..transport.socket import Link
-from ..transport.worker import LinkThread
+from ..transport.socket import BoundSocket
+from ..transport.worker import Worker
 
 _RATE_HZ, _BURST = 20.0, 40
 """Commands a second from one connection, and how many at once after a rest."""
@@ -33,7 +33,7 @@ _CONNECTIONS = 256
 """Connections whose allowance is remembered; a forgotten one starts afresh."""
 _WAITING, _WAITING_EACH = 64, 8
 """Commands under way, in all and of one connection."""
-ALWAYS = frozenset({"status", "record-stop", "quit"})
+ALWAYS = (Status, StopRecord, Quit)
 """Commands that pass however many are under way: what an operator needs when nothing else goes."""
 EXPIRES_S = 60.0
 """How long a command may wait for what it needs, such as a pair of frames to compare."""
@@ -70,7 +70,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Sender:
-    """Whom a reply is for. After `Link.renew` there is nobody behind an old socket any more."""
+    """The client that a reply goes to: its address at one socket. The socket may be replaced (`BoundSocket.renew`)."""
 
     socket: zmq.Socket[bytes]
     envelope: list[bytes]
@@ -91,8 +91,8 @@ class _Waiting:
     """Of the monotonic clock."""
 
 
-class ControlServer(LinkThread):
-    """Give each command to `handle`, in this thread, and send what its future brings, when it does."""
+class ControlServer(Worker):
+    """Gives each command to a handler and sends the result of its future when it is done."""
 
     def __init__(
         self,
@@ -100,42 +100,53 @@ class ControlServer(LinkThread):
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         handle: Callable[[Command], Future[Result]],
-        security: Security | None = None,
+        access: AccessList | None = None,
         expires_s: float = EXPIRES_S,
     ) -> None:
-        """`handle` returns at once. A `UsertError`, of it or its future, is told to the sender.
+        """`handle` returns at once. A `UsertError` that it or its future raises is sent to the client.
 
-        A future that can still be cancelled `expires_s` after its command came is cancelled, and the sender told so.
+        A future that can still be cancelled `expires_s` after its command came is cancelled, and the client gets an
+        error.
         """
         super().__init__(f"control {endpoint}")
-        self._context = context
-        self._wanted = endpoint
+        self._socket = BoundSocket(
+            context,
+            zmq.ROUTER,
+            endpoint,
+            access=access,
+            options={
+                zmq.LINGER: _LINGER_MS,
+                zmq.RCVHWM: _QUEUE_MESSAGES,
+                zmq.SNDHWM: _QUEUE_MESSAGES,  # beyond it, replies to a client that does not read them are dropped
+                zmq.MAXMSGSIZE: MAX_HEADER_BYTES,
+            },
+        )
         self._handle = handle
-        self._security = security
         self._expires_s = expires_s
         self._allowance = Allowance()
         self._waiting: list[_Waiting] = []
-        self.malformed = Tally(log, "malformed command")
-        self.refused = Tally(log, "command refused")
+        self.malformed = FaultCounter(log, "malformed command")
+        self.refused = FaultCounter(log, "command refused")
         """`rate`, `waiting`: there were too many. `expired`: it could not be begun."""
-        self.failed = Tally(log, "command failed")
+        self.failed = FaultCounter(log, "command failed")
         """By the type of what was raised."""
 
-    def _turn(self, link: Link) -> None:
-        if link.socket.poll(_WAITING_POLL_MS if self._waiting else POLL_MS):
-            self._take(link.socket)
-        self._answer(link.socket)
+    @property
+    def endpoint(self) -> str:
+        """Where the socket is; once it is open with the real port, where port 0 was asked for."""
+        return self._socket.endpoint
 
-    def _link(self) -> Link:
-        options: dict[int, int | bytes] = {
-            zmq.LINGER: _LINGER_MS,
-            zmq.RCVHWM: _QUEUE_MESSAGES,
-            zmq.SNDHWM: _QUEUE_MESSAGES,  # beyond it, replies to who does not read them are dropped
-            zmq.MAXMSGSIZE: MAX_HEADER_BYTES,
-        }
-        return Link(
-            self._context, zmq.ROUTER, self._wanted, bind=True, security=self._security, options=options
-        )
+    def _open(self, stack: ExitStack) -> None:
+        stack.enter_context(self._socket)
+        self._start(stack)
+
+    def _work(self) -> None:
+        while not self.stopping:
+            self._socket.renew()
+            if self._socket.socket.poll(_WAITING_POLL_MS if self._waiting else POLL_MS):
+                self._take(self._socket.socket)
+            self._answer(self._socket.socket)
+        self._refuse_rest()
 
     def _take(self, socket: zmq.Socket[bytes]) -> None:
         envelope, body = _receive(socket)
@@ -144,15 +155,15 @@ class ControlServer(LinkThread):
             self._refuse(sender, "", "rate", f"expected at most {_RATE_HZ:g} a second, {_BURST} at once")
             return
         try:
-            command = Command.from_parts(body)
+            command = read_command(body)
         except MalformedError as error:
             self.malformed.add(error.fault, "its sender was told")  # and not the log, which takes no payload
             _send(sender, Reply.refusal("", str(error)).to_parts())
             return
-        if self._crowded(sender.who, command.name):
+        if self._crowded(sender.who, command):
             self._refuse(sender, command.name, "waiting", "wait until those under way are done")
             return
-        if command.name != "status":
+        if not isinstance(command, Status):
             log.info("control: %s", command.name)
         future: Future[Result]
         try:
@@ -163,8 +174,8 @@ class ControlServer(LinkThread):
         expires_s = time.monotonic() + self._expires_s
         self._waiting.append(_Waiting(sender=sender, name=command.name, future=future, expires_s=expires_s))
 
-    def _crowded(self, who: bytes, name: str) -> bool:
-        if name in ALWAYS:
+    def _crowded(self, who: bytes, command: Command) -> bool:
+        if isinstance(command, ALWAYS):
             return len(self._waiting) >= 2 * _WAITING
         own = sum(waiting.sender.who == who for waiting in self._waiting)
         return own >= _WAITING_EACH or len(self._waiting) >= _WAITING
@@ -189,11 +200,11 @@ class ControlServer(LinkThread):
             if waiting.sender.socket is socket:
                 _send(waiting.sender, reply)
 
-    def _end(self, link: Link) -> None:
-        """What is under way is told that the server ends."""
-        self._answer(link.socket)
+    def _refuse_rest(self) -> None:
+        """Answer all commands under way, with an error where they are not done: the server ends."""
+        self._answer(self._socket.socket)
         for waiting in self._waiting:
-            if waiting.sender.socket is link.socket:
+            if waiting.sender.socket is self._socket.socket:
                 _send(waiting.sender, Reply.refusal(waiting.name, "the server ends").to_parts())
 
     def _reply(self, name: str, future: Future[Result]) -> list[Buffer]:

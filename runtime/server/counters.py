@@ -15,10 +15,9 @@ from ..imaging.estimate import EstimatedPair
 from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
-from ..protocol.age import age_at_server, clock_id, now_ns
-from ..protocol.meter import Meter, Readings
-from ..protocol.stamp import Counters
-from ..transport.fault_counter import Tally
+from ..protocol.age import Meter, Readings, age_at_server, clock_id, now_ns
+from ..protocol.strain_message import Counters
+from ..transport.fault_counter import FaultCounter
 from .frame_queue import FrameQueue
 from .stream import Shown
 
@@ -36,9 +35,9 @@ class ServerCounters:
         self._metrics = metrics
         self._deadline_ms = deadline_ms
         self._meter = Meter()
-        self._failed = Tally(log, "no image")
+        self._failed = FaultCounter(log, "no image")
         self._unpaired = self._published = self._missed_deadlines = 0
-        self.malformed: Iterable[Tally] = ()
+        self.malformed: Iterable[FaultCounter] = ()
         """Malformed messages of each receiver."""
 
     def unpaired(self) -> None:
@@ -51,8 +50,11 @@ class ServerCounters:
         if not isinstance(error, FrameError):  # which is the source's fault
             self._health.failed(now_ns())
 
-    def image(self, shown: Shown, published_ns: int) -> Counters:
-        """Count an image that is about to be sent; the counts to send with it."""
+    def image(self, shown: Shown, published_ns: int, *, pair: EstimatedPair | None = None) -> Counters:
+        """Count an image that is about to be sent; the counts to send with it.
+
+        `pair`: the newest one, whose image this is or in whose place an older one is shown; None while frozen.
+        """
         current = shown.image.pair.current
         age = age_at_server(
             time_ns=current.frame.time_ns,
@@ -66,20 +68,27 @@ class ServerCounters:
         self._health.image(published_ns)
         if self._metrics is not None:
             self._metrics.image(stream=current.stream, state=shown.state, age_ms=age.ms)
-        return self.counts.on_the_wire()
-
-    def pair(self, pair: EstimatedPair, score: float, published_ns: int) -> None:
-        """Measure the stages of a pair that became an image, or let another be shown again."""
-        if self._metrics is not None:
-            self._metrics.pair(
-                stream=pair.current.stream,
-                score=score,
-                received_ns=pair.current.received_ns,
-                matched_ns=pair.matched_ns,
-                started_ns=pair.started_ns,
-                estimated_ns=pair.ended_ns,
-                published_ns=published_ns,
-            )
+            if pair is not None:
+                self._metrics.pair(
+                    stream=pair.current.stream,
+                    score=shown.newest.score,
+                    received_ns=pair.current.received_ns,
+                    started_ns=pair.started_ns,
+                    estimated_ns=pair.ended_ns,
+                    published_ns=published_ns,
+                )
+        counts = self.counts
+        return Counters(
+            received=counts.frames.received,
+            dropped=counts.frames.dropped,
+            malformed=sum(counts.malformed.values()),
+            published=self._published,
+            lost=counts.frames.lost,
+            duplicates=counts.frames.duplicates,
+            late=counts.frames.late,
+            failed=sum(counts.failed.values()),
+            missed_deadlines=self._missed_deadlines,
+        )
 
     @property
     def counts(self) -> ServerCounts:

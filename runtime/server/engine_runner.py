@@ -10,17 +10,15 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQualityRule
 from ..protocol.age import now_ns
-from ..transport.fault_counter import Tally
+from ..transport.fault_counter import FaultCounter
 from .bundle_swap import PreparedBundle
-
-Shape = tuple[int, int]
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +40,7 @@ class EngineRunner:
         self.quality_rule = quality_rule
         self.weights_hash = weights_hash
         self.bundle = bundle
-        self.cold = Tally(log, "engine does not warm up")
+        self.cold = FaultCounter(log, "engine does not warm up")
         self._owned = False
         self._shapes: set[Shape] = set(warm)
 

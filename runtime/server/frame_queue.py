@@ -16,8 +16,8 @@ from itertools import count
 
 from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import FrameCounts
-from ..protocol.messages import RFMessage
-from ..transport.fault_counter import Tally
+from ..protocol.rf_message import RFMessage
+from ..transport.fault_counter import FaultCounter
 from .continuity import SessionTracker
 
 MAX_SOURCES = 8
@@ -66,7 +66,7 @@ class FrameQueue:
         self._received = self._dropped = self._taken = 0
         self._past: Counter[str] = Counter()
         """Counts of sources that have made room for others."""
-        self._turned_away = Tally(log, "frames rejected")
+        self._turned_away = FaultCounter(log, "frames rejected")
 
     def put(self, message: RFMessage, arrived_ns: int, origin: int = 0) -> None:
         """Add a frame that receiver `origin` read at `arrived_ns`; a frame that is rejected is counted."""

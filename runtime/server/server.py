@@ -16,20 +16,21 @@ from typing import Any
 import zmq
 
 from ..engines.interface import Engine
+from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
-from ..protocol.age import now_ns
-from ..protocol.messages import MAX_RF_BYTES, RFMessage, StrainMessage
-from ..protocol.meter import Readings
+from ..protocol.age import Readings, now_ns
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
+from ..protocol.strain_message import StrainMessage
 from ..record.file import RecordedImage
 from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch
-from ..transport.access import Gatekeeper
+from ..transport.access import Authenticator
 from ..transport.lifecycle import POLL_MS, Service
 from ..transport.receiver import Receiver
-from ..transport.socket import Link
+from ..transport.socket import BoundSocket
 from .bundle_swap import BundleSwap
 from .config import ServerConfig
 from .control_handlers import ControlHandlers, OpenBundle
@@ -105,16 +106,15 @@ class StrainServer(Service):
         stack.callback(self._engine.close)
         stack.callback(self._switch.close)
         context = stack.enter_context(zmq.Context())
-        self._gatekeeper = stack.enter_context(
-            Gatekeeper(context, strain=config.keys, rf=config.rf_keys, control=config.control_keys)
+        self._authenticator = stack.enter_context(
+            Authenticator(context, strain=config.keys, rf=config.rf_keys, control=config.control_keys)
         )
         self._output = stack.enter_context(
-            Link(
+            BoundSocket(
                 context,
                 zmq.PUB,
                 config.publish,
-                bind=True,
-                security=self._gatekeeper.security("strain"),
+                access=self._authenticator.access("strain"),
                 options={
                     zmq.LINGER: _LINGER_MS,
                     zmq.SNDHWM: _QUEUE_IMAGES,
@@ -125,26 +125,24 @@ class StrainServer(Service):
         self.publish_endpoint = self._output.endpoint
         self._control: ControlServer | None = None
         if config.control is not None:
-            self._control = ControlServer(
-                context=context,
-                endpoint=config.control,
-                handle=self._handlers.handle,
-                security=self._gatekeeper.security("control"),
+            self._control = stack.enter_context(
+                ControlServer(
+                    context=context,
+                    endpoint=config.control,
+                    handle=self._handlers.handle,
+                    access=self._authenticator.access("control"),
+                )
             )
-            self._control.open()
-            stack.callback(self._control.close)
         stack.callback(self._handlers.close)
         self._receivers = [
-            self._receiver(context, stack, origin) for origin in range(len(config.rf_endpoints))
+            stack.enter_context(self._receiver(context, origin)) for origin in range(len(config.rf_endpoints))
         ]
         stack.callback(self._frames.close)
         self._counters.malformed = [receiver.malformed for receiver in self._receivers]
         self.rf_endpoints = tuple(receiver.endpoint for receiver in self._receivers)
 
-    def _receiver(
-        self, context: zmq.Context[zmq.Socket[bytes]], stack: ExitStack, origin: int
-    ) -> Receiver[RFMessage]:
-        receiver: Receiver[RFMessage] = Receiver(
+    def _receiver(self, context: zmq.Context[zmq.Socket[bytes]], origin: int) -> Receiver[RFMessage]:
+        return Receiver(
             context=context,
             endpoint=self._config.rf_endpoints[origin],
             socket_type=self._config.rf_type,
@@ -152,11 +150,8 @@ class StrainServer(Service):
             max_bytes=MAX_RF_BYTES,
             decode=RFMessage.from_parts,
             accept=partial(self._frames.put, origin=origin),
-            security=self._gatekeeper.security("rf"),
+            security=self._authenticator.security("rf"),
         )
-        receiver.open()
-        stack.callback(receiver.close)
-        return receiver
 
     def run(self) -> None:
         """Serve until `stop()`."""
@@ -216,7 +211,7 @@ class StrainServer(Service):
             recorder=self.recorder,
             health=self._health.report(now_ns()),
             uptime_s=(now_ns() - self._opened_ns) / 1e9,
-            denied=self._gatekeeper.denied.total,
+            denied=self._authenticator.denied.total,
         )
 
     def _admitted(self, frame: ReceivedFrame) -> None:
@@ -248,12 +243,11 @@ class StrainServer(Service):
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             self._counters.failed(error)
             return
-        message = self._message(shown)
+        message = self._message(shown, pair)
         recorder = self.recorder
         if recorder is not None:  # before a client may have seen the image, and end the record
             recorder.put_image(RecordedImage.of(pair, message, quality=shown.newest))
         self._send(message)
-        self._counters.pair(pair, shown.newest.score, message.published_ns)
         self._handlers.on_pair(pair)
 
     def _stream(self, current: ReceivedFrame) -> Stream:
@@ -277,10 +271,10 @@ class StrainServer(Service):
             self._health.turn(now_ns())
         return stream
 
-    def _message(self, shown: Shown) -> StrainMessage:
+    def _message(self, shown: Shown, pair: EstimatedPair | None = None) -> StrainMessage:
         published_ns = now_ns()
         return shown.message(
-            counters=self._counters.image(shown, published_ns),
+            counters=self._counters.image(shown, published_ns, pair=pair),
             published_ns=published_ns,
             rule=self._engine.quality_rule,
             deadline_ms=self._config.deadline_ms,

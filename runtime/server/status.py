@@ -13,7 +13,7 @@ from usert import __version__
 
 from ..monitor.counts import ServerCounts
 from ..monitor.health import Report
-from ..protocol.meter import Readings
+from ..protocol.age import Readings
 from ..record.recorder import Recorder
 from ..record.switch import record_fields
 from .control_handlers import shortened

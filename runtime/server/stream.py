@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,12 @@ from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQuality, ImageQualityRule, assess
 from ..imaging.lag import LagControl
-from ..imaging.pairing import choose_reference, interval_ms, reach
+from ..imaging.pairing import choose_reference, interval_ms
 from ..imaging.persistence import Averaging, Persistence
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
 from ..protocol.age import clock_id
-from ..protocol.messages import StrainMessage
-from ..protocol.stamp import Counters, FrameStamp
+from ..protocol.rf_message import FrameStamp
+from ..protocol.strain_message import Counters, StrainMessage
 from .config import ServerConfig
 
 _PATCH_LINES = 12
@@ -141,11 +142,10 @@ class Stream:
 
     def reference(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> ReceivedFrame | None:
         """The frame to pair `current` with; None when none is allowed."""
-        rule = self._config.pairing
+        lag_for = None
         if self._config.lag is not None:
-            furthest = reach(current, before, rule)
-            rule = replace(rule, lag=self.lag.lag_for(current.frame.sequence, furthest))
-        return choose_reference(current, before, rule)
+            lag_for = partial(self.lag.lag_for, current.frame.sequence)
+        return choose_reference(current, before, self._config.pairing, lag_for=lag_for)
 
     def show(self, pair: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
         """What to publish after the newest pair. `strain_window`: samples, of the engine.

@@ -1,7 +1,7 @@
-"""A child process of ours: started, listened to, and always ended.
+"""A `usert` command in a child process, whose output is read line by line.
 
-Knows `python -m usert` and nothing of what its commands do. Invariant: at the end of the `with` block the
-process is gone and its output was read to the end, on every way out.
+Knows `python -m usert`, not what its commands do. Invariant: at the end of the `with` block the process has ended and
+its output was read to the end, on every way out.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ _GRACE_S = 5.0
 _KEPT_LINES = 100
 
 
-class Child:
-    """`python -m usert COMMAND ...` with its output read line by line."""
+class ChildProcess:
+    """Runs `python -m usert ARGUMENTS` inside a `with` block."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        """`arguments`: the command and its options."""
         self._arguments = list(arguments)
         self._unread: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.errors: deque[str] = deque(maxlen=_KEPT_LINES)
-        """The last lines of its standard error."""
+        """The last lines of the process's standard error."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -65,24 +66,24 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self._process.pid
 
     def check(self) -> None:
-        """Errors: `EngineError` with its last line, if it ended by itself with an exit code above 0."""
+        """Raise `EngineError` with the last line of standard error if the process ended with an exit code above 0."""
         if self._process.poll():
             for reader in self._readers:
                 reader.join()
-            last = self.errors[-1] if self.errors else "it said nothing"
+            last = self.errors[-1] if self.errors else "no message"
             code = self._process.returncode
             raise EngineError(f"usert {self._arguments[0]} ended with exit code {code}: {last}")
 
     def wait_for(
         self, pattern: str, *, stopping: Callable[[], bool], timeout_s: float = 120.0
     ) -> re.Match[str] | None:
-        """The first line of its output that holds `pattern`; None when `stopping()`.
+        """Wait for a line of output with `pattern` in it, and return the match; None when `stopping()`.
 
-        Errors: `EngineError` when it ended without that line, or did not write it in time.
+        Errors: `EngineError` when the process ends without such a line, or does not write one in time.
         """
         deadline = time.monotonic() + timeout_s
         while not stopping():
@@ -100,7 +101,7 @@ class Child:
         return None
 
     def end(self) -> None:
-        """SIGTERM, and SIGKILL if that is not enough; idempotent."""
+        """End the process by SIGTERM, or by SIGKILL where that is not enough; idempotent."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:

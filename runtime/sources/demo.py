@@ -6,30 +6,24 @@ Invariant: when `run` returns or raises, the child processes have ended and no f
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
 from usert.errors import EngineError, OptionError
-from usert.frame import RFFrame
 
+from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
 from ..clients.terminal import watch
 from ..offline.figure import save_figure
-from ..protocol.age import now_ns
-from ..protocol.messages import MAX_RF_BYTES, RFMessage, StrainMessage
-from ..protocol.meter import Meter, Readings
-from ..transport.lifecycle import Service
-from ..transport.receiver import Receiver
-from .child_process import Child
+from ..protocol.age import Meter, Readings, now_ns
+from ..protocol.strain_message import StrainMessage
+from .child_process import ChildProcess
 from .simulated import SIZES, LesionRatio, simulated_scanner
 
 GOOD_QUALITY = 0.8
@@ -39,7 +33,6 @@ WHAT_ONE_SEES = (
     "B-mode cannot show; hatched parts must not be read; the band on top says how old the image is"
 )
 _LOOPBACK = "tcp://127.0.0.1:0"
-_KEPT_FRAMES = 128
 _FIRST_IMAGE_S = 120.0
 _STALE_MS = 2000.0
 """Age from which on an image is stale; long, since a busy CPU takes most of a second for an image."""
@@ -125,13 +118,13 @@ class Demo:
         readings = None
         with ExitStack() as stack:
             self._show("starting the simulated scanner")
-            source = stack.enter_context(Child(self._source_command()))
+            source = stack.enter_context(ChildProcess(self._source_command()))
             rf = source.wait_for(r"rf on (\S+)", stopping=lambda: self._stopping)
             if rf is not None:
                 self._show("starting the server")
                 # before the server, so that no reference frame of its images is missed
-                frames = stack.enter_context(FrameTail(rf[1]))
-                server = stack.enter_context(Child(self._server_command(rf[1])))
+                frames = stack.enter_context(RecentFrames(rf[1]))
+                server = stack.enter_context(ChildProcess(self._server_command(rf[1])))
                 strain = server.wait_for(r"strain on (\S+)", stopping=lambda: self._stopping)
                 if strain is not None:
                     if self._config.page:
@@ -142,7 +135,7 @@ class Demo:
 
     def _serve_page(self, stack: ExitStack, strain: str, rf: str) -> None:
         command = ["view", "--strain", strain, "--rf", rf, "--http", "127.0.0.1:0"]
-        view = stack.enter_context(Child([*command, "--stale-ms", f"{_STALE_MS:g}"]))
+        view = stack.enter_context(ChildProcess([*command, "--stale-ms", f"{_STALE_MS:g}"]))
         page = view.wait_for(r"page on (\S+)", stopping=lambda: self._stopping)
         if page is not None:
             self._keep(f"demo: open {page[1]} in a browser, for the next {self._config.seconds:g} s")
@@ -157,7 +150,9 @@ class Demo:
         command = ["serve", "--rf", rf, "--publish", _LOOPBACK, "--lag", str(self._config.lag)]
         return command if self._config.bundle is None else [*command, "--bundle", str(self._config.bundle)]
 
-    def _watch(self, client: StrainClient, frames: FrameTail, source: Child, server: Child) -> Readings:
+    def _watch(
+        self, client: StrainClient, frames: RecentFrames, source: ChildProcess, server: ChildProcess
+    ) -> Readings:
         end_s = time.monotonic() + _FIRST_IMAGE_S
 
         def show(text: str) -> None:
@@ -179,11 +174,11 @@ class Demo:
         watch(client, show, count=1, observe=observe, meter=meter)
         return watch(client, show, seconds=self._config.seconds, observe=observe, meter=meter)
 
-    def _observe(self, message: StrainMessage, frames: FrameTail) -> None:
+    def _observe(self, message: StrainMessage, frames: RecentFrames) -> None:
         self._last = message
         self._qualities.append(message.mean_quality)
         if self._best is None or _merit(message) > _merit(self._best):
-            reference = frames.find(message)
+            reference = frames.find(message.stream, message.reference)
             if reference is not None:
                 self._best, self._best_samples = message, reference.samples
 
@@ -212,43 +207,6 @@ class Demo:
             strain_ratio=ratio,
             true_ratio=true_ratio,
         )
-
-
-class FrameTail(Service):
-    """Keeps the last frames of an RF stream."""
-
-    def __init__(self, endpoint: str) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self._lock = threading.Lock()
-        self._frames: deque[RFFrame] = deque(maxlen=_KEPT_FRAMES)
-
-    def _open(self, stack: ExitStack) -> None:
-        context = stack.enter_context(zmq.Context())
-        receiver = Receiver(
-            context=context,
-            endpoint=self._endpoint,
-            socket_type="sub",
-            bind=False,
-            max_bytes=MAX_RF_BYTES,
-            decode=RFMessage.from_parts,
-            accept=self._accept,
-        )
-        receiver.open()
-        stack.callback(receiver.close)
-
-    def _accept(self, message: RFMessage, arrived_ns: int) -> None:
-        with self._lock:
-            self._frames.append(message.frame)
-
-    def find(self, message: StrainMessage) -> RFFrame | None:
-        """The reference frame of `message`; None where it is not among the last frames."""
-        with self._lock:
-            wanted = message.reference
-            return next(
-                (f for f in self._frames if (f.sequence, f.time_ns) == (wanted.sequence, wanted.time_ns)),
-                None,
-            )
 
 
 def _merit(message: StrainMessage) -> tuple[bool, float]:

@@ -17,12 +17,12 @@ from usert.errors import OptionError
 from usert.frame import RFFrame
 
 from ..protocol.age import clock_id, now_ns
-from ..protocol.messages import RFMessage
-from ..transport.access import Gatekeeper
+from ..protocol.rf_message import RFMessage
+from ..transport.access import Authenticator
 from ..transport.address import check_endpoint
 from ..transport.keys import Keys
 from ..transport.lifecycle import POLL_MS, Service
-from ..transport.socket import Link
+from ..transport.socket import make_socket
 
 Frames = Callable[[], Iterable[RFFrame]]
 """A function that starts one pass over the frames of a source."""
@@ -79,14 +79,14 @@ class Replay(Service):
         context = stack.enter_context(zmq.Context())
         # XPUB is PUB that also says when somebody subscribes.
         kind = zmq.XPUB if self._config.socket_type == "pub" else zmq.PUSH
-        gatekeeper = stack.enter_context(Gatekeeper(context, rf=self._config.keys))
-        self._link = stack.enter_context(
-            Link(
+        authenticator = stack.enter_context(Authenticator(context, rf=self._config.keys))
+        self._socket = stack.enter_context(
+            make_socket(
                 context,
                 kind,
                 self._config.endpoint,
                 bind=self._config.bind,
-                security=gatekeeper.security("rf"),
+                security=authenticator.security("rf"),
                 options={
                     zmq.LINGER: _LINGER_MS,
                     zmq.SNDHWM: _QUEUE_FRAMES,
@@ -95,7 +95,7 @@ class Replay(Service):
                 },
             )
         )
-        self.endpoint = self._link.endpoint
+        self.endpoint = self._socket.endpoint
 
     def run(self) -> None:
         """Send until the frames end, `count` is reached or `stop()` is called."""
@@ -125,7 +125,7 @@ class Replay(Service):
         sent_ns = now_ns()
         stamped = replace(frame, sequence=sequence, time_ns=sent_ns, acquired_ns=time.time_ns())
         message = RFMessage(frame=stamped, stream=self._config.stream, clock=clock_id())
-        self._link.socket.send_multipart(message.to_parts(), copy=False)
+        self._socket.socket.send_multipart(message.to_parts(), copy=False)
         self._first_ns = self._first_ns if self.sent else sent_ns
         self._last_ns = sent_ns
         self.sent += 1
@@ -146,8 +146,8 @@ class Replay(Service):
     def _wait_for(self, event: int) -> bool:
         """Wait until the socket is ready; False once stopped."""
         while not self.stopping:
-            self._link.renew()
-            if self._link.socket.poll(POLL_MS, event):
+            self._socket.renew()
+            if self._socket.socket.poll(POLL_MS, event):
                 return True
         return False
 
@@ -163,6 +163,6 @@ class Replay(Service):
     def _forget_subscriptions(self) -> None:
         """Read a few subscription messages, which would accumulate otherwise; only a few, so that sending goes on."""
         for _ in range(_SUBSCRIPTIONS_A_FRAME):
-            if not self._link.socket.poll(0, zmq.POLLIN):
+            if not self._socket.socket.poll(0, zmq.POLLIN):
                 return
-            self._link.socket.recv()
+            self._socket.socket.recv()

@@ -1,1 +1,1 @@
-"""Sockets at their endpoints: addresses, keys, authentication, threads that own a socket, life cycles."""
+"""Sockets and what they need: addresses, keys, authentication, threads, life cycles, counts of faults."""

@@ -1,10 +1,14 @@
-"""The gatekeeper of a context: whose key may come in, asked by ZeroMQ at every handshake (ZAP, ZeroMQ RFC 27).
+"""Who may connect: the clients whose public keys lie in a folder, as ZeroMQ asks at every handshake (ZAP, RFC 27).
 
-Knows keys and folders, not what is sent. Invariant: only a key whose file lies in the folder at that moment comes
-in; whatever goes wrong is a denial, and without a gatekeeper nobody comes in.
+Knows keys and folders, not messages. Invariant: a handshake succeeds only while the file of its key lies in the folder;
+whatever goes wrong is a denial, and without an open `Authenticator` every handshake is denied.
 
-ZeroMQ asks at the handshake only. Who came in and lost its key since is found by looking at the folder now and
-then; the owner of the socket then cuts every connection (`Link.renew`).
+ZeroMQ asks at the handshake only. Connected clients whose key was removed since are found by reading the folder twice a
+second; the owner of the socket then cuts every connection (`BoundSocket.renew`).
+
+The requests are answered here, not by pyzmq's `ThreadAuthenticator`: there an error in the callback or a key of a wrong
+length ends the thread, and with it every later handshake; NULL and GSSAPI pass in a domain that has keys; a denial has
+no address to log; and the folder would need a second thread.
 """
 
 from __future__ import annotations
@@ -12,73 +16,73 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future
-from types import TracebackType
-from typing import Self
+from contextlib import ExitStack
 
 import zmq
 from zmq.utils import z85
 
 from usert.errors import OptionError
 
-from .fault_counter import Tally
+from .fault_counter import FaultCounter
 from .keys import ClientKeys, Keys, ServerKeys, key_files, load_public
 from .lifecycle import POLL_MS
+from .worker import Worker
 
 _ADDRESS = "inproc://zeromq.zap.01"
-_LOOK_S = 0.5
-"""How often the folder is looked at for keys that were taken away."""
+_CHECK_S = 0.5
+"""Time between two searches for keys that were removed from the folder."""
 _REQUEST_PARTS = 7
 
 log = logging.getLogger(__name__)
 
 
-class Guard:
-    """Whom one socket lets in; thread-safe."""
+class AccessList:
+    """The clients that may connect to one socket: those whose keys lie in its folder. Thread-safe."""
 
     def __init__(self, name: str, keys: ServerKeys) -> None:
+        """`name`: of the socket, in the log."""
         self._name = name
         self._keys = keys
-        self._inside: set[bytes] = set()
+        self._connected: set[bytes] = set()
         self._lock = threading.Lock()
-        self._unreadable = Tally(log, "nobody comes in by this file")
+        self._unreadable = FaultCounter(log, "key file not readable, its owner is denied")
         self.revoked = False
-        """Somebody inside has lost its key."""
+        """Whether the key of a connected client was removed."""
 
     def secure(self, socket: zmq.Socket[bytes]) -> None:
-        """Make `socket` encrypt, and let in whom the gatekeeper allows; before it binds."""
+        """Make `socket` encrypt and authenticate its clients; to be called before it binds."""
         socket.curve_server = True
         socket.curve_publickey = self._keys.pair.public
         socket.curve_secretkey = self._keys.pair.secret
         socket.zap_domain = self._name.encode()
-        # or ZeroMQ lets in everybody while no gatekeeper answers
+        # or ZeroMQ accepts everybody while there is no authenticator to answer
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def admit(self, key: bytes) -> bool:
-        """Whether the owner of `key` may come in now; who may is inside from now on."""
+        """Whether the owner of `key` (Z85) may connect now; if so, it counts as connected."""
         allowed = key in self._allowed()
         if allowed:
             with self._lock:
-                self._inside.add(key)
+                self._connected.add(key)
         return allowed
 
-    def look(self) -> None:
-        """Find out whether somebody inside has lost its key."""
+    def check(self) -> None:
+        """Read the folder, and set `revoked` if the key of a connected client is no longer there."""
         allowed = self._allowed()
         with self._lock:
-            gone = self._inside - allowed
-            if gone and not self.revoked:
-                log.info("%s: %d keys were taken away, all clients shake hands anew", self._name, len(gone))
-            self.revoked = bool(gone)
+            removed = self._connected - allowed
+            if removed and not self.revoked:
+                log.info("%s: %d keys were revoked, all clients reconnect", self._name, len(removed))
+            self.revoked = bool(removed)
 
-    def forget(self) -> None:
-        """Nobody is inside any more: the socket is closed."""
+    def reset(self) -> None:
+        """Forget who is connected: the socket was closed."""
         with self._lock:
-            self._inside.clear()
+            self._connected.clear()
             self.revoked = False
 
     def _allowed(self) -> set[bytes]:
-        """The keys in the folder; a file that holds none lets nobody in."""
+        """The keys in the folder, less those in files that cannot be read."""
         found: set[bytes] = set()
         try:
             files = key_files(self._keys.allowed)
@@ -93,93 +97,82 @@ class Guard:
         return found
 
 
-Security = Guard | ClientKeys
-"""What makes a socket secure: a guard where it binds, a client's keys where it connects."""
+Security = AccessList | ClientKeys
+"""What makes a socket secure: an access list where it binds, a client's keys where it connects."""
 
 
-class Gatekeeper:
-    """Answers in a thread of its own; `with Gatekeeper(context, strain=keys) as gatekeeper: ...`.
+class Authenticator(Worker):
+    """Authenticates the clients of all sockets of one context.
 
-    Opened before the sockets that it guards, closed after them.
+    `with Authenticator(context, strain=keys) as authenticator: ...`, opened before the sockets, closed after them.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], **keys: Keys | None) -> None:
-        """`keys` by the name of their socket; None, where a socket needs none, is the simplest case."""
+        """`keys`: those of each socket, by its name; None for a socket that needs none."""
+        super().__init__("authenticate")
         self._context = context
         self._securities: dict[str, Security | None] = {
-            name: Guard(name, found) if isinstance(found, ServerKeys) else found
+            name: AccessList(name, found) if isinstance(found, ServerKeys) else found
             for name, found in keys.items()
         }
-        self._guards = {
-            name.encode(): guard for name, guard in self._securities.items() if isinstance(guard, Guard)
+        self._lists = {
+            name.encode(): access
+            for name, access in self._securities.items()
+            if isinstance(access, AccessList)
         }
-        self._stopping = False
-        self._bound: Future[None] = Future()
-        self._thread = threading.Thread(target=self._main, name="gatekeeper", daemon=True)
-        self.denied = Tally(log, "denied")
-        """Handshakes that ended at the gate. Who knows not the server's key does not come as far as that."""
+        self.denied = FaultCounter(log, "denied")
+        """Handshakes that were denied here. ZeroMQ denies clients that do not know the server's key by itself."""
 
     def security(self, name: str) -> Security | None:
-        """What the socket `name` is to be made secure with."""
+        """What makes the socket `name` secure; None if it needs no keys."""
         return self._securities[name]
 
-    def __enter__(self) -> Self:
-        if self._guards:
-            self._thread.start()
-            self._bound.result()
-        return self
+    def access(self, name: str) -> AccessList | None:
+        """The access list of the socket `name`, which binds; None if it needs no keys."""
+        found = self._securities[name]
+        assert not isinstance(found, ClientKeys)
+        return found
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping = True
-        if self._guards:
-            self._thread.join()
+    def _open(self, stack: ExitStack) -> None:
+        if self._lists:
+            self._socket = stack.enter_context(self._context.socket(zmq.REP))
+            self._socket.linger = 0
+            self._socket.bind(_ADDRESS)
+            self._start(stack)
 
-    def _main(self) -> None:
-        with self._context.socket(zmq.REP) as socket:
-            socket.linger = 0
-            try:
-                socket.bind(_ADDRESS)
-            except BaseException as error:  # told to whoever opens
-                self._bound.set_exception(error)
-                return
-            self._bound.set_result(None)
-            look_s = time.monotonic()
-            while not self._stopping:
-                if socket.poll(POLL_MS):
-                    socket.send_multipart(self._answer(socket.recv_multipart()))
-                if time.monotonic() >= look_s:
-                    look_s = time.monotonic() + _LOOK_S
-                    for guard in self._guards.values():
-                        guard.look()
+    def _work(self) -> None:
+        check_s = time.monotonic()
+        while not self.stopping:
+            if self._socket.poll(POLL_MS):
+                self._socket.send_multipart(self._answer(self._socket.recv_multipart()))
+            if time.monotonic() >= check_s:
+                check_s = time.monotonic() + _CHECK_S
+                for access in self._lists.values():
+                    access.check()
 
     def _answer(self, request: list[bytes]) -> list[bytes]:
         """The reply to `request`: version, id, status, its text, user, metadata."""
         try:
-            fault = self._fault(request)
-        except Exception as error:  # whatever it is, it opens no door, and the next one is answered
-            fault = self._deny(type(error).__name__, str(error))
-        code, text = (b"200", b"OK") if fault is None else (b"400", b"denied")
+            allowed = self._allowed(request)
+        except Exception as error:  # whatever it is, it is a denial, and the next request is answered
+            self.denied.add(type(error).__name__, str(error))
+            allowed = False
+        code, text = (b"200", b"OK") if allowed else (b"400", b"denied")
         return [b"1.0", request[1] if len(request) > 1 else b"", code, text, b"", b""]
 
-    def _fault(self, request: list[bytes]) -> str | None:
-        """Why whoever asks may not come in, counted; None if they may."""
+    def _allowed(self, request: list[bytes]) -> bool:
+        """Whether the handshake that `request` is about may succeed; counted where it may not."""
         if len(request) != _REQUEST_PARTS or request[0] != b"1.0":
-            return self._deny("request", f"got {len(request)} parts, expected {_REQUEST_PARTS}")
+            self.denied.add("request", f"got {len(request)} parts, expected {_REQUEST_PARTS}")
+            return False
         _, _, domain, address, _, mechanism, credentials = request
-        guard = self._guards.get(domain)
-        if guard is None or mechanism != b"CURVE" or len(credentials) != 32:
-            return self._deny("mechanism", f"{address!r} to {domain!r} by {mechanism!r}, expected CURVE")
+        access = self._lists.get(domain)
+        if access is None or mechanism != b"CURVE" or len(credentials) != 32:
+            self.denied.add("mechanism", f"{address!r} to {domain!r} by {mechanism!r}, expected CURVE")
+            return False
         key = z85.encode(credentials)
-        if not guard.admit(key):
-            who = f"{address.decode(errors='replace')} with the key {key.decode()}"
-            return self._deny("key", f"{who} to {domain.decode()}")
-        return None
-
-    def _deny(self, kind: str, detail: str) -> str:
-        self.denied.add(kind, detail)
-        return kind
+        if not access.admit(key):
+            client = f"{address.decode(errors='replace')} with the key {key.decode()}"
+            self.denied.add("key", f"{client} to {domain.decode()}")
+            return False
+        return True

@@ -1,7 +1,6 @@
-"""Counts of things that went wrong, by kind, each kind logged once.
+"""Faults counted by kind, of which only the first of each kind is logged.
 
-Knows nothing of what went wrong. Invariant: neither the counts nor the log grow with the number of events,
-only with the number of kinds.
+Invariant: neither the counts nor the log grow with the number of faults, only with the number of their kinds.
 """
 
 from __future__ import annotations
@@ -11,17 +10,18 @@ import threading
 from collections.abc import Mapping
 
 
-class Tally:
-    """Counts by kind; thread-safe."""
+class FaultCounter:
+    """Counts faults by kind, and logs a warning at the first of each kind. Thread-safe."""
 
     def __init__(self, log: logging.Logger, what: str) -> None:
+        """`what`: the words with which the log lines begin, such as `malformed message`."""
         self._log = log
         self._what = what
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def add(self, kind: str, detail: str) -> None:
-        """Count one of `kind`, and log it if it is the first."""
+        """Count one fault of `kind`, and log it with `detail` if it is the first."""
         with self._lock:
             first = kind not in self._counts
             self._counts[kind] = self._counts.get(kind, 0) + 1
@@ -36,7 +36,7 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """The sum over all kinds."""
+        """The sum of the counts over all kinds."""
         return sum(self.counts.values())
 
 

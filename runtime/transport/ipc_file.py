@@ -1,7 +1,7 @@
-"""The file of an `ipc://` endpoint that a server binds.
+"""The files of `ipc://` endpoints that a server binds.
 
-ZeroMQ (4.3) removes whatever lies there, a file or the socket of a server that runs, and leaves its own behind. Knows
-file names, not ZeroMQ. Invariant: only the file of a socket that nobody listens at is ever removed.
+When it binds, ZeroMQ (4.3) removes whatever lies at the path, be it a file or the socket of a running server, and it
+leaves its own socket file behind. Invariant: only a socket file at which nobody listens is removed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _IPC, _ABSTRACT = "ipc://", "@"
 
 @contextmanager
 def claimed(*endpoints: str) -> Iterator[None]:
-    """While they are bound in the block; afterwards their files are gone. Errors: `OptionError` where one is taken."""
+    """Check that the endpoints are free to be bound in the block, and remove their files after it.
+
+    Errors: `OptionError` for an endpoint that is in use, or whose path is that of another file.
+    """
     paths = [
         Path(name) for end in endpoints if (name := end.removeprefix(_IPC)) != end if name[0] != _ABSTRACT
     ]
@@ -37,9 +40,10 @@ def claimed(*endpoints: str) -> Iterator[None]:
 
 
 def _answers(path: Path) -> bool:
+    """Whether somebody listens at the socket file `path`."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
-        except OSError:  # nothing there, or nobody, or too long a name, of which ZeroMQ complains
+        except OSError:  # nothing there, nobody listens, or the path is too long, which ZeroMQ reports
             return False
     return True

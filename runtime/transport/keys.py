@@ -1,9 +1,9 @@
-"""CURVE keys in files: who a server is, who a client is, and whom a server lets in.
+"""CURVE keys in files: those of a server, those of a client, and the folder of public keys that a server allows.
 
-Knows files, not sockets' lives. Invariant: a secret key is in no file that anybody but its owner may read, neither
-while it is written nor when it is used.
+Invariant: a secret key is only in files that nobody but their owner may read, both while it is written and when it is
+used.
 
-The format is ZeroMQ's certificate, which czmq and `zmq.auth` read and write, too: lines of text, in them
+The format is ZeroMQ's certificate, which czmq and `zmq.auth` read and write, too: lines of text, among them
 `public-key = "…"` and in a secret file `secret-key = "…"`, each 40 characters of Z85 (ZeroMQ RFC 32).
 """
 
@@ -39,7 +39,7 @@ class KeyPair:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """From a secret file. Errors: `OptionError`, also when others may read it."""
+        """Read a pair from a secret file. Errors: `OptionError`, also where others may read the file."""
         found = _read(path, _owner_only)
         if "secret" not in found:
             raise OptionError(f"key: got {path}, without a secret key, expected a NAME{SECRET} file")
@@ -50,24 +50,26 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerKeys:
-    """What a socket that binds shows, and whom it lets in."""
+    """The key pair of a socket that binds, and the clients that it allows."""
 
     pair: KeyPair
     allowed: Path
-    """Folder of public keys: a client is let in while its file lies there."""
+    """Folder of public keys: a client may connect while the file of its key lies there."""
 
     @classmethod
     def load(cls, key: Path, allowed: Path) -> Self:
-        """From the server's own secret file and the folder. Errors: `OptionError`."""
-        public_keys(allowed)  # a server that would let in fewer than it was told does not start
+        """Read the server's secret file, and check all files in the folder. Errors: `OptionError`."""
+        public_keys(allowed)  # a server that would deny clients because of a broken file does not start
         if os.name == "posix" and allowed.stat().st_mode & _WRITABLE_BY_ALL:
-            raise OptionError(f"keys: anybody may write into {allowed} and so let himself in: chmod o-w it")
+            raise OptionError(
+                f"keys: anybody may write into {allowed}, and so allow a key of their own: chmod o-w it"
+            )
         return cls(pair=KeyPair.load(key), allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientKeys:
-    """What a socket that connects shows, and the one server that it talks to."""
+    """The key pair of a socket that connects, and the one server that it accepts."""
 
     pair: KeyPair
     server: bytes
@@ -75,11 +77,11 @@ class ClientKeys:
 
     @classmethod
     def load(cls, key: Path, server: Path) -> Self:
-        """From the client's own secret file and the server's public one. Errors: `OptionError`."""
+        """Read the client's secret file and the server's public one. Errors: `OptionError`."""
         return cls(pair=KeyPair.load(key), server=load_public(server))
 
     def secure(self, socket: zmq.Socket[bytes]) -> None:
-        """Make `socket` encrypt, show its key, and talk to that server alone; before it connects."""
+        """Make `socket` encrypt, and accept that server only; to be called before it connects."""
         socket.curve_publickey = self.pair.public
         socket.curve_secretkey = self.pair.secret
         socket.curve_serverkey = self.server
@@ -89,7 +91,7 @@ Keys = ServerKeys | ClientKeys
 
 
 def load_public(path: Path) -> bytes:
-    """The key in a public file. Errors: `OptionError`, also for a secret file, which is not to be handed out."""
+    """Read the key in a public file. Errors: `OptionError`, also for a secret file, which must not be handed out."""
     found = _read(path)
     if "secret" in found:
         raise OptionError(f"key: got {path}, which holds a secret, expected the NAME{PUBLIC} file beside it")
@@ -97,7 +99,7 @@ def load_public(path: Path) -> bytes:
 
 
 def key_files(folder: Path) -> list[Path]:
-    """The public files in `folder`, by name. Errors: `OptionError` without such a folder."""
+    """The public key files in `folder`, sorted by name. Errors: `OptionError` for a folder that cannot be read."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == PUBLIC and path.is_file())
     except OSError as error:
@@ -105,18 +107,21 @@ def key_files(folder: Path) -> list[Path]:
 
 
 def public_keys(folder: Path) -> dict[str, bytes]:
-    """Name and key of every public file in `folder`. Errors: `OptionError` at the first that is none."""
+    """The keys in `folder` by the names of their files. Errors: `OptionError` at the first that is no public key."""
     return {path.stem: load_public(path) for path in key_files(folder)}
 
 
 def make_keys(name: str, folder: Path, *, force: bool = False) -> tuple[Path, Path]:
-    """A new pair: the paths of its secret and its public file. `force`: instead of one of that name."""
+    """Make a key pair, and return the paths of its secret and its public file.
+
+    `force`: replace a pair of that name. Errors: `OptionError`.
+    """
     if not _NAME.fullmatch(name):
         raise OptionError(f"name: got {name!r}, expected 1 to 64 of A-Z a-z 0-9 . _ -, . _ - not first")
     secret_path, public_path = folder / (name + SECRET), folder / (name + PUBLIC)
     for path in () if force else (secret_path, public_path):
         if path.exists():
-            raise OptionError(f"keys: {path} is there already: take another name, or --force to lose it")
+            raise OptionError(f"keys: {path} is there already: take another name, or --force to replace it")
     public, secret = (key.decode() for key in zmq.curve_keypair())
     shown = f'curve\n    public-key = "{public}"\n'
     hidden = f'    secret-key = "{secret}"\n'
@@ -130,7 +135,7 @@ def make_keys(name: str, folder: Path, *, force: bool = False) -> tuple[Path, Pa
 
 
 def _read(path: Path, check: Callable[[Path, IO[bytes]], None] | None = None) -> dict[str, bytes]:
-    """The keys in a file by their kind; there is a public one."""
+    """The keys in a file by kind, `public` and maybe `secret`; `check` is called with the open file."""
     try:
         with path.open("rb") as file:
             if check is not None:
@@ -157,7 +162,7 @@ def _owner_only(path: Path, file: IO[bytes]) -> None:
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    """Beside, then renamed: the file is there whole or not at all, and nobody else's from its first byte."""
+    """Write a file beside `path` and rename it: it is never there in part, and never readable by others."""
     descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="ascii") as file:

@@ -1,7 +1,6 @@
-"""The life of everything here that holds sockets or threads: NEW → OPEN → CLOSED, once.
+"""The life cycle of everything that holds sockets or threads: new, open, closed, once.
 
-Knows nothing of what is held. Invariant: whatever was taken while opening is given back, in reverse order, on
-every way out, and never while `run()` still uses it.
+Invariant: whatever was opened is closed in reverse order on every way out, and never while `run()` still uses it.
 """
 
 from __future__ import annotations
@@ -13,11 +12,14 @@ from types import TracebackType
 from typing import Literal, Self
 
 POLL_MS = 50
-"""How long a loop sleeps before it looks whether it should stop."""
+"""How long a loop waits before it looks again whether it should stop."""
 
 
 class Service:
-    """Base of servers and clients; a subclass takes its resources in `_open`."""
+    """Base class of servers and clients, which are open inside a `with` block.
+
+    A subclass opens its resources in `_open`. If it has a loop, `run()`, that loop ends soon after `stop()`.
+    """
 
     def __init__(self) -> None:
         self.state: Literal["new", "open", "closed"] = "new"
@@ -26,7 +28,7 @@ class Service:
         self._running = threading.Lock()
 
     def _open(self, stack: ExitStack) -> None:
-        """Take resources, each with its way back on `stack`."""
+        """Open the resources, and put on `stack` what closes them."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -50,7 +52,7 @@ class Service:
             self._stack.close()
 
     def stop(self) -> None:
-        """Make the loop end soon. For any thread and for signal handlers; idempotent."""
+        """Make the loop end soon. Idempotent; may be called by any thread and by signal handlers."""
         self._stopping = True  # a plain flag: a signal handler must take no lock
 
     @property
@@ -60,7 +62,7 @@ class Service:
 
     @contextmanager
     def _loop(self) -> Iterator[None]:
-        """Held by a loop while it uses the resources."""
+        """Keep the resources open while a loop uses them."""
         with self._running:
             if self.state != "open":
                 raise ValueError(f"{type(self).__name__} is {self.state}: use it inside its with block")

@@ -1,13 +1,13 @@
-"""A thread that owns one receiving socket, and hands on every well-formed message at once.
+"""A socket that receives messages in a thread of its own.
 
-Knows nothing of what a message means or what becomes of it. Invariant: the socket is made, used and closed by
-this thread alone, and no message, however broken, ends it.
+Knows nothing of what a message means or what becomes of it. Invariant: no message, however broken, ends the thread.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Generic, Literal, TypeVar
 
 import zmq
@@ -15,10 +15,10 @@ import zmq
 from ..protocol.age import now_ns
 from ..protocol.header import MAX_PARTS, Buffer, MalformedError
 from .access import Security
-from .fault_counter import Tally
+from .fault_counter import FaultCounter
 from .lifecycle import POLL_MS
-from .socket import Link
-from .worker import LinkThread
+from .socket import make_socket
+from .worker import Worker
 
 M = TypeVar("M")
 ReceiverType = Literal["sub", "pull"]
@@ -29,8 +29,8 @@ _QUEUE_MESSAGES = 4
 log = logging.getLogger(__name__)
 
 
-class Receiver(LinkThread, Generic[M]):
-    """Give `accept` each message with its time of arrival (`now_ns`), in the receiving thread."""
+class Receiver(Worker, Generic[M]):
+    """Receives messages while it is open, and gives each well-formed one to a function at once."""
 
     def __init__(
         self,
@@ -44,37 +44,41 @@ class Receiver(LinkThread, Generic[M]):
         accept: Callable[[M, int], None],
         security: Security | None = None,
     ) -> None:
+        """`max_bytes`: of one part; whoever sends more is cut off.
+
+        `decode` makes a message of its parts, or raises `MalformedError`. `accept` takes a message and the time of its
+        arrival (`now_ns`); it is called in the receiver's thread.
+        """
         super().__init__(f"receive {endpoint}")
-        self._context = context
-        self._wanted = endpoint
-        self._socket_type = socket_type
-        self._bind = bind
-        self._max_bytes = max_bytes
         self._decode = decode
         self._accept = accept
-        self._security = security
-        self.malformed = Tally(log, "malformed message")
-
-    def _turn(self, link: Link) -> None:
-        if link.socket.poll(POLL_MS):
-            self._take(_receive_parts(link.socket))
-
-    def _link(self) -> Link:
         options: dict[int, int | bytes] = {
             zmq.LINGER: 0,
             zmq.RCVHWM: _QUEUE_MESSAGES,
-            zmq.MAXMSGSIZE: self._max_bytes,
+            zmq.MAXMSGSIZE: max_bytes,
         }
-        if self._socket_type == "sub":
+        if socket_type == "sub":
             options[zmq.SUBSCRIBE] = b""
-        return Link(
-            self._context,
-            _KINDS[self._socket_type],
-            self._wanted,
-            bind=self._bind,
-            security=self._security,
-            options=options,
+        self._socket = make_socket(
+            context, _KINDS[socket_type], endpoint, bind=bind, options=options, security=security
         )
+        self.malformed = FaultCounter(log, "malformed message")
+        """Messages that broke the protocol, by fault; they are dropped."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where the socket is; once it is open with the real port, where port 0 was asked for."""
+        return self._socket.endpoint
+
+    def _open(self, stack: ExitStack) -> None:
+        stack.enter_context(self._socket)
+        self._start(stack)
+
+    def _work(self) -> None:
+        while not self.stopping:
+            self._socket.renew()
+            if self._socket.socket.poll(POLL_MS):
+                self._take(_receive_parts(self._socket.socket))
 
     def _take(self, parts: list[Buffer]) -> None:
         arrived_ns = now_ns()
@@ -87,7 +91,7 @@ class Receiver(LinkThread, Generic[M]):
 
 
 def _receive_parts(socket: zmq.Socket[bytes]) -> list[Buffer]:
-    """All parts of the next message, those beyond one more than `MAX_PARTS` let go unread."""
+    """All parts of the next message, of which those beyond one more than `MAX_PARTS` are dropped."""
     parts: list[Buffer] = []
     while True:
         part = socket.recv(copy=False)

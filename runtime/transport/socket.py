@@ -1,63 +1,56 @@
-"""A socket at its endpoint, that stays there and lets in whom it should.
+"""ZeroMQ sockets that stay at their endpoints: bound ones cut off revoked clients, connected ones reconnect.
 
-Knows nothing of messages. Invariant: whoever's key was taken away is cut off at the next `renew()`, and a
-socket that connects does not give up as long as `renew()` is called.
+Invariant: a client whose key was revoked is cut off at the next `renew()` of a bound socket, and a connected socket
+does not give up as long as `renew()` is called.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from usert.errors import OptionError
 
-from .access import Guard, Security
-from .address import attach
-from .fault_counter import Tally
-from .pulse import Pulse
+from .access import AccessList, Security
+from .fault_counter import FaultCounter
+from .keys import ClientKeys
+
+Options = Mapping[int, int | bytes]
+"""Options of a ZeroMQ socket, set before it binds or connects."""
 
 _UNBIND_MS = 1000
+_SILENCE_S = 2.0
+"""More than the time between two attempts to connect (0.1 to 0.2 s); less than anybody wants to wait."""
+_KEY_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_FAILED = _KEY_REFUSED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+_TRYING = zmq.EVENT_CONNECTED | zmq.EVENT_CONNECT_DELAYED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
+_UP_OR_DOWN = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
 log = logging.getLogger(__name__)
 
 
-class Link:
-    """A `with` block in the thread that uses the socket.
-
-    A revoked client is cut off by closing the socket and binding another in its place, because ZeroMQ has no way
-    to close one connection. The clients that still have a key connect again by themselves.
-    """
+class ManagedSocket(ABC):
+    """A ZeroMQ socket that is open inside a `with` block, for one thread at a time."""
 
     def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        kind: int,
-        endpoint: str,
-        *,
-        bind: bool,
-        options: Mapping[int, int | bytes],
-        security: Security | None = None,
+        self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, options: Options
     ) -> None:
-        """`options`: those of the socket, set before it binds or connects."""
-        if security is not None and isinstance(security, Guard) != bind:
-            raise ValueError(
-                f"{endpoint}: a socket that binds has a guard, one that connects a client's keys"
-            )
         self._context = context
         self._kind = kind
         self._options = options
-        self._security = security
-        self._pulse = None if bind else Pulse(endpoint)
-        self._bound = False
-        self._shut = Tally(log, "clients wait outside")
+        self._faults = FaultCounter(log, "socket not restored")
         self.endpoint = endpoint
-        """Where the socket really is, once it is there."""
+        """Where the socket is; once it is open with the real port, where port 0 was asked for."""
 
     def __enter__(self) -> Self:
+        """Errors: `OptionError` for an endpoint or keys that cannot be used."""
         self._make()
         try:
             self._attach()
@@ -74,34 +67,20 @@ class Link:
     ) -> None:
         self._close()
 
+    @abstractmethod
     def renew(self) -> None:
-        """Make the socket anew if a client lost its key, or if it connects and ZeroMQ has given up.
+        """Replace the socket where that is necessary; `socket` may be another one afterwards.
 
-        For the loop that uses the socket, every now and then; `socket` may be another one afterwards. Costs next
-        to nothing while there is nothing to do.
+        The loop that uses the socket calls this now and then. It costs next to nothing while there is nothing to do.
         """
-        if self._pulse is not None:
-            if self._pulse.stopped():
-                self._again()
-        elif isinstance(self._security, Guard):
-            if self._bound and self._security.revoked:
-                self._unbind()
-                self._again(self._security)
-            elif not self._bound:
-                self._bind_again()
 
-    def _again(self, guard: Guard | None = None) -> None:
-        self._close(linger_ms=0)
-        if guard is not None:
-            guard.forget()
-        self._make()
-        self._bind_again()
+    @abstractmethod
+    def _secure(self, socket: zmq.Socket[bytes]) -> None:
+        """Give `socket` its keys, if it has any."""
 
-    def _bind_again(self) -> None:
-        try:
-            self._attach()
-        except OptionError as error:  # somebody took the place: it is tried again next time
-            self._shut.add("bind", str(error))
+    @abstractmethod
+    def _attach(self) -> None:
+        """Bind or connect. Errors: `OptionError`."""
 
     def _make(self) -> None:
         socket = self._context.socket(self._kind)
@@ -109,37 +88,171 @@ class Link:
             for option, value in self._options.items():
                 socket.setsockopt(option, value)
             self._secure(socket)
-        except BaseException:
-            socket.close()
-            raise
-        if self._pulse is not None:
-            self._pulse.open(socket)
-        self.socket = socket
-
-    def _secure(self, socket: zmq.Socket[bytes]) -> None:
-        if self._security is None:
-            return
-        try:
-            self._security.secure(socket)
         except zmq.ZMQError as error:
+            socket.close()
             raise OptionError(
                 f"keys: ZeroMQ {zmq.zmq_version()} of this machine cannot use them: {error.strerror}; "
                 "pip install pyzmq brings one that can"
             ) from error
+        socket.ipv6 = "[" in self.endpoint
+        self.socket = socket
+
+    def _reattach(self) -> None:
+        try:
+            self._attach()
+        except OptionError as error:  # another process took the port: it is tried again next time
+            self._faults.add("endpoint", str(error))
+
+    def _refusal(self, action: str, error: zmq.ZMQError) -> OptionError:
+        return OptionError(f"endpoint {self.endpoint}: cannot {action}: {error.strerror}")
+
+    def _close(self, linger_ms: int | None = None) -> None:
+        self.socket.close(linger_ms)
+
+
+class BoundSocket(ManagedSocket):
+    """A socket that binds, and cuts off clients whose key was revoked.
+
+    ZeroMQ has no way to close one connection. When a key in use is revoked, the socket is closed and another one is
+    bound in its place; clients that still have a key reconnect by themselves.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        kind: int,
+        endpoint: str,
+        *,
+        options: Options,
+        access: AccessList | None = None,
+    ) -> None:
+        """`access`: the clients that may connect; None: anybody may."""
+        super().__init__(context, kind, endpoint, options)
+        self._access = access
+        self._bound = False
+
+    def renew(self) -> None:
+        """Bind another socket in place of this one if a client that is connected has lost its key."""
+        if self._access is None:
+            return
+        if not self._bound:
+            self._reattach()
+        elif self._access.revoked:
+            self._unbind()
+            self._close(linger_ms=0)
+            self._access.reset()
+            self._make()
+            self._reattach()
+
+    def _secure(self, socket: zmq.Socket[bytes]) -> None:
+        if self._access is not None:
+            self._access.secure(socket)
 
     def _attach(self) -> None:
-        self.endpoint = attach(self.socket, self.endpoint, bind=self._pulse is None)
+        try:
+            self.socket.bind(self.endpoint)
+        except zmq.ZMQError as error:
+            raise self._refusal("bind", error) from error
+        self.endpoint = self.socket.get_string(zmq.LAST_ENDPOINT)
         self._bound = True
 
     def _unbind(self) -> None:
-        """Until the endpoint is free again: ZeroMQ closes it in another thread."""
+        """Unbind, and wait until the endpoint is free again: ZeroMQ closes it in another thread."""
         self._bound = False
         with self.socket.get_monitor_socket(zmq.EVENT_CLOSED) as monitor:
             self.socket.unbind(self.endpoint)
             monitor.poll(_UNBIND_MS)
             self.socket.disable_monitor()
 
+
+class ConnectedSocket(ManagedSocket):
+    """A socket that connects, and is replaced by another one where ZeroMQ has given up.
+
+    ZeroMQ reconnects by itself when the peer goes away, but gives up for good, without an error, after a handshake that
+    was refused and after a message that was too large or damaged (libzmq 4.3.5, `session_base_t::engine_error`). The
+    events of the socket tell: as long as ZeroMQ tries, there are some.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        kind: int,
+        endpoint: str,
+        *,
+        options: Options,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        """`keys`: those of this client and its server; None: the connection is not encrypted."""
+        super().__init__(context, kind, endpoint, options)
+        self._keys = keys
+        self._connected = False
+        self._event_s = 0.0
+        self._failures = 0
+        self._refused = FaultCounter(log, "not connected")
+
+    def renew(self) -> None:
+        """Connect another socket in place of this one if ZeroMQ has given up."""
+        while self._monitor.poll(0):
+            self._note(recv_monitor_message(self._monitor)["event"])
+        if not self._connected and time.monotonic() - self._event_s > _SILENCE_S:
+            self._close(linger_ms=0)
+            self._make()
+            self._reattach()
+
+    def _secure(self, socket: zmq.Socket[bytes]) -> None:
+        if self._keys is not None:
+            self._keys.secure(socket)
+
+    def _attach(self) -> None:
+        try:
+            self.socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            raise self._refusal("connect", error) from error
+
+    def _make(self) -> None:
+        super()._make()
+        self._monitor = self.socket.get_monitor_socket(_TRYING | _FAILED | _UP_OR_DOWN)
+        self._connected, self._event_s = False, time.monotonic()
+
     def _close(self, linger_ms: int | None = None) -> None:
-        if self._pulse is not None:
-            self._pulse.close()
-        self.socket.close(linger_ms)
+        self.socket.disable_monitor()
+        self._monitor.close()
+        super()._close(linger_ms)
+
+    def _note(self, event: int) -> None:
+        self._event_s = time.monotonic()
+        self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        if self._connected:
+            self._failures = 0
+        elif event & _FAILED:
+            self._failures += 1
+            if self._failures > 1:  # the first may be a server that was just going away
+                self._report(event)
+
+    def _report(self, event: int) -> None:
+        if event == _KEY_REFUSED:
+            self._refused.add("key", f"{self.endpoint} does not allow this key")
+        else:
+            self._refused.add("handshake", f"{self.endpoint} has another key, or only one side has keys")
+
+
+def make_socket(
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    endpoint: str,
+    *,
+    bind: bool,
+    options: Options,
+    security: Security | None = None,
+) -> ManagedSocket:
+    """A bound or a connected socket, not open yet.
+
+    `security`: an access list if it binds, a client's keys if it connects. Errors: `ValueError` for the other one.
+    """
+    if bind and not isinstance(security, ClientKeys):
+        return BoundSocket(context, kind, endpoint, options=options, access=security)
+    if not bind and not isinstance(security, AccessList):
+        return ConnectedSocket(context, kind, endpoint, options=options, keys=security)
+    raise ValueError(
+        f"{endpoint}: a socket that binds has an access list, one that connects has a client's keys"
+    )

@@ -1,73 +1,61 @@
-"""A thread that owns one socket.
+"""Services that work in a thread of their own.
 
-Knows nothing of what comes or goes. Invariant: the socket is made, used and closed by this thread alone; what ends the
-thread is told to whoever opens or checks.
+Invariant: the thread has ended before the resources that it uses are closed, and an error that ends it is logged and
+kept for whoever checks.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from abc import ABC, abstractmethod
-from concurrent.futures import Future
+from abc import abstractmethod
+from contextlib import ExitStack
 
-from .socket import Link
+from .lifecycle import Service
+
+log = logging.getLogger(__name__)
 
 
-class LinkThread(ABC):
-    """`open`, then `check` now and then, then `close`."""
+class Worker(Service):
+    """Base class of services whose work is done by a thread while they are open.
+
+    A subclass opens its resources in `_open`, which ends with `_start`, and uses them in `_work`. They are closed by
+    the thread that opened them, once the worker's own has ended; ZeroMQ allows its sockets to move between threads in
+    this way, because start and join of a thread are full memory barriers.
+    """
 
     def __init__(self, name: str) -> None:
-        """`name`: of the thread."""
-        self._stopping = False
-        self._failure: BaseException | None = None
-        self._attached: Future[str] = Future()
+        """`name`: that of the thread."""
+        super().__init__()
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     @abstractmethod
-    def _link(self) -> Link:
-        """The socket, in its thread; not open yet."""
-
-    @abstractmethod
-    def _turn(self, link: Link) -> None:
-        """Wait a little for something to do, and do it."""
-
-    def _end(self, link: Link) -> None:  # noqa: B027 - most have nothing left to do
-        """What is left to do when the thread is to end."""
-
-    def open(self) -> None:
-        """Start the thread and wait until its socket is there. Errors: `OptionError`."""
-        self._thread.start()
-        try:
-            self._attached.result()
-        except BaseException:
-            self._thread.join()
-            raise
-
-    def close(self) -> None:
-        """End the thread and its socket; idempotent."""
-        self._stopping = True
-        self._thread.join()
+    def _work(self) -> None:
+        """Do the work, in the thread, until `stopping`."""
 
     def check(self) -> None:
-        """Raise what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+        """Raise the error that ended the thread, if one did."""
+        if self._error is not None:
+            raise self._error
 
-    @property
-    def endpoint(self) -> str:
-        """Where the socket really is."""
-        return self._attached.result()
+    def _start(self, stack: ExitStack) -> None:
+        """Start the thread, and put on `stack` what ends it."""
+        self._thread.start()
+        stack.callback(self._end)
+
+    def _end(self) -> None:
+        """Make the thread end, and wait for it."""
+        self.stop()
+        self._thread.join()
 
     def _main(self) -> None:
         try:
-            with self._link() as link:
-                self._attached.set_result(link.endpoint)
-                while not self._stopping:
-                    link.renew()
-                    self._turn(link)
-                self._end(link)
+            self._work()
         except BaseException as error:
-            if self._attached.done():
-                self._failure = error
-            else:
-                self._attached.set_exception(error)
+            self._error = error
+            log.exception("thread %r ended by an error", self._thread.name)
+            self._failed()
+
+    def _failed(self) -> None:
+        """Called in the thread when an error has ended it."""

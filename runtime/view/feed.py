@@ -5,22 +5,21 @@ Invariant: an image is turned into a picture at most once, and not at all while 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
 from ..protocol.age import now_ns
-from ..protocol.messages import StrainMessage
-from ..transport.lifecycle import Service
+from ..protocol.strain_message import StrainMessage
+from ..transport.worker import Worker
 from .picture import Arrival, Painter, Picture
 
 _WAIT_S = 0.05
 _MOST_STREAMS = 8
 
 
-class Feed(Service):
+class Feed(Worker):
     """Receives strain images and makes pictures of them: `with Feed(...) as feed:`."""
 
     def __init__(
@@ -38,7 +37,7 @@ class Feed(Service):
         `watched`: whether any browser is connected. `on_picture` gets each picture, and `on_error` is called when the
         thread ends with an error; both are called in the feed's thread.
         """
-        super().__init__()
+        super().__init__("view feed")
         self._client = client
         self._frames = frames
         self._stream = stream
@@ -50,37 +49,24 @@ class Feed(Service):
         self._pending: tuple[StrainMessage, Arrival] | None = None
         self._last: StrainMessage | None = None
         self._starts = 1
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._main, name="view feed")
 
     def _open(self, stack: ExitStack) -> None:
         if self._frames is not None:
             stack.enter_context(self._frames)
         stack.enter_context(self._client)
-        self._thread.start()
-        stack.callback(self._end)
+        self._start(stack)
 
-    def _end(self) -> None:
-        self.stop()
-        self._thread.join()
+    def _work(self) -> None:
+        while not self.stopping:
+            message = self._client.receive(_WAIT_S)
+            if message is not None and self._ours(message):
+                self._pending = message, self._arrival(message)
+            if self._pending is not None and self._watched():
+                self._paint(*self._pending)
+                self._pending = None
 
-    def check(self) -> None:
-        """Raise the error that ended the thread, if there is one."""
-        if self._error is not None:
-            raise self._error
-
-    def _main(self) -> None:
-        try:
-            while not self.stopping:
-                message = self._client.receive(_WAIT_S)
-                if message is not None and self._ours(message):
-                    self._pending = message, self._arrival(message)
-                if self._pending is not None and self._watched():
-                    self._paint(*self._pending)
-                    self._pending = None
-        except BaseException as error:  # raised again by `check`, in the thread that can end the process
-            self._error = error
-            self._on_error()
+    def _failed(self) -> None:
+        self._on_error()
 
     def _ours(self, message: StrainMessage) -> bool:
         self._stream = self._stream or message.stream

@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket
 from usert import __version__
 from usert.errors import OptionError
 
-from ..clients.control_client import Controller
+from ..clients.control_client import ControlClient
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
 from ..transport.keys import ClientKeys
@@ -78,7 +78,7 @@ class LivePage(Service):
         self._frames = None
         if config.rf is not None:
             self._frames = RecentFrames(config.rf, keys=config.rf_keys, insecure=config.insecure)
-        self._controller = None if config.control is None else Controller(config.control, **elsewhere)
+        self._control = None if config.control is None else ControlClient(config.control, **elsewhere)
         self._viewers = Viewers()
         self._button: RecordButton | None = None
         self._about = {
@@ -145,9 +145,9 @@ class LivePage(Service):
     async def _serve(self, listener: socket.socket) -> None:
         self._events = asyncio.get_running_loop()
         with ExitStack() as stack:
-            if self._controller is not None:
+            if self._control is not None:
                 self._button = RecordButton(
-                    self._controller,
+                    self._control,
                     show=lambda told: self._in_loop(self._viewers.say, "record", told),
                     watched=self._viewers.watched,
                 )

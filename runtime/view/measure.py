@@ -114,11 +114,6 @@ def measure(body: bytes) -> RatioReading | None:
     return _last_reading(ruler, _split(view[4 + room :], sizes))
 
 
-def reading_fields(reading: RatioReading | None) -> dict[str, Any] | None:
-    """A reading as plain values for JSON."""
-    return None if reading is None else reading.fields()
-
-
 def one_line(error: UsertError) -> str:
     """The message of `error` in one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]

@@ -20,8 +20,9 @@ from starlette.websockets import WebSocket
 
 from usert.errors import UsertError
 
+from ..protocol.header import as_fields
 from .colour_tables import colour_tables
-from .measure import measure, one_line, reading_fields
+from .measure import measure, one_line
 from .viewer import Viewer
 from .viewers import Viewers
 
@@ -61,7 +62,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
             return Response(status_code=400)
         except UsertError as error:
             return _json({"error": one_line(error)}, 400)
-        return _json({"reading": reading_fields(reading)})
+        return _json({"reading": as_fields(reading)})
 
     async def stream(socket: WebSocket) -> None:
         await socket.accept()

@@ -14,7 +14,8 @@ from typing import Any
 from usert.frame import RFFrame
 
 from ..protocol.age import Age
-from ..protocol.messages import StrainMessage
+from ..protocol.header import as_fields
+from ..protocol.strain_message import StrainMessage
 from .bmode import RANGE_DB, BMode
 from .measure import Measured
 from .planes import MOST_STRAIN, Plane, least_readable, pack, quality_plane, steps, strain_plane
@@ -106,8 +107,8 @@ class Painter:
         return {
             **{name: getattr(message, name) for name in _FIGURES},
             "warnings": list(message.warnings),
-            "persistence": None if message.persistence is None else message.persistence.fields(),
-            "ratio": None if message.ratio is None else message.ratio.fields(),
+            "persistence": as_fields(message.persistence),
+            "ratio": as_fields(message.ratio),
             "reference": message.reference.sequence,
             "current": message.current.sequence,
             "acquired_ms": message.current.acquired_ns / 1e6,
@@ -124,6 +125,6 @@ class Painter:
             "range_db": RANGE_DB,
             "server_starts": arrival.server_starts,
             "other_streams": list(arrival.other_streams),
-            "counters": message.counters.fields(),
+            "counters": as_fields(message.counters),
             "weights": message.weights_hash[:12],
         }

@@ -6,7 +6,6 @@ Invariant: one command at a time is under way, and each ends with a reply or an 
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -14,48 +13,47 @@ from typing import Any
 
 from usert.errors import UsertError
 
-from ..clients.control_client import Controller
-from ..protocol.commands import Command
-from ..transport.lifecycle import POLL_MS, Service
+from ..clients.control_client import ControlClient
+from ..protocol.commands import StartRecord, Status, StopRecord
+from ..transport.lifecycle import POLL_MS
+from ..transport.worker import Worker
 from .measure import one_line
 
 OnError = Callable[[str], None]
 _POLL_EVERY_S = 1.0
 
 
-class RecordButton(Service):
+class RecordButton(Worker):
     """Sends record commands to the strain server, and polls its status, in a thread of its own."""
 
     def __init__(
         self,
-        controller: Controller,
+        control: ControlClient,
         *,
         show: Callable[[Mapping[str, Any]], None],
         watched: Callable[[], bool],
     ) -> None:
         """`show` is called in the button's thread with `files`, `images`, `missing` and `error`."""
-        super().__init__()
-        self._controller = controller
+        super().__init__("view record")
+        self._control = control
         self._show = show
         self._watched = watched
         self._requests: queue.SimpleQueue[tuple[bool, OnError]] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._main, name="view record")
 
     def _open(self, stack: ExitStack) -> None:
-        stack.enter_context(self._controller)
-        self._thread.start()
-        stack.callback(self._end)
+        stack.enter_context(self._control)
+        self._start(stack)
 
-    def _end(self) -> None:
-        self.stop()
-        self._controller.stop()
-        self._thread.join()
+    def stop(self) -> None:
+        """Make the thread end soon, though it may be waiting for an answer."""
+        super().stop()
+        self._control.stop()
 
     def press(self, start: bool, on_error: OnError) -> None:
         """Start or stop recording, from any thread; `on_error` gets the reason of a failure, in the button's thread."""
         self._requests.put((start, on_error))
 
-    def _main(self) -> None:
+    def _work(self) -> None:
         next_s = 0.0
         while not self.stopping:
             try:
@@ -70,15 +68,15 @@ class RecordButton(Service):
 
     def _send(self, start: bool, on_error: OnError) -> None:
         name = time.strftime("page-%Y%m%d-%H%M%S.h5")
-        command = Command(name="record", path=name) if start else Command(name="record-stop")
+        command = StartRecord(path=name) if start else StopRecord()
         try:
-            self._controller.ask(command)
+            self._control.ask(command)
         except UsertError as error:
             on_error(one_line(error))
 
     def _poll_status(self) -> None:
         try:
-            self._show(record_fields(self._controller.ask(Command(name="status"))))
+            self._show(record_fields(self._control.ask(Status())))
         except UsertError as error:
             self._show({"error": one_line(error), "files": [], "images": 0, "missing": 0})
 

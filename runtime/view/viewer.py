@@ -22,7 +22,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from usert.errors import OptionError
 
 from ..protocol.age import now_ns
-from .measure import Ruler, one_line, reading_fields
+from ..protocol.header import as_fields
+from .measure import Ruler, one_line
 from .picture import Picture
 
 WINDOW = 2
@@ -122,4 +123,4 @@ class Viewer:
         if self._ruler is not None:
             reading = self._ruler.read(picture.measured)
             if reading is not None:
-                self.say("reading", {"of": picture.id, **(reading_fields(reading) or {})})
+                self.say("reading", {"of": picture.id, **(as_fields(reading) or {})})

@@ -23,6 +23,7 @@ def test_no_command_asks_for_an_extra_that_is_not_there() -> None:
     asked = {
         extra for found in re.findall(r"(?:usert|\.|whl)\[([\w,]+)\]", PAGE) for extra in found.split(",")
     }
+    assert asked
     assert asked <= set(EXTRAS)
 
 

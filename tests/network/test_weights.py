@@ -39,7 +39,7 @@ def test_round_trip_in_half_precision(tmp_path: Path) -> None:
     for name, value in parameters(loaded).items():
         assert torch.equal(value, parameters(network)[name].half().float()), name
     with safe_open(path, framework="pt") as file:
-        assert all(file.get_tensor(name).dtype == torch.float16 for name in file.keys())  # noqa: SIM118
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from usert.errors import RecipeError
-from usert.train.finetune.recipe import AcceptanceConfig, FineTuneRecipe
+from usert.train.finetune.recipe import FineTuneRecipe
 from usert.train.pretrain.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "train" / "recipes"
@@ -46,6 +46,7 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
             "acceptance.refinement: got 'much', expected off, cheap, full",
         ),
         ("[acceptance]\nncc = -1.0", "acceptance.ncc: got -1.0, expected 0 or more"),
+        ("[acceptance]\npairs = 0", "acceptance.pairs: got 0, expected 1 or more"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(text: str, message: str, tmp_path: Path) -> None:
@@ -61,4 +62,3 @@ def test_what_cannot_be_followed_is_refused_by_name(text: str, message: str, tmp
 def test_impossible_values_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(change))):
         FineTuneRecipe(**change)
-    assert AcceptanceConfig().pairs >= 1

@@ -165,8 +165,28 @@ def unsupervised_loss(
 ) -> Loss:
     """Loss = loss_d + loss_s¹ + loss_s², Eq. 7 of [1], and the optional terms that `config` asks for.
 
-    Shapes: channels (B, 3, N, M) twice; displacements (B, 2, N / step, M / step) twice, the backward one
-    without gradients ([1], 2.3). A term whose weight is 0 is not computed. Displacements in float32.
+    Parameters
+    ----------
+    first, second
+        Input channels of the two frames (B, 3, N, M): RF, envelope, imaginary part of the analytic signal.
+    forward, backward
+        Displacements (B, 2, N / step, M / step) in float32, axial in samples and lateral in lines, from the first
+        frame to the second and back; the backward one without gradients ([1], 2.3).
+    config
+        Weights and constants; a term whose weight is 0 is not computed.
+
+    Examples
+    --------
+    Frames that do not move are explained best by no motion:
+
+    >>> import torch
+    >>> from usert.train.finetune.loss_config import LossConfig
+    >>> frames = torch.rand(1, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    >>> still, moved = torch.zeros(1, 2, 32, 16), torch.full((1, 2, 32, 16), 2.0)
+    >>> right = unsupervised_loss(frames, frames, still, -still, LossConfig())
+    >>> wrong = unsupervised_loss(frames, frames, moved, -moved, LossConfig())
+    >>> bool(right.total < wrong.total), float(right.inliers)
+    (True, 1.0)
     """
     step = first.shape[2] // forward.shape[2]
     # a float mask carries no gradient: it is a hard threshold, not a loss

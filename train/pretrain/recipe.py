@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from usert.errors import RecipeError
 from usert.front_end import FrontEnd, as_front_end
-from usert.schema import build
+from usert.schema import Schema
 
 from ..check import check
 from .ranges import PairRanges
@@ -112,6 +112,6 @@ def load_recipe(path: Path, kind: type[_Recipe]) -> _Recipe:
     except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
         raise RecipeError(f"{path}: not valid TOML: {error}") from error
     try:
-        return build(kind, tree, "", error=RecipeError)
+        return Schema(error=RecipeError).build(kind, tree)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error

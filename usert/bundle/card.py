@@ -1,6 +1,6 @@
-"""A bundle told to a person, as lines of text.
+"""The description of a bundle that `usert` prints.
 
-Knows the manifest only. Invariant: a figure stands beside what was allowed of it.
+Knows the manifest only. Invariant: each figure of accuracy stands beside its limit.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import json
 from .folder import Bundle
 from .manifest import Graph, Manifest, Plan, Speed
 
-TOLD = {
+_FIGURES = {
     "max_abs_displacement_samples": ("displacement within", " samples"),
     "rms_displacement_samples": ("rms", ""),
     "rms_strain_percent": ("strain rms", " %"),
     "snre_difference": ("SNRe", ""),
     "cnr_difference": ("CNR", ""),
 }
-"""Figures of accuracy that a person asks for, with a name before and a unit behind."""
+"""The figures of accuracy that are printed, each with its name and its unit."""
 
 
 def bundle_card(bundle: Bundle) -> str:
-    """What a person wants to know of the bundle."""
+    """Description of a bundle, in lines of a label and a text."""
     m = bundle.manifest
     trained = "images, not RF"
     if m.input.trained_for is not None:
@@ -43,7 +43,7 @@ def bundle_card(bundle: Bundle) -> str:
     for graph in m.graphs:
         shape = "any shape" if graph.shape is None else _shape(graph.shape)
         rows.append(("graph", f"{graph.file}, {shape}, {graph.precision}, {_size(graph)}"))
-        rows.append(("", told(graph.accuracy, m.tolerances[graph.precision])))
+        rows.append(("", accuracy_line(graph.accuracy, m.tolerances[graph.precision])))
         rows.append(("", _speed(graph.speed)))
     for plan in m.plans:
         shapes = _shape(plan.least)
@@ -56,7 +56,7 @@ def bundle_card(bundle: Bundle) -> str:
             rows.append(("", "not run: no GPU where it was built"))
             continue
         precision = next(graph.precision for graph in m.graphs if graph.file == plan.graph)
-        rows.append(("", told(plan.accuracy, m.tolerances[precision])))
+        rows.append(("", accuracy_line(plan.accuracy, m.tolerances[precision])))
         rows.append(("", _speed(plan.speed)))
     rows.append(("compared", f"with {m.reference}; in brackets what was allowed"))
     return "\n".join(f"{label:<12} {text}" for label, text in rows)
@@ -68,10 +68,10 @@ def _window(manifest: Manifest) -> str:
     return f"{manifest.strain_window_wavelengths:g} wavelengths, cycles of the echo"
 
 
-def told(accuracy: dict[str, float], tolerances: dict[str, float]) -> str:
-    """The figures that a person asks for first, each with its limit in brackets."""
+def accuracy_line(accuracy: dict[str, float], tolerances: dict[str, float]) -> str:
+    """Figures of a graph's accuracy in one line, each with its limit from `tolerances` in brackets."""
     parts = []
-    for figure, (before, behind) in TOLD.items():
+    for figure, (before, behind) in _FIGURES.items():
         if figure in accuracy:
             limit = f" ({tolerances[figure]:g})" if figure in tolerances else ""
             parts.append(f"{before} {accuracy[figure]:.2g}{behind}{limit}")
@@ -94,12 +94,12 @@ def _size(part: Graph | Plan) -> str:
 
 
 def _in_short(recipe: str) -> str:
-    """A recipe that is a JSON object (as `usert pretrain` writes it), as its plain entries; any other as it is."""
+    """A recipe in one line: of a JSON object, as `usert pretrain` writes it, the entries that are plain values."""
     try:
-        told = json.loads(recipe)
+        tree = json.loads(recipe)
     except ValueError:
         return recipe
-    if not isinstance(told, dict):
+    if not isinstance(tree, dict):
         return recipe
-    plain = {key: value for key, value in told.items() if isinstance(value, str | int | float)}
+    plain = {key: value for key, value in tree.items() if isinstance(value, str | int | float)}
     return ", ".join(f"{key} {value}" for key, value in plain.items())

@@ -1,11 +1,11 @@
-"""A bundle: the folder that export hands to runtime.
+"""A bundle: the folder that export writes and runtime reads.
 
-    manifest.json          what the others are; see `usert.bundle.manifest`
+    manifest.json          the description of the others; see `usert.bundle.manifest`
     weights.safetensors    the weights, once; the graphs refer to it as external data
     strain.onnx            the graph for frames of any shape
     strain_1024x256.onnx   faster graphs for one shape each, as many as were exported
     strain_1024x256_int8.onnx, …_float16.onnx    the same in another precision
-    ….plan                 what TensorRT built of a graph
+    ….plan                 plans that TensorRT built of graphs
 
 Knows files and hashes; does not open graphs or weights, so needs no library. Invariant: a bundle that was
 loaded with `verify` holds exactly the bytes that its manifest was written for.
@@ -28,19 +28,19 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A folder with a manifest that was understood."""
+    """A folder with a manifest that was read and checked."""
 
     folder: Path
     manifest: Manifest
     sha256: str
-    """Of the manifest's bytes, which hold the hashes of all other files: names the bundle as a whole."""
+    """SHA-256 of the manifest, which holds the hashes of the other files: it identifies the bundle as a whole."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
-        """Read the manifest and check that its files are there, and with `verify` that none is damaged.
+        """Read the manifest and check that its files exist, and with `verify` that none is damaged.
 
         Errors: `BundleError` for a missing folder, manifest or file, a manifest of another format or with
-        keys or values amiss, a file whose hash differs.
+        invalid keys or values, a file whose hash differs.
         """
         folder = Path(path)
         if not folder.is_dir():
@@ -66,7 +66,7 @@ class Bundle:
         return bundle
 
     def verify(self) -> None:
-        """Compare every hashed file with the manifest. Errors: `BundleError` naming the first amiss."""
+        """Compare the hash of every file with the manifest. Errors: `BundleError` naming the first that differs."""
         weights = self.manifest.weights
         hashes = {weights.file: weights.sha256} | {part.file: part.sha256 for part in self.manifest.made}
         for name, expected in hashes.items():
@@ -78,11 +78,12 @@ class Bundle:
                 )
 
     def path_of(self, part: Graph | Plan | Weights) -> Path:
+        """Path of the file of `part`."""
         return self.folder / part.file
 
 
 def default_bundle_path() -> Path:
-    """Folder of the bundle that comes with the package. Errors: `BundleError` if there is none."""
+    """Folder of the bundle that is installed with the package. Errors: `BundleError` if it is missing."""
     folder = Path(__file__).parents[1] / "bundles" / "default"
     if not (folder / MANIFEST).is_file():
         raise BundleError(
@@ -92,7 +93,7 @@ def default_bundle_path() -> Path:
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Hexadecimal SHA-256 of a file. Errors: `BundleError` if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -103,10 +104,10 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 def write_bundle(
     folder: str | os.PathLike[str], manifest: Manifest, files: Iterable[str | os.PathLike[str]]
 ) -> Bundle:
-    """Make the bundle `folder` of `files`, each under its own name, and replace an older bundle there.
+    """Write the bundle `folder` from copies of `files`, replacing an older bundle there.
 
-    All is written and verified in a folder beside, then renamed: if anything fails the old bundle stays.
-    Errors: `BundleError`; also when `folder` holds something that is not a bundle. `ValueError` if `files`
+    The new bundle is written and verified in a folder beside it, then renamed: if anything fails the old one stays.
+    Errors: `BundleError`, also where `folder` holds something that is not a bundle; `ValueError` if `files`
     are not those that the manifest names.
     """
     target, sources = Path(os.path.realpath(folder)), [Path(file) for file in files]
@@ -131,7 +132,7 @@ def write_bundle(
 
 
 def _swap(part: Path, target: Path) -> None:
-    """Put `part` in the place of `target`; at every moment one of the two, whole, can be found."""
+    """Move `part` to `target`; at every moment the old or the new bundle exists as a whole."""
     if not target.exists():
         part.rename(target)
         return

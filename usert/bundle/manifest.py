@@ -1,7 +1,7 @@
-"""The manifest of a bundle: what the files are, what goes in, what comes out, how exact it is.
+"""The manifest of a bundle: its files, their input and output, and their measured accuracy and speed.
 
-Knows JSON; does not know whether the files it names exist. Invariant: a `Manifest` that exists is one that
-this version of usert understands whole; anything else was refused by name.
+Knows JSON; does not know whether the files it names exist. Invariant: a manifest that was read is one that this version
+of usert understands whole; anything else was refused by name.
 """
 
 from __future__ import annotations
@@ -10,69 +10,79 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Annotated, TypeAlias
 
 from ..errors import BundleError
 from ..front_end import FrontEnd
-from ..schema import build
+from ..schema import Scalar, Schema
 
 FORMAT = 3
 """Number of the manifest's format: 3 names the front end, of which 2 knew `rf` alone."""
 READABLE = (2, FORMAT)
-"""Formats that are read; another number is refused, not guessed at."""
+"""Formats that this version reads."""
 PRECISIONS = ("float32", "float16", "int8")
-"""Of a graph's weights and activations inside the network; displacement, grid, warp and strain are float32 always."""
+"""Precisions of a graph's weights and activations inside the network; what follows it is float32."""
 TENSORRTS = ("tensorrt", "tensorrt_rtx")
-"""Libraries that plans are built by, as their Python modules are called."""
+"""Libraries that build plans, by the names of their Python modules."""
 DISPLACEMENT_CONVENTION = "(2, N, M): axial samples, lateral lines; current(r + d(r)) = reference(r)"
-FRONT_ENDS = get_args(FrontEnd)
 REFINEMENTS = ("off", "cheap", "full")
 STRAIN_CONVENTION = "fraction, compression positive"
 
 
+def _one_of(*known: str) -> Scalar:
+    return Scalar(lambda value: value in known, ", ".join(known))
+
+
+def _matching(pattern: str, expected: str) -> Scalar:
+    return Scalar(lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value)), expected)
+
+
+FileName: TypeAlias = Annotated[
+    str,
+    _matching(
+        r"(?!manifest\.json$)[A-Za-z0-9_][A-Za-z0-9_.+-]*", "a plain file name inside the bundle's folder"
+    ),
+]
+"""Name of a file in the bundle's folder: never a path, which could lead out of it."""
+Sha256: TypeAlias = Annotated[str, _matching(r"[0-9a-f]{64}", "64 hexadecimal digits")]
+Count: TypeAlias = Annotated[int, Scalar(lambda value: type(value) is int and value > 0, "a count above 0")]
+Precision: TypeAlias = Annotated[str, _one_of(*PRECISIONS)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Which network the graphs hold."""
+    """The network in the graphs."""
 
     name: str
-    front_end: str = "rf"
-    """What becomes of the frames before they reach it (`usert.front_end`)."""
+    front_end: FrontEnd = "rf"
+    """How frames become the network's input (`usert.front_end`)."""
     levels: tuple[int, int]
     """Coarsest and finest pyramid level; level L works at 1 / 2^(L-1) of the resolution."""
     normalise_features: bool
-    parameters: int
+    parameters: Count
 
     def __post_init__(self) -> None:
-        _check(self.front_end in FRONT_ENDS, "network.front_end", self.front_end, ", ".join(FRONT_ENDS))
         coarsest, finest = self.levels
         _check(coarsest >= finest >= 1, "network.levels", list(self.levels), "coarsest >= finest >= 1")
-        _check(self.parameters > 0, "network.parameters", self.parameters, "a count above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """The one file of weights, which every graph refers to."""
+    """The file of weights that all graphs share."""
 
-    file: str
-    sha256: str
+    file: FileName
+    sha256: Sha256
     recipe: str
-    """What the weights were trained by, in a line."""
-    model_card: str | None = None
-    """Name of the model card's file in the bundle."""
-
-    def __post_init__(self) -> None:
-        _check_file("weights.file", self.file)
-        _check_sha256("weights.sha256", self.sha256)
-        if self.model_card is not None:
-            _check_file("weights.model_card", self.model_card)
+    """Recipe of the training, in one line."""
+    model_card: FileName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedFor:
-    """Ranges that the training data covered; outside them the answer is an extrapolation."""
+    """Ranges of the training data; outside them the network extrapolates."""
 
     centre_cycles_per_sample: tuple[float, float]
-    """f0 / fs of the pulse."""
+    """Centre frequency of the pulse over the sampling frequency, from and to."""
     strain_percent: tuple[float, float]
 
     def __post_init__(self) -> None:
@@ -83,33 +93,25 @@ class TrainedFor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """What a graph takes: two frames, named reference and current."""
+    """The input of a graph: two frames, named reference and current."""
 
     trained_for: TrainedFor | None
-    """None: the weights never saw RF, such as the published ones."""
-    dtype: str = "int16"
-    shape: str = "(N, M)"
-
-    def __post_init__(self) -> None:
-        _check(self.dtype == "int16", "input.dtype", self.dtype, "int16")
-        _check(self.shape == "(N, M)", "input.shape", self.shape, "(N, M)")
+    """None for weights that were not trained on RF, such as the published ones."""
+    dtype: Annotated[str, _one_of("int16")] = "int16"
+    shape: Annotated[str, _one_of("(N, M)")] = "(N, M)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conventions:
-    """Units and signs of what a graph gives; the runtime passes them on and never changes them."""
+    """Units and signs of a graph's output; the runtime passes them on unchanged."""
 
-    displacement: str = DISPLACEMENT_CONVENTION
-    strain: str = STRAIN_CONVENTION
-
-    def __post_init__(self) -> None:
-        for name, known in (("displacement", DISPLACEMENT_CONVENTION), ("strain", STRAIN_CONVENTION)):
-            _check(getattr(self, name) == known, f"conventions.{name}", getattr(self, name), repr(known))
+    displacement: Annotated[str, _one_of(DISPLACEMENT_CONVENTION)] = DISPLACEMENT_CONVENTION
+    strain: Annotated[str, _one_of(STRAIN_CONVENTION)] = STRAIN_CONVENTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How long one pair took where the bundle was made."""
+    """Time of one pair on the machine that made the bundle."""
 
     engine: str
     """Library, its version and device."""
@@ -118,74 +120,58 @@ class Speed:
     shape: tuple[int, int]
     """(N, M) of the frames."""
     milliseconds: float
-    """Median."""
+    """Median over the pairs that were timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """One ONNX file."""
 
-    file: str
-    shape: tuple[int, int] | None
-    """(N, M) that it is built for; None takes any shape."""
+    file: FileName
+    shape: tuple[Count, Count] | None
+    """(N, M) of the frames that it takes; None: of any shape."""
     grid_rows: int | None = None
     """Rows of the depth grid that it is built for, where the front end has one; None with `shape` None."""
-    precision: str
+    precision: Precision
     """One of `PRECISIONS`."""
-    sha256: str
-    bytes: int
+    sha256: Sha256
+    bytes: Count
     accuracy: dict[str, float]
-    """Figures of the gate (`usert.export.gate.Accuracy`), by ONNX Runtime on a CPU."""
+    """Figures of `usert.export.gate.Accuracy`, measured by ONNX Runtime on a CPU."""
     speed: Speed
-
-    def __post_init__(self) -> None:
-        _check_file("graphs.file", self.file)
-        _check(
-            self.precision in PRECISIONS,
-            f"graphs {self.file} precision",
-            self.precision,
-            ", ".join(PRECISIONS),
-        )
-        _check_sha256(f"graphs {self.file} sha256", self.sha256)
-        _check(self.bytes > 0, f"graphs {self.file} bytes", self.bytes, "a count above 0")
-        if self.shape is not None:
-            _check(min(self.shape) > 0, f"graphs {self.file} shape", list(self.shape), "[N, M] above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What TensorRT has built of a graph: runs with the library and on the GPU that it was built for, no others."""
+    """A graph as built by TensorRT: it runs with the library and on the GPU that it was built for, and no others."""
 
-    file: str
+    file: FileName
     graph: str
     """File of the graph."""
-    library: str
+    library: Annotated[str, _one_of(*TENSORRTS)]
     """One of `TENSORRTS`."""
     version: str
     gpu: str | None
     """Name of the GPU; None for those that TensorRT for RTX builds for without being asked."""
-    least: tuple[int, int]
-    most: tuple[int, int]
+    least: tuple[Count, Count]
+    most: tuple[Count, Count]
     """Smallest and largest frame (N, M) it takes; sides are multiples of 32 where the two differ."""
-    sha256: str
+    sha256: Sha256
     bytes: int
     seconds: float
-    """That building took."""
+    """Time that the build took."""
     accuracy: dict[str, float] | None
     speed: Speed | None
-    """None for both: it could not be run where it was built."""
+    """None, as `accuracy` is, where the plan could not be run on the machine that built it."""
 
     def __post_init__(self) -> None:
-        _check_file("plans.file", self.file)
-        _check(self.library in TENSORRTS, f"plans {self.file} library", self.library, " or ".join(TENSORRTS))
-        _check_sha256(f"plans {self.file} sha256", self.sha256)
-        ordered = 0 < self.least[0] <= self.most[0] and 0 < self.least[1] <= self.most[1]
+        ordered = self.least[0] <= self.most[0] and self.least[1] <= self.most[1]
         _check(ordered, f"plans {self.file} most", list(self.most), f"at least {list(self.least)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The contract that export hands to runtime."""
+    """The contract between export and runtime. Errors: `BundleError` for values that contradict each other."""
 
     format: int = FORMAT
     usert_version: str
@@ -195,33 +181,30 @@ class Manifest:
     weights: Weights
     input: Input
     conventions: Conventions = field(default_factory=Conventions)
-    refinement: str = "off"
-    """What the graph does to the network's displacement: `off`, `cheap` or `full` (`usert.network.refine`)."""
-    strain_window_samples: int
+    refinement: Annotated[str, _one_of(*REFINEMENTS)] = "off"
+    """Refinement of the network's displacement in the graph: `off`, `cheap` or `full` (`usert.network.refine`)."""
+    strain_window_samples: Count
     """Length of the least-squares window of the strain in the graph; with the front end `baseband`, whose windows count
     wavelengths, at 40 MHz and 6.5 MHz."""
     strain_window_wavelengths: float | None = None
     """The same in cycles of the echo, with the front end `baseband`."""
-    quality_window: tuple[int, int]
+    quality_window: tuple[Count, Count]
     """Rows and lines of the window of the correlation in the graph, at that sampling."""
     opset: int
     graphs: tuple[Graph, ...]
     plans: tuple[Plan, ...] = ()
     reference: str
-    """What the graphs were compared with, such as `torch 2.13.0`."""
+    """Reference that the graphs were compared with, such as `torch 2.13.0`."""
     tolerances: dict[str, dict[str, float]]
-    """What was allowed of each figure of a graph's accuracy, by its precision."""
+    """Limit of each figure of a graph's accuracy, by its precision."""
     libraries: dict[str, str]
-    """Versions of what made the bundle."""
+    """Versions of the libraries that made the bundle."""
     machine: str
     gpu: str | None
-    """Where it was made."""
+    """GPU of the machine that made it; None without one."""
 
     def __post_init__(self) -> None:
-        _check_format(self.format)
-        _check(self.refinement in REFINEMENTS, "refinement", self.refinement, ", ".join(REFINEMENTS))
         _check(self.strain_window_samples > 1, "strain_window_samples", self.strain_window_samples, "above 1")
-        _check(min(self.quality_window) > 0, "quality_window", list(self.quality_window), "[rows, lines]")
         _check(len(self.graphs) > 0, "graphs", "none", "at least one")
         keys = [(graph.shape, graph.grid_rows, graph.precision) for graph in self.graphs]
         _check(len(set(keys)) == len(keys), "graphs", "two of one shape and precision", "one of each")
@@ -251,7 +234,7 @@ class Manifest:
             _check(precision in self.tolerances, "tolerances", sorted(self.tolerances), f"{precision}, too")
 
     def strain_window_at(self, cycles_per_sample: float | None) -> int:
-        """Samples of the strain's window in frames of so many cycles a sample; None: where that does not matter."""
+        """Length in samples of the window of the strain, in frames of `cycles_per_sample`; None for the nominal one."""
         if self.strain_window_wavelengths is None or cycles_per_sample is None:
             return self.strain_window_samples
         return max(3, round(self.strain_window_wavelengths / cycles_per_sample))
@@ -273,7 +256,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Errors: `BundleError` for text that is no JSON, another format, unknown keys, or values amiss."""
+        """The manifest in `text`. Errors: `BundleError` for invalid JSON, another format, unknown keys or values."""
         try:
             tree = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -281,7 +264,7 @@ class Manifest:
         if not isinstance(tree, dict):
             raise BundleError(f"got JSON {type(tree).__name__}, expected an object")
         _check_format(tree.get("format"))
-        return build(cls, tree, "", error=BundleError)
+        return Schema(error=BundleError).build(cls, tree)
 
 
 def _check(holds: bool, what: str, got: object, expected: str) -> None:
@@ -295,13 +278,3 @@ def _check_format(number: object) -> None:
             f"format: got {number!r}, expected {' or '.join(map(str, READABLE))}; another version of usert made it: "
             "upgrade, or export again"
         )
-
-
-def _check_file(what: str, name: str) -> None:
-    """A bundle is flat: a file is named, never reached by a path that could leave the folder."""
-    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", name) is not None and name != "manifest.json"
-    _check(plain, what, name, "a plain file name inside the bundle's folder")
-
-
-def _check_sha256(what: str, digest: str) -> None:
-    _check(re.fullmatch(r"[0-9a-f]{64}", digest) is not None, what, digest, "64 hexadecimal digits")

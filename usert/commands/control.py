@@ -6,16 +6,13 @@ Knows which options make which command. Invariant: a server that refuses is one 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from usert.commands.engine import HELP, PRECISION_HELP
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
 from usert.commands.status import CONTROL_HELP, INSECURE_HELP, card
-
-if TYPE_CHECKING:
-    from usert.runtime.protocol.commands import CommandName
 
 control = typer.Typer(help="Tell a running live server what to do.", no_args_is_help=True)
 
@@ -142,7 +139,7 @@ def quit_(
 
 
 def _tell(
-    name: CommandName,
+    name: str,
     endpoint: str,
     key: Path | None,
     server_key: Path | None,
@@ -150,12 +147,12 @@ def _tell(
     **arguments: Any,
 ) -> None:
     """Send one command, and print what came of it."""
-    from usert.runtime.clients.control_client import Controller
-    from usert.runtime.protocol.commands import Command
+    from usert.runtime.clients.control_client import ControlClient
+    from usert.runtime.protocol.commands import COMMANDS
     from usert.signals import stop_on_signals
 
-    command = Command(name=name, **arguments)
-    controller = Controller(endpoint, keys=client_keys(key, server_key), insecure=insecure)
+    command = COMMANDS[name](**arguments)
+    controller = ControlClient(endpoint, keys=client_keys(key, server_key), insecure=insecure)
     with stop_on_signals(controller.stop), controller:
         answer = controller.ask(command)
     typer.echo(f"control: {name} done")

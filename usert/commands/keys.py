@@ -1,6 +1,6 @@
-"""`usert keys`, and the options by which other commands take keys.
+"""`usert keys`, and the key options of other commands.
 
-Knows which keys a socket needs by whether it binds. Invariant: half of what is needed is an error, never a socket
+A socket that binds needs other keys than one that connects. Invariant: half of the options is an error, never a socket
 without keys.
 """
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from usert.runtime.transport.keys import ClientKeys, Keys, ServerKeys
 
 KEY_HELP = "Secret key of this side, made by `usert keys make`; encrypts the stream."
-ALLOW_HELP = "Folder of the public keys that are let in; delete a file to revoke its key."
-SERVER_KEY_HELP = "Public key of the server; no other is listened to."
+ALLOW_HELP = "Folder of the public keys that may connect; delete a file to revoke its key."
+SERVER_KEY_HELP = "Public key of the server; no other is accepted."
 
 keys = typer.Typer(help="Keys for streams that leave this machine.", no_args_is_help=True)
 
@@ -27,7 +27,7 @@ def make(
     out: Path = typer.Option(..., metavar="DIR", help="Folder for NAME.key and NAME.key_secret."),
     force: bool = typer.Option(False, "--force", help="Replace the pair of that name."),
 ) -> None:
-    """Make a pair: the secret key stays on its machine, the public one goes to the other side."""
+    """Make a key pair: the secret key stays on its machine, the public one goes to the other side."""
     from usert.runtime.transport.keys import make_keys
 
     secret, public = make_keys(name, out, force=force)
@@ -45,7 +45,7 @@ def list_(folder: Path = typer.Argument(..., metavar="DIR", help="Folder of publ
 
 
 def server_keys(key: Path | None, allow: Path | None, *, option: str = "--allow") -> ServerKeys | None:
-    """Keys of a socket that binds, from `--key` and `option`; None without both."""
+    """Keys of a socket that binds, from `--key` and `option`; None if neither was given. Errors: `OptionError`."""
     from usert.runtime.transport.keys import ServerKeys
 
     pair = _both(key, allow, option)
@@ -53,7 +53,7 @@ def server_keys(key: Path | None, allow: Path | None, *, option: str = "--allow"
 
 
 def client_keys(key: Path | None, server: Path | None, *, option: str = "--server-key") -> ClientKeys | None:
-    """Keys of a socket that connects, from `--key` and `option`; None without both."""
+    """Keys of a socket that connects, from `--key` and `option`; None if neither was given. Errors: `OptionError`."""
     from usert.runtime.transport.keys import ClientKeys
 
     pair = _both(key, server, option)
@@ -68,7 +68,10 @@ def source_keys(
     server: Path | None,
     options: tuple[str, str] = ("--allow", "--server-key"),
 ) -> Keys | None:
-    """Keys of a socket that binds or connects; `options`: the names of `allow` and `server`."""
+    """Keys of a socket that binds or connects; None if none were given.
+
+    `options`: how errors name `allow` and `server`. Errors: `OptionError`.
+    """
     if binds:
         _refuse(server, options[1], f"binds, expected {options[0]}")
         return server_keys(key, allow, option=options[0])
@@ -85,7 +88,10 @@ def served_keys(
     rf_key: Path | None,
     control_allow: Path | None = None,
 ) -> tuple[ServerKeys | None, Keys | None, ServerKeys | None]:
-    """Keys of the sockets of `usert serve` towards clients, source and console, all of one pair."""
+    """Keys of the sockets of `usert serve` for images, RF frames and commands, all with the pair of `key`.
+
+    Errors: `OptionError`.
+    """
     rf_keyed = rf_allow is not None or rf_key is not None
     elsewhere = rf_keyed or control_allow is not None
     return (

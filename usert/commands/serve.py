@@ -63,9 +63,6 @@ def serve(
         metavar="NxM",
         help="Make the engine ready for frames of this size before the start; may be repeated.",
     ),
-    keep_warm: float = typer.Option(
-        0.0, metavar="S", help="In a pause run the engine every S seconds, for the image after it; 0: never."
-    ),
     control: str | None = typer.Option(
         None, metavar="ENDPOINT", help="Take commands there, from `usert status` and `usert control`."
     ),
@@ -138,19 +135,19 @@ def serve(
     from usert.commands.serve_site import Site, run_site
     from usert.commands.shape import parse_shape
     from usert.errors import OptionError
-    from usert.runtime.failover.handover import Cue
+    from usert.runtime.failover.handover import Handover
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
     from usert.runtime.imaging.persistence import PersistenceRule
     from usert.runtime.imaging.strain_ratio import Rectangle
-    from usert.runtime.monitor.server import parse_address
     from usert.runtime.server.bundle_swap import trained_strain
     from usert.runtime.server.config import ServerConfig
+    from usert.runtime.transport.address import parse_monitor_address
     from usert.runtime.transport.receiver import ReceiverType
 
     if monitor is not None:
-        parse_address(monitor, insecure=insecure)
+        parse_monitor_address(monitor, insecure=insecure)
     if check and site is not None:
         typer.echo(f"check: configuration {site}")
     if lag != "auto" and not lag.isdecimal():
@@ -185,7 +182,6 @@ def serve(
         if target is None or background is None
         else (Rectangle.parse(target), Rectangle.parse(background)),
         deadline_ms=deadline_ms,
-        keep_warm_s=keep_warm,
     )
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
     trained = ImageQualityRule(trained_strain=trained_strain(loaded.manifest))
@@ -204,20 +200,21 @@ def serve(
             monitor=monitor,
         ),
         check=check,
-        cue=None if cue is None else Cue(cue),
+        handover=None if cue is None else Handover(cue),
     )
 
 
 def _stand_by(bound: Mapping[str, Sequence[str | None]], record: Path | None) -> NoReturn:
     """Watch over servers of this very command line; `bound`: where they are found, by option."""
     from usert.errors import OptionError
-    from usert.runtime.failover.supervisor import Standby, check_fixed
+    from usert.runtime.failover.supervisor import Supervisor
+    from usert.runtime.transport.address import check_fixed_port
 
     for option, endpoints in bound.items():
         for endpoint in endpoints:
-            check_fixed(option, endpoint)
+            check_fixed_port(option, endpoint)
     if record is not None and not record.is_dir():
         raise OptionError(
             f"--record: got {record}, expected a folder with --standby, where each process makes a file of its own"
         )
-    raise typer.Exit(Standby(sys.argv[1:]).run())
+    raise typer.Exit(Supervisor(sys.argv[1:]).run())

@@ -18,12 +18,11 @@ from usert.commands.engine import open_named
 from usert.commands.serve_check import told_bundle, told_keys, told_record, try_engine
 from usert.machine import usable_cores
 from usert.runtime.engines.interface import Engine
-from usert.runtime.failover.handover import Cue
+from usert.runtime.failover.handover import Handover
 from usert.runtime.monitor.census import Sources
 from usert.runtime.monitor.health import Health
+from usert.runtime.monitor.http import MonitorServer, monitor_pages
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.monitor.pages import monitor_pages
-from usert.runtime.monitor.server import MonitorServer
 from usert.runtime.protocol.age import now_ns
 from usert.runtime.record.record import Provenance
 from usert.runtime.record.recorder import Recorder
@@ -92,10 +91,10 @@ class Site:
         )
 
 
-def run_site(site: Site, *, check: bool = False, cue: Cue | None = None) -> None:
+def run_site(site: Site, *, check: bool = False, handover: Handover | None = None) -> None:
     """Serve until a signal comes, and say what was done; or `check`, and say what there is. Errors: `UsertError`.
 
-    `cue`: of a supervisor, which says when to open what only one process can have.
+    `handover`: from a supervisor, which decides when to open what only one process can have.
     """
 
     def say(what: str) -> None:
@@ -110,8 +109,8 @@ def run_site(site: Site, *, check: bool = False, cue: Cue | None = None) -> None
         warm = site.warm
         for shape in warm:
             engine.warm_up(shape)
-        if cue is not None:
-            further = cue.wait(engine.warm_up)
+        if handover is not None:
+            further = handover.wait(engine.warm_up)
             if further is None:
                 return
             warm += further
@@ -178,8 +177,8 @@ def run_site(site: Site, *, check: bool = False, cue: Cue | None = None) -> None
                 say("all is well")
                 return
             say(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
-            if cue is not None:
-                watched.enter_context(cue.serving(lambda: server.engine.shapes, server.stop))
+            if handover is not None:
+                watched.enter_context(handover.serving(lambda: server.engine.shapes, server.stop))
             with steady():
                 server.run()
         summary = server.counts.summary(server.output)  # after its threads: no frame comes in between

@@ -43,13 +43,13 @@ def status(
     """Say how a live server is: what it runs, what it received and sent, how old its images are."""
     from json import dumps
 
-    from usert.runtime.clients.control_client import Controller
-    from usert.runtime.protocol.commands import Command
+    from usert.runtime.clients.control_client import ControlClient
+    from usert.runtime.protocol.commands import Status
     from usert.signals import stop_on_signals
 
-    controller = Controller(control, keys=client_keys(key, server_key), insecure=insecure)
+    controller = ControlClient(control, keys=client_keys(key, server_key), insecure=insecure)
     with stop_on_signals(controller.stop), controller:
-        answer = controller.ask(Command(name="status"))
+        answer = controller.ask(Status())
     typer.echo(dumps(answer, indent=2) if json else card(answer))
 
 

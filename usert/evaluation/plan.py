@@ -25,7 +25,7 @@ import numpy as np
 from usert.errors import OptionError, RecordingError
 from usert.quality import Window
 from usert.recording import Recording
-from usert.schema import build
+from usert.schema import Schema
 
 from .pair import BORDER, WINDOWS, Pair
 from .truth import true_motion
@@ -165,7 +165,7 @@ def read_plan(path: Path) -> tuple[PlannedTable, ...]:
     except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
         raise OptionError(f"{path}: not valid TOML: {error}") from error
     try:
-        return build(_File, _with_defaults(tree, path), "", error=OptionError).tables
+        return Schema(error=OptionError).build(_File, _with_defaults(tree, path)).tables
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from error
 
@@ -174,7 +174,7 @@ def _with_defaults(tree: dict[str, Any], path: Path) -> dict[str, Any]:
     """Pairs with the defaults of their table, and paths relative to the folder of the file."""
     tables = tree.get("tables")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        return tree  # `build` says what is wrong
+        return tree  # the schema says what is wrong
     return {**tree, "tables": [_table_with_defaults(table, path) for table in tables]}
 
 

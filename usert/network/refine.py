@@ -8,7 +8,7 @@ Started from the network's displacement, which is right to a fraction of a wavel
 
 How smooth follows from the strain: what a change of strain costs falls with the strain of the pair, so that a
 press of 3 % keeps its detail and one of .2 % shows at all. The parameters were chosen on the simulated scanner at
-.5 to 5 % of strain, and change little within a factor of two (`benchmarks/refinement.py`). They
+.5 to 5 % of strain, and change little within a factor of two (`benchmarks/RESULTS.md`). They
 count points of the grid and lines: the grid of the front end `baseband` (`usert.network.grid_refine`) has one point in
 one and a third wavelengths, whatever the sampling; that of `rf` one in eight samples.
 

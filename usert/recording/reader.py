@@ -24,7 +24,33 @@ class Recording:
     """A recording opened for reading; a frame is read when it is asked for.
 
     Open from construction until `close` or the end of its `with` block. The length is that at opening, also
-    where a writer is still appending. Raises `RecordingError` for every way in which a file may be bad.
+    where a writer is still appending.
+
+    Parameters
+    ----------
+    path
+        An HDF5 file as `docs/files.md` specifies it, by `usert import`, `usert serve --record` or another program.
+
+    Raises
+    ------
+    usert.errors.RecordingError
+        For a file that is missing, damaged or no recording, and for a frame that is not there.
+
+    Examples
+    --------
+    Two simulated frames, written and read again:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+    >>> from usert.recording import Recording, write_recording
+    >>> scanner = SimulatedScanner(ScannerConfig(shape=(256, 64)), seed=0)
+    >>> path = Path(tempfile.mkdtemp()) / "rec.h5"
+    >>> write_recording(path, [scanner.frame(0), scanner.frame(1)])
+    2
+    >>> with Recording(path) as recording:
+    ...     len(recording), recording.shape, recording.frame(1).samples.dtype.name
+    (2, (256, 64), 'int16')
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -38,6 +64,7 @@ class Recording:
 
     @property
     def scan(self) -> Scan:
+        """Geometry and frequencies of the frames."""
         return self._layout.scan
 
     @property
@@ -47,6 +74,7 @@ class Recording:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the samples, int16 or float32."""
         return self._layout.dtype
 
     @property
@@ -56,6 +84,7 @@ class Recording:
 
     @property
     def has_truth(self) -> bool:
+        """Whether the true motion is known, as that of a simulated scanner."""
         return self._layout.truth is not None
 
     @property
@@ -89,6 +118,7 @@ class Recording:
         return (self.frame(k) for k in range(len(self)))
 
     def close(self) -> None:
+        """Close the file; idempotent."""
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -103,16 +103,14 @@ def test_a_scanner_of_ones_own_is_only_watched_until_it_stalls(bundle: Bundle) -
         assert opened.opened.answer.strain.shape == FRAMES[0].shape
         assert opened.measure(Workload(seconds=0.2)).done >= 3
         replay.stop()
-        with pytest.raises(
-            SilentError, match=r"source tcp://.*: got no frame for \d+ s after \d+ of them: it has st"
-        ):
+        with pytest.raises(SilentError, match=r"^source tcp://.*: got no frame for \d+ s after \d+ "):
             opened.measure(Workload(seconds=TIMEOUT_S))
 
 
 def test_a_scanner_that_is_not_there_is_one_line(bundle: Bundle) -> None:
     absent = "tcp://127.0.0.1:9"
     with (
-        pytest.raises(SilentError, match=f"source {absent}: got no frame in \\d+ s, expected one that sends"),
+        pytest.raises(SilentError, match=f"^source {absent}: got no frame in \\d+ s"),
         stage(bundle, frames=(), rf=absent, patience_s=0.5),
     ):
         pass

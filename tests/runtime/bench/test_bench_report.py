@@ -195,9 +195,7 @@ def test_one_frame_far_out_does_not_squeeze_the_bars() -> None:
 def test_a_file_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
     check_file("--plot", tmp_path / "a.png", ".png")
     for wrong in (tmp_path, tmp_path / "none" / "a.png", tmp_path / "a.jpg"):
-        with pytest.raises(
-            OptionError, match=r"--plot: got .*, expected a file NAME\.png in a folder that exists"
-        ):
+        with pytest.raises(OptionError, match=r"--plot: got .*, expected .*NAME\.png"):
             check_file("--plot", wrong, ".png")
     with pytest.raises(OptionError, match="cannot write"):
         save_plot(tmp_path / "none" / "a.png", [row()], title="")

@@ -14,7 +14,7 @@ from live import TIMEOUT_S, numbered_frame, wait_until
 from usert.errors import EngineError
 from usert.runtime.bench.scanner import Scanner
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 
 FRAMES = tuple(numbered_frame(k) for k in range(3))
 

@@ -117,14 +117,12 @@ def test_it_ends_at_once_with_clients_who_stand_still() -> None:
 
 def test_addresses(broadcaster: Broadcaster) -> None:
     for host in ("0.0.0.0", "192.168.1.2", "::", "scanner"):
-        with pytest.raises(
-            OptionError, match=r"not encrypted: use 127\.0\.0\.1 and an SSH tunnel, or .*--insecure"
-        ):
+        with pytest.raises(OptionError, match=r"127\.0\.0\.1.*--insecure"):
             Broadcaster(host, 0)
     with Broadcaster("0.0.0.0", 0, insecure=True) as everywhere:
         assert everywhere.address == f"0.0.0.0:{everywhere.port}"
     with (
-        pytest.raises(OptionError, match="cannot bind: Address already in use"),
+        pytest.raises(OptionError, match="Address already in use"),
         Broadcaster("127.0.0.1", broadcaster.port),
     ):
         pass

@@ -19,9 +19,7 @@ def test_what_a_person_says_goes_before_the_spacing() -> None:
     image = ImageMessage(np.zeros((1, 24, 8), np.int16))  # spacing 1 mm
     _, scan = FrameReader(reading).read(image)
     assert (scan.fs_hz, scan.f0_hz, scan.line_pitch_mm, scan.sound_speed_m_s) == (20e6, 5e6, 0.2, 1500.0)
-    with pytest.raises(
-        MalformedError, match=r"spacing is 1 mm along depth and 1 mm across: .* give --fs-mhz"
-    ):
+    with pytest.raises(MalformedError, match=r"spacing.* 1 mm .*--fs-mhz"):
         FrameReader(READING).read(image)
 
 

@@ -18,14 +18,14 @@ from usert.bundle import Bundle
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import StrainMessage
-from usert.runtime.sources.child_process import Child
+from usert.runtime.protocol.strain_message import StrainMessage
+from usert.runtime.sources.child_process import ChildProcess
 from usert.runtime.sources.simulated import LesionRatio, simulated_scanner
 
 LARGE = (512, 128)
 
 
-def line_of(child: Child, pattern: str) -> str:
+def line_of(child: ChildProcess, pattern: str) -> str:
     found = child.wait_for(pattern, stopping=lambda: False)
     assert found is not None
     return str(found[1])
@@ -35,10 +35,10 @@ def test_a_pyigtl_client_gets_the_images_of_a_live_server_as_they_are() -> None:
     """Simulated scanner, default bundle, all processes; compared with what a client of the server gets."""
     published = "tcp://127.0.0.1:0"
     lesion = LesionRatio(simulated_scanner("small"))
-    with Child(["replay", "--simulate", "--publish", published, "--rate", "3"]) as source:
+    with ChildProcess(["replay", "--simulate", "--publish", published, "--rate", "3"]) as source:
         rf = line_of(source, r"rf on (\S+)")
         words = ["serve", "--rf", rf, "--publish", published, "--threads", "1", "--lag", "4"]
-        with Child(words) as server:
+        with ChildProcess(words) as server:
             strain = line_of(server, r"strain on (\S+)")
             words = ["igtl", "--strain", strain, "--rf", rf, "--port", "0", "--stale-ms", "60000"]
             with BridgeProcess(*words) as bridge, StrainClient(strain) as client:

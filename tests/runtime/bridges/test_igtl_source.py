@@ -26,7 +26,7 @@ from usert.runtime.bridges.igtl_reader import MOST_BODY_BYTES
 from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 

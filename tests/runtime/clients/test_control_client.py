@@ -12,14 +12,14 @@ from control_ends import ANY, BUNDLE, RECORD, STATUS, Desk, answer_of, serving
 from live import TIMEOUT_S, wait_until
 
 from usert.errors import ControlError, WireError
-from usert.runtime.clients.control_client import Controller
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.protocol.commands import Reply
 
 
 def test_a_late_answer_is_not_taken_for_the_next() -> None:
     with (
         serving(desk := Desk("record")) as (server, _),
-        Controller(server.endpoint, timeout_s=0.3) as console,
+        ControlClient(server.endpoint, timeout_s=0.3) as console,
     ):
         answer_of(console)
         with pytest.raises(ControlError, match=r"no answer from tcp://\S+ in 0\.3 s"):
@@ -33,8 +33,8 @@ def test_a_command_that_takes_long_is_waited_for_once_the_server_is_there() -> N
     answers: list[dict[str, Any]] = []
     with (
         serving(desk := Desk("bundle")) as (server, _),
-        Controller(server.endpoint, timeout_s=2.0) as console,
-        Controller("tcp://127.0.0.1:1", timeout_s=0.3) as astray,
+        ControlClient(server.endpoint, timeout_s=2.0) as console,
+        ControlClient("tcp://127.0.0.1:1", timeout_s=0.3) as astray,
     ):
         thread = threading.Thread(target=lambda: answers.append(console.ask(BUNDLE)))
         thread.start()
@@ -56,7 +56,7 @@ def test_stop_ends_a_wait_from_another_thread() -> None:
             console.ask(BUNDLE)
         errors.append(str(caught.value))
 
-    with serving(desk := Desk("bundle")) as (server, _), Controller(server.endpoint) as console:
+    with serving(desk := Desk("bundle")) as (server, _), ControlClient(server.endpoint) as console:
         thread = threading.Thread(target=ask)
         thread.start()
         wait_until(lambda: desk.heard == ["status", "bundle"])
@@ -68,7 +68,7 @@ def test_stop_ends_a_wait_from_another_thread() -> None:
 def test_a_server_that_comes_back_is_asked_again() -> None:
     with serving(Desk()) as (server, _):
         endpoint = server.endpoint
-    with Controller(endpoint, timeout_s=0.3) as console:
+    with ControlClient(endpoint, timeout_s=0.3) as console:
         for _ in range(2):
             with serving(desk := Desk(), endpoint=endpoint):
                 answer_of(console)  # what went to the old one in its last moment is lost
@@ -90,7 +90,7 @@ def test_garbage_for_an_answer_is_said_and_survived() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with Controller(socket.get_string(zmq.LAST_ENDPOINT)) as console:
+        with ControlClient(socket.get_string(zmq.LAST_ENDPOINT)) as console:
             for _ in range(2):
                 with pytest.raises(WireError):
                     console.ask(STATUS)

@@ -11,9 +11,9 @@ from live import TIMEOUT_S, wait_until
 from publishing import Publisher, image
 
 from usert.errors import OptionError
-from usert.runtime.clients.strain_client import StrainClient, age_of
-from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.stamp import FrameStamp
+from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.protocol.age import age_of, clock_id
+from usert.runtime.protocol.rf_message import FrameStamp
 
 
 def test_images_are_iterated_until_stop(publisher: Publisher) -> None:

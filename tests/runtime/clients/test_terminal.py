@@ -16,7 +16,7 @@ from rich.console import Console
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.clients.terminal import StatusLine, watch
 from usert.runtime.imaging.strain_ratio import RatioReading
-from usert.runtime.protocol.stamp import Counters
+from usert.runtime.protocol.strain_message import Counters
 
 
 def test_the_line_says_rate_age_strain_quality_and_drops(publisher: Publisher) -> None:

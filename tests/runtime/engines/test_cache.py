@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(
         EngineError,
-        match=r"^engine cache .*/file/usert/engines/strain-\w+: cannot write: Not a directory; .*set",
+        match=r"^engine cache .*/file/usert/engines/strain-\w+: .*Not a directory",
     ) as caught:
         folder_of(bundle)
     assert "\n" not in str(caught.value)
@@ -74,9 +74,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
 def test_no_space_is_one_line(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, LEAST_FREE_BYTES - 1_000_000))
-    with pytest.raises(
-        EngineError, match=r"^engine cache .*: got 199 MB of free space, expected 200 MB; free some, or set"
-    ):
+    with pytest.raises(EngineError, match=r"^engine cache .*: got 199 MB.*expected 200 MB"):
         folder_of(bundle)
 
 
@@ -86,9 +84,7 @@ def test_without_a_home_it_says_what_to_set(bundle: Bundle, monkeypatch: pytest.
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(
-        EngineError, match=r"^engine cache: got no home folder, expected one; set XDG_CACHE_HOME"
-    ):
+    with pytest.raises(EngineError, match=r"^engine cache: .*XDG_CACHE_HOME"):
         folder_of(bundle)
 
 

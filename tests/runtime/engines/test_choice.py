@@ -73,13 +73,10 @@ def test_int8_is_not_taken_for_frames_longer_than_any_that_it_was_proven_on() ->
 def test_what_the_bundle_cannot_take_is_said() -> None:
     with pytest.raises(
         BundleError,
-        match=r"^frame: got 480x128, expected 512x128, 1024x256, or up to 31 samples or lines less; "
-        r"export the bundle with --shape 480x128, or for any shape$",
+        match=r"^frame: got 480x128, expected 512x128, 1024x256, .* 31 .*--shape 480x128",
     ):
         choose_graph((SMALL, LARGE), (480, 128), ("float32",))
-    with pytest.raises(
-        BundleError, match=r"^precision: got a bundle of float32, expected int8; export it with "
-    ):
+    with pytest.raises(BundleError, match=r"^precision: got .*float32, expected int8"):
         choose_graph((SMALL, LARGE), (512, 128), ("int8",))
 
 

@@ -103,7 +103,7 @@ def test_openvino_tells_its_maker_nothing() -> None:
 def test_unknown_and_absent_engines_are_named(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "b")
     with pytest.raises(
-        OptionError, match=r"^engine: got 'abacus', expected best, onnxruntime, .*openvino, .*torch$"
+        OptionError, match=r"^engine: got 'abacus', expected best, .*onnxruntime, .*openvino, .*torch$"
     ):
         open_engine(bundle, engine="abacus")
     with pytest.raises(EngineError, match=r"got provider CUDAExecutionProvider, expected one of .*CPU"):

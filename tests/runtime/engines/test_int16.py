@@ -47,19 +47,19 @@ def test_amplitudes_of_simulators_neither_vanish_nor_overflow(amplitude: float) 
 def test_bad_samples_are_counted() -> None:
     bad = RAMP.astype(np.float32)
     bad[0, 0], bad[1, 1] = np.nan, np.inf
-    with pytest.raises(FrameError, match="current frame: 2 of 12 samples are NaN or infinite"):
+    with pytest.raises(FrameError, match=r"^current frame: 2 of 12 .*NaN"):
         to_int16(RAMP.astype(np.float32), bad)
 
 
 @pytest.mark.parametrize("value", [0, 7, 2.5])
 def test_constant_frame_is_refused(value: float) -> None:
     flat = np.full((4, 3), value)
-    with pytest.raises(FrameError, match="reference frame: all samples are the same"):
+    with pytest.raises(FrameError, match=r"^reference frame: .*same"):
         to_int16(flat, RAMP)
 
 
 def test_frame_that_vanishes_beside_the_other_is_refused() -> None:
-    with pytest.raises(FrameError, match="current frame: all samples are the same as int16"):
+    with pytest.raises(FrameError, match=r"^current frame: .*same.*int16"):
         to_int16(RAMP * 1.0, RAMP * 1e-9)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from plans import A100, H200, Shape, plan, planned_bundle
+from plans import A100, H200, plan, planned_bundle
 
 from usert.bundle import Bundle
 from usert.bundle.manifest import Manifest, Plan
 from usert.errors import BundleError, EngineError
+from usert.frame import Shape
 from usert.runtime.engines.plan_choice import choose_plan, usable_plans
 
 

@@ -22,12 +22,12 @@ from server_process import ended, sender
 from usert.bundle import Bundle
 from usert.errors import BUG, FAULT
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.failover.handover import Cue, Line
+from usert.runtime.failover.handover import Channel, Handover
 from usert.runtime.record.record import Record
 
 
-class Standby:
-    """`usert serve --standby …`; what it and its servers print is read line by line."""
+class Supervised:
+    """`usert serve --standby …`; the lines that it and its servers print are kept."""
 
     def __init__(self, folder: Path, bundle: Bundle, *words: str | Path) -> None:
         self.rf, self.publish = f"ipc://{folder / 'rf'}", f"ipc://{folder / 'strain'}"
@@ -35,10 +35,10 @@ class Standby:
         self._command += ["--rf", self.rf, "--rf-type", "pull", "--rf-bind", "--publish", self.publish]
         self._command += ["--bundle", str(bundle.folder), "--engine", "onnxruntime", "--threads", "1"]
         self._command += ["--lag", "1", *map(str, words)]
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.told: list[str] = []
+        self._unread: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.lines: list[str] = []
 
-    def __enter__(self) -> Standby:
+    def __enter__(self) -> Supervised:
         self.process = subprocess.Popen(
             self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -50,7 +50,7 @@ class Standby:
         assert self.process.stdout is not None
         with self.process.stdout:
             for line in self.process.stdout:
-                self._lines.put(line)
+                self._unread.put(line)
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()  # and its servers end, for it is gone: else the reader would wait for them
@@ -60,8 +60,8 @@ class Standby:
     def wait_for(self, pattern: str) -> int:
         """The process that the first line with `pattern` names."""
         while True:
-            self.told.append(self._lines.get(timeout=TIMEOUT_S))
-            if match := re.search(pattern, self.told[-1]):
+            self.lines.append(self._unread.get(timeout=TIMEOUT_S))
+            if match := re.search(pattern, self.lines[-1]):
                 return int(match[1]) if match.groups() else 0
 
     def serves(self) -> int:
@@ -90,7 +90,7 @@ def test_the_spare_serves_the_same_clients_when_the_server_is_killed(tmp_path: P
     records = tmp_path / "records"
     records.mkdir()
     with ExitStack() as stack:
-        standby = stack.enter_context(Standby(tmp_path, bundle, "--record", records))
+        standby = stack.enter_context(Supervised(tmp_path, bundle, "--record", records))
         push = stack.enter_context(scanner(standby.rf))
         client = stack.enter_context(StrainClient(standby.publish))
         first = standby.serves()
@@ -114,7 +114,7 @@ def test_the_spare_serves_the_same_clients_when_the_server_is_killed(tmp_path: P
         standby.process.send_signal(signal.SIGTERM)
         assert standby.process.wait(TIMEOUT_S) == 0
         wait_until(lambda: not alive(spare) and not alive(third))
-    assert any("died by SIGKILL" in line for line in standby.told)
+    assert any("died by SIGKILL" in line for line in standby.lines)
     files = sorted(records.iterdir())
     assert len(files) == 2
     for file in files:
@@ -139,62 +139,62 @@ def test_the_spare_is_warm_for_the_shapes_that_the_server_has_met(tmp_path: Path
             server = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdout=subprocess.DEVNULL)
         stack.callback(server.wait)
         stack.callback(server.kill)
-        line = Line(ours)
-        stack.callback(line.close)
-        assert line.hear() == [["ready"]]
+        channel = Channel(ours)
+        stack.callback(channel.close)
+        assert channel.receive() == [["ready"]]
         assert not (tmp_path / "strain").exists()  # nothing is bound before it is told to serve
-        line.say("warm", "40x16")
-        line.say("serve")
+        channel.send("warm", "40x16")
+        channel.send("serve")
         told = []
         while len(told) < 2:
-            told += line.hear() or []
+            told += channel.receive() or []
         assert told == [["serving"], ["warm", "40x16"]]
         push = stack.enter_context(scanner(f"ipc://{tmp_path / 'rf'}"))
         sender(push)()
-        assert line.hear() == [["warm", "24x8"]]
+        assert channel.receive() == [["warm", "24x8"]]
 
 
 def test_servers_end_when_their_supervisor_is_killed(tmp_path: Path, bundle: Bundle) -> None:
-    with Standby(tmp_path, bundle) as standby:
+    with Supervised(tmp_path, bundle) as standby:
         first, spare = standby.serves(), standby.ready()
         standby.process.kill()
         wait_until(lambda: not alive(first) and not alive(spare))
 
 
 def test_a_spare_that_dies_is_made_again_later_and_the_server_goes_on(tmp_path: Path, bundle: Bundle) -> None:
-    with Standby(tmp_path, bundle) as standby:
+    with Supervised(tmp_path, bundle) as standby:
         first = standby.serves()
         os.kill(standby.ready(), signal.SIGKILL)
-        standby.wait_for(r"spare process ended \(-9\), another one in 10 s")
+        standby.wait_for(r"spare process \d+ ended with code -9; another one starts in 10 s")
         assert alive(first)
         os.kill(first, signal.SIGKILL)  # there is no spare: another process is started, which takes longer
         assert alive(standby.serves())
 
 
 def test_servers_that_die_one_after_the_other_are_given_up(tmp_path: Path, bundle: Bundle) -> None:
-    with Standby(tmp_path, bundle) as standby:
+    with Supervised(tmp_path, bundle) as standby:
         for _ in range(5):
             os.kill(standby.serves(), signal.SIGKILL)
         assert standby.process.wait(TIMEOUT_S) == BUG
-        standby.wait_for("5 servers died within 60 s, the last by SIGKILL: gives up")
+        standby.wait_for("5 servers died within 60 s, the last one by SIGKILL; giving up")
 
 
 def test_a_fault_that_a_person_must_mend_ends_the_supervisor_alike(tmp_path: Path, bundle: Bundle) -> None:
     (tmp_path / "strain").write_text("not a socket")
-    with Standby(tmp_path, bundle) as standby:
+    with Supervised(tmp_path, bundle) as standby:
         assert standby.process.wait(TIMEOUT_S) == FAULT
         standby.wait_for("got a file, expected a name that is free")
-    assert len([line for line in standby.told if line.startswith("usert:")]) == 1
+    assert len([line for line in standby.lines if line.startswith("usert:")]) == 1
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--publish", "tcp://127.0.0.1:0"], "--publish: got tcp://127.0.0.1:0, expected a port of its own"),
-        (["--publish", "tcp://127.0.0.1:*"], "--publish: got tcp://127.0.0.1:*, expected a port of its own"),
+        (["--publish", "tcp://127.0.0.1:0"], "--publish: got tcp://127.0.0.1:0, expected a fixed port"),
+        (["--publish", "tcp://127.0.0.1:*"], "--publish: got tcp://127.0.0.1:*, expected a fixed port"),
         (
             ["--publish", "ipc://strain", "--monitor", "127.0.0.1:0"],
-            "--monitor: got 127.0.0.1:0, expected a port of its own",
+            "--monitor: got 127.0.0.1:0, expected a fixed port",
         ),
         (
             ["--publish", "ipc://strain", "--record", "r.h5"],
@@ -212,18 +212,18 @@ def test_a_spare_goes_on_waiting_after_a_shape_that_the_engine_refuses(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ours, theirs = socket.socketpair()
-    cue = Cue(theirs.detach())
-    line = Line(ours)
-    line.say("warm", "3x3")
-    line.say("warm", "40x16")
-    line.say("serve")
+    handover = Handover(theirs.detach())
+    channel = Channel(ours)
+    channel.send("warm", "3x3")
+    channel.send("warm", "40x16")
+    channel.send("serve")
 
     def warm_up(shape: tuple[int, int]) -> None:
         if shape == (3, 3):
             raise ValueError("too small")
 
-    assert cue.wait(warm_up) == ((40, 16),)
+    assert handover.wait(warm_up) == ((40, 16),)
     assert "spare does not warm up for 3x3: too small" in caplog.text
-    line.close()
-    assert cue.wait(warm_up) is None
-    cue.close()
+    channel.close()
+    assert handover.wait(warm_up) is None
+    handover.close()

@@ -7,7 +7,7 @@ from live import numbered_message, received_frame
 
 from usert.errors import OptionError
 from usert.runtime.imaging.frames import ReceivedFrame
-from usert.runtime.imaging.pairing import PairingRule, choose_reference, reach
+from usert.runtime.imaging.pairing import PairingRule, choose_reference
 
 
 def received(sequence: int, *, session: int = 1, at_ms: float = 0, time_ns: int = 0) -> ReceivedFrame:
@@ -61,6 +61,13 @@ def test_no_pair_across_a_gap_in_time_by_arrival_where_the_source_has_no_clock()
 
 def test_no_pair_across_sessions() -> None:
     assert choose_reference(received(2, session=2), [received(1, session=1)], PairingRule()) is None
+
+
+def reach(current: ReceivedFrame, kept: list[ReceivedFrame], rule: PairingRule) -> int:
+    """What the choice of the lag is given."""
+    asked: list[int] = []
+    choose_reference(current, kept, rule, lag_for=lambda furthest: asked.append(furthest) or 1)
+    return asked[0]
 
 
 def test_the_reach_is_that_of_the_oldest_frame_a_pair_is_allowed_with() -> None:

@@ -46,10 +46,8 @@ def test_the_stages_add_up_to_the_time_from_reception_to_publication() -> None:
     metrics = Metrics()
     note(metrics)
     found = samples(metrics)
-    sums = {
-        stage: found["usert_stage_seconds_sum", stage] for stage in ("wait", "match", "engine", "publish")
-    }
-    assert sums == pytest.approx({"wait": 0.001, "match": 0.0, "engine": 0.030, "publish": 0.002})
+    sums = {key[1]: value for key, value in found.items() if key[0] == "usert_stage_seconds_sum"}
+    assert sums == pytest.approx({"wait": 0.001, "engine": 0.030, "publish": 0.002})
     assert sum(sums.values()) == pytest.approx(0.033)
 
 

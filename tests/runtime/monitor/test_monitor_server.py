@@ -15,11 +15,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from usert.errors import OptionError
 from usert.runtime.monitor.health import Health
-from usert.runtime.monitor.http_connection import MAX_REQUEST_BYTES, Page
+from usert.runtime.monitor.http import (
+    MAX_CONNECTIONS,
+    MAX_REQUEST_BYTES,
+    MonitorServer,
+    Page,
+    monitor_pages,
+)
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.monitor.pages import monitor_pages
-from usert.runtime.monitor.server import MAX_CONNECTIONS, MonitorServer, parse_address
 from usert.runtime.protocol.age import now_ns
+from usert.runtime.transport.address import parse_monitor_address
 
 LARGE = b"x" * (1 << 24)
 """More than the buffers of two sockets hold."""
@@ -242,20 +247,20 @@ def test_ipv6_is_spelt_with_brackets() -> None:
 )
 def test_an_address_that_is_none_is_refused_in_one_line(bad: str) -> None:
     with pytest.raises(OptionError, match=r"expected HOST:PORT") as raised:
-        parse_address(bad, insecure=True)
+        parse_monitor_address(bad, insecure=True)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("open_", ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "scanner:1", "0:1", "127.1:1"])
 def test_beyond_this_machine_only_in_so_many_words(open_: str) -> None:
     with pytest.raises(OptionError, match="--insecure"):
-        parse_address(open_, insecure=False)
-    assert parse_address(open_, insecure=True)[1] == 1
+        parse_monitor_address(open_, insecure=False)
+    assert parse_monitor_address(open_, insecure=True)[1] == 1
 
 
 @pytest.mark.parametrize("mine", ["127.0.0.1:0", "127.0.0.9:80", "localhost:1", "[::1]:65535"])
 def test_this_machine_needs_no_leave(mine: str) -> None:
-    parse_address(mine, insecure=False)
+    parse_monitor_address(mine, insecure=False)
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(monitor: MonitorServer) -> None:

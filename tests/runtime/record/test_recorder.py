@@ -167,12 +167,12 @@ def test_a_growing_record_is_read(tmp_path: Path) -> None:
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "r-2.h5").write_bytes(b"precious")
     with (
-        pytest.raises(RecordingError, match=r"r-2.h5 is there already, expected a new name"),
+        pytest.raises(RecordingError, match=r"r-2\.h5.*expected"),
         Recorder(tmp_path / "r.h5", PROVENANCE),
     ):
         pass
     with (
-        pytest.raises(RecordingError, match="there is no folder"),
+        pytest.raises(RecordingError, match="absent"),
         Recorder(tmp_path / "absent" / "r.h5", PROVENANCE),
     ):
         pass
@@ -243,5 +243,5 @@ def test_a_recording_that_is_no_record_says_so(tmp_path: Path) -> None:
     from usert.recording import write_recording
 
     write_recording(tmp_path / "a.h5", [numbered_frame()])
-    with pytest.raises(RecordingError, match="no group 'record', expected the record of a live server"):
+    with pytest.raises(RecordingError, match="'record'"):
         Record(tmp_path / "a.h5")

@@ -9,18 +9,18 @@ import pytest
 import zmq
 from control_ends import RECORD, STATUS, Desk, answer_of, opened, raw, serving
 from live import wait_until
-from theatre import Ring
+from secured_publisher import KeyRing
 
 from usert.errors import ControlError, OptionError
-from usert.runtime.clients.control_client import Controller
-from usert.runtime.protocol.commands import Command
-from usert.runtime.transport.access import Gatekeeper
+from usert.runtime.clients.control_client import ControlClient
+from usert.runtime.protocol.commands import Quit
+from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import ClientKeys, KeyPair
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Ring:
-    made = Ring(tmp_path)
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing(tmp_path)
     made.allow("console")
     return made
 
@@ -28,7 +28,7 @@ def ring(tmp_path: Path) -> Ring:
 OUTSIDERS = ("no key", "a key that is not allowed", "another server's key", "an allowed key, not its secret")
 
 
-def outsider(who: str, ring: Ring) -> ClientKeys | None:
+def outsider(who: str, ring: KeyRing) -> ClientKeys | None:
     stranger, console = ring.client("stranger"), ring.client("console")
     forged = KeyPair(public=console.pair.public, secret=stranger.pair.secret)
     keys = None, stranger, ring.client("console", server="elsewhere"), replace(console, pair=forged)
@@ -36,46 +36,46 @@ def outsider(who: str, ring: Ring) -> ClientKeys | None:
 
 
 @pytest.mark.parametrize("who", OUTSIDERS)
-def test_an_outsider_is_not_heard(ring: Ring, who: str) -> None:
+def test_an_outsider_is_not_heard(ring: KeyRing, who: str) -> None:
     keys = outsider(who, ring)
     with (
         serving(desk := Desk(), ring.server()) as (server, _),
-        Controller(server.endpoint, keys=ring.client("console")) as console,
-        Controller(server.endpoint, keys=keys, timeout_s=0.5) as outside,
+        ControlClient(server.endpoint, keys=ring.client("console")) as console,
+        ControlClient(server.endpoint, keys=keys, timeout_s=0.5) as outside,
     ):
         assert console.ask(STATUS) == {"heard": 0}
         question = "" if keys is None else ", and does it allow this key"
         line = rf"no answer from {server.endpoint} in 0\.5 s: is .* running there{question}\?"
         with pytest.raises(ControlError, match=line):
-            outside.ask(Command(name="quit"))
+            outside.ask(Quit())
         assert console.ask(STATUS) == {"heard": 1}
     assert desk.heard == ["status"] * 2
     assert server.malformed.counts == {}
 
 
 def test_who_may_see_the_images_may_not_command(tmp_path: Path) -> None:
-    viewers, operators = Ring(tmp_path / "viewers"), Ring(tmp_path / "operators")
+    viewers, operators = KeyRing(tmp_path / "viewers"), KeyRing(tmp_path / "operators")
     viewers.allow("display")
     operators.allow("console")
     keys = replace(viewers.client("display"), server=operators.client("server").pair.public)
     with (
         zmq.Context() as context,
-        Gatekeeper(context, strain=viewers.server(), control=operators.server()) as gatekeeper,
-        opened(context, desk := Desk(), security=gatekeeper.security("control")) as server,
-        Controller(server.endpoint, keys=keys, timeout_s=0.5) as outside,
+        Authenticator(context, strain=viewers.server(), control=operators.server()) as authenticator,
+        opened(context, desk := Desk(), access=authenticator.access("control")) as server,
+        ControlClient(server.endpoint, keys=keys, timeout_s=0.5) as outside,
     ):
         with pytest.raises(ControlError, match="does it allow this key"):
             outside.ask(STATUS)
-        assert gatekeeper.denied.counts["key"] >= 1
+        assert authenticator.denied.counts["key"] >= 1
     assert desk.heard == []
 
 
-def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back(ring: Ring) -> None:
+def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back(ring: KeyRing) -> None:
     ring.allow("visitor")
     with (
-        serving(desk := Desk("record"), ring.server()) as (server, gatekeeper),
-        Controller(server.endpoint, keys=ring.client("console")) as console,
-        Controller(server.endpoint, keys=ring.client("visitor"), timeout_s=0.5) as visitor,
+        serving(desk := Desk("record"), ring.server()) as (server, authenticator),
+        ControlClient(server.endpoint, keys=ring.client("console")) as console,
+        ControlClient(server.endpoint, keys=ring.client("visitor"), timeout_s=0.5) as visitor,
         raw(server.endpoint, zmq.DEALER, keys=ring.client("visitor"), name=b"same") as waiting,
     ):
         answer_of(visitor)
@@ -83,7 +83,7 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
         waiting.send(RECORD)
         wait_until(lambda: "record" in desk.heard)
         ring.revoke("visitor")
-        wait_until(lambda: gatekeeper.denied.total > 1)
+        wait_until(lambda: authenticator.denied.total > 1)
         with raw(server.endpoint, zmq.DEALER, keys=ring.client("console"), name=b"same") as heir:
             for _ in range(2):
                 heir.send(STATUS)
@@ -92,15 +92,15 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
                     desk.under_way[0].set_result({"secret": True})
         assert not waiting.socket.poll(0)
         with pytest.raises(ControlError, match="does it allow this key"):
-            visitor.ask(Command(name="quit"))
+            visitor.ask(Quit())
         answer_of(console)
         ring.allow("visitor")
         answer_of(visitor)
     assert "quit" not in desk.heard
 
 
-def test_another_machine_needs_keys_or_so_many_words(ring: Ring) -> None:
+def test_another_machine_needs_keys_or_so_many_words(ring: KeyRing) -> None:
     with pytest.raises(OptionError, match="--insecure"):
-        Controller("tcp://10.0.0.1:5557")
-    Controller("tcp://10.0.0.1:5557", insecure=True)
-    Controller("tcp://10.0.0.1:5557", keys=ring.client("console"))
+        ControlClient("tcp://10.0.0.1:5557")
+    ControlClient("tcp://10.0.0.1:5557", insecure=True)
+    ControlClient("tcp://10.0.0.1:5557", keys=ring.client("console"))

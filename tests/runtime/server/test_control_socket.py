@@ -13,8 +13,8 @@ from control_ends import BUNDLE, RECORD, STATUS, Desk, opened, raw, serving
 from live import TIMEOUT_S, wait_until
 
 from usert.errors import BundleError, ControlError, OptionError
-from usert.runtime.clients.control_client import Controller
-from usert.runtime.protocol.commands import Command, Reply
+from usert.runtime.clients.control_client import ControlClient
+from usert.runtime.protocol.commands import Command, Compare, Quit, Reply, StopRecord
 from usert.runtime.protocol.header import MAX_HEADER_BYTES, MAX_PARTS
 from usert.runtime.server.control_socket import Allowance, ControlServer
 
@@ -22,8 +22,8 @@ from usert.runtime.server.control_socket import Allowance, ControlServer
 def test_each_command_has_its_answer() -> None:
     with (
         serving(desk := Desk()) as (server, _),
-        Controller(server.endpoint) as one,
-        Controller(server.endpoint) as two,
+        ControlClient(server.endpoint) as one,
+        ControlClient(server.endpoint) as two,
     ):
         assert [asker.ask(STATUS)["heard"] for asker in (one, two, one)] == [0, 1, 2]
         assert desk.heard == ["status"] * 3
@@ -77,14 +77,14 @@ def test_what_goes_wrong_is_one_line_and_no_end(raised_by: str, caplog: pytest.L
             future.set_exception(error)
         return future
 
-    with serving(handle) as (server, _), Controller(server.endpoint) as console:
+    with serving(handle) as (server, _), ControlClient(server.endpoint) as console:
         error = BundleError("bundle: got nothing,\nexpected one")
         with pytest.raises(ControlError, match=r"^bundle: got nothing, expected one$"):
             console.ask(RECORD)
         assert caplog.text == ""
         for _ in range(3):
             error = KeyError("/patients/doe")
-            with pytest.raises(ControlError, match=r"^record failed: KeyError, which the server logged"):
+            with pytest.raises(ControlError, match=r"^record.*KeyError"):
                 console.ask(RECORD)
         assert console.ask(STATUS) == {}
         assert server.failed.counts == {"KeyError": 3}
@@ -114,8 +114,8 @@ def test_a_result_that_cannot_be_sent_is_said(result: Any, kind: str) -> None:
 
     with (
         serving(handle) as (server, _),
-        Controller(server.endpoint) as console,
-        pytest.raises(ControlError, match=f"status failed: {kind}"),
+        ControlClient(server.endpoint) as console,
+        pytest.raises(ControlError, match=f"^status.*{kind}"),
     ):
         console.ask(STATUS)
     assert server.failed.counts == {kind: 1}
@@ -144,7 +144,7 @@ def test_a_broken_message_is_answered_counted_and_survived(caplog: pytest.LogCap
 
 
 def test_messages_without_envelope_or_with_too_many_parts_are_answered_too() -> None:
-    quit_ = Command(name="quit").to_parts()[0]
+    quit_ = Quit().to_parts()[0]
     with serving(desk := Desk()) as (server, _), raw(server.endpoint, zmq.DEALER) as client:
         for parts in ([b""], [b"", b""], [b"x"] * 1000, [quit_] * (MAX_PARTS + 5)):
             client.socket.send_multipart(parts)
@@ -159,7 +159,7 @@ def test_messages_without_envelope_or_with_too_many_parts_are_answered_too() -> 
 def test_who_sends_too_much_at_once_is_cut_off_alone() -> None:
     with (
         serving(desk := Desk()) as (server, _),
-        Controller(server.endpoint) as console,
+        ControlClient(server.endpoint) as console,
         raw(server.endpoint, zmq.DEALER) as rogue,
         rogue.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor,
     ):
@@ -186,7 +186,7 @@ def test_a_flood_keeps_nobody_from_an_answer() -> None:
     with (
         serving(Desk()) as (server, _),
         raw(server.endpoint, zmq.DEALER) as rogue,
-        Controller(server.endpoint) as console,
+        ControlClient(server.endpoint) as console,
     ):
         thread = threading.Thread(target=flood, args=(rogue.socket,))
         thread.start()
@@ -216,7 +216,7 @@ def test_few_commands_are_under_way_of_one_connection_and_of_all() -> None:
         clients[8].send(RECORD)
         assert "too many" in clients[8].reply().error
         for client in clients:  # what an operator needs then passes
-            client.send(STATUS, Command(name="quit"), Command(name="record-stop"))
+            client.send(STATUS, Quit(), StopRecord())
             assert [client.reply().ok for _ in range(3)] == [True] * 3
         for future in desk.under_way[:8]:
             future.set_result({})
@@ -230,7 +230,7 @@ def test_a_command_that_cannot_begin_expires_and_makes_room() -> None:
     with zmq.Context() as context:
         desk = Desk("compare", "record")
         with opened(context, desk, expires_s=0.2) as server, raw(server.endpoint, zmq.DEALER) as client:
-            client.send(*[Command(name="compare")] * 7, RECORD)
+            client.send(*[Compare()] * 7, RECORD)
             wait_until(lambda: len(desk.under_way) == 8)
             desk.under_way[7].set_running_or_notify_cancel()  # begun: it may take its time
             for _ in range(7):
@@ -258,18 +258,13 @@ def test_an_allowance_is_a_burst_then_a_rate_each_for_itself_in_bounded_memory()
 
 
 def test_at_the_end_who_has_an_answer_gets_it_and_the_others_are_told() -> None:
-    with (
-        zmq.Context() as context,
-        opened(context, desk := Desk("record", "quit")) as server,
-        raw(server.endpoint) as waiting,
-        raw(server.endpoint) as last,
-    ):
-        waiting.send(RECORD)
-        last.send(Command(name="quit"))
-        wait_until(lambda: sorted(desk.heard) == ["quit", "record"])
-        desk.under_way[desk.heard.index("quit")].set_result({"bye": True})
-        server.close()
-        server.close()
+    with zmq.Context() as context, ExitStack() as stack:
+        with opened(context, desk := Desk("record", "quit")) as server:
+            waiting, last = (stack.enter_context(raw(server.endpoint)) for _ in range(2))
+            waiting.send(RECORD)
+            last.send(Quit())
+            wait_until(lambda: sorted(desk.heard) == ["quit", "record"])
+            desk.under_way[desk.heard.index("quit")].set_result({"bye": True})
         server.check()
         assert last.reply() == Reply(command="quit", result={"bye": True})
         assert waiting.reply() == Reply(command="record", error="the server ends")
@@ -281,9 +276,8 @@ def test_at_the_end_who_has_an_answer_gets_it_and_the_others_are_told() -> None:
 def test_a_place_that_is_taken_is_one_line_and_nothing_leaks() -> None:
     with serving(Desk()) as (server, _), zmq.Context() as context:
         second = ControlServer(context=context, endpoint=server.endpoint, handle=Desk())
-        with pytest.raises(OptionError, match="cannot bind: Address already in use"):
-            second.open()
-        second.close()
+        with pytest.raises(OptionError, match="Address already in use"), second:
+            pass
 
 
 def test_what_ended_the_thread_is_raised_by_check() -> None:

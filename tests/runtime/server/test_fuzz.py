@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import random
-import struct
+import socket
 from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 import pytest
+import zmq
 from live import Feed, Source, make_server, numbered_message, running, wait_until
 from messages import strain_message
 from mutations import Mutations, Parts
+from zmtp import greeting, part, ready
 
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.header import MalformedError
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
+from usert.runtime.protocol.rf_message import RFMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.server import StrainServer
 
 
@@ -134,28 +137,10 @@ def bound(engine: Engine, source: Source) -> Iterator[StrainServer]:
         yield server
 
 
-def greeting() -> bytes:
-    """ZMTP 3.0, NULL."""
-    return b"\xff" + bytes(8) + b"\x7f" + bytes([3, 0]) + b"NULL".ljust(20, b"\0") + bytes(32)
-
-
-def ready(kind: bytes = b"PUSH") -> bytes:
-    """The command that ends a handshake."""
-    body = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
-    return bytes([4, len(body)]) + body
-
-
 def test_mutated_connections_do_not_reach_the_server(bound: StrainServer) -> None:
-    import socket
-
-    import zmq
-
     rng = random.Random(0)
     header, samples = valid_messages()[0]
-    frames = (
-        bytes([3]) + struct.pack(">Q", len(header)) + header + bytes([2]) + struct.pack(">Q", len(samples))
-    )
-    whole = greeting() + ready() + frames + samples
+    whole = greeting() + ready(b"PUSH") + part(header, more=True) + part(samples, more=False)
     port = int(bound.rf_endpoint.rsplit(":", 1)[1])
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
         push.linger = 0

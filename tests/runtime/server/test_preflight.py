@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import zmq
 from live import wait_until
+from secured_publisher import KeyRing
 from server_process import ServerProcess, ended, sender
-from theatre import Ring
 from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle, default_bundle_path
@@ -35,7 +35,7 @@ def words(bundle: Path, **options: str | Path) -> list[str | Path]:
 
 def test_a_check_says_what_was_found_and_leaves_nothing_behind(tmp_path: Path, bundle: Bundle) -> None:
     """Not even of frames that come while it looks: nothing is recorded."""
-    ring = Ring(tmp_path / "keys")
+    ring = KeyRing(tmp_path / "keys")
     ring.allow("display", "registrar")
     records, sockets = tmp_path / "records", tmp_path / "s"
     records.mkdir()
@@ -153,12 +153,12 @@ def test_an_engine_that_answers_with_no_number_fails_the_check(bundle: Bundle, e
                 displacement=seen.displacement, strain=np.full_like(seen.strain, np.nan), quality=seen.quality
             )
 
-    with pytest.raises(EngineError, match="blind: got strain or quality that is not finite"):
+    with pytest.raises(EngineError, match=r"^blind: .*not finite"):
         try_engine(Blind(), bundle, None)
 
 
 def test_keys_are_told_of_both_sides(tmp_path: Path) -> None:
-    ring = Ring(tmp_path)
+    ring = KeyRing(tmp_path)
     assert told_keys(ServerConfig(rf=ANY, publish=ANY)) == (
         "keys: none, anybody who reaches the endpoint sees the images; no key asked of the source"
     )

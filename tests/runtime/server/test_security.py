@@ -8,45 +8,45 @@ from pathlib import Path
 import pytest
 import zmq
 from live import TIMEOUT_S, wait_until
-from theatre import Ring, Theatre, theatre
+from secured_publisher import KeyRing, SecuredPublisher, secured_publisher
 
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.transport.access import Guard
+from usert.runtime.transport.access import AccessList
 from usert.runtime.transport.keys import ClientKeys, KeyPair
-from usert.runtime.transport.socket import Link
+from usert.runtime.transport.socket import BoundSocket
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Ring:
-    made = Ring(tmp_path)
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing(tmp_path)
     made.allow("display")
     return made
 
 
-def renewed(link: Link) -> None:
-    """Until the link has cut its clients, in this thread, as the loop of a server does."""
-    before = link.socket
+def renewed(bound: BoundSocket) -> None:
+    """Until the socket has cut its clients, in this thread, as the loop of a server does."""
+    before = bound.socket
 
     def another() -> bool:
-        link.renew()
-        return link.socket is not before
+        bound.renew()
+        return bound.socket is not before
 
     wait_until(another)
 
 
-def stays(server: Theatre) -> None:
+def stays(server: SecuredPublisher) -> None:
     """Nobody is to be cut off."""
-    before, guard = server.link.socket, server.gatekeeper.security("strain")
-    assert isinstance(guard, Guard)
-    guard.look()
-    server.link.renew()
-    assert server.link.socket is before
+    before, access = server.bound.socket, server.authenticator.access("strain")
+    assert access is not None
+    access.check()
+    server.bound.renew()
+    assert server.bound.socket is before
 
 
 OUTSIDERS = ("no key", "a key that is not allowed", "another server's key", "an allowed key, not its secret")
 
 
-def outsider(who: str, ring: Ring) -> ClientKeys | None:
+def outsider(who: str, ring: KeyRing) -> ClientKeys | None:
     stranger, display = ring.client("stranger"), ring.client("display")
     forged = KeyPair(public=display.pair.public, secret=stranger.pair.secret)
     keys = None, stranger, ring.client("display", server="elsewhere"), replace(display, pair=forged)
@@ -54,9 +54,9 @@ def outsider(who: str, ring: Ring) -> ClientKeys | None:
 
 
 @pytest.mark.parametrize("who", OUTSIDERS)
-def test_an_outsider_sees_nothing(ring: Ring, who: str) -> None:
+def test_an_outsider_sees_nothing(ring: KeyRing, who: str) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
@@ -71,10 +71,10 @@ def test_an_outsider_sees_nothing(ring: Ring, who: str) -> None:
 
 
 @pytest.mark.parametrize("false", ["its key is another", "it has none"])
-def test_a_false_server_is_not_listened_to(ring: Ring, false: str) -> None:
+def test_a_false_server_is_not_listened_to(ring: KeyRing, false: str) -> None:
     keys = ring.server("false") if false == "its key is another" else None
     with (
-        theatre(keys) as server,
+        secured_publisher(keys) as server,
         server.refusals() as wait,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
@@ -84,9 +84,9 @@ def test_a_false_server_is_not_listened_to(ring: Ring, false: str) -> None:
         server.only_these_see([], [display])
 
 
-def test_a_key_is_good_as_soon_as_its_file_lies_there(ring: Ring) -> None:
+def test_a_key_is_good_as_soon_as_its_file_lies_there(ring: KeyRing) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("late")) as late,
     ):
         wait_until(lambda: server.denied() > 0)
@@ -97,10 +97,10 @@ def test_a_key_is_good_as_soon_as_its_file_lies_there(ring: Ring) -> None:
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:0", "tcp://*:0", "ipc://{folder}/socket"])
 def test_a_revoked_client_is_cut_off_and_the_others_come_back(
-    ring: Ring, tmp_path: Path, endpoint: str
+    ring: KeyRing, tmp_path: Path, endpoint: str
 ) -> None:
     ring.allow("visitor")
-    with theatre(ring.server(), endpoint.format(folder=tmp_path)) as server:
+    with secured_publisher(ring.server(), endpoint.format(folder=tmp_path)) as server:
         place = server.endpoint.replace("0.0.0.0", "127.0.0.1")
         with (
             StrainClient(place, keys=ring.client("display")) as display,
@@ -110,42 +110,42 @@ def test_a_revoked_client_is_cut_off_and_the_others_come_back(
             server.only_these_see([display, visitor], [])
             denied = server.denied()
             ring.revoke("visitor")
-            renewed(server.link)
+            renewed(server.bound)
             server.wait_for_subscribers(1)
             wait_until(lambda: server.denied() > denied)
             server.only_these_see([display], [visitor])
-            assert server.link.endpoint.replace("0.0.0.0", "127.0.0.1") == place
+            assert server.bound.endpoint.replace("0.0.0.0", "127.0.0.1") == place
             stays(server)
             ring.allow("visitor")
             server.wait_for_subscribers(1)
             server.only_these_see([display, visitor], [])
 
 
-def test_nobody_is_cut_off_for_a_key_that_is_added_or_was_never_used(ring: Ring) -> None:
+def test_nobody_is_cut_off_for_a_key_that_is_added_or_was_never_used(ring: KeyRing) -> None:
     ring.allow("spare")
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
-        socket = server.link.socket
+        socket = server.bound.socket
         ring.allow("new")
         ring.revoke("spare")
         with StrainClient(server.endpoint, keys=ring.client("spare")):
             wait_until(lambda: server.denied() > 0)
         stays(server)
-        assert server.link.socket is socket
+        assert server.bound.socket is socket
         server.only_these_see([display], [])
 
 
-def test_without_its_folder_a_server_lets_in_nobody(ring: Ring) -> None:
+def test_without_its_folder_a_server_lets_in_nobody(ring: KeyRing) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
         ring.allowed.rename(ring.allowed.with_name("lost"))
-        renewed(server.link)
+        renewed(server.bound)
         wait_until(lambda: server.denied() > 0)
         server.only_these_see([], [display])
         ring.allowed.with_name("lost").rename(ring.allowed)
@@ -153,29 +153,28 @@ def test_without_its_folder_a_server_lets_in_nobody(ring: Ring) -> None:
         server.only_these_see([display], [])
 
 
-def test_without_a_gatekeeper_nobody_comes_in(ring: Ring) -> None:
+def test_without_an_authenticator_every_client_is_denied(ring: KeyRing) -> None:
     with (
         zmq.Context() as context,
-        Link(
+        BoundSocket(
             context,
             zmq.XPUB,
             "tcp://127.0.0.1:0",
-            bind=True,
-            security=Guard("strain", ring.server()),
+            access=AccessList("strain", ring.server()),
             options={zmq.LINGER: 0},
-        ) as link,
-        link.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL) as monitor,
-        StrainClient(link.endpoint, keys=ring.client("display")),
+        ) as bound,
+        bound.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL) as monitor,
+        StrainClient(bound.endpoint, keys=ring.client("display")),
     ):
         assert monitor.poll(round(1e3 * TIMEOUT_S))
-        assert not link.socket.poll(0)
-        link.socket.disable_monitor()
+        assert not bound.socket.poll(0)
+        bound.socket.disable_monitor()
 
 
-def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: Ring) -> None:
+def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: KeyRing) -> None:
     ring.allow("rogue")
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
         zmq.Context() as context,
         context.socket(zmq.XSUB) as rogue,
@@ -185,8 +184,8 @@ def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: Ring) -> N
         ring.client("rogue").secure(rogue)
         rogue.connect(server.endpoint)
         rogue.send(b"\1" + bytes(100))
-        assert server.link.socket.poll(round(1e3 * TIMEOUT_S))
-        assert len(server.link.socket.recv()) == 101
+        assert server.bound.socket.poll(round(1e3 * TIMEOUT_S))
+        assert len(server.bound.socket.recv()) == 101
         with rogue.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
             rogue.send(b"\1" + bytes(2000))
             assert monitor.poll(round(1e3 * TIMEOUT_S))
@@ -194,32 +193,32 @@ def test_an_allowed_client_that_sends_too_much_is_cut_off_alone(ring: Ring) -> N
         server.only_these_see([display], [])
 
 
-def test_a_place_that_somebody_took_is_waited_for(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_somebody_took_is_waited_for(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         zmq.Context() as context,
         context.socket(zmq.PUB) as thief,
         StrainClient(server.endpoint, keys=ring.client("display")) as display,
     ):
         server.wait_for_subscribers()
-        make = server.link._make
+        make = server.bound._make
 
         def stolen() -> None:
             thief.bind(server.endpoint)
             make()
 
-        monkeypatch.setattr(server.link, "_make", stolen)
+        monkeypatch.setattr(server.bound, "_make", stolen)
         allowed = ring.allowed / "display.key"
         allowed.rename(ring.made / "kept")
-        renewed(server.link)
-        server.link.renew()
+        renewed(server.bound)
+        server.bound.renew()
         server.publish()
         (ring.made / "kept").rename(allowed)
         thief.unbind(server.endpoint)
 
         def back() -> bool:
-            server.link.renew()
-            return bool(server.link.socket.poll(10))
+            server.bound.renew()
+            return bool(server.bound.socket.poll(10))
 
         wait_until(back)
         server.wait_for_subscribers()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from live import Feed, Source, make_server, running, wait_until
-from theatre import Ring
+from secured_publisher import KeyRing
 
 from usert.errors import OptionError
 from usert.runtime.clients.strain_client import StrainClient
@@ -15,7 +15,7 @@ from usert.runtime.server.config import ServerConfig
 
 
 def test_a_client_sees_while_its_key_is_in_the_folder(tmp_path: Path, engine: Engine, source: Source) -> None:
-    ring = Ring(tmp_path)
+    ring = KeyRing(tmp_path)
     ring.allow("one", "two")
     with (
         running(make_server(engine, source, keys=ring.server())) as server,
@@ -45,7 +45,7 @@ def _misses(feed: Feed, cut: StrainClient) -> bool:
 
 
 def test_an_open_address_needs_keys(tmp_path: Path) -> None:
-    ring = Ring(tmp_path)
+    ring = KeyRing(tmp_path)
     with pytest.raises(OptionError, match=r"0\.0\.0\.0"):
         ServerConfig(rf="tcp://127.0.0.1:5555", publish="tcp://0.0.0.0:0")
     ServerConfig(rf="tcp://127.0.0.1:5555", publish="tcp://0.0.0.0:0", keys=ring.server())

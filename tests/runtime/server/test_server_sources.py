@@ -13,7 +13,7 @@ from usert.errors import OptionError
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
@@ -110,7 +110,6 @@ def test_frames_that_are_none_of_their_own_are_counted(engine: Engine, source: S
         ({"rf": ("tcp://127.0.0.1:5", "tcp://10.0.0.1:5")}, "--insecure"),
         ({"every_frame": 0}, "a queue of 0, expected 1 to"),
         ({"deadline_ms": 0.0}, "deadline: got 0 ms"),
-        ({"keep_warm_s": -1.0}, "keep warm: got -1 s"),
         ({"control": "tcp://10.0.0.1:5"}, "--insecure"),
     ],
 )

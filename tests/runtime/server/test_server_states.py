@@ -14,7 +14,7 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.lag import LagRule
 from usert.runtime.imaging.persistence import Averaging, PersistenceRule
-from usert.runtime.protocol.messages import StrainMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 
 
 class Told:

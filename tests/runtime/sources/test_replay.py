@@ -19,7 +19,7 @@ from usert.errors import OptionError
 from usert.frame import RFFrame
 from usert.recording import write_recording
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.sources.replay import Replay, ReplayConfig
 
 FRAMES = [numbered_frame(k + 40) for k in range(4)]

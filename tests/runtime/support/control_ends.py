@@ -11,16 +11,16 @@ import zmq
 from live import TIMEOUT_S, wait_until
 
 from usert.errors import ControlError
-from usert.runtime.clients.control_client import Controller
-from usert.runtime.protocol.commands import Command, Reply
+from usert.runtime.clients.control_client import ControlClient
+from usert.runtime.protocol.commands import ChangeBundle, Command, Reply, StartRecord, Status
 from usert.runtime.server.control_socket import ControlServer
-from usert.runtime.transport.access import Gatekeeper
+from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import ClientKeys, ServerKeys
 
-STATUS, RECORD = Command(name="status"), Command(name="record", path="/patients/doe")
+STATUS, RECORD = Status(), StartRecord(path="/patients/doe")
 
 
-BUNDLE = Command(name="bundle", path="/bundles/new")
+BUNDLE = ChangeBundle(path="/bundles/new")
 
 
 ANY = "tcp://127.0.0.1:0"
@@ -46,23 +46,19 @@ class Desk:
 
 @contextmanager
 def opened(context: zmq.Context[zmq.Socket[bytes]], handle: Any, **fields: Any) -> Iterator[ControlServer]:
-    server = ControlServer(context=context, handle=handle, **({"endpoint": ANY} | fields))
-    server.open()
-    try:
+    with ControlServer(context=context, handle=handle, **({"endpoint": ANY} | fields)) as server:
         yield server
-    finally:
-        server.close()
 
 
 @contextmanager
 def serving(
     handle: Any, keys: ServerKeys | None = None, endpoint: str = ANY
-) -> Iterator[tuple[ControlServer, Gatekeeper]]:
+) -> Iterator[tuple[ControlServer, Authenticator]]:
     """A server, and at its end nothing that ended it before."""
-    with zmq.Context() as context, Gatekeeper(context, control=keys) as gatekeeper:
-        security = gatekeeper.security("control")
-        with opened(context, handle, endpoint=endpoint, security=security) as server:
-            yield server, gatekeeper
+    with zmq.Context() as context, Authenticator(context, control=keys) as authenticator:
+        access = authenticator.access("control")
+        with opened(context, handle, endpoint=endpoint, access=access) as server:
+            yield server, authenticator
         server.check()
 
 
@@ -105,7 +101,7 @@ def raw(
         yield Raw(socket, list(envelope))
 
 
-def answer_of(console: Controller) -> dict[str, Any]:
+def answer_of(console: ControlClient) -> dict[str, Any]:
     """The server's status, asked until it comes: a busy machine may be slower than the client waits."""
     answers: list[dict[str, Any]] = []
 

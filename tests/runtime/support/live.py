@@ -18,7 +18,8 @@ from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
+from usert.runtime.protocol.rf_message import RFMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
@@ -146,14 +147,11 @@ class Feed:
         return message
 
 
-class GatedEngine:
-    """The real engine behind a gate that the test opens for one pair at a time."""
+class WrappedEngine:
+    """An engine in front of another one: as it is, but for what a derived class overrides."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.entered = threading.Semaphore(0)
-        self.gate = threading.Semaphore(0)
-        self.fault: Exception | None = None
 
     @property
     def name(self) -> str:
@@ -167,15 +165,28 @@ class GatedEngine:
         self._engine.warm_up(shape, scan)
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
+        return self._engine.run(reference, current, scan)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+class GatedEngine(WrappedEngine):
+    """The real engine behind a gate that the test opens for one pair at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.fault: Exception | None = None
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         self.entered.release()
         assert self.gate.acquire(timeout=TIMEOUT_S)
         fault, self.fault = self.fault, None
         if fault is not None:
             raise fault
-        return self._engine.run(reference, current, scan)
-
-    def close(self) -> None:
-        self._engine.close()
+        return super().run(reference, current, scan)
 
 
 def books_balance(server: StrainServer) -> bool:

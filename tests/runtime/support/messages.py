@@ -9,8 +9,8 @@ import numpy as np
 from usert.frame import RFFrame, Scan
 from usert.runtime.imaging.persistence import Averaging
 from usert.runtime.imaging.strain_ratio import RatioReading, RegionReading
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
-from usert.runtime.protocol.stamp import Counters, FrameStamp
+from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
+from usert.runtime.protocol.strain_message import Counters, StrainMessage
 
 SCAN = Scan(fs_hz=40e6, f0_hz=7.5e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
 

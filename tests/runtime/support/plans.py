@@ -9,9 +9,9 @@ from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle
 from usert.bundle.manifest import Plan
+from usert.frame import Shape
 
 H200, A100 = "NVIDIA H200 (sm_90)", "NVIDIA A100 (sm_80)"
-Shape = tuple[int, int]
 
 
 def plan(

@@ -9,8 +9,8 @@ import zmq
 from live import SCAN, TIMEOUT_S
 
 from usert.runtime.protocol.age import clock_id, now_ns
-from usert.runtime.protocol.messages import StrainMessage
-from usert.runtime.protocol.stamp import Counters, FrameStamp
+from usert.runtime.protocol.rf_message import FrameStamp
+from usert.runtime.protocol.strain_message import Counters, StrainMessage
 
 
 def image(published: int = 1, **changes: Any) -> StrainMessage:

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from usert.runtime.monitor.census import Sources
 from usert.runtime.monitor.counts import FrameCounts, ServerCounts
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.protocol.meter import Meter
+from usert.runtime.protocol.age import Meter
 
 CPU = "onnxruntime CPUExecutionProvider"
 
@@ -31,12 +31,11 @@ def names(metrics: Metrics) -> set[str]:
 
 
 def note(metrics: Metrics, stream: str = "probe", state: Any = "live", **changes: Any) -> None:
-    """One image of 40 ms, of a pair that waited 1 ms, was matched at once and took 30 ms and 2 ms."""
+    """One image of 40 ms, of a pair that waited 1 ms for the engine, which took 30 ms, and was published 2 ms later."""
     metrics.image(stream=stream, state=state, age_ms=40.0)
     times = {
         "score": 0.75,
         "received_ns": 10_000_000,
-        "matched_ns": 11_000_000,
         "started_ns": 11_000_000,
         "estimated_ns": 41_000_000,
         "published_ns": 43_000_000,

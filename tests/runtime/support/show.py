@@ -26,8 +26,8 @@ from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.imaging.strain_ratio import RatioMeter, Rectangle
 from usert.runtime.protocol.age import clock_id, now_ns
-from usert.runtime.protocol.messages import RFMessage, StrainMessage
-from usert.runtime.protocol.stamp import Counters, FrameStamp
+from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
+from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.strain import axial_strain
 
 LAG = 4

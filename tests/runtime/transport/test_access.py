@@ -1,4 +1,4 @@
-"""The gatekeeper: it answers every question, and what it does not know is a denial."""
+"""The authenticator answers every request, and what it does not know is a denial."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import zmq
 from live import TIMEOUT_S
-from theatre import Ring
+from secured_publisher import KeyRing
 from zmq.utils import z85
 
-from usert.runtime.transport.access import Gatekeeper, Guard
-from usert.runtime.transport.socket import Link
+from usert.runtime.transport.access import AccessList, Authenticator
+from usert.runtime.transport.socket import make_socket
 
 Ask = Callable[..., bytes]
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Ring:
-    made = Ring(tmp_path)
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing(tmp_path)
     made.allow("display")
     return made
 
@@ -31,13 +31,15 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 
 
 @pytest.fixture
-def gatekeeper(ring: Ring, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Gatekeeper]:
-    with Gatekeeper(context, strain=ring.server(), rf=None) as opened:
+def authenticator(ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Authenticator]:
+    with Authenticator(context, strain=ring.server(), rf=None) as opened:
         yield opened
 
 
 @pytest.fixture
-def ask(ring: Ring, context: zmq.Context[zmq.Socket[bytes]], gatekeeper: Gatekeeper) -> Iterator[Ask]:
+def ask(
+    ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]], authenticator: Authenticator
+) -> Iterator[Ask]:
     """Ask as ZeroMQ does, by default with a key that is allowed; the status code."""
     key = z85.decode(ring.client("display").pair.public)
     usual = [b"1.0", b"7", b"strain", b"127.0.0.1", b"", b"CURVE", key]
@@ -77,39 +79,39 @@ def ask(ring: Ring, context: zmq.Context[zmq.Socket[bytes]], gatekeeper: Gatekee
     ],
 )
 def test_all_but_an_allowed_key_is_denied(
-    ask: Ask, gatekeeper: Gatekeeper, changes: dict[str, bytes], kind: str
+    ask: Ask, authenticator: Authenticator, changes: dict[str, bytes], kind: str
 ) -> None:
     assert ask() == b"200"
     assert ask(**changes) == b"400"
-    assert gatekeeper.denied.counts == {kind: 1}
+    assert authenticator.denied.counts == {kind: 1}
     assert ask() == b"200"
 
 
 def test_denials_are_counted_and_told_once(
-    ask: Ask, gatekeeper: Gatekeeper, caplog: pytest.LogCaptureFixture
+    ask: Ask, authenticator: Authenticator, caplog: pytest.LogCaptureFixture
 ) -> None:
     for k in range(50):
         assert ask(credentials=bytes([k]) * 32) == b"400"
-    assert gatekeeper.denied.counts == {"key": 50}
+    assert authenticator.denied.counts == {"key": 50}
     assert len(caplog.records) == 1
     assert "127.0.0.1 with the key 00000" in caplog.text
 
 
 def test_a_fault_inside_is_a_denial(
-    ask: Ask, gatekeeper: Gatekeeper, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(key: bytes) -> bool:
         raise RuntimeError("no disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr(gatekeeper.security("strain"), "admit", broken)
+        patch.setattr(authenticator.security("strain"), "admit", broken)
         assert ask() == b"400"
-    assert gatekeeper.denied.counts == {"RuntimeError": 1}
+    assert authenticator.denied.counts == {"RuntimeError": 1}
     assert ask() == b"200"
 
 
-def test_a_file_that_holds_no_key_lets_in_nobody_and_stops_nobody(
-    ask: Ask, ring: Ring, caplog: pytest.LogCaptureFixture
+def test_a_file_that_holds_no_key_admits_nobody_and_the_others_are_still_admitted(
+    ask: Ask, ring: KeyRing, caplog: pytest.LogCaptureFixture
 ) -> None:
     (ring.allowed / "half.key").write_bytes(b"curve\n")
     (ring.allowed / "secret.key").write_bytes(ring.secret("display").read_bytes())
@@ -122,22 +124,22 @@ def test_a_file_that_holds_no_key_lets_in_nobody_and_stops_nobody(
         assert len([record for record in caplog.records if f"({name})" in record.message]) == 1
 
 
-def test_without_server_keys_there_is_nobody_at_the_gate(
-    ring: Ring, context: zmq.Context[zmq.Socket[bytes]]
+def test_without_server_keys_nothing_is_opened(
+    ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]]
 ) -> None:
     client = ring.client("display")
     with (
-        Gatekeeper(context, strain=None, rf=client) as first,
-        Gatekeeper(context, strain=ring.server()) as second,
+        Authenticator(context, strain=None, rf=client) as first,
+        Authenticator(context, strain=ring.server()) as second,
     ):
         assert first.security("strain") is None
         assert first.security("rf") is client
-        assert isinstance(second.security("strain"), Guard)
-        with pytest.raises(zmq.ZMQError, match="in use"), Gatekeeper(context, strain=ring.server()):
+        assert isinstance(second.security("strain"), AccessList)
+        with pytest.raises(zmq.ZMQError, match="in use"), Authenticator(context, strain=ring.server()):
             pass
 
 
-def test_roles_are_not_confused(ring: Ring, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    for security, bind in ((ring.client("display"), True), (Guard("strain", ring.server()), False)):
-        with pytest.raises(ValueError, match="a socket that binds has a guard"):
-            Link(context, zmq.PUB, "tcp://127.0.0.1:0", bind=bind, security=security, options={})
+def test_roles_are_not_confused(ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    for security, bind in ((ring.client("display"), True), (AccessList("strain", ring.server()), False)):
+        with pytest.raises(ValueError, match="a socket that binds has an access list"):
+            make_socket(context, zmq.PUB, "tcp://127.0.0.1:0", bind=bind, security=security, options={})

@@ -11,30 +11,30 @@ import zmq
 from live import TIMEOUT_S, wait_until
 from publishing import Publisher, image
 from relay import relaying
-from theatre import Ring, theatre
+from secured_publisher import KeyRing, secured_publisher
 
 from usert.errors import OptionError
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.transport.socket import Link
+from usert.runtime.transport.socket import ConnectedSocket
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Ring:
-    made = Ring(tmp_path)
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing(tmp_path)
     made.allow("display")
     return made
 
 
 @pytest.mark.parametrize("keyed", [True, False])
-def test_with_keys_nobody_on_the_way_reads_along(ring: Ring, keyed: bool) -> None:
+def test_with_keys_nobody_on_the_way_reads_along(ring: KeyRing, keyed: bool) -> None:
     with (
-        theatre(ring.server() if keyed else None) as server,
+        secured_publisher(ring.server() if keyed else None) as server,
         relaying(server.endpoint) as relay,
         StrainClient(relay.endpoint, keys=ring.client("display") if keyed else None) as display,
     ):
         server.wait_for_subscribers()
         quality = np.random.default_rng(0).random((3, 2), np.float32)
-        server.link.socket.send_multipart(image(1, quality=quality).to_parts())
+        server.bound.socket.send_multipart(image(1, quality=quality).to_parts())
         received = display.receive(TIMEOUT_S)
         assert received is not None
         np.testing.assert_array_equal(received.quality, quality)
@@ -42,9 +42,9 @@ def test_with_keys_nobody_on_the_way_reads_along(ring: Ring, keyed: bool) -> Non
             assert (part in relay.passed) is not keyed, part
 
 
-def test_what_was_changed_on_the_way_is_not_shown_and_the_client_comes_back(ring: Ring) -> None:
+def test_what_was_changed_on_the_way_is_not_shown_and_the_client_comes_back(ring: KeyRing) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         relaying(server.endpoint) as relay,
         StrainClient(relay.endpoint, keys=ring.client("display")) as display,
     ):
@@ -66,32 +66,32 @@ def test_a_client_comes_back_after_a_part_that_was_too_large() -> None:
         socket.linger = 0
         socket.bind("tcp://127.0.0.1:0")
         source = Publisher(socket)
-        with Link(context, zmq.SUB, source.endpoint, bind=False, options=options) as link:
+        with ConnectedSocket(context, zmq.SUB, source.endpoint, options=options) as connected:
             source.wait()
             socket.send(bytes(1000))
-            assert link.socket.poll(round(1e3 * TIMEOUT_S))
-            assert len(link.socket.recv()) == 1000
+            assert connected.socket.poll(round(1e3 * TIMEOUT_S))
+            assert len(connected.socket.recv()) == 1000
             socket.send(bytes(1001))
 
             def back() -> bool:
-                link.renew()
+                connected.renew()
                 return bool(socket.poll(10)) and socket.recv() == b"\1"
 
             wait_until(back)
             socket.send(b"again")
-            assert link.socket.poll(round(1e3 * TIMEOUT_S))
-            assert link.socket.recv() == b"again"
+            assert connected.socket.poll(round(1e3 * TIMEOUT_S))
+            assert connected.socket.recv() == b"again"
 
 
 @pytest.mark.parametrize(
     ("who", "told"),
-    [("stranger", "does not allow this key"), (None, "another key, or one side has none")],
+    [("stranger", "does not allow this key"), (None, "another key, or only one side has keys")],
 )
 def test_a_client_that_is_refused_says_why_once(
-    ring: Ring, who: str | None, told: str, caplog: pytest.LogCaptureFixture
+    ring: KeyRing, who: str | None, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        theatre(ring.server()) as server,
+        secured_publisher(ring.server()) as server,
         StrainClient(server.endpoint, keys=ring.client(who) if who else None),
         server.refusals() as wait,
     ):
@@ -101,7 +101,7 @@ def test_a_client_that_is_refused_says_why_once(
     assert caplog.text.count(told) == 1
 
 
-def test_keys_that_zeromq_cannot_use_are_an_error_and_nothing_leaks(ring: Ring) -> None:
+def test_keys_that_zeromq_cannot_use_are_an_error_and_nothing_leaks(ring: KeyRing) -> None:
     broken = replace(ring.client("display"), server=b"#" * 40)
     with (
         pytest.raises(OptionError, match="cannot use them: Invalid argument"),

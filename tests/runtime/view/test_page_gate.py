@@ -14,8 +14,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from usert.errors import OptionError
+from usert.runtime.transport.address import is_loopback
 from usert.runtime.view.access_token import random_token, read_token
-from usert.runtime.view.address import Address, is_loopback
+from usert.runtime.view.address import Address
 from usert.runtime.view.live_page import LivePage, PageConfig
 
 TOKEN = "a-token-that-is-long-enough"
@@ -114,7 +115,9 @@ def test_no_other_file_is_served(free_page: LivePage, path: str) -> None:
 
 def test_nothing_of_the_page_asks_elsewhere() -> None:
     folder = Path(__file__).parents[3] / "runtime" / "view" / "static"
-    for file in folder.iterdir():
+    files = list(folder.iterdir())
+    assert files
+    for file in files:
         text = file.read_text(encoding="utf-8").replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert "http://" not in text, file
         assert "https://" not in text, file
@@ -150,7 +153,7 @@ def test_an_open_page_without_a_token_is_a_mistake() -> None:
 
 def test_an_address_in_use_is_one_line(free_page: LivePage) -> None:
     taken = PageConfig(strain="tcp://127.0.0.1:1", http=Address.parse(f"127.0.0.1:{free_page.port}"))
-    with pytest.raises(OptionError, match=r"cannot bind: Address already in use"), LivePage(taken):
+    with pytest.raises(OptionError, match="Address already in use"), LivePage(taken):
         pass
 
 

@@ -18,8 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.protocol.messages import StrainMessage
-from usert.runtime.protocol.stamp import Counters
+from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.view.live_page import LivePage
 from usert.runtime.view.planes import unpack
 from usert.runtime.view.viewer import WINDOW

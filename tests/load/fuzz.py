@@ -1,49 +1,38 @@
 """A live server before hostile peers: mutated messages, connections that break ZeroMQ's own protocol.
 
-    python benchmarks/live_fuzz.py [--messages N] [--connections C] [--seed S]
-
 `usert serve` in a process of its own, default engine. `messages`: by a PUSH socket, with two valid frames of another
 source after every 200, whose image must come and must count all that came before it, malformed and not. `rf` and
 `publish`: bytes of ZMTP cut short and changed, over TCP, with a valid pair after every 50 connections. `unfinished`: a
 message of which more parts always follow. Asserts the counts, that memory and descriptors do not grow, and that the
-server wrote no exception. Prints Markdown tables; the last line is one JSON object.
+server wrote no exception.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import socket
 import struct
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import zmq
-from live_serve import Serve
-from live_source import SCAN, period
-from live_viewer import Viewer
-from live_vitals import Trend, Vitals, spread
-from tables import markdown
+from live_server import LiveServer
+from mutations import Mutations
+from observer import Observer
+from source_process import SCAN, period
+from vitals import Trend, Vitals, spread
+from zmtp import command, greeting, part, ready
 
-from usert.errors import UsertError
 from usert.frame import RFFrame
-from usert.machine import cpu_name
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.header import MalformedError
-from usert.runtime.protocol.messages import RFMessage
-
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "runtime" / "support"))
-
-from mutations import Mutations
-from zmtp import command, greeting, part, ready
+from usert.runtime.protocol.rf_message import RFMessage
 
 SHAPE = (256, 64)
 _MESSAGES_A_PAIR = 200
@@ -61,7 +50,7 @@ _PARTS = 64
 class Peer:
     """A PUSH socket that mutations and valid frames leave in their order, and what the server must have counted."""
 
-    def __init__(self, server: Serve, viewer: Viewer, push: zmq.Socket[bytes]) -> None:
+    def __init__(self, server: LiveServer, viewer: Observer, push: zmq.Socket[bytes]) -> None:
         self._server = server
         self._viewer = viewer
         self._push = push
@@ -215,7 +204,7 @@ def mutated_streams(kind: bytes, rng: random.Random) -> Iterator[list[bytes]]:
         yield [bytes(data[:middle]), bytes(data[middle:])]
 
 
-def unfinished(peer: Peer, server: Serve) -> dict[str, Any]:
+def unfinished(peer: Peer, server: LiveServer) -> dict[str, Any]:
     """Parts of 1 MB to the RF port, the last of which never comes; then the connection ends."""
     host, port = server.rf.removeprefix("tcp://").rsplit(":", 1)
     before_mb = server.vitals.rss_mb
@@ -238,41 +227,29 @@ def unfinished(peer: Peer, server: Serve) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--connections", type=int, default=2000, help="to each of the two ports")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        with (
-            Serve(["--lag", "1", "--threads", "1"]) as server,
-            Viewer(server.publish) as viewer,
-            zmq.Context() as context,
-            context.socket(zmq.PUSH) as push,
-        ):
-            push.linger = 0
-            push.sndtimeo = round(1e3 * _IMAGE_S)
-            push.connect(server.rf)
-            peer = Peer(server, viewer, push)
-            peer.warm_up()
-            row, kinds = messages(peer, options.messages, options.seed)
-            rows = [row]
-            for what, endpoint in (("rf", server.rf), ("publish", server.publish)):
-                rows.append(connections(peer, endpoint, what, options.connections, options.seed))
-            last = unfinished(peer, server)
-            counts = server.end()
-            assert viewer.malformed == {}, viewer.malformed
-    except UsertError as error:
-        sys.exit(f"live_fuzz: {error}")
-    print(markdown(rows), markdown([last]), markdown(kinds), sep="\n\n")
-    print(
-        json.dumps(
-            {"benchmark": "live_fuzz", "machine": cpu_name(), "rows": [*rows, last], "counts": counts}
-            | {"mutations": kinds}
-        )
-    )
 
 
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    with (
+        LiveServer(["--lag", "1", "--threads", "1"]) as server,
+        Observer(server.publish) as viewer,
+        zmq.Context() as context,
+        context.socket(zmq.PUSH) as push,
+    ):
+        push.linger = 0
+        push.sndtimeo = round(1e3 * _IMAGE_S)
+        push.connect(server.rf)
+        peer = Peer(server, viewer, push)
+        peer.warm_up()
+        row, kinds = messages(peer, options.messages, options.seed)
+        rows = [row]
+        for what, endpoint in (("rf", server.rf), ("publish", server.publish)):
+            rows.append(connections(peer, endpoint, what, options.connections, options.seed))
+        last = unfinished(peer, server)
+        counts = server.end()
+        assert viewer.malformed == {}, viewer.malformed
+    return {"rows": rows, "unfinished": [last], "mutations": kinds, "counts": [counts]}

@@ -1,4 +1,4 @@
-"""The fault of an engine that raises once; in this process, where its run can be made to.
+"""The fault of an engine that raises once, in this process, where it can be made to.
 
 Knows the server's own interface. Invariant: the engine behind is the default one, and runs every other pair.
 """
@@ -9,10 +9,11 @@ import threading
 from contextlib import ExitStack, closing
 from typing import Any
 
-from live_source import Source, SourceConfig
-from live_stage import RATE_HZ, SHAPES
-from live_viewer import Viewer
+from live import WrappedEngine, running
 from numpy.typing import NDArray
+from observer import Observer
+from source_process import SourceConfig, SourceProcess
+from stage import RATE_HZ, SHAPES
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import EngineError
@@ -27,34 +28,20 @@ from usert.runtime.server.server import StrainServer
 _LOOPBACK = "tcp://127.0.0.1:0"
 
 
-class FaultyEngine:
+class FaultyEngine(WrappedEngine):
     """Raises at the next pair after `fail` was set."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self.fail = threading.Event()
         self.failed_ns = 0
-
-    @property
-    def name(self) -> str:
-        return self._engine.name
-
-    @property
-    def strain_window_samples(self) -> int:
-        return self._engine.strain_window_samples
-
-    def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
-        self._engine.warm_up(shape, scan)
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         if self.fail.is_set():
             self.fail.clear()
             self.failed_ns = now_ns()
             raise EngineError("the device was lost")
-        return self._engine.run(reference, current, scan)
-
-    def close(self) -> None:
-        self._engine.close()
+        return super().run(reference, current, scan)
 
 
 def engine_fault() -> dict[str, Any]:
@@ -63,15 +50,11 @@ def engine_fault() -> dict[str, Any]:
         opened = stack.enter_context(closing(open_engine(Bundle.load(default_bundle_path()), threads=1)))
         engine = FaultyEngine(opened)
         config = ServerConfig(rf=_LOOPBACK, rf_type="pull", rf_bind=True, publish=_LOOPBACK)
-        server = stack.enter_context(StrainServer(engine=engine, config=config))
-        thread = threading.Thread(target=server.run, name="serve")
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(server.stop)
+        server = stack.enter_context(running(StrainServer(engine=engine, config=config)))
         source = stack.enter_context(
-            Source(SourceConfig(endpoint=server.rf_endpoint, shapes=SHAPES[:1], frames="press"))
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=SHAPES[:1], frames="press"))
         )
-        viewer = stack.enter_context(Viewer(server.publish_endpoint))
+        viewer = stack.enter_context(Observer(server.publish_endpoint))
         source.order(rate_hz=RATE_HZ)
         viewer.wait(lambda image: image.state == "live" and image.current > 30, timeout_s=120)
         engine.fail.set()

@@ -1,35 +1,30 @@
 """A live server for an hour: does anything grow, slow down or get lost?
 
-    python benchmarks/live_soak.py [--minutes M] [--rate HZ] [--shape 256x64] [--folder DIR] [-- OPTION …]
-
 `usert serve --record` with its default engine, the simulated hand at HZ frames a second, a viewer, and one that comes
 and goes each minute. A row a minute: images a second, age at publication, and what the server's process holds. Then the
-straight lines through these; `flat` is as in `live_vitals`, the first fifth left out.
+straight lines through these; `flat` is as in `vitals`, the first fifth left out.
 Asserts that the books balance, to the frame, and that the record holds what the server received. About 3 MB a second
-on disk, removed at the end. Prints Markdown tables; the last line is one JSON object.
+on disk, removed at the end.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from live_record_faults import on_record
-from live_serve import Serve, books
-from live_source import Source, SourceConfig
-from live_viewer import Viewer
-from live_vitals import Trend, spread
-from tables import markdown
+from live_server import LiveServer, books
+from observer import Observer
+from record_faults import on_record
+from source_process import SourceConfig, SourceProcess
+from vitals import Trend, spread
 
-from usert.errors import UsertError
-from usert.machine import cpu_name
+from usert.commands.shape import parse_shape
+from usert.evaluation.markdown import markdown
 
 _SETTLING = 0.2
 _SAMPLE_S = 5.0
@@ -44,9 +39,9 @@ def soak(
     """A row a minute, or a tenth of the run where that is shorter; and the summary."""
     path = folder / "r.h5"
     with (
-        Serve(["--record", str(path), *arguments]) as server,
-        Source(SourceConfig(endpoint=server.rf, shapes=(shape,))) as source,
-        Viewer(server.publish) as viewer,
+        LiveServer(["--record", str(path), *arguments]) as server,
+        SourceProcess(SourceConfig(endpoint=server.rf, shapes=(shape,))) as source,
+        Observer(server.publish) as viewer,
     ):
         need = 60 * minutes * rate_hz * shape[0] * shape[1] * (2 + 8)
         assert shutil.disk_usage(folder).free > 2 * need, (
@@ -74,11 +69,11 @@ def soak(
     return rows, heard | counts | {"frames on record": kept, "missing there": missing, "record": said}
 
 
-def watch(server: Serve, viewer: Viewer, period_s: float, start_s: float) -> dict[str, Any]:
+def watch(server: LiveServer, viewer: Observer, period_s: float, start_s: float) -> dict[str, Any]:
     """One row."""
     begin, begin_s, before = len(viewer.seen), time.monotonic(), server.vitals
     samples = [before]
-    with Viewer(server.publish):
+    with Observer(server.publish):
         time.sleep(min(_STAY_S, period_s / 2))
     while (left_s := begin_s + period_s - time.monotonic()) > 0:
         time.sleep(min(left_s, _SAMPLE_S))
@@ -107,25 +102,16 @@ def trends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=20.0, help="frames a second")
     parser.add_argument("--shape", default="256x64")
     parser.add_argument("--folder", type=Path, help="for the record; a temporary one if not given")
     parser.add_argument("serve", nargs="*", help="options of usert serve, after --")
-    options = parser.parse_args()
-    n, m = map(int, options.shape.split("x"))
-    try:
-        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            rows, summary = soak((n, m), options.rate, options.minutes, Path(folder), options.serve)
-    except UsertError as error:
-        sys.exit(f"live_soak: {error}")
-    lines = trends(rows)
-    print(markdown(rows), markdown(lines), markdown([summary]), sep="\n\n")
-    found = {"minutes": rows, "trends": lines, "summary": summary}
-    print(json.dumps({"benchmark": "live_soak", "machine": cpu_name()} | found))
 
 
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        shape, serve = parse_shape(options.shape), options.serve
+        rows, summary = soak(shape, options.rate, options.minutes, Path(folder), serve)
+    return {"minutes": rows, "trends": trends(rows), "summary": [summary]}

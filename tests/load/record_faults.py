@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from live_serve import Serve
-from live_stage import OPTIONS, Stage
-from live_viewer import Seen
+from live_server import LiveServer
+from observer import SeenImage
+from stage import OPTIONS, Stage
 
 from usert.errors import RecordingError
 from usert.runtime.protocol.age import now_ns
@@ -44,7 +44,7 @@ def server_killed() -> dict[str, Any]:
             old.kill()
             last = stage.viewer.rest(1.0)[-1]
             since = now_ns()
-            again = Serve([*OPTIONS, "--record", str(second)], rf=old.rf, publish=old.publish)
+            again = LiveServer([*OPTIONS, "--record", str(second)], rf=old.rf, publish=old.publish)
             stage.server = stage.add(again)
             ms = stage.again(since)
             stage.steady()
@@ -60,14 +60,14 @@ def server_replaced() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         ends = {name: f"tcp://127.0.0.1:{free_port()}" for name in ("rf", "publish")}
         with Stage(["--standby", "--record", folder], **ends) as stage:
-            spare = stage.server.logged(r"process (\d+) is ready to take over")[1]
-            serving = stage.server.logged(r"process (\d+) serves")[1]
+            spare = stage.server.logged(r"process (\d+) is ready to take over")
+            serving = stage.server.logged(r"process (\d+) serves")
             time.sleep(_FAULT_S)
             last = stage.viewer.seen[-1]
             since = now_ns()
             os.kill(int(serving), signal.SIGKILL)
             ms = stage.again(since, lambda image: image.counters["published"] < last.counters["published"])
-            assert stage.server.logged(r"process (\d+) serves")[1] == spare
+            assert stage.server.logged(r"process (\d+) serves") == spare
             stage.steady()
             row = {"fault": "server killed, --standby", "live again (ms)": ms}
             row |= stage.close_books((), sessions=1)
@@ -81,7 +81,7 @@ def free_port() -> int:
         return port
 
 
-def readable(path: Path, last: Seen) -> str:
+def readable(path: Path, last: SeenImage) -> str:
     """Whether all that was published is on record, but for what was in work when the server was killed."""
     with Record(path) as record:
         sequences, images = record.frames["sequence"], record.images

@@ -1,33 +1,28 @@
 """What goes wrong around a live server, and how long until the next live image after it has ended.
 
-    python benchmarks/live_faults.py [--faults scanner,kill,stall,…]
-
 `usert serve` with its default engine, one thread, lag 1; a simulated scanner that always moves (10 frames a second of
 256 x 64), and a viewer. `live again` is from the end of the fault to the arrival of a live image of a frame received
 after it; one frame is 100 ms. `right` says whether the counts at the end balance and are those expected. `disk-full`
-needs root, for a small file system of its own. Prints a Markdown table; the last line is one JSON object; the exit code
-is 1 if something is not right.
+needs root, for a small file system of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from live_engine_fault import engine_fault
-from live_record_faults import disk_full, disk_refuses, server_killed, server_replaced
-from live_stage import SHAPES, Stage
-from live_viewer import DistantViewer
-from tables import markdown
+from engine_fault import engine_fault
+from observer import ObserverProcess
+from record_faults import disk_full, disk_refuses, server_killed, server_replaced
+from relay import Way
+from stage import SHAPES, Stage
 
-from usert.errors import UsertError
-from usert.machine import cpu_name
+from usert.errors import OptionError, UsertError
+from usert.evaluation.markdown import markdown
 from usert.runtime.protocol.age import now_ns
 
 _FAULT_S = 5.0
@@ -54,7 +49,7 @@ def scanner_restarts() -> dict[str, Any]:
 def viewer_stalls() -> dict[str, Any]:
     """One of two viewers is stopped: the other must not notice, nor the server's memory."""
     with Stage() as stage:
-        stalled = stage.add(DistantViewer(stage.server.publish))
+        stalled = stage.add(ObserverProcess(stage.server.publish))
         stage.steady()
         before_mb, begin = stage.server.vitals.rss_mb, len(stage.viewer.seen)
         os.kill(stalled.pid, signal.SIGSTOP)
@@ -76,12 +71,12 @@ def viewer_stalls() -> dict[str, Any]:
     return row
 
 
-def link_cut(end: str, way: str) -> dict[str, Any]:
+def link_cut(end: str, way: Way) -> dict[str, Any]:
     """For 5 s: the connection is closed, or nothing passes."""
     with Stage(cut=end) as stage:
-        stage.cable.way = way  # type: ignore[assignment]
+        stage.relay.way = way
         since = stage.pause(_FAULT_S)
-        stage.cable.way = "passing"
+        stage.relay.way = "passing"
         ms = stage.again(since)
         stage.steady()
         row = {"fault": f"{end} link {way} 5 s", "live again (ms)": ms}
@@ -130,31 +125,22 @@ FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faults", default=",".join(FAULTS), help="commas between them")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """A row for each fault; what went wrong at one stands in its row, and the others go on."""
+    names = options.faults.split(",")
+    if unknown := [name for name in names if name not in FAULTS]:
+        raise OptionError(f"--faults: got {unknown[0]!r}, expected some of {','.join(FAULTS)}")
+    columns = ("fault", "live again (ms)", "counters", "right", "record", "notes")
     rows: list[dict[str, Any]] = []
-    for name in options.faults.split(","):
-        if name not in FAULTS:
-            parser.error(f"--faults: got {name!r}, expected some of {','.join(FAULTS)}")
-        columns = {
-            "fault": name,
-            "live again (ms)": "",
-            "counters": "",
-            "right": "",
-            "record": "",
-            "notes": "",
-        }
+    for name in names:
+        row = dict.fromkeys(columns, "") | {"fault": name}
         try:
-            rows.append(columns | FAULTS[name]())
+            rows.append(row | FAULTS[name]())
         except (AssertionError, StopIteration, UsertError) as error:
-            rows.append(columns | {"right": f"{type(error).__name__}: {error}"})
+            rows.append(row | {"right": f"{type(error).__name__}: {error}"})
         print(markdown(rows[-1:]), flush=True)
-    print(f"\n{markdown(rows)}")
-    print(json.dumps({"benchmark": "live_faults", "machine": cpu_name(), "rows": rows}))
-    sys.exit(any(row["right"] not in ("yes", "skipped") for row in rows))
-
-
-if __name__ == "__main__":
-    main()
+    return {"rows": rows}

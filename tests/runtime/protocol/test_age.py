@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from usert.runtime.protocol.age import Age
-from usert.runtime.protocol.meter import Meter
+from usert.runtime.protocol.age import Age, Meter
 
 MS = 1_000_000
 

@@ -1,4 +1,4 @@
-"""A scanner of a benchmark: a process that sends RF frames at a rate, takes orders, and counts what it sent.
+"""A scanner as a process: it sends RF frames at a rate, takes orders, and counts what it sent.
 
 Knows the protocol, not the server. Invariant: `Sent.frames` are those that ZeroMQ took, numbered from 0
 without a gap; a frame is stamped when ZeroMQ can take it, and none is sent in a burst to catch up.
@@ -19,7 +19,7 @@ import zmq
 from usert.frame import RFFrame, Scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.messages import RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 
 SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540, line_pitch_mm=0.12)
 _QUEUE_FRAMES = 2
@@ -69,8 +69,8 @@ class SourceConfig:
     stream: str = "benchmark"
 
 
-class Source:
-    """`with Source(config) as source: source.order(rate_hz=20)`; `kill()` is that of the process."""
+class SourceProcess:
+    """`with SourceProcess(config) as source: source.order(rate_hz=20)`; `kill()` is that of the process."""
 
     def __init__(self, config: SourceConfig) -> None:
         self._config = config

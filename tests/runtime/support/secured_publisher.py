@@ -1,4 +1,4 @@
-"""What the tests of the keys share: an operating theatre with a publishing socket, keys, and who is let in."""
+"""A publishing socket that needs keys, and a folder in which keys are made, allowed and revoked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from publishing import image
 from zmq.utils.monitor import recv_monitor_message
 
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.transport.access import Gatekeeper
+from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import ClientKeys, ServerKeys, make_keys
-from usert.runtime.transport.socket import Link
+from usert.runtime.transport.socket import BoundSocket
 
 SUBSCRIPTION = b"\1"
 _FAILED = (
@@ -25,7 +25,7 @@ _FAILED = (
 )
 
 
-class Ring:
+class KeyRing:
     """Keys in a folder: one pair a name, and the list of those that are allowed."""
 
     def __init__(self, folder: Path) -> None:
@@ -55,32 +55,32 @@ class Ring:
         return ClientKeys.load(self.secret(name), self.public(server))
 
 
-class Theatre:
-    """A publishing link with a gatekeeper, both open."""
+class SecuredPublisher:
+    """A publishing socket and its authenticator, both open."""
 
-    def __init__(self, gatekeeper: Gatekeeper, link: Link) -> None:
-        self.gatekeeper = gatekeeper
-        self.link = link
+    def __init__(self, authenticator: Authenticator, bound: BoundSocket) -> None:
+        self.authenticator = authenticator
+        self.bound = bound
         self._published = 0
 
     @property
     def endpoint(self) -> str:
-        return self.link.endpoint
+        return self.bound.endpoint
 
     def denied(self) -> int:
-        return self.gatekeeper.denied.total
+        return self.authenticator.denied.total
 
     def wait_for_subscribers(self, count: int = 1) -> None:
-        """Until so many have come in and subscribed."""
+        """Until so many clients have connected and subscribed."""
         while count:  # it is also told when the last one is gone
-            assert self.link.socket.poll(round(1e3 * TIMEOUT_S))
-            count -= self.link.socket.recv() == SUBSCRIPTION
+            assert self.bound.socket.poll(round(1e3 * TIMEOUT_S))
+            count -= self.bound.socket.recv() == SUBSCRIPTION
 
     def publish(self) -> int:
         """An image, as the loop of a server sends it; returns its number."""
-        self.link.renew()
+        self.bound.renew()
         self._published += 1
-        self.link.socket.send_multipart(image(self._published).to_parts())
+        self.bound.socket.send_multipart(image(self._published).to_parts())
         return self._published
 
     def only_these_see(self, seeing: list[StrainClient], blind: list[StrainClient], count: int = 5) -> None:
@@ -103,24 +103,25 @@ class Theatre:
             assert monitor.poll(round(1e3 * TIMEOUT_S))
             recv_monitor_message(monitor)
 
-        with self.link.socket.get_monitor_socket(_FAILED) as monitor:
+        with self.bound.socket.get_monitor_socket(_FAILED) as monitor:
             yield wait
-            self.link.socket.disable_monitor()
+            self.bound.socket.disable_monitor()
 
 
 @contextmanager
-def theatre(keys: ServerKeys | None, endpoint: str = "tcp://127.0.0.1:0") -> Iterator[Theatre]:
+def secured_publisher(
+    keys: ServerKeys | None, endpoint: str = "tcp://127.0.0.1:0"
+) -> Iterator[SecuredPublisher]:
     """Publishing with `keys`; the socket tells of every subscription."""
     with (
         zmq.Context() as context,
-        Gatekeeper(context, strain=keys) as gatekeeper,
-        Link(
+        Authenticator(context, strain=keys) as authenticator,
+        BoundSocket(
             context,
             zmq.XPUB,
             endpoint,
-            bind=True,
-            security=gatekeeper.security("strain"),
+            access=authenticator.access("strain"),
             options={zmq.LINGER: 0, zmq.XPUB_VERBOSE: 1, zmq.MAXMSGSIZE: 1024},
-        ) as link,
+        ) as bound,
     ):
-        yield Theatre(gatekeeper, link)
+        yield SecuredPublisher(authenticator, bound)

@@ -1,6 +1,6 @@
-"""A server at work, with all that a fault may befall: scanner, cables, viewer, record; and the books at the end.
+"""A server at work with all that a fault may befall: scanner, connections, viewer, record; and its counts at the end.
 
-Knows the other parts of the live benchmarks. Invariant: at the end of the `with` block all processes are gone.
+Knows the processes, not the faults. Invariant: at the end of the `with` block all processes are gone.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from live_relay import cable
-from live_serve import Serve, books
-from live_source import Source, SourceConfig
-from live_viewer import Seen, Viewer
+from live_server import LiveServer, books
+from observer import Observer, SeenImage
+from relay import relaying
+from source_process import SourceConfig, SourceProcess
 
 from usert.runtime.protocol.age import now_ns
 
@@ -26,7 +26,7 @@ _AGAIN_S = 60.0
 
 
 class Stage:
-    """`with Stage() as stage:`; images come when it is entered. `cut`: ends that get a cable to cut."""
+    """`with Stage() as stage:`; images come when it is entered. `cut`: the end, `rf` or `viewer`, that gets a relay."""
 
     def __init__(self, arguments: Sequence[str] = (), *, cut: str = "", **endpoints: str) -> None:
         """`arguments`: those of `usert serve`; `endpoints`: `rf` and `publish`, if not free ports."""
@@ -38,15 +38,14 @@ class Stage:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._stack = stack
-            self.server = stack.enter_context(Serve(self._arguments, **self._endpoints))
+            self.server = stack.enter_context(LiveServer(self._arguments, **self._endpoints))
             rf, publish = self.server.rf, self.server.publish
             if self._cut:
-                self.cable = stack.enter_context(cable(rf if self._cut == "rf" else publish))
-                rf, publish = (
-                    (self.cable.endpoint, publish) if self._cut == "rf" else (rf, self.cable.endpoint)
-                )
+                self.relay = stack.enter_context(relaying(rf if self._cut == "rf" else publish))
+                between = self.relay.endpoint
+                rf, publish = (between, publish) if self._cut == "rf" else (rf, between)
             self.source = self.add_source(rf)
-            self.viewer = stack.enter_context(Viewer(publish))
+            self.viewer = stack.enter_context(Observer(publish))
             self.source.order(rate_hz=RATE_HZ)
             self.steady()
             self._stack = stack.pop_all()
@@ -57,15 +56,17 @@ class Stage:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def add_source(self, rf: str) -> Source:
+    def add_source(self, rf: str) -> SourceProcess:
         """A scanner that rests."""
-        return self._stack.enter_context(Source(SourceConfig(endpoint=rf, shapes=SHAPES, frames="press")))
+        return self._stack.enter_context(
+            SourceProcess(SourceConfig(endpoint=rf, shapes=SHAPES, frames="press"))
+        )
 
     def add(self, what: Any) -> Any:
         """Enter a context that ends with the stage."""
         return self._stack.enter_context(what)
 
-    def steady(self) -> Seen:
+    def steady(self) -> SeenImage:
         """Until some live images have come in a row; the last."""
         since = len(self.viewer.seen)
         for _ in range(_STEADY_IMAGES):
@@ -73,7 +74,7 @@ class Stage:
             since = len(self.viewer.seen)
         return self.viewer.seen[-1]
 
-    def again(self, since_ns: int, wanted: Callable[[Seen], bool] = lambda image: True) -> float:
+    def again(self, since_ns: int, wanted: Callable[[SeenImage], bool] = lambda image: True) -> float:
         """Milliseconds from `since_ns` until a live image of a frame received later came, which is `wanted`."""
         image = self.viewer.wait(
             lambda image: image.state == "live" and image.received_ns > since_ns and wanted(image),
@@ -86,7 +87,7 @@ class Stage:
         time.sleep(seconds)
         return now_ns()
 
-    def close_books(self, sources: Sequence[Source], **expected: int) -> dict[str, Any]:
+    def close_books(self, sources: Sequence[SourceProcess], **expected: int) -> dict[str, Any]:
         """End scanners and server; columns that say whether its counts are `expected` and balance.
 
         `sources`: all whose frames are known to have been sent, or none.

@@ -1,6 +1,6 @@
-"""A viewer of a benchmark: it hears every image that ZeroMQ brings, and keeps when each came and what it said.
+"""A viewer that takes every image that ZeroMQ brings, and keeps when each arrived and what its header says.
 
-Knows the client's receiver. Invariant: keeps figures only, never an image: its memory does not grow with theirs.
+Knows the client's receiver. Invariant: keeps figures only, never an image: its memory does not grow with their size.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 import zmq
 
 from usert.runtime.imaging.display_state import State
-from usert.runtime.protocol.messages import MAX_STRAIN_BYTES, StrainMessage
+from usert.runtime.protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from usert.runtime.transport.receiver import Receiver
 
 _ENDING_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What one image said."""
+class SeenImage:
+    """What the header of one image says, and when it arrived."""
 
     stream: str
     session: int
@@ -40,7 +40,7 @@ class Seen:
     counters: dict[str, int]
 
     @classmethod
-    def of(cls, image: StrainMessage, arrived_ns: int) -> Seen:
+    def of(cls, image: StrainMessage, arrived_ns: int) -> SeenImage:
         """What is kept of `image`."""
         return cls(
             stream=image.stream,
@@ -72,11 +72,11 @@ class Seen:
         return (self.published_ns - self.started_ns) / 1e6
 
 
-class Viewer:
-    """`with Viewer(endpoint) as viewer:` in a thread of its own; `seen` grows."""
+class Observer:
+    """`with Observer(endpoint) as observer:` in a thread of its own; `seen` grows."""
 
     def __init__(self, endpoint: str) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[SeenImage] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._receiver: Receiver[StrainMessage] = Receiver(
             context=self._context,
@@ -85,23 +85,24 @@ class Viewer:
             bind=False,
             max_bytes=MAX_STRAIN_BYTES,
             decode=StrainMessage.from_parts,
-            accept=lambda image, arrived_ns: self.seen.append(Seen.of(image, arrived_ns)),
+            accept=lambda image, arrived_ns: self.seen.append(SeenImage.of(image, arrived_ns)),
         )
 
-    def __enter__(self) -> Viewer:
-        self._receiver.open()
+    def __enter__(self) -> Observer:
+        self._receiver.__enter__()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._receiver.close()
+        self._receiver.__exit__(None, None, None)
         self._context.term()
+        self._receiver.check()
 
     @property
     def malformed(self) -> dict[str, int]:
         """Images that broke the protocol, by fault."""
         return self._receiver.malformed.counts
 
-    def rest(self, quiet_s: float = 3.0) -> list[Seen]:
+    def rest(self, quiet_s: float = 3.0) -> list[SeenImage]:
         """All that was seen, once no image has come for `quiet_s`."""
         count = -1
         while count < len(self.seen):
@@ -109,7 +110,9 @@ class Viewer:
             time.sleep(quiet_s)
         return self.seen[:]
 
-    def wait(self, wanted: Callable[[Seen], bool], *, since: int = 0, timeout_s: float = 60.0) -> Seen:
+    def wait(
+        self, wanted: Callable[[SeenImage], bool], *, since: int = 0, timeout_s: float = 60.0
+    ) -> SeenImage:
         """The first image from number `since` on that is `wanted`."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -118,19 +121,19 @@ class Viewer:
                     return image
                 since += 1
             if time.monotonic() > deadline:
-                raise AssertionError(f"viewer: waited {timeout_s:g} s in vain after image {since}")
+                raise AssertionError(f"observer: waited {timeout_s:g} s in vain after image {since}")
             time.sleep(1e-3)
 
 
-class DistantViewer:
-    """`with DistantViewer(endpoint) as viewer:` in a process of its own; `end()` returns all that it has seen."""
+class ObserverProcess:
+    """`with ObserverProcess(endpoint) as observer:` in a process of its own; `end()` returns all that it has seen."""
 
     def __init__(self, endpoint: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, self._theirs = context.Pipe()
         self._process = context.Process(target=_watch, args=(self._theirs, endpoint), daemon=True)
 
-    def __enter__(self) -> DistantViewer:
+    def __enter__(self) -> ObserverProcess:
         self._process.start()
         self._theirs.close()
         self._answer()
@@ -145,22 +148,22 @@ class DistantViewer:
     def pid(self) -> int:
         return self._process.pid or 0
 
-    def end(self) -> list[Seen]:
+    def end(self) -> list[SeenImage]:
         self._pipe.send(None)
-        seen: list[Seen] = self._answer()
+        seen: list[SeenImage] = self._answer()
         return seen
 
     def _answer(self) -> Any:
         if not self._pipe.poll(_ENDING_S):
-            raise AssertionError("viewer: no answer")
+            raise AssertionError("observer: no answer")
         return self._pipe.recv()
 
 
 def _watch(pipe: Connection, endpoint: str) -> None:
-    with Viewer(endpoint) as viewer:
+    with Observer(endpoint) as observer:
         pipe.send(None)
         try:
             pipe.recv()
-            pipe.send(viewer.seen)
+            pipe.send(observer.seen)
         except EOFError:
             return

@@ -1,31 +1,25 @@
 """More frames than the engine can take: are images young, is memory flat, do the books balance?
 
-    python benchmarks/live_overload.py [--minutes M] [--factor F] [--sockets push,pub] [--shape 512x128] [-- OPTION …]
-
 `usert serve` with its default engine, the simulated scanner in a process of its own at F times the engine's rate, a
 viewer. `engine` is from `started_ns` to `published_ns`, during the overload. Age is at publication; its ceiling is
 twice the engine's median. Asserts that sent = received + lost, and received = dropped + used, to the frame. PUSH
-waits where the server does not take its frames; PUB loses them. Prints a Markdown table; the last line is one JSON
-object.
+waits where the server does not take its frames; PUB loses them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from typing import Any
 
 import numpy as np
-from live_serve import Serve, books
-from live_source import Source, SourceConfig
-from live_viewer import Viewer
-from live_vitals import Trend, spread
-from tables import markdown
+from live_server import LiveServer, books
+from observer import Observer
+from source_process import SourceConfig, SourceProcess
+from vitals import Trend, spread
 
-from usert.errors import UsertError
-from usert.machine import cpu_name
+from usert.commands.shape import parse_shape
+from usert.evaluation.markdown import markdown
 
 _SLOW_HZ = 2.0
 _SLOW_FRAMES = 12
@@ -39,9 +33,9 @@ def overload(
 ) -> dict[str, Any]:
     """One run; the source's socket is `kind`."""
     with (
-        Serve(arguments, rf_type="pull" if kind == "push" else "sub") as server,
-        Source(SourceConfig(endpoint=server.rf, kind=kind, shapes=(shape,))) as source,  # type: ignore[arg-type]
-        Viewer(server.publish) as viewer,
+        LiveServer(arguments, rf_type="pull" if kind == "push" else "sub") as server,
+        SourceProcess(SourceConfig(endpoint=server.rf, kind=kind, shapes=(shape,))) as source,  # type: ignore[arg-type]
+        Observer(server.publish) as viewer,
     ):
         source.order(rate_hz=_SLOW_HZ)
         viewer.wait(lambda image: True, timeout_s=120)  # the engine is open
@@ -91,25 +85,18 @@ def overload(
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of each run")
     parser.add_argument("--factor", type=float, default=4.0, help="of the engine's rate")
     parser.add_argument("--sockets", default="push,pub")
     parser.add_argument("--shape", default="512x128")
     parser.add_argument("serve", nargs="*", help="options of usert serve, after --")
-    options = parser.parse_args()
-    n, m = map(int, options.shape.split("x"))
+
+
+def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    shape = parse_shape(options.shape)
     rows: list[dict[str, Any]] = []
-    try:
-        for kind in options.sockets.split(","):
-            rows.append(overload(kind, (n, m), options.minutes, options.factor, options.serve))
-            print(markdown(rows[-1:]), flush=True)
-    except UsertError as error:
-        sys.exit(f"live_overload: {error}")
-    print(f"\n{markdown(rows)}")
-    print(json.dumps({"benchmark": "live_overload", "machine": cpu_name(), "rows": rows}))
-
-
-if __name__ == "__main__":
-    main()
+    for kind in options.sockets.split(","):
+        rows.append(overload(kind, shape, options.minutes, options.factor, options.serve))
+        print(markdown(rows[-1:]), flush=True)
+    return {"rows": rows}

@@ -1,0 +1,49 @@
+"""One pair of frames through an engine that stays open between calls: for scripts and notebooks.
+
+Invariant: an engine is opened once for each choice of bundle, library, threads and precision, is never called by two
+threads at once, and is closed when the interpreter ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from usert.bundle import Bundle, default_bundle_path
+from usert.frame import Scan
+
+from ..imaging.estimate import Estimate
+from . import BEST, open_engine
+from .interface import Engine
+
+_busy = threading.Lock()
+
+
+def estimate(
+    reference: ArrayLike,
+    current: ArrayLike,
+    scan: Scan,
+    *,
+    bundle: str | os.PathLike[str] | None = None,
+    engine: str = BEST,
+    threads: int | None = None,
+    precision: str | None = None,
+) -> Estimate:
+    """Displacement, strain and quality between two RF frames; see `usert.estimate`."""
+    folder = os.fspath(default_bundle_path() if bundle is None else bundle)
+    with _busy:
+        return _opened(folder, engine, threads, precision).run(
+            np.asarray(reference), np.asarray(current), scan
+        )
+
+
+@cache
+def _opened(folder: str, engine: str, threads: int | None, precision: str | None) -> Engine:
+    opened = open_engine(Bundle.load(folder), engine=engine, threads=threads, precision=precision)
+    atexit.register(opened.close)
+    return opened

@@ -1,0 +1,109 @@
+"""The message of an RF frame on its way to the server.
+
+A message is a JSON header part, then raw little-endian buffers; `docs/protocol.md` is its specification. Knows no
+sockets. Invariant: `from_parts` returns a message that is complete and consistent, or raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from usert.errors import FrameError
+from usert.frame import RFFrame
+
+from .header import (
+    BYTE_ORDER,
+    MAX_PIXELS,
+    Buffer,
+    MalformedError,
+    as_fields,
+    decode_header,
+    encode_header,
+    read_array,
+    read_fields,
+    read_scan,
+    read_shape,
+    write_array,
+)
+
+MAX_RF_BYTES = 4 * MAX_PIXELS
+"""Largest part of an RF message: what a socket needs to refuse before it allocates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameStamp:
+    """Number and times of a frame, as its source stamped it."""
+
+    sequence: int
+    time_ns: int
+    """Monotonic clock of the source; see `StrainMessage.source_clock`."""
+    acquired_ns: int
+    """Wall clock of the source, 0 when unknown: for the record, never for an age."""
+
+    @classmethod
+    def of(cls, frame: RFFrame) -> FrameStamp:
+        """The stamp of `frame`."""
+        return cls(sequence=frame.sequence, time_ns=frame.time_ns, acquired_ns=frame.acquired_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """Header keys of an RF message beside those of the geometry, in their order."""
+
+    stream: str
+    sequence: int
+    time_ns: int
+    acquired_ns: int
+    clock: str
+    dtype: Literal["int16", "float32"]
+    shape: Any
+    byte_order: Literal["little"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RFMessage:
+    """One RF frame of one stream."""
+
+    frame: RFFrame
+    stream: str
+    """Name of the source; two sources never share one."""
+    clock: str = ""
+    """Name of the monotonic clock behind `frame.time_ns`; empty when unknown."""
+
+    def to_parts(self) -> list[Buffer]:
+        """The parts of the message: header, samples."""
+        frame = self.frame
+        dtype: Any = str(frame.samples.dtype)
+        header = _Header(
+            stream=self.stream,
+            sequence=frame.sequence,
+            time_ns=frame.time_ns,
+            acquired_ns=frame.acquired_ns,
+            clock=self.clock,
+            dtype=dtype,
+            shape=list(frame.shape),
+            byte_order=BYTE_ORDER,
+        )
+        fields = as_fields(header) | as_fields(frame.scan)
+        return [encode_header("rf", fields), write_array(frame.samples, dtype)]
+
+    @classmethod
+    def from_parts(cls, parts: Sequence[Buffer]) -> RFMessage:
+        """Check and read; the samples stay in the buffer they came in. Errors: `MalformedError`."""
+        fields = decode_header(parts, "rf")
+        if len(parts) != 2:
+            raise MalformedError("parts", f"rf message: got {len(parts)} parts, expected 2 (header, samples)")
+        header = read_fields(_Header, fields)
+        try:
+            frame = RFFrame(
+                scan=read_scan(fields),
+                samples=read_array(parts[1], header.dtype, read_shape(header.shape), "samples"),
+                sequence=header.sequence,
+                time_ns=header.time_ns,
+                acquired_ns=header.acquired_ns,
+            )
+        except FrameError as error:
+            raise MalformedError("geometry", str(error)) from error
+        return cls(frame=frame, stream=header.stream, clock=header.clock)
