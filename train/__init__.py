@@ -1,1 +1,1 @@
-"""Training: generated pairs, losses, pre-training. Knows nothing of export or runtime."""
+"""Training: pre-training on generated pairs, fine-tuning on recordings, and what they share."""

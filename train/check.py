@@ -1,4 +1,4 @@
-"""How a recipe refuses a value: one sentence, everywhere the same."""
+"""The check of a recipe's values, with one form of message for all."""
 
 from __future__ import annotations
 

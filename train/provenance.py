@@ -1,6 +1,6 @@
-"""Where weights come from, as one line of JSON that travels in their file.
+"""The provenance of weights: one line of JSON that is stored in their file.
 
-Knows nothing of training. Invariant: what cannot be told (no git, no checkout) is null, never guessed.
+Invariant: what is not known (no git, no checkout) is null, never guessed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def provenance(
 
 
 def commit(source: Path) -> str | None:
-    """Commit of the checkout that tracks the file `source`, with `-dirty` behind it where it was changed."""
+    """Commit of the checkout that tracks the file `source`, with `-dirty` where it was changed; None without git."""
     try:
         # an installed package may lie inside somebody else's checkout: that commit would mean nothing
         for arguments in (

@@ -1,7 +1,6 @@
-"""The file of a training state: written whole or not at all, read with suspicion.
+"""The file of a training state: a dictionary with a format number, the recipe that it belongs to, and the run's values.
 
-Knows that a state is a dictionary with a format number and the recipe it belongs to; what else is in it is
-the run's. Invariant: a state that was there stays intact until a complete new one takes its place.
+Invariant: an existing state stays intact until a complete new one replaces it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ STATE_FORMAT = 1
 
 
 def write_state(path: Path, recipe: DataclassInstance, state: dict[str, Any]) -> None:
-    """Write `state` beside `path`, down to the disk, then rename. Errors: `UsertError`."""
+    """Write `state` beside `path`, sync it to disk, then rename it. Errors: `UsertError`."""
     part = path.with_suffix(".part")
     try:
         with part.open("wb") as file:
@@ -38,9 +37,9 @@ def write_state(path: Path, recipe: DataclassInstance, state: dict[str, Any]) ->
 
 
 def read_state(path: Path, recipe: DataclassInstance) -> dict[str, Any]:
-    """The state that `recipe` left at `path`, its tensors on the CPU.
+    """Read the state of a run of `recipe` from `path`, with tensors on the CPU.
 
-    Errors: `WeightsError` for what is no such state, `RecipeError` for that of another recipe.
+    Errors: `WeightsError` for a file that is not a state, `RecipeError` for the state of another recipe.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such training state; leave --resume out to start anew")
@@ -62,7 +61,7 @@ def read_state(path: Path, recipe: DataclassInstance) -> dict[str, Any]:
 
 
 def one_line(error: Exception) -> str:
-    """The first line of an error's text, or its kind."""
+    """The first line of an error's message, or its type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).splitlines() or [type(error).__name__])[0]

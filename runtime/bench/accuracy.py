@@ -86,7 +86,7 @@ class Accuracy:
     """Accuracy of an estimate that passed the check."""
 
     difference: Difference | None
-    """From the float32 graph of the first bundle; None where there is no such graph."""
+    """Difference from the float32 graph of the first bundle; None where there is no such graph."""
     truth_samples: float | None
     """RMS error of the axial displacement in samples; None where the frames are not simulated."""
 

@@ -177,7 +177,7 @@ class Benchmark:
     def _opened(
         self, stack: ExitStack, bundle: Bundle, variant: Variant, scene: Scene | None
     ) -> Worker | LiveServer | None:
-        """What runs `variant`; None, with a note, where it cannot run here and was not named."""
+        """The open worker or server of `variant`; None, with a note, where it cannot run here and was not named."""
         if variant.engine in self._absent:
             return None
         try:
@@ -197,7 +197,7 @@ class Benchmark:
         return None
 
     def _stage(self, bundle: Bundle, variant: Variant, scene: Scene | None) -> Worker | LiveServer:
-        """What will run `variant`, not open yet. Errors: `BundleError` for frames that no graph takes."""
+        """The worker or server of `variant`, not open yet. Errors: `BundleError` for frames that no graph takes."""
         config = self._config
         if variant.shape is not None and variant.engine != REFERENCE:
             choose_graph(bundle.manifest.graphs, variant.shape, (variant.precision,))

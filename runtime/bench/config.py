@@ -27,7 +27,7 @@ _LONGEST_S = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchConfig:
-    """What is compared: bundles × engines × precisions × shapes."""
+    """Configuration of a benchmark: bundles × engines × precisions × shapes."""
 
     bundles: tuple[Path, ...]
     """Folders; accuracy is measured against the float32 graph of the first."""
@@ -38,7 +38,7 @@ class BenchConfig:
     shapes: tuple[tuple[int, int], ...] = ()
     """Empty: those that the bundles have their own graphs for."""
     threads: int | None = None
-    """None: one for each core."""
+    """Threads of an engine; None: one for each core."""
     seconds: float = 10.0
     """Length of all measurements of a variant together."""
     rounds: int = 5

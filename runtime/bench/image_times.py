@@ -33,7 +33,7 @@ class ImageTimes:
     exact: bool
     """Whether `age_ms` is the age; otherwise it is a lower bound."""
     arrive_ms: float | None
-    """Until the server received the frame; None where scanner and client have different clocks."""
+    """Time until the server received the frame; None where scanner and client have different clocks."""
     wait_ms: float
     worked_ms: float
     """Time of engine and publication together."""

@@ -1,6 +1,6 @@
-"""A picture of a benchmark: for each shape bars of latency, one a variant, with p99, the largest and the floor beside.
+"""A picture of a benchmark: for each shape a bar of latency for each variant, with p99, the maximum and the floor.
 
-Knows rows and Pillow. Invariant: bars of one shape have one scale, which begins at 0; and what has no time has no bar.
+Invariant: bars of one shape have one scale, which begins at 0; a variant without times has no bar.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def save_plot(path: Path, rows: Sequence[Row], *, title: str) -> None:
 
 
 def plot(rows: Sequence[Row], *, title: str) -> Image.Image:
-    """A panel a shape, in the order of the rows."""
+    """A page with a panel for each shape, in the order of the rows."""
     panels: dict[str, list[Row]] = {}
     for row in rows:
         panels.setdefault(row["shape"], []).append(row)
@@ -56,7 +56,7 @@ def plot(rows: Sequence[Row], *, title: str) -> Image.Image:
 
 
 def scale_ms(rows: Sequence[Row]) -> float:
-    """Where the axis of a panel ends: beyond every p99, and beyond a largest value that is not far out."""
+    """End of a panel's axis: beyond every p99, and beyond a maximum that is not an outlier."""
     most: float = max((row["p99_ms"] for row in rows if row["p99_ms"] is not None), default=1.0)
     near: list[float] = [
         row["max_ms"] for row in rows if row["max_ms"] is not None and row["max_ms"] <= 1.5 * most

@@ -2,8 +2,8 @@
 
     python -m usert.runtime.bench.rates THREADS    # one JSON object
 
-Measured in a process of its own, because the number of threads of numpy's library is settled when it is loaded.
-Knows no graph. Invariant: the rate is the best of all repetitions: what the machine can, not what it did.
+Measured in a process of its own, because numpy's library fixes its number of threads when it is loaded. Invariant: a
+rate is the best of all repetitions.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _POOLS = (
     "VECLIB_MAXIMUM_THREADS",
 )
 _SIDES = 1024, 2048
-"""Of the matrices: the first fits the caches of most CPUs, the second gives many cores enough to do."""
+"""Sides of the matrices: the first fits the caches of most CPUs, the second gives many cores enough to do."""
 _COPIED = 1 << 24
 """Numbers that each thread copies: 64 MiB, more than the caches hold."""
 _SECONDS = 0.5
-"""Of each measurement."""
+"""Length of each measurement."""
 _PATIENCE_S = 120.0
 
 
 def cpu_rates(threads: int) -> Rates:
-    """With so many threads; takes two seconds. Errors: `EngineError` when the process fails."""
+    """Measure the peak rates with `threads` threads, which takes two seconds. Errors: `EngineError`."""
     try:
         answer = subprocess.run(
             [sys.executable, "-m", __name__, str(threads)],
@@ -55,7 +55,7 @@ def cpu_rates(threads: int) -> Rates:
 
 
 def better(a: Rates, b: Rates) -> Rates:
-    """The higher of each."""
+    """The higher of each rate."""
     return Rates(flops=max(a.flops, b.flops), bytes=max(a.bytes, b.bytes))
 
 

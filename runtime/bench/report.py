@@ -1,7 +1,6 @@
-"""A benchmark's findings as text: a table and sentences for people, CSV and JSON for programs.
+"""The report of a benchmark: a table and sentences for people, CSV and JSON for programs.
 
-Knows rows and their keys; measures nothing. Invariant: a column where no row has a figure is left out of the table, and
-of nothing else.
+Invariant: a column without any figure is left out of the table, but not of CSV and JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from .image_times import STAGES
 from .result import Row
 
 FORMAT = 1
-"""Of the JSON object."""
+"""Format number of the JSON object."""
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("shape", "shape", "s"),
     ("engine", "engine", "s"),
@@ -51,12 +50,12 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("warm-up s", "warm_up_s", "3g"),
     ("first ms", "first_ms", "3g"),
 )
-"""Heading, key and format."""
+"""Heading, key and number format of each column."""
 _NAMES = "bundle_name", "shape", "engine", "precision"
 
 
 def flat(row: Row) -> Row:
-    """Without nesting, and with what the table shows in other units."""
+    """A row without nesting, with the columns of the table that have other units."""
     stages: dict[str, dict[str, float]] = row["stages_ms"]
     plain = {key: value for key, value in row.items() if key != "stages_ms"}
     plain["dropped_percent"] = None if row["dropped_share"] is None else 100 * row["dropped_share"]
@@ -67,7 +66,7 @@ def flat(row: Row) -> Row:
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """Aligned lines; a variant that failed has its error in the place of its figures."""
+    """The table as aligned lines; a variant that failed has its error in place of figures."""
     plain = [flat(row) for row in rows]
     shown = [column for column in _COLUMNS if any(_known(row.get(column[1])) for row in plain)]
     if len({row["bundle"] for row in plain}) > 1:
@@ -92,7 +91,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def told(report: Report) -> list[str]:
-    """All that a person reads, line by line."""
+    """The whole report as lines of text."""
     lines = [*machine_lines(report.machine), _rates(report), "", f"{report.mode}:", *table(report.rows), ""]
     lines += _legend(report)
     lines += [line for row in report.rows if (line := _queue(row)) is not None]
@@ -103,7 +102,7 @@ def told(report: Report) -> list[str]:
 
 
 def to_json(report: Report) -> str:
-    """One line; numbers that are none are null."""
+    """The report as JSON in one line; numbers that are not finite are null."""
     tree = {
         "benchmark": "usert bench",
         "format": FORMAT,
@@ -118,7 +117,7 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """A line a row, under a line of names."""
+    """The rows as CSV with a header."""
     out = io.StringIO()
     rows = [flat(row) for row in report.rows]
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
@@ -128,13 +127,13 @@ def to_csv(report: Report) -> str:
 
 
 def check_file(option: str, path: Path, suffix: str = "") -> None:
-    """Refuse, before minutes of work, a file that cannot be written. Errors: `OptionError` that names the `option`."""
+    """Check, before minutes of work, that a file can be written. Errors: `OptionError` that names the `option`."""
     if path.is_dir() or not path.absolute().parent.is_dir() or (suffix and path.suffix.lower() != suffix):
         raise OptionError(f"{option}: got {path}, expected a file NAME{suffix} in a folder that exists")
 
 
 def write(path: Path, text: str) -> None:
-    """Errors: `OptionError`."""
+    """Write a text file. Errors: `OptionError`."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -142,7 +141,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _legend(report: Report) -> list[str]:
-    """What the columns are."""
+    """Lines that explain the columns."""
     compared = any(row["displacement_rms_samples"] is not None for row in report.rows)
     return [
         "times: from when a frame was due to its answer, of n frames; of fewer than 1000, p99.9 is the largest",
@@ -166,7 +165,7 @@ def _rates(report: Report) -> str:
 
 
 def _queue(row: Row) -> str | None:
-    """A sentence on a queue that grows, or frames that are dropped."""
+    """A sentence on a growing queue or dropped frames; None where there is neither."""
     who = f"{row['shape']} {row['engine']} {row['precision']}"
     if row["queue"] == "grows":
         return (

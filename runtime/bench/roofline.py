@@ -1,8 +1,8 @@
-"""What a graph costs at least: its multiplications over the machine's best rate of them, its bytes over that of copies.
+"""The roofline of a graph: a lower bound of its time, from its operations and bytes and the peak rates of a device.
 
-Counts convolutions and matrix products from the ONNX file, each with what it reads and writes once; all else (warps,
-refinement, activations) is left out, so the floor is too low rather than too high. Knows no engine. Invariant: a graph
-is counted whole or not at all.
+Convolutions and matrix products of the ONNX file are counted, with their inputs and outputs read and written once; all
+else (warps, refinement, activations) is left out, so the bound is too low rather than too high. Invariant: a graph is
+counted completely or not at all.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from usert.front_end import LINE_MULTIPLE, TYPICAL, grid_rows
 from ..engines.graph_engine import first_line
 
 _KERNELS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
-"""Which input holds the weights."""
+"""Index of the input that holds the weights, by operator."""
 _PRODUCTS = {"MatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3, "Gemm": 1}
 _EXTRA = "export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Of one device; the best that was seen of it."""
+    """Peak rates of one device: the best that were measured."""
 
     flops: float
     """Floating-point operations a second, float32, two for a multiplication with its addition."""
     bytes: float
-    """A second, read and written together."""
+    """Bytes a second, read and written together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one run of a graph."""
+    """Operations and memory traffic of one run of a graph."""
 
     flops: float
-    """Two for a multiplication with its addition."""
+    """Floating-point operations, two for a multiplication with its addition."""
     bytes: float
-    """That the counted layers read and write."""
+    """Bytes that the counted layers read and write."""
     layers: int
 
     def floor_ms(self, rates: Rates) -> float:
-        """The longer of the two, as if each hid the other."""
+        """Lower bound of the time: the longer of computing and copying, which may overlap."""
         return 1e3 * max(self.flops / rates.flops, self.bytes / rates.bytes)
 
     def bound(self, rates: Rates) -> str:
-        """By which of the two."""
+        """Whether `FLOPs` or `bytes` set the bound."""
         return "FLOPs" if self.flops / rates.flops >= self.bytes / rates.bytes else "bytes"
 
 
 def graph_cost(path: Path, shape: tuple[int, int]) -> Cost:
-    """Of the graph in `path` for frames of `shape` (N, M).
+    """The cost of the graph in `path` for frames of `shape` (N, M).
 
-    Errors: `MissingExtraError` without `onnx`, and for a graph for any shape without `onnxscript`; `EngineError` for
-    a file that is no graph, or whose layers have no shapes to be found.
+    Errors: `MissingExtraError` without `onnx`, and for a graph of dynamic shape without `onnxscript`; `EngineError` for
+    a file that is not a graph, or whose layers have no known shapes.
     """
     onnx = require("onnx", _EXTRA)
     try:
@@ -78,7 +78,7 @@ def graph_cost(path: Path, shape: tuple[int, int]) -> Cost:
 
 
 Shapes = dict[str, tuple[tuple[int, ...], int]]
-"""By name: sizes, and bytes of an element."""
+"""Sizes and bytes of an element, by the name of the tensor."""
 
 
 def _macs(node: Any, shapes: Shapes, path: Path) -> float:
@@ -95,7 +95,7 @@ def _macs(node: Any, shapes: Shapes, path: Path) -> float:
 
 
 def _bytes(shapes: Shapes, name: str) -> int:
-    """0 for what is optional and left out."""
+    """Bytes of a tensor; 0 for an optional one that is absent."""
     sizes, each = shapes.get(name, ((0,), 0))
     return math.prod(sizes) * each
 

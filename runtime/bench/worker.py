@@ -31,7 +31,7 @@ from .workload import Measurement, Workload, run_workload
 
 Frame = NDArray[np.int16]
 Opener = Callable[..., Engine]
-"""As `usert.runtime.engines.open_engine`, and importable by name."""
+"""A function such as `usert.runtime.engines.open_engine`, importable by name."""
 _ENDING_S = 10.0
 
 
@@ -53,7 +53,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """What was measured while a variant was opened."""
+    """Times and first estimate of a variant that was opened."""
 
     runs_on: str
     """Library and device, by the engine's name."""
@@ -153,7 +153,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Held:
-    """What the process holds."""
+    """The state of the process."""
 
     engine: Engine
     pair: tuple[Frame, Frame]

@@ -24,7 +24,7 @@ OVERTIME = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What a measurement runs."""
+    """The frames of a measurement and their timing."""
 
     seconds: float
     """Approximate length."""

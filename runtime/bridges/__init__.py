@@ -1,1 +1,1 @@
-"""Bridges: live streams in the language of other programs, each a process of its own beside the server."""
+"""Bridges between live streams and the protocols of other programs; each runs in a process of its own."""

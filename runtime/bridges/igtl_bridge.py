@@ -1,8 +1,7 @@
-"""The bridge out: strain images of a live server to OpenIGTLink clients, such as 3D Slicer.
+"""The outgoing bridge: strain images of a live server to OpenIGTLink clients, such as 3D Slicer.
 
-Knows the client of the live server, devices and the audience. To the server it is one viewer like any other, so that
-nothing an OpenIGTLink client does reaches it. Invariant: the newest image is sent at most once as it came, and once
-more blanked when it has become stale; at least every `STATUS_S` clients are told how things are.
+To the server it is an ordinary viewer, so no OpenIGTLink client can affect the server. Invariant: the newest image is
+sent at most once as it came, and once more blanked when it becomes stale; the status is sent at least every `STATUS_S`.
 """
 
 from __future__ import annotations
@@ -21,33 +20,33 @@ from ..protocol.age import Age, age_of, clock_id, now_ns
 from ..protocol.strain_message import StrainMessage
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
-from .igtl_audience import Audience
+from .igtl_broadcaster import Broadcaster
 from .igtl_devices import BLANK_PERCENT, Devices, Packed, wall_of
 
 STATUS_S = 0.5
 _WAIT_S = 0.05
-_TELL_S = 1.0
+_REPORT_S = 1.0
 _QUIET_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeConfig:
-    """From where, to where, and how it looks there."""
+    """Source, destination and presentation of the images."""
 
     strain: str
-    """Where the server publishes."""
+    """Address at which the server publishes."""
     rf: str | None = None
-    """Where the RF frames are, for B-mode."""
+    """Address of the RF frames, for B-mode; None: no B-mode."""
     host: str = "127.0.0.1"
     port: int = 18944
-    """That of OpenIGTLink; 0 is any free one."""
+    """The default is that of OpenIGTLink; 0 is any free one."""
     prefix: str = "usert"
-    """Of the devices' names."""
+    """Prefix of the devices' names."""
     stream: str = ""
-    """Which stream; empty: the first that is heard."""
+    """Name of the stream; empty: the first that is received."""
     stale_ms: float = 500.0
     blank_percent: float = BLANK_PERCENT
-    """Strain of a pixel that must not be read."""
+    """Strain that is sent for a pixel that must not be read."""
     keys: ClientKeys | None = None
     rf_keys: ClientKeys | None = None
     insecure: bool = False
@@ -58,13 +57,13 @@ class BridgeConfig:
 
 
 class IgtlBridge(Service):
-    """`with IgtlBridge(config) as bridge: bridge.run()`, until `stop()`; `bridge.address` is where clients connect."""
+    """Sends strain images to clients at `address` until `stop()`: `with IgtlBridge(config) as bridge: bridge.run()`."""
 
-    def __init__(self, config: BridgeConfig, say: Callable[[str], None] = lambda line: None) -> None:
-        """`say` is told in a line what changes, at most once a second."""
+    def __init__(self, config: BridgeConfig, report: Callable[[str], None] = lambda line: None) -> None:
+        """`report` is called with a line when the state changes, at most once a second."""
         super().__init__()
         self._config = config
-        self._say = say
+        self._report = report
         self._devices = Devices(config.prefix, blank_percent=config.blank_percent)
         self._client = StrainClient(
             config.strain, stale_ms=config.stale_ms, keys=config.keys, insecure=config.insecure
@@ -72,46 +71,46 @@ class IgtlBridge(Service):
         self._frames = None
         if config.rf is not None:
             self._frames = RecentFrames(config.rf, keys=config.rf_keys, insecure=config.insecure)
-        self.audience = Audience(config.host, config.port, insecure=config.insecure)
+        self.broadcaster = Broadcaster(config.host, config.port, insecure=config.insecure)
         self._stream = config.stream
         self._newest: tuple[StrainMessage, int] | None = None
-        """And when it arrived, by `now_ns`."""
+        """The newest image and the time of its arrival, by `now_ns`."""
         self._shown: State = "stale"
-        """As what the clients have the newest image."""
-        self._told = ""
+        """The state in which the newest image was last sent."""
+        self._reported = ""
         self.received = 0
-        """Images of the stream that came from the server."""
+        """Images of the stream received from the server."""
         self.sent = 0
-        """Of these, images offered to clients: those that came while somebody was here."""
+        """Images sent on, while at least one client was connected."""
 
     def _open(self, stack: ExitStack) -> None:
-        stack.enter_context(self.audience)
+        stack.enter_context(self.broadcaster)
         if self._frames is not None:
             stack.enter_context(self._frames)
         stack.enter_context(self._client)
-        self.address = self.audience.address
+        self.address = self.broadcaster.address
 
     @property
     def skipped(self) -> int:
-        """Images that a newer one replaced before this side was free."""
+        """Images that were replaced by newer ones before the bridge read them."""
         return self._client.skipped
 
     def run(self) -> None:
-        """Pass images on. Errors: whatever ended the thread that serves the clients."""
+        """Pass images on until `stop()`. Errors: whatever ended the thread that serves the clients."""
         with self._loop():
-            status_s = tell_s = time.monotonic()
+            status_s = report_s = time.monotonic()
             while not self.stopping:
                 new = self._receive()
                 now_s = time.monotonic()
                 if new or now_s >= status_s:
-                    self.audience.offer(self._packed(new) if self.audience.count else {})
+                    self.broadcaster.offer(self._packed(new) if self.broadcaster.count else {})
                     status_s = now_s + STATUS_S
-                if now_s >= tell_s:
-                    self._tell()
-                    tell_s = now_s + _TELL_S
+                if now_s >= report_s:
+                    self._report_change()
+                    report_s = now_s + _REPORT_S
 
     def _receive(self) -> bool:
-        """Whether a new image of the stream is there."""
+        """Receive; whether a new image of the stream came."""
         message = self._client.receive(_WAIT_S)
         if message is None:
             return False
@@ -145,11 +144,9 @@ class IgtlBridge(Service):
             return "stale"
         return self._newest[0].state
 
-    def _tell(self) -> None:
+    def _report_change(self) -> None:
         quiet = self._newest is None or now_ns() - self._newest[1] > _QUIET_NS
-        told = (
-            f"clients {self.audience.count}, {'no images' if quiet else 'images'} from {self._config.strain}"
-        )
-        if told != self._told:
-            self._say(told + (", waiting" if quiet else ""))
-            self._told = told
+        line = f"clients {self.broadcaster.count}, {'no images' if quiet else 'images'} from {self._config.strain}"
+        if line != self._reported:
+            self._report(line + (", waiting" if quiet else ""))
+            self._reported = line

@@ -1,6 +1,6 @@
 """A strain image as OpenIGTLink messages, one device each.
 
-Knows messages, no sockets. Axes of an IMAGE: i counts scan lines, j samples along depth, k is the one slice; the world
+Axes of an IMAGE: i counts scan lines, j samples along depth, k is the one slice; the world
 is RAS with i towards the left and j towards posterior, so that an axial view shows the image upright, first line on its
 left, and the first sample of the first line is the origin. Invariant: a pixel of strain that may not be read, and every
 pixel of an image that is neither `live` nor `held`, is `blank`, which is finite.
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 NAMES = ("strain", "quality", "bmode", "status")
 BLANK_PERCENT = -100.0
-"""No tissue is strained so: a threshold hides it, and who averages over it notices. Not NaN, at which 3D Slicer has
-crashed (Slicer/Slicer issues 4907 and 7737), and not 0, which is the strain of what is hard."""
+"""Outside the range of any tissue: a threshold hides it, and an average over it is visibly wrong. Not NaN, on which 3D
+Slicer has crashed (Slicer/Slicer issues 4907 and 7737), and not 0, which is the strain of hard tissue."""
 SLICE_MM = 1.0
-"""Thickness of the one slice, which nobody knows: OpenIGTLink wants a number above 0."""
+"""Nominal thickness of the one slice: OpenIGTLink needs a number above 0."""
 _MOST_S = 1 << 32
 """The header of OpenIGTLink has 32 bits for seconds."""
 _MOST_NAME = 20
@@ -45,7 +45,7 @@ Packed = dict[str, bytes]
 
 
 class Devices:
-    """Names, and the messages of one image after another of one stream."""
+    """Makes the messages of consecutive images of one stream."""
 
     def __init__(self, prefix: str = "usert", *, blank_percent: float = BLANK_PERCENT) -> None:
         """Errors: `OptionError`; `MissingExtraError` without pyigtl."""
@@ -63,13 +63,13 @@ class Devices:
         self._bmode = BMode()
 
     def name(self, device: str) -> str:
-        """Such as `usert_strain`."""
+        """The full name of a device, such as `usert_strain`."""
         return f"{self._prefix}_{device}"
 
     def image(
         self, message: StrainMessage, *, state: State, wall_s: float, reference: RFFrame | None = None
     ) -> Packed:
-        """Strain, quality, and B-mode of `reference`, the frame that the image lies on, where there is one.
+        """Strain, quality, and B-mode of the reference frame `reference` if it is given.
 
         `state`: that of the image by now, which may have become `stale`. `wall_s`: when it was acquired.
         """
@@ -89,12 +89,12 @@ class Devices:
     def status(
         self, message: StrainMessage | None, *, state: State, age: Age | None, wall_s: float
     ) -> Packed:
-        """What a person is told of the newest image, as JSON."""
+        """The status message: state and figures of the newest image, as JSON."""
         from pyigtl.messages import StringMessage
 
-        told: dict[str, Any] = {"state": state}
+        fields: dict[str, Any] = {"state": state}
         if message is not None and age is not None:
-            told |= {
+            fields |= {
                 "reason": message.reason,
                 "warnings": list(message.warnings),
                 "age_ms": round(age.ms, 1),
@@ -106,7 +106,7 @@ class Devices:
                 "stream": message.stream,
                 "sequence": message.current.sequence,
             }
-        text = json.dumps(told)  # ASCII, or pyigtl cannot encode it
+        text = json.dumps(fields)  # ASCII, or pyigtl cannot encode it
         return {"status": _bytes(StringMessage(text, timestamp=wall_s, device_name=self.name("status")))}
 
     def _strain(self, message: StrainMessage, state: State) -> NDArray[np.float32]:
@@ -134,17 +134,17 @@ class Devices:
 
 
 def pitch_of(scan: Scan, step: tuple[int, int] = (1, 1)) -> tuple[float, float]:
-    """Millimetres from one pixel to the next, along depth and from line to line."""
+    """Distance in mm between neighbouring pixels along depth and across lines, of every `step`-th sample and line."""
     return step[0] * scan.pitch_mm[0], step[1] * scan.pitch_mm[1]
 
 
 def matrix(pitch_mm: tuple[float, float]) -> NDArray[np.float64]:
-    """From (i, j, k, 1) to the world, RAS, in mm."""
+    """The 4 x 4 matrix from (i, j, k, 1) to the world, RAS, in mm."""
     return np.diag([-pitch_mm[1], -pitch_mm[0], SLICE_MM, 1.0])
 
 
 def wall_of(message: StrainMessage, age: Age, now_s: float) -> float:
-    """Unix time of the current frame: the source's, or where it told none that of its arrival.
+    """Unix time of the current frame, by the source or, where that is unknown, by its arrival.
 
     `now_s`: Unix time at which `age` was read.
     """

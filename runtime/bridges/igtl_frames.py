@@ -1,7 +1,7 @@
-"""An OpenIGTLink image as an RF frame: its samples, and its geometry by its spacing and by what a person says.
+"""An OpenIGTLink image as an RF frame: its samples, and its geometry from its spacing and the user's options.
 
-Knows images, no sockets. Invariant: the geometry stays the same until it really changes, though a sender that tracks
-its probe sends another matrix, of rounded numbers, with every image.
+Invariant: the geometry stays equal until it really changes, although a sender that tracks its probe sends a new matrix
+of rounded numbers with every image.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from pyigtl.messages import ImageMessage
 
 _SAME = 1e-3
-"""Relative difference of two geometries that are one."""
+"""Relative difference up to which two geometries count as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReading:
-    """What an image does not say of itself."""
+    """Properties of the RF frames that an OpenIGTLink image does not contain."""
 
     f0_hz: float
     fs_hz: float | None = None
-    """None: by the spacing along depth."""
+    """Sampling frequency; None: computed from the spacing along depth."""
     line_pitch_mm: float | None = None
-    """None: the spacing across."""
+    """Distance between lines; None: the spacing across depth."""
     sound_speed_m_s: float = 1540.0
     transpose: bool = False
-    """A row of the image is a scan line, as in RF of PLUS; else it holds one sample of each line."""
+    """Whether a row of the image is a scan line, as in RF of PLUS; otherwise a column is."""
 
     def __post_init__(self) -> None:
         numbers = {
@@ -53,14 +53,14 @@ class ImageReading:
 
 
 class FrameReader:
-    """Reads one image after another of one device."""
+    """Reads consecutive images of one device."""
 
     def __init__(self, reading: ImageReading) -> None:
         self._reading = reading
         self._scan: Scan | None = None
 
     def read(self, image: ImageMessage) -> tuple[NDArray[Any], Scan]:
-        """Samples (N, M) and geometry. Errors: `MalformedError` for what is no RF frame."""
+        """Samples (N, M) and geometry of an image. Errors: `MalformedError` for one that is not an RF frame."""
         samples = _samples(image.image)
         pitches = [float(np.linalg.norm(image.ijk_to_world_matrix[:3, axis])) for axis in (1, 0)]
         if self._reading.transpose:

@@ -1,7 +1,7 @@
-"""The library that packs and reads OpenIGTLink messages: whether it is there, and fast.
+"""The library that packs and reads OpenIGTLink messages: whether it is installed, and fast.
 
-Knows that each message has a checksum, and that `crcmod`, which computes it, installs without a word as pure Python
-where there is no C compiler: about 4 MB a second instead of 300. Invariant: who has it so is told.
+`crcmod`, which computes the checksum of each message, silently installs as pure Python where there is no C compiler,
+with about 4 MB a second instead of 300.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def require_pyigtl() -> None:
-    """Errors: `MissingExtraError`."""
+    """Check that pyigtl is installed, and warn where its checksums are slow. Errors: `MissingExtraError`."""
     require("pyigtl", "igtl")
     if find_spec("crcmod._crcfunext") is None:
         log.warning(

@@ -1,9 +1,8 @@
-"""OpenIGTLink messages off a TCP connection, one after another.
+"""Reads OpenIGTLink messages from a TCP connection.
 
-Knows the frame of a message (`pyigtl` knows what is in it), not what it is for. `pyigtl` has a client, too, but it
-spins for ever once the sender has gone, loses its place when a header comes in two pieces, and checks no checksum.
-Invariant: a message that comes out was there in full and had its checksum; what cannot be cut into messages ends the
-connection.
+The client of `pyigtl` loops for ever once the sender has gone, loses its place when a header comes in two pieces, and
+checks no checksum. Invariant: a message that is returned is complete and its checksum is right; data that is not a
+message ends the connection.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from ..transport.lifecycle import POLL_MS
 
 HEADER_BYTES = 58
 MOST_BODY_BYTES = 4 * MAX_PIXELS + (1 << 16)
-"""The largest RF frame, and what goes with it."""
+"""The largest RF frame with its metadata."""
 _CONNECT_S = 2.0
 _VERSIONS = (1, 2)
-"""Of the header; OpenIGTLink 3 has 2."""
+"""Versions of the header; OpenIGTLink 3 has 2."""
 
 
 def connect(host: str, port: int) -> socket.socket:
-    """To a sender. Errors: `OSError`."""
+    """Connect to a sender. Errors: `OSError`."""
     try:
         connection = socket.create_connection((host, port), timeout=_CONNECT_S)
     except UnicodeError as error:
-        raise OSError(f"{host!r} is no name of a machine") from error
+        raise OSError(f"{host!r} is not a host name") from error
     connection.settimeout(POLL_MS / 1e3)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return connection
 
 
 def messages(connection: socket.socket) -> Iterator[tuple[dict[str, Any], bytes] | None]:
-    """Header fields, as pyigtl names them, and body; None after each moment in which nothing came.
+    """Messages as header fields, named as in pyigtl, and body; None after each interval in which nothing came.
 
     Errors: `OSError` when the connection is over, `WireError` when what comes is not OpenIGTLink.
     """
@@ -49,7 +48,7 @@ def messages(connection: socket.socket) -> Iterator[tuple[dict[str, Any], bytes]
         try:
             fields = MessageBase.parse_header(raw)
         except ValueError as error:
-            raise WireError("sender: got a header that is no text, expected OpenIGTLink") from error
+            raise WireError("sender: got an invalid header, expected OpenIGTLink") from error
         version, size = fields["header_version"], fields["body_size"]
         if version not in _VERSIONS:
             raise WireError(f"sender: got header version {version}, expected OpenIGTLink with 1 or 2")
@@ -63,7 +62,7 @@ def messages(connection: socket.socket) -> Iterator[tuple[dict[str, Any], bytes]
 
 
 def _check(raw: bytes, body: bytes) -> None:
-    """A checksum of 0 is one that the sender did not compute."""
+    """Compare the checksum; 0 means that the sender computed none. Errors: `WireError`."""
     from pyigtl.messages import CRC64
 
     (expected,) = struct.unpack(">Q", raw[-8:])

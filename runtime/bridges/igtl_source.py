@@ -1,7 +1,7 @@
-"""The bridge in: RF frames of an OpenIGTLink sender, such as PLUS, to `usert serve`.
+"""The incoming bridge: RF frames of an OpenIGTLink sender, such as PLUS, to `usert serve`.
 
-Knows the reader of messages, the reader of frames and one ZeroMQ socket. Invariant: an image that is no RF frame is
-counted and told once a kind, a sender that goes is waited for, and neither ends the bridge.
+Invariant: an image that is not an RF frame is counted and logged once a kind, a lost sender is reconnected, and neither
+ends the bridge.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """Where frames come from, what they are, and where they go."""
+    """Source, geometry and destination of the frames."""
 
     receive: str
     """HOST:PORT of the OpenIGTLink server."""
     publish: str
-    """Where to bind, for `usert serve --rf`."""
+    """Address to bind, for `usert serve --rf`."""
     reading: ImageReading
     device: str = ""
-    """Which images; empty: those of the first device whose image is an RF frame."""
+    """Name of the device; empty: the first whose image is an RF frame."""
     stream: str = ""
-    """Its name; empty: that of the device."""
+    """Name of the stream; empty: that of the device."""
     keys: ServerKeys | None = None
     insecure: bool = False
 
@@ -70,7 +70,7 @@ class SourceConfig:
 
     @property
     def sender(self) -> tuple[str, int]:
-        """Host and port. Errors: `OptionError`."""
+        """Host and port of the sender. Errors: `OptionError`."""
         host, port = parse_address(self.receive, name="--receive")
         if port == 0:
             raise OptionError(f"--receive: got {self.receive!r}, expected HOST:PORT with a port from 1 on")
@@ -78,22 +78,22 @@ class SourceConfig:
 
 
 class IgtlSource(Service):
-    """`with IgtlSource(config) as source: source.run()`, until `stop()`; frames leave at `source.endpoint`."""
+    """Publishes frames at `endpoint`: `with IgtlSource(config) as source: source.run()`, until `stop()`."""
 
-    def __init__(self, config: SourceConfig, say: Callable[[str], None] = lambda line: None) -> None:
-        """`say` is told in a line what changes. Errors: `MissingExtraError` without pyigtl."""
+    def __init__(self, config: SourceConfig, report: Callable[[str], None] = lambda line: None) -> None:
+        """`report` is called with a line when the state changes. Errors: `MissingExtraError` without pyigtl."""
         super().__init__()
         require_pyigtl()
         self._config = config
-        self._say = say
-        self._told = ""
+        self._report = report
+        self._reported = ""
         self._reader = FrameReader(config.reading)
         self._device = config.device
         self._seen: tuple[Any, ...] = ()
         self.sent = 0
-        """Frames handed to ZeroMQ."""
+        """Frames sent so far."""
         self.refused = FaultCounter(log, "not an RF frame")
-        """Images of no use, by kind."""
+        """Rejected images, by kind."""
 
     def _open(self, stack: ExitStack) -> None:
         context = stack.enter_context(zmq.Context())
@@ -114,7 +114,7 @@ class IgtlSource(Service):
         self.endpoint = self._socket.endpoint
 
     def run(self) -> None:
-        """Pass frames on; connects again by itself."""
+        """Pass frames on until `stop()`; reconnects after errors."""
         with self._loop():
             while not self.stopping:
                 try:
@@ -122,13 +122,13 @@ class IgtlSource(Service):
                         self._follow(connection)
                 except (OSError, WireError) as error:
                     reason = getattr(error, "strerror", None) or error
-                    self._tell(f"waiting for {self._config.receive}: {reason}")
+                    self._report_change(f"waiting for {self._config.receive}: {reason}")
                     self._rest()
 
     def _follow(self, connection: socket.socket) -> None:
         for count, message in enumerate(messages(connection)):
             if count == 0:  # it may be no OpenIGTLink at all
-                self._tell(f"connected to {self._config.receive}")
+                self._report_change(f"connected to {self._config.receive}")
             self._socket.renew()
             if self.stopping:
                 return
@@ -169,7 +169,7 @@ class IgtlSource(Service):
     def _note(self, device: str, shape: tuple[int, ...], scan: Scan) -> None:
         if self._seen != (shape, scan):
             self._seen = shape, scan
-            self._tell(
+            self._report_change(
                 f"frames of device {device}: {shape[0]} samples by {shape[1]} lines, fs {scan.fs_hz / 1e6:.4g} MHz, "
                 f"line pitch {scan.line_pitch_mm:.4g} mm"
             )
@@ -181,7 +181,7 @@ class IgtlSource(Service):
             self._socket.renew()
             Event().wait(POLL_MS / 1e3)
 
-    def _tell(self, line: str) -> None:
-        if line != self._told:
-            self._say(line)
-            self._told = line
+    def _report_change(self, line: str) -> None:
+        if line != self._reported:
+            self._report(line)
+            self._reported = line

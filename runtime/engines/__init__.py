@@ -1,4 +1,4 @@
-"""Engines, one library a module; importing this loads none of them."""
+"""Engines, one module a library; importing this package loads none of them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 BEST = "best"
 ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime")
-"""By the names that a person types, best first: OpenVINO takes .3 to .9 of ONNX Runtime's time on a CPU, in the same
+"""Names on the command line, best first: OpenVINO takes .3 to .9 of ONNX Runtime's time on a CPU, in the same
 precision, but for float32 graphs of any shape (`benchmarks/RESULTS.md`); those for GPUs are in the order expected."""
 REFERENCE = "torch"
-"""The one that lives with export, since the runtime does without torch."""
+"""The reference engine, which is part of export, since the runtime does without torch."""
 _ON_GPU = ENGINES[:4]
 _PROVIDERS = {
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
@@ -36,7 +36,7 @@ _TENSORRTS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 def open_engine(
     bundle: Bundle, *, engine: str = BEST, threads: int | None = None, precision: str | None = None
 ) -> Engine:
-    """`bundle` opened by the engine of that name, or by the first of `ENGINES` that really runs a frame here.
+    """Open `bundle` with the engine of that name, or with the first of `ENGINES` that really runs a frame here.
 
     `precision` is that of the graphs; None: what suits the engine. The caller closes it. Errors: `OptionError` for
     an unknown name, `MissingExtraError` where its library is not installed, `EngineError` where it cannot run here,
@@ -59,9 +59,10 @@ def open_engine(
 
 
 def _worth_opening(name: str, bundle: Bundle) -> bool:
-    """Whether it may run here, as far as can be told without its library, which takes up to half a second to import.
+    """Whether an engine may run here, as far as can be told without importing its library, which takes up to half a
+    second.
 
-    Of a build of ONNX Runtime that keeps its providers elsewhere, a GPU has to be asked for by name.
+    With a build of ONNX Runtime that keeps its providers elsewhere, a GPU engine must be named.
     """
     if name in _TENSORRTS:
         return any(plan.library == _TENSORRTS[name] for plan in bundle.manifest.plans)
@@ -73,7 +74,7 @@ def _worth_opening(name: str, bundle: Bundle) -> bool:
 
 
 def open_classical(method: str) -> Engine:
-    """A classical estimator by its name in `usert.estimators`, with the default bundle's strain window.
+    """Open a classical estimator of `usert.estimators` by name, with the default bundle's strain window.
 
     Errors: `OptionError` for another name.
     """

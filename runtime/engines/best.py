@@ -1,7 +1,7 @@
-"""The engines that work here, best first: a frame is run by the first of them that takes its shape.
+"""The best engine for each frame: the first of those that work here and take its shape.
 
-A plan of TensorRT is for few shapes; what it does not take falls to an engine that does, which is opened then. Knows
-no library. Invariant: the name is that of the engine that really runs.
+A TensorRT plan takes few shapes; other frames fall back to the next engine, which is opened then. Invariant: the name
+is that of the engine that really runs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Opener = Callable[[], Engine]
 
 
 class BestEngine:
-    """Opens candidates one after the other, by name, until one works."""
+    """An engine that opens candidates one after the other until one works."""
 
     def __init__(self, candidates: Mapping[str, Opener], *, blame: str) -> None:
-        """Errors: where none works, that of the candidate `blame`."""
+        """`candidates`: openers by name, best first. Errors: where none works, that of the candidate `blame`."""
         self._waiting = dict(candidates)
         self._opened: list[Engine] = []
         refused: dict[str, UsertError] = {}
@@ -34,7 +34,7 @@ class BestEngine:
         self._running = self._opened[0]
 
     def _open_next(self, refused: dict[str, UsertError]) -> bool:
-        """Whether there is one more engine; what does not work is noted in `refused`."""
+        """Open the next candidate that works; returns whether there is one, and puts other errors into `refused`."""
         while self._waiting:
             name = next(iter(self._waiting))
             opener = self._waiting.pop(name)
@@ -63,7 +63,7 @@ class BestEngine:
         return found[0]
 
     def _first_that_takes_it(self, use: Callable[[Engine], None]) -> None:
-        """Errors: that of the last engine, where none takes the shape."""
+        """Call `use` with the first engine that takes the shape. Errors: that of the last engine, where none does."""
         at = 0
         while True:
             try:

@@ -1,7 +1,7 @@
-"""Where compiled engines are kept between starts: `$XDG_CACHE_HOME/usert/engines`, else `~/.cache/usert/engines`.
+"""The cache of compiled engines: `$XDG_CACHE_HOME/usert/engines`, else `~/.cache/usert/engines`.
 
-Knows folders and hashes, and no library. Nothing is thrown away to make room: the folder may be deleted whenever no
-engine is being opened. Invariant: what was kept for one graph, weights, device and library is not offered to another.
+Nothing is evicted: the folder may be deleted whenever no engine is being opened. Invariant: what was compiled for one
+graph, weights, device and library is not used for another.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from usert.bundle.manifest import Graph
 from usert.errors import EngineError
 
 LEAST_FREE_BYTES = 200_000_000
-"""A compiled engine takes 20 to 60 MB, and a library may hold it twice while it writes."""
+"""Free space that is needed: a compiled engine takes 20 to 60 MB, and a library may write it twice."""
 _SEAL = "usert.sha256"
 
 
 def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> Path:
-    """The folder for what `library` (its name and version) compiles of `graph` for `device`; it can be written.
+    """The folder for what `library` (name and version) compiles of `graph` for `device`; it is writable.
 
     Errors: `EngineError` where it cannot, or where there is too little space for an engine.
     """
@@ -51,9 +51,9 @@ def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> 
 
 @contextmanager
 def intact(folder: Path) -> Iterator[None]:
-    """For a library that believes what it finds: `folder` is as it was left the last time, to the bit, else empty.
+    """Guarantee that `folder` is unchanged since its last use, by hash, or else empty.
 
-    What goes wrong in between leaves nothing that is found again.
+    For libraries that do not check their cache. After an error in the block the content is not used again.
     """
     seal = folder / _SEAL
     whole = seal.exists() and seal.read_bytes() == _digest(folder)

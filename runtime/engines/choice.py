@@ -1,11 +1,11 @@
-"""Which graph of a bundle runs a frame: one of its own shape, one that it can be padded to, or the one for any.
+"""The choice of a bundle's graph for a frame: one of its shape, one that it can be padded to, or the one for any.
 
 A graph pads every frame to sides that are multiples of 32, so a frame padded to that beforehand gets the same answer
 from the graph of the larger shape. Padded further it does not: the network takes the end of the echoes for a
 structure (.03 to .5 samples of error at 1 to 2 % of strain, `benchmarks/RESULTS.md`), so that is not done.
 
-Knows shapes and precisions; opens nothing. Invariant: the graph that is chosen takes frames of the shape that is
-said with it, which is the frame's own or that rounded up to multiples of 32.
+Invariant: the chosen graph takes frames of the shape returned with it, which is the frame's own or that rounded up to
+multiples of 32.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from usert.errors import BundleError
 from usert.frame import Shape
 
 MULTIPLE = 32
-"""Of the sides of a frame inside a graph."""
+"""Sides of a frame inside a graph are multiples of this."""
 
 
 def choose_graph(
@@ -60,12 +60,12 @@ def choose_graph(
 
 
 def rounded_up(shape: Shape) -> Shape:
-    """The next multiples of 32, the shape itself if it has them."""
+    """The shape with both sides rounded up to multiples of 32."""
     return -(-shape[0] // MULTIPLE) * MULTIPLE, -(-shape[1] // MULTIPLE) * MULTIPLE
 
 
 def by_preference(precision: str | None, preferred: Sequence[str]) -> tuple[str, ...]:
-    """The precision that was asked for, alone; else the preferred ones and then the rest. Errors: `BundleError`."""
+    """`precision` alone if it is given; else the preferred ones and then the rest. Errors: `BundleError`."""
     if precision is None:
         return (*preferred, *(name for name in PRECISIONS if name not in preferred))
     if precision not in PRECISIONS:

@@ -1,8 +1,7 @@
-"""A classical estimator as an engine: no weights, no bundle.
+"""A classical estimator as an engine, without weights or bundle.
 
-Knows that an estimator gives a displacement, and adds what a bundle's graph adds: strain by least squares and
-the correlation after the warp. Invariant: it takes and refuses the frames that an engine with a bundle takes
-and refuses, in the same words.
+It adds to the estimator's displacement what a bundle's graph adds: strain by least squares and the correlation after
+the warp. Invariant: it accepts and rejects the same frames as an engine with a bundle, with the same messages.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from .int16 import to_int16
 
 
 class ClassicalEngine:
-    """One of `usert.estimators`, by name. GLUE needs scipy and says so when it first runs."""
+    """An estimator of `usert.estimators`. GLUE needs scipy, and raises `MissingExtraError` when it first runs."""
 
     def __init__(self, method: str, *, strain_window_samples: int) -> None:
         if method not in ESTIMATORS:
@@ -41,7 +40,7 @@ class ClassicalEngine:
         return self._window
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
-        """There is nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         first, second = to_int16(reference, current)
@@ -58,4 +57,4 @@ class ClassicalEngine:
         )
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: there is nothing to release."""

@@ -1,10 +1,10 @@
-"""The little of CUDA that an engine needs: memory on both sides of the bus, a stream, work recorded as a CUDA graph.
+"""The part of CUDA that an engine needs: host and device memory, a stream, and work captured as a CUDA graph.
 
-Over `cuda.bindings.runtime`, on the process's first GPU. Knows nothing of frames or of who computes. Invariant: what
-was taken is given back once, by `close`, which never fails; and a call that fails is an `EngineError` that names it.
+Uses `cuda.bindings.runtime` on the process's first GPU. Invariant: resources are released once, by `close`, which never
+fails; a call that fails raises an `EngineError` that names it.
 
-Ownership: all of it belongs to one thread at a time; a stream and memory are shared with no other engine. `host` of a
-`Mirror` ends with `close`, so arrays of it are never handed out.
+Ownership: everything belongs to one thread at a time; stream and memory are shared with no other engine. `host` of a
+`Mirror` is freed by `close`, so arrays in it are never returned to a caller.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 from usert.errors import EngineError, require
 
 ALIGNMENT = 256
-"""Bytes; what `cudaMalloc` gives and TensorRT expects of every tensor's address."""
+"""Alignment in bytes: what `cudaMalloc` gives and TensorRT expects of every tensor's address."""
 
 
 class Cuda:
     """The CUDA runtime of this process."""
 
     def __init__(self, extra: str) -> None:
-        """Starts nothing. Errors: `MissingExtraError` with `extra`, `EngineError` where it cannot be loaded."""
+        """`extra`: the extra that installs it. Errors: `MissingExtraError`, `EngineError` where it cannot be loaded."""
         self.api: Any = load("cuda.bindings.runtime", extra)
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """What a function of the runtime gives beside its status. Errors: `EngineError`, in one line."""
+        """Call a function of the runtime; returns its results without the status. Errors: `EngineError`."""
         status, *results = getattr(self.api, function)(*arguments)
         if status != self.api.cudaError_t.cudaSuccess:
             name, text = (
@@ -44,7 +44,7 @@ class Cuda:
 
 
 class Mirror:
-    """As many bytes in pinned memory of the host as on the device: `host` and the address `device`."""
+    """A buffer in pinned host memory, `host`, and one of equal size on the device, at address `device`."""
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         self._cuda = cuda
@@ -58,12 +58,12 @@ class Mirror:
         self.host: NDArray[np.uint8] = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pinned))
 
     def upload(self, size: int, stream: Stream) -> None:
-        """The first `size` bytes to the device, when their turn comes in `stream`."""
+        """Enqueue a copy of the first `size` bytes to the device."""
         kind = self._cuda.api.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._cuda.call("cudaMemcpyAsync", self.device, self._pinned, size, kind, stream.handle)
 
     def download(self, size: int, stream: Stream) -> None:
-        """The first `size` bytes from the device, when their turn comes in `stream`."""
+        """Enqueue a copy of the first `size` bytes from the device."""
         kind = self._cuda.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._cuda.call("cudaMemcpyAsync", self._pinned, self.device, size, kind, stream.handle)
 
@@ -73,7 +73,7 @@ class Mirror:
 
 
 class Stream:
-    """Work in order, apart from all other streams; the work of a frame is recorded once and then played again."""
+    """A stream whose work for a frame is captured once and then replayed."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
@@ -82,10 +82,10 @@ class Stream:
         self._tried = False
 
     def repeat(self, work: Callable[[], None], can_record: Callable[[], bool]) -> None:
-        """Have done what `work` puts into the stream, the same every time until `forget`.
+        """Run the work that `work` enqueues, which must be the same every time until `forget`, and wait for it.
 
-        The first time it is put in as it is, which libraries need before they can be recorded; then it is recorded,
-        if it can be. Errors: `EngineError`.
+        The first run enqueues it directly, as libraries need before a capture; then it is captured, if it can be.
+        Errors: `EngineError`.
         """
         if self._recording is not None:
             self._cuda.call("cudaGraphLaunch", self._recording, self.handle)
@@ -98,13 +98,13 @@ class Stream:
                 self._recording = self._recorded(work)
 
     def forget(self) -> None:
-        """Other work comes next."""
+        """Drop the captured work, since other work comes next."""
         if self._recording is not None:
             self._cuda.api.cudaGraphExecDestroy(self._recording)
         self._recording, self._tried = None, False
 
     def _recorded(self, work: Callable[[], None]) -> Any:
-        """A CUDA graph of `work`, ready to be launched; None where it cannot be recorded, which is no error."""
+        """A CUDA graph of `work`, ready to launch; None where it cannot be captured, which is not an error."""
         api, made = self._cuda.api, None
         self._cuda.call(
             "cudaStreamBeginCapture", self.handle, api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
@@ -135,7 +135,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tensor lies in a buffer."""
+    """The place of a tensor in a buffer."""
 
     offset: int
     shape: tuple[int, ...]
@@ -146,12 +146,12 @@ class Place:
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
     def of(self, buffer: NDArray[np.uint8]) -> NDArray[Any]:
-        """The tensor in `buffer`, which it shares memory with."""
+        """The tensor as a view of `buffer`."""
         return buffer[self.offset : self.end].view(self.dtype).reshape(self.shape)
 
 
 def side_by_side(tensors: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, Place]:
-    """Places one after the other, in order, for tensors of these shapes and dtypes; every one begins aligned."""
+    """Aligned consecutive places for tensors of these shapes and dtypes."""
     places: dict[str, Place] = {}
     end = 0
     for name, (shape, dtype) in tensors.items():
@@ -161,7 +161,7 @@ def side_by_side(tensors: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str
 
 
 def load(module: str, extra: str) -> Any:
-    """`module`, whose libraries may be missing although it is installed. Errors: `MissingExtraError`, `EngineError`."""
+    """Import `module`, whose libraries may be missing. Errors: `MissingExtraError`, `EngineError`."""
     try:
         return require(module, extra)
     except (ImportError, OSError, RuntimeError) as error:

@@ -1,13 +1,11 @@
-"""What all engines that run the files of a bundle have in common: ONNX graphs, or plans that were built of them.
+"""The base of engines that run the files of a bundle: ONNX graphs, or plans built from them.
 
-A file is opened when a frame of its shape first comes, and stays open. Knows the graph's contract (inputs
-`reference` and `current`, int16 (N, M), and with the front end `baseband` `depths`, float32 (K,); outputs
-`displacement` (2, N, M), `strain` and `quality` (N, M), float32); knows no library. Invariant: what comes back has the
-shapes of the contract, or is an error that says otherwise.
+A file is opened when a frame of its shape first comes, and stays open. The contract of a graph: inputs `reference` and
+`current`, int16 (N, M), and with the front end `baseband` `depths`, float32 (K,); outputs `displacement` (2, N, M),
+`strain` and `quality` (N, M), float32. Invariant: outputs have the shapes of the contract, or an error is raised.
 
-Ownership: an engine belongs to the thread that calls it, one at a time; two engines share nothing and may run in
-two threads. Frames that are handed in are only read, and only until `run` returns; arrays that come back belong
-to the caller.
+Ownership: an engine is used by one thread at a time; two engines share nothing and may run in two threads. Frames are
+only read, and only until `run` returns; returned arrays belong to the caller.
 """
 
 from __future__ import annotations
@@ -36,21 +34,21 @@ DEPTHS = "depths"
 OUTPUTS = ("displacement", "strain", "quality")
 
 Inputs = Sequence[NDArray[Any]]
-"""Contiguous: two int16 frames (N, M), and with the front end `baseband` float32 depths (K,)."""
+"""Contiguous arrays: two int16 frames (N, M), and with the front end `baseband` float32 depths (K,)."""
 Session = Callable[[Inputs], Sequence[NDArray[np.float32]]]
-"""One open file: its inputs to the three outputs, in order."""
+"""An open file: a function from its inputs to its three outputs, in order."""
 Artefact = TypeVar("Artefact", Graph, Plan)
 """A file that an engine opens, as the manifest describes it."""
 
 
 class BundleEngine(ABC, Generic[Artefact]):
-    """A bundle opened by one library, of whose files a subclass chooses the one for a frame and opens it."""
+    """A bundle opened by one library; a subclass chooses the file for a frame, and opens it."""
 
     preferred: ClassVar[tuple[str, ...]] = ("float32",)
-    """Precisions that suit the library here, best first; any other is run where there is nothing else."""
+    """Precisions that suit the library, best first; others are used where there is nothing else."""
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
-        """`threads` None: one for each core that this process may use. `precision` None: as `preferred`."""
+        """`threads`: None for one on each core that this process may use. `precision`: None for `preferred`."""
         if threads is not None and threads < 1:
             raise EngineError(f"threads: got {threads}, expected 1 or more")
         self._bundle = bundle
@@ -81,7 +79,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         return as_front_end(self._bundle.manifest.network.front_end, "front end")
 
     def open_one(self) -> None:
-        """Open one file, to see that it can be. Errors: `EngineError`, `BundleError`."""
+        """Open one file, to check that the engine works. Errors: `EngineError`, `BundleError`."""
         shape = self._bundle.manifest.graphs[0].shape or (2 * self.strain_window_samples, 64)
         self._session(self._fit(shape, TYPICAL)[0])
 
@@ -93,7 +91,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         return self._run(reference, current, None if scan is None else scan.cycles_per_sample)
 
     def _run(self, reference: NDArray[Any], current: NDArray[Any], cycles: float | None) -> Estimate:
-        """`cycles` a sample: None where the scan is not known."""
+        """Run a pair; `cycles`: centre over sampling frequency, None where the scan is not known."""
         if self._closed:
             raise EngineError(f"{self.name}: is closed")
         first, second = to_int16(reference, current)
@@ -161,7 +159,7 @@ class GraphEngine(BundleEngine[Graph]):
 
 
 def check_contract(engine: str, graph: Graph, got: dict[str, str], expected: dict[str, str]) -> None:
-    """Names and types of a graph's inputs or outputs. Errors: `EngineError` that lists both."""
+    """Check names and types of a graph's inputs or outputs. Errors: `EngineError` that lists both."""
     if got != expected:
         raise EngineError(f"{engine}: {graph.file}: got {_listed(got)}, expected {_listed(expected)}")
 

@@ -1,7 +1,6 @@
-"""Samples as the graph takes them: a pair of int16 frames.
+"""Conversion of a pair of frames to int16, as a graph takes them.
 
-Knows arrays only. Invariant: both frames of a pair are scaled by one factor, so that their ratio, which is
-what the network compares, stays what it was.
+Invariant: both frames of a pair are scaled by one factor, which preserves their ratio.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ INT16_PEAK = 32767
 
 
 def to_int16(reference: NDArray[Any], current: NDArray[Any]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """The pair as int16: integers that fit unchanged, anything else with its largest |sample| at 32767.
+    """The pair as int16: integers that fit are unchanged, other values are scaled to a largest |sample| of 32767.
 
-    Errors: `FrameError` for frames of different or not two-dimensional shape, samples that are no real
-    numbers, not finite, or all the same.
+    Errors: `FrameError` for frames of different or not two-dimensional shape, and for samples that are not real, not
+    finite, or all equal.
     """
     if reference.shape != current.shape:
         raise FrameError(f"a pair: got shapes {reference.shape} and {current.shape}, expected one shape")
@@ -57,7 +56,7 @@ def _fits_int16(samples: NDArray[Any]) -> bool:
 
 
 def _scaled(samples: NDArray[Any], peak: float) -> NDArray[np.int16]:
-    """Divides before it multiplies: amplitudes of 1e-40, as simulators give them, do not overflow."""
+    """Scale; divides before it multiplies, so that amplitudes of 1e-40, as of simulators, do not overflow."""
     unit = np.divide(samples, peak, dtype=np.result_type(samples, np.float32))
     scaled: NDArray[np.int16] = np.rint(unit * INT16_PEAK).astype(np.int16)
     return scaled

@@ -1,7 +1,7 @@
-"""What every engine does: one pair of frames in, one estimate out.
+"""The interface of every engine: one pair of frames in, one estimate out.
 
-Knows no library. Invariant: an engine answers for any frame shape that its bundle, if it has one, allows,
-opened lazily per shape, and gives back arrays that it never writes to again.
+Invariant: an engine takes any frame shape that its bundle, if it has one, allows, opens graphs lazily per shape, and
+returns arrays that it never writes to again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from usert.frame import Scan
 from ..imaging.estimate import Estimate
 
 TYPICAL_SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
-"""What noise is said to be sampled by when an engine is tried on it."""
+"""The scan of the noise with which an engine is warmed up."""
 
 
 class Engine(Protocol):
-    """A bundle opened by one library, or a method that needs none. One thread at a time may call it."""
+    """A bundle opened by one library, or a method without one. Only one thread at a time may call it."""
 
     @property
     def name(self) -> str:
@@ -27,10 +27,10 @@ class Engine(Protocol):
 
     @property
     def strain_window_samples(self) -> int:
-        """Length of the least-squares fit behind the strain; frames are not shorter."""
+        """Length of the least-squares fit of the strain; frames must not be shorter."""
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
-        """Load what frames of `shape` (N, M) need, and run it once; without `scan`, at a common sampling."""
+        """Load what frames of `shape` (N, M) need, and run once; without `scan`, at a common sampling frequency."""
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         """Estimate the motion from `reference` to `current`, both (N, M) int16 or float32, sampled as `scan` says.
@@ -40,4 +40,4 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Give back what the engine holds; idempotent."""
+        """Release the engine's resources; idempotent."""

@@ -1,9 +1,9 @@
 """OpenVINO as an engine, for CPUs.
 
 Runs in float32, whatever the CPU has: in bfloat16 the phase of the refinement is lost (`benchmarks/RESULTS.md`).
-What is compiled of a graph is kept between starts, which then take a quarter to a half of the time; where that
-cannot be, the engine opens without, and warns. Knows nothing of GPUs. Invariant: arrays that come back are copies,
-the library's own are written again; and the library sends nothing to its maker.
+Compiled graphs are cached, with which a start takes a quarter to a half of the time; without a cache the engine opens
+all the same, and warns. Invariant: returned arrays are copies, since the library reuses its own; and the library's
+telemetry is off.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ openvino = import_openvino()
 
 DEVICE, PRECISION = "CPU", "f32"
 _OPENING = threading.Lock()
-"""One graph at a time in this process: OpenVINO (2026.4) sets the locale to C while it reads a graph, and two at once
-leave it there, so that nothing but ASCII can be read any more; and the cache is one folder a graph."""
+"""Held while a graph is opened: OpenVINO (2026.4) sets the locale to C while it reads a graph, and two at once leave it
+there, after which only ASCII can be read; and a graph has one cache folder."""
 _log = logging.getLogger(__name__)
 
 
 class OpenVinoEngine(GraphEngine):
-    """A bundle opened by OpenVINO, one compiled model a graph file."""
+    """A bundle opened by OpenVINO, with one compiled model a graph file."""
 
     preferred = ("int8", "float32")
 
@@ -70,7 +70,7 @@ class OpenVinoEngine(GraphEngine):
         return run
 
     def _compile(self, graph: Graph) -> Any:
-        """The compiled model, from the cache where that serves, else anew."""
+        """The compiled model, from the cache if possible."""
         path = str(self._bundle.path_of(graph))
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,

@@ -1,10 +1,10 @@
 """ONNX Runtime as an engine.
 
-Knows sessions and where their tensors are. Invariant: the provider that was asked for really runs; a session that fell
-back to another one is an error that names both; and the library sends nothing to its maker.
+Invariant: the chosen provider really runs; a session that fell back to another is an error that names both; and the
+library's telemetry is off.
 
-The tensors of a session stay where they are, on the provider's device, as a CUDA graph needs. Frames reach a GPU
-through page-locked memory; ONNX Runtime copies what comes back straight into new arrays, which are not page-locked.
+The tensors of a session have fixed addresses on the provider's device, as a CUDA graph needs. Frames reach a GPU
+through page-locked memory; ONNX Runtime copies outputs into new arrays, which are not page-locked.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class OrtEngine(GraphEngine):
-    """A bundle opened by ONNX Runtime, one session a graph file."""
+    """A bundle opened by ONNX Runtime, with one session a graph file."""
 
     preferred = ("int8", "float32")
 
@@ -121,7 +121,7 @@ class OrtEngine(GraphEngine):
 
 
 class _BoundSession:
-    """A session with tensors at fixed addresses on `device`, for the last shapes that came."""
+    """A session with tensors at fixed addresses on `device`, for the shapes of the last run."""
 
     def __init__(self, session: Any, names: Sequence[str], device: str) -> None:
         self._session = session
@@ -156,7 +156,7 @@ class _BoundSession:
 
 @cache
 def _load_libraries(provider: str) -> None:
-    """Those that came as Python packages, where the loader does not look; before the first session of a GPU."""
+    """Load the libraries that are Python packages, where the loader does not look, before the first GPU session."""
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # float32 is float32; TensorRT's provider has no option for it
     onnxruntime.set_default_logger_severity(_LOG_ERRORS)
     if provider == TENSORRT:
@@ -167,7 +167,7 @@ def _load_libraries(provider: str) -> None:
 
 
 def _page_locked(like: NDArray[Any]) -> NDArray[Any]:
-    """An array shaped `like` another that a GPU reads by itself; an ordinary one, with a warning, for want of it."""
+    """A page-locked array shaped `like` another; an ordinary one, with a warning, where that is not possible."""
     try:
         value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
             like.shape, like.dtype, memory_info=_page_locked_memory()
@@ -181,7 +181,7 @@ def _page_locked(like: NDArray[Any]) -> NDArray[Any]:
 
 @cache
 def _page_locked_memory() -> Any:
-    """CUDA's allocator of it, shared by all sessions; there is one only once a session has loaded CUDA."""
+    """CUDA's allocator of page-locked memory, shared by all sessions; it exists once a session has loaded CUDA."""
     memory = onnxruntime.OrtMemoryInfo(
         "CudaPinned", onnxruntime.OrtAllocatorType.ORT_DEVICE_ALLOCATOR, 0, onnxruntime.OrtMemType.CPU_OUTPUT
     )

@@ -1,7 +1,6 @@
-"""The providers that a session of ONNX Runtime is given, and what each is told.
+"""The providers of an ONNX Runtime session, with their options.
 
-Knows the names and options of providers; asks no device and opens nothing. Invariant: a precision is the graph's:
-float32 is never computed as TF32 or half.
+Invariant: the precision is that of the graph: float32 is never computed as TF32 or half.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 
 Providers = list[tuple[str, dict[str, str]]]
-"""In the order in which they are offered each node."""
+"""Providers with options, in order of preference for each node."""
 
 
 def attempts(provider: str, shape: Shape | None, *, cache: Path | None = None) -> list[Providers]:
-    """What to open a graph with, to be tried in this order; `cache` is where TensorRT keeps its engines.
+    """Lists of providers to try in this order; `cache`: the folder where TensorRT keeps its engines.
 
     A graph of one `shape` is first tried as a CUDA graph, which ONNX Runtime refuses when any node falls to another
     provider; one for any shape (None) never is, as addresses and shapes are fixed in a capture.
@@ -37,7 +36,7 @@ def _providers(provider: str, capture: bool, cache: Path | None) -> Providers:
 
 
 def _cuda(capture: bool) -> dict[str, str]:
-    """Of https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html"""
+    """Options of https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html"""
     return {
         "device_id": "0",
         "cudnn_conv_algo_search": "EXHAUSTIVE",
@@ -47,7 +46,7 @@ def _cuda(capture: bool) -> dict[str, str]:
 
 
 def _tensorrt(capture: bool, cache: Path | None) -> dict[str, str]:
-    """Of https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html; 0 and 1 are no flags here."""
+    """Options of https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html; flags are words."""
     kept = {
         "trt_engine_cache_enable": "True",
         "trt_engine_cache_path": str(cache),

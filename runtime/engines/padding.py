@@ -1,7 +1,7 @@
-"""A frame in a graph of a larger shape: padded with its own mean, which has no echoes, and cut out again.
+"""Padding of a frame to a graph of a larger shape with the frame's mean, which has no echoes, and its removal.
 
-Knows arrays and what the graph does at the end of a frame. Invariant: strain and quality never see what padding
-added: where their windows would reach over the end, the last whole window counts.
+Invariant: padding does not affect strain and quality: where their windows would reach over the end of the frame, the
+last whole window counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def padded(frame: NDArray[np.int16], shape: tuple[int, int]) -> NDArray[np.int16]:
-    """`frame` (N, M) at the top left of a contiguous one of `shape`."""
+    """`frame` (N, M) in the top left corner of a contiguous array of `shape`."""
     if frame.shape == shape:
         return np.ascontiguousarray(frame)
     larger = np.full(shape, round(float(frame.mean())), np.int16)
@@ -28,7 +28,7 @@ def cut(
     strain_window: int,
     quality_window: tuple[int, int],
 ) -> list[NDArray[np.float32]]:
-    """Displacement, strain and quality of a padded frame as those of a frame of `shape` (N, M); copies."""
+    """Displacement, strain and quality of a padded frame cut to `shape` (N, M), as copies."""
     rows, lines = shape
     whole_rows, whole_lines = outputs[1].shape
     displacement, strain, quality = (output[..., :rows, :lines].copy() for output in outputs)
@@ -41,7 +41,7 @@ def cut(
 
 
 def _repeat_last(values: NDArray[np.float32], margin: int) -> None:
-    """The last `margin` rows become those above them."""
+    """Replace the last `margin` rows by the one above them."""
     whole = len(values) - margin
     if 0 < whole < len(values):
         values[whole:] = values[whole - 1]

@@ -1,7 +1,6 @@
-"""Which plans of a bundle run here, and which of them runs a frame.
+"""The choice of a bundle's TensorRT plan for this machine and for a frame.
 
-Knows what plans are for, as the manifest has it; opens none. Invariant: a plan for another library, version or GPU is
-refused by name.
+Invariant: a plan for another library, version or GPU is rejected by name.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from usert.frame import Shape
 from .choice import rounded_up
 
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
-"""Python modules, and the extras that bring them."""
+"""Python modules, and the extras that install them."""
 
 
 def usable_plans(
     manifest: Manifest, *, library: str, version: str, gpu: str | None, precisions: Sequence[str]
 ) -> list[Plan]:
-    """The plans that `library` of this version can run on this GPU, those of the precisions that are liked best first.
+    """The plans that `library` of this version can run on this GPU, in the order of `precisions`.
 
-    Errors: `EngineError` where there is none, with the first thing that is amiss and what helps.
+    Errors: `EngineError` where there is none, with the reason and the remedy.
     """
     remedy = f"export on this machine with --plan {library}"
     if gpu is None:

@@ -1,10 +1,10 @@
-"""Plans of TensorRT, or of TensorRT for RTX, as an engine: one upload and one download a frame, in one CUDA graph.
+"""TensorRT, or TensorRT for RTX, as an engine: one upload and one download a frame, in one CUDA graph.
 
-Which of the two libraries is a parameter; they have one interface. Knows nothing of building plans
-(`usert.export.tensorrt_graph`). Invariant: a plan runs with the library, the version and the GPU that it was built
-for, and a plan for others is refused by name before it is opened.
+The two libraries have one interface; which one is used is a parameter. Plans are built by
+`usert.export.tensorrt_graph`. Invariant: a plan runs only with the library, the version and the GPU that it was built
+for; others are rejected by name before they are opened.
 
-A plan takes the bytes of the frames, uint8 (N, M, 2), little end first, since TensorRT has no int16.
+A plan takes the bytes of the frames, uint8 (N, M, 2), little-endian, since TensorRT has no int16.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .plan_choice import EXTRAS, choose_plan, usable_plans
 
 
 class TensorRtEngine(BundleEngine[Plan]):
-    """The plans of a bundle that run here, one session each; its threads are the GPU's own affair."""
+    """The plans of a bundle that run here, with one session each; `threads` has no effect."""
 
     preferred = ("float16", "float32")
 
@@ -42,7 +42,7 @@ class TensorRtEngine(BundleEngine[Plan]):
         threads: int | None = None,
         precision: str | None = None,
     ) -> None:
-        """Takes nothing of the GPU yet. Errors: `MissingExtraError`; `EngineError` where no plan runs here."""
+        """Allocates nothing on the GPU yet. Errors: `MissingExtraError`; `EngineError` where no plan runs here."""
         super().__init__(bundle, threads=threads, precision=precision)
         self._trt: Any = load(module, EXTRAS[module])
         self._gpu, version = gpu_name(), str(self._trt.__version__)
@@ -79,13 +79,16 @@ class TensorRtEngine(BundleEngine[Plan]):
 
 
 class PlanSession:
-    """One plan on the GPU, with memory for the largest frames it takes.
+    """One plan on the GPU, with memory for the largest frames that it takes.
 
-    Frames of another shape than the last ones bind the tensors again, and their CUDA graph replaces the last.
+    Frames of a new shape rebind the tensors, and their CUDA graph replaces the last.
     """
 
     def __init__(self, trt: Any, cuda: Cuda, path: Path, most: Shape, depths: int | None = None) -> None:
-        """`depths`: rows of the largest depth grid, if the plan takes one. Errors: `EngineError`; nothing is kept."""
+        """`most`: shape of the largest frames. `depths`: rows of the largest depth grid, if the plan takes one.
+
+        Errors: `EngineError`, with all resources released.
+        """
         self._log = listener(trt)
         self._shape: tuple[Shape, int | None] | None = None
         self._context: Any = None
@@ -114,18 +117,18 @@ class PlanSession:
         return [place.of(self._down.host).copy() for place in self._outputs.values()]
 
     def _work(self) -> None:
-        """A frame's way over the bus, through the plan and back, put into the stream."""
+        """Enqueue upload, execution and download of a frame."""
         self._up.upload(end_of(self._inputs), self._stream)
         self._demand(self._context.execute_async_v3(int(self._stream.handle)), "execution")
         self._down.download(end_of(self._outputs), self._stream)
 
     def _can_record(self) -> bool:
-        """TensorRT for RTX knows beforehand; TensorRT is tried."""
+        """Whether a capture may be tried; TensorRT for RTX knows beforehand."""
         known = getattr(self._context, "is_stream_capturable", None)
         return known is None or bool(known(int(self._stream.handle)))
 
     def _bind(self, shape: Shape, depths: int | None) -> None:
-        """Tell TensorRT the shape of the frames, and where their tensors lie."""
+        """Set the shapes and the addresses of the tensors in TensorRT."""
         self._shape = None
         self._stream.forget()
         self._inputs, self._outputs = input_places(shape, depths), output_places(shape)
@@ -165,7 +168,7 @@ class PlanSession:
 
 
 def read_plan(runtime: Any, log: Any, path: Path) -> Any:
-    """The engine in the file. Errors: `EngineError` with what the library says of it."""
+    """The engine in the file at `path`. Errors: `EngineError` with the library's message."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -186,7 +189,7 @@ def tensors_of(engine: Any) -> dict[str, str]:
 
 
 def check_tensors(got: Mapping[str, str], depths: bool = False) -> None:
-    """Errors: `EngineError` where these are not the tensors that a plan has; `depths`: one with a depth grid."""
+    """Check the tensors of a plan; `depths`: whether it takes a depth grid. Errors: `EngineError`."""
     expected = {f"{name}_bytes": "input uint8" for name in FRAMES} | dict.fromkeys(OUTPUTS, "output float")
     if depths:
         expected[DEPTHS] = "input float"
@@ -198,7 +201,7 @@ def check_tensors(got: Mapping[str, str], depths: bool = False) -> None:
 
 
 def listener(trt: Any) -> Any:
-    """A logger that keeps the first error since it was last asked; what follows it in the log is its echo."""
+    """A TensorRT logger that keeps the first error since `complaint` was last called; later ones follow from it."""
 
     class Listener(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -217,8 +220,7 @@ def listener(trt: Any) -> Any:
 
 
 def input_places(shape: Shape, depths: int | None = None) -> dict[str, Place]:
-    """Where the frames, and so many depths, lie in what goes up. Read as int16 they are frames, read as bytes what the
-    plan takes."""
+    """Places of the frames, and of `depths` depths, in the upload buffer; as bytes they are the inputs of a plan."""
     tensors: dict[str, tuple[tuple[int, ...], str]] = {f"{name}_bytes": (shape, "<i2") for name in FRAMES}
     if depths is not None:
         tensors[DEPTHS] = (depths,), "<f4"
@@ -226,10 +228,10 @@ def input_places(shape: Shape, depths: int | None = None) -> dict[str, Place]:
 
 
 def output_places(shape: Shape) -> dict[str, Place]:
-    """Where displacement, strain and quality lie in what comes down."""
+    """Places of displacement, strain and quality in the download buffer."""
     return side_by_side({name: ((2, *shape) if name == OUTPUTS[0] else shape, "<f4") for name in OUTPUTS})
 
 
 def end_of(places: Mapping[str, Place]) -> int:
-    """Bytes from the first to the last, with what lies between."""
+    """Bytes from the start of the buffer to the end of the last place."""
     return max(place.end for place in places.values())

@@ -1,6 +1,6 @@
-"""Numbers into colours that the eye reads in their order, also colour-blind and in print.
+"""Colour maps of perceptual order, also for colour-blind people and in print.
 
-Knows arrays of unit range only. Invariant: lightness rises with the number.
+Invariant: lightness rises with the number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GREY = "000000 ffffff"
 
 
 def colours(unit: NDArray[Any], anchors: str) -> NDArray[np.uint8]:
-    """(…) numbers, clipped to 0…1, as (…, 3) RGB bytes; NaN gets the first colour."""
+    """Numbers (…), clipped to 0…1, as RGB bytes (…, 3); NaN gets the first colour."""
     table = np.array([list(bytes.fromhex(anchor)) for anchor in anchors.split()], dtype=np.float64)
     position = np.nan_to_num(np.clip(unit, 0, 1)) * (len(table) - 1)
     channels = [np.interp(position, np.arange(len(table)), table[:, channel]) for channel in range(3)]

@@ -1,7 +1,7 @@
 """A DICOM object of a result: Multi-frame True Color Secondary Capture, a page a frame, RLE lossless.
 
-Attributes by the modules of PS3.3, A.8.5. Knows pydicom. Invariant: what is not known is empty or absent: no patient
-and no time is invented.
+Attributes follow the modules of PS3.3, A.8.5. Invariant: what is not known is empty or absent: no patient and no time
+is invented.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from .dicom_identity import identification, uid
 from .pages import Pages
 
 LARGEST_BYTES = 1 << 30
-"""Of all pages, encoded, since all of them are in memory: about a thousand."""
+"""Largest size of all encoded pages, which are in memory together: about a thousand pages."""
 _REGULAR = 0.01
-"""Largest departure from the mean interval for which one frame time tells the truth."""
+"""Largest relative departure from the mean interval with which one frame time is written."""
 
 
 def library() -> Any:
-    """pydicom. Errors: `MissingExtraError`."""
+    """The module pydicom. Errors: `MissingExtraError`."""
     return require("pydicom", "dicom")
 
 
 def write_dicom(path: Path, pages: Pages, *, like: str | os.PathLike[str] | None = None) -> None:
-    """Errors: `MissingExtraError`; `FormatError` for a `like` that is no DICOM file; `OptionError`: too many pages."""
+    """Write all pages as one DICOM object; `like`: a DICOM file of the same study.
+
+    Errors: `MissingExtraError`; `FormatError` where `like` is not a DICOM file; `OptionError` for too many pages.
+    """
     library()
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.encaps import encapsulate
@@ -156,5 +159,5 @@ def _describe_pixels(dataset: Any, pages: Pages, size: tuple[int, int]) -> None:
 
 
 def _decimal(value: float) -> str:
-    """A DS: at most 16 characters."""
+    """A number as a DS, of at most 16 characters."""
     return f"{value:.9g}"

@@ -1,7 +1,7 @@
-"""Whose study a DICOM object belongs to: taken over from a DICOM file of the user's own, or left empty.
+"""Patient and study of a DICOM object: copied from a DICOM file of the user, or empty.
 
-Knows pydicom's names of attributes. Invariant: nothing about a patient is invented, and UIDs follow from what the
-object holds, so the same object made twice has the same.
+Invariant: nothing about a patient is invented, and UIDs are computed from the object's content, so that the same object
+made twice has the same UIDs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ TAKEN_OVER = (
     "StudyID",
     "AccessionNumber",
 )
-"""Of types 1 and 2 in the modules Patient and General Study, beside the study's UID; empty without a file."""
+"""Attributes of types 1 and 2 of the modules Patient and General Study that are copied; empty without a file."""
 _TAKEN_IF_THERE = ("IssuerOfPatientID", "StudyDescription")
 
 
 def identification(like: str | os.PathLike[str] | None) -> dict[str, str]:
-    """Attributes by their keywords; `StudyInstanceUID` is there if `like` is. Errors: `FormatError`."""
+    """Attributes by keyword, with `StudyInstanceUID` if `like` is given. Errors: `FormatError`."""
     values = dict.fromkeys(TAKEN_OVER, "")
     if like is None:
         return values
@@ -52,6 +52,6 @@ def identification(like: str | os.PathLike[str] | None) -> dict[str, str]:
 
 
 def uid(*parts: Any) -> str:
-    """A UID under 2.25, whose number is a UUID (PS3.5, B.2) that follows from `parts`."""
+    """A UID under 2.25 with a UUID (PS3.5, B.2) that is computed from `parts`."""
     digest = hashlib.sha256("\0".join(str(part) for part in parts).encode()).digest()
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"

@@ -1,7 +1,7 @@
 """A picture of one pair as a PNG: B-mode, strain and quality side by side, at true aspect, with axes in mm.
 
-Knows pixels, Pillow and how people read strain; not where the arrays come from. Invariant: strain of poor
-quality never looks like strain of good quality, and zero strain has the same colour in every picture.
+Invariant: strain of poor quality never looks like strain of good quality, and zero strain has the same colour in every
+picture.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def figure_page(
     soft: float | None = None,
     fan: Fan | None = None,
 ) -> Image.Image:
-    """The reference frame's `samples` (N, M), `strain` as a fraction and `quality` 0 to 1, side by side.
+    """A page with the reference frame's `samples`, `strain` as a fraction and `quality` 0 to 1, all (N, M).
 
     `soft` is the strain of the softest colour, as in `strain_range`; None: that of this pair. `fan`: how the lines lie,
     where they are not parallel; depth then counts from the highest point of the fan.
@@ -147,13 +147,13 @@ def _extent_mm(shape: tuple[int, ...], scan: Scan) -> tuple[float, float]:
 
 
 def _panel_size(extent_mm: tuple[float, float]) -> tuple[int, int]:
-    """Width and height in pixels, alike in both directions."""
+    """Width and height in pixels, with square pixels."""
     scale = _LONGEST_PX / max(extent_mm)
     return max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale))
 
 
 def _laid_out(panel: Panel, fan: Fan, depth_mm: float, size: tuple[int, int]) -> Panel:
-    """A panel that is painted in beam space, as `size` (width, height) pixels of the fan."""
+    """A panel painted in beam space, laid out as a fan of `size` (width, height) pixels."""
     painted = np.asarray(panel.image)
     laid = [fan.lay_out(painted[..., c], depth_mm=depth_mm, size=size[::-1]) for c in range(3)]
     around = [np.where(np.isfinite(channel), channel, _AROUND_FAN) for channel in laid]
@@ -195,7 +195,7 @@ def strain_panel(
 
 
 def resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Numbers at the panel's pixels: averaged where there are more of them, interpolated where fewer."""
+    """`values` resampled to the panel's pixels: averaged where there are more of them, interpolated where fewer."""
     picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
     return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
 
@@ -218,7 +218,7 @@ def _compose(
 
 
 def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, extent_mm: tuple[float, float]) -> None:
-    """The panel with its image's upper left corner at (x, y)."""
+    """Draw the panel with the upper left corner of its image at (x, y)."""
     draw = ImageDraw.Draw(page)
     width, height = panel.image.size
     most = max(2, height // 60)
@@ -262,7 +262,7 @@ def _write(
 
 
 def _write_upwards(page: Image.Image, at: tuple[int, int], text: str) -> None:
-    """Text read from below, its centre at `at`."""
+    """Write vertical text, read from below, centred at `at`."""
     left, top, right, bottom = ImageFont.load_default(size=_TEXT_PX).getbbox(text)
     label = Image.new("RGB", (math.ceil(right - left) + 8, math.ceil(bottom - top) + 8), _PAPER)
     _write(label, (label.width // 2, label.height // 2), text, "mm")

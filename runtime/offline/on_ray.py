@@ -1,7 +1,7 @@
 """An archive over a Ray cluster: Ray Data gives each worker one recording at a time.
 
-Knows Ray. Workers write their results themselves, on a file system that all machines see under the same paths; the
-driver only listens. Invariant: a recording whose worker dies is done again by another, a few times, and then reported.
+Workers write their results themselves, to a file system that all machines see under the same paths; the driver receives
+the outcomes. Invariant: a recording whose worker dies is retried by another, a few times, and then reported.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from .recipe import Recipe
 from .run_folder import ArchiveWorker, Job, Opener, Outcome
 
 LOCAL = "local"
-"""The address that starts Ray on this machine, and ends it again."""
+"""The address that starts Ray on this machine, and stops it at the end."""
 _ANSWER_S = 10.0
 _TRIES = 4
-"""Times that a recording is begun: Ray tries without end, and one that kills every worker must come to an end."""
+"""Attempts at a recording: Ray retries without end, which must not happen where it kills every worker."""
 
 
 class _Begun:
-    """How often each recording was begun: an actor of its own, since the count outlives the worker."""
+    """Counts the attempts at each recording, in an actor of its own that outlives the workers."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
     def count(self, name: str) -> int:
-        """This time too."""
+        """Count one more attempt at the recording `name`; returns the number so far."""
         self._counts[name] += 1
         return self._counts[name]
 
 
 class _RayWorker:
-    """One process of the cluster: an engine, open as long as it lives."""
+    """One process of the cluster, with an engine that is open as long as the process lives."""
 
     def __init__(self, opener: Opener, recipe: Recipe, begun: Any) -> None:
         self._begun = begun
@@ -100,7 +100,7 @@ def ray_cluster(address: str, *, cpus: int) -> Iterator[Any]:
 def work_on_ray(
     ray: Any, jobs: Sequence[Job], opener: Opener, recipe: Recipe, *, workers: int, threads: int
 ) -> Iterator[Outcome]:
-    """Outcomes as they come. `ray` is connected; each worker reserves `threads` of its CPUs."""
+    """The outcomes of `jobs` as they come; `ray` is connected, and each worker reserves `threads` CPUs."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
@@ -115,7 +115,7 @@ def work_on_ray(
 
 
 def _check_answers(address: str) -> None:
-    """Of HOST:PORT: Ray itself goes on asking for minutes. Errors: `OptionError`."""
+    """Check that something answers at HOST:PORT, as Ray would retry for minutes. Errors: `OptionError`."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
         return
@@ -127,7 +127,7 @@ def _check_answers(address: str) -> None:
 
 @contextmanager
 def _native_stderr_silent() -> Iterator[None]:
-    """Ray's C++ tells on starting that it was told to be silent."""
+    """Discard standard error, to which Ray's C++ part writes although it is silenced."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

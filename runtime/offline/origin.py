@@ -1,7 +1,6 @@
-"""What a result was made of and by: written into its file, and compared when work is taken up again.
+"""The origin of a result: its inputs and settings, written into its file and compared when a run is resumed.
 
-Knows the names of attributes, not how a result is stored. Invariant: two results of equal `Origin` hold the same
-numbers, so neither clocks nor the places of files are part of the comparison.
+Invariant: two results of equal `Origin` hold the same numbers, so neither times nor paths are compared.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ _PLACES = ("recording", "bundle")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Attributes of a result's root, in words; empty where there is nothing to say."""
+    """Attributes of a result's root; empty where nothing applies."""
 
     recording: str
-    """As it was called: for people, who may have moved it since."""
+    """Path of the recording as it was given, for people; it may have moved since."""
     recording_sha256: str
     method: str
     pairs: str
-    """As they were asked for; the pairs themselves are a dataset."""
+    """The option `--pairs`; the pairs themselves are a dataset."""
     engine: str
-    """Library and device that ran."""
+    """Library and device of the engine that ran."""
     engine_version: str
     precision: str
     strain_window_samples: int
     strain_window_mm: float
-    """0: the window of the bundle."""
+    """Window given by the user; 0: the window of the bundle."""
     bundle: str = ""
     bundle_sha256: str = ""
     weights_sha256: str = ""
@@ -49,7 +48,7 @@ class Origin:
         return asdict(self)
 
     def difference(self, stored: Mapping[str, Any]) -> str | None:
-        """What differs between this and the attributes of a result, in words; None if nothing does."""
+        """The first difference from the attributes of a result, in words; None if there is none."""
         for name, expected in ({"usert_version": __version__} | self.attributes()).items():
             if name in _PLACES:
                 continue

@@ -1,7 +1,7 @@
-"""Files that people keep of a result: a folder of PNGs, an MP4, a DICOM object; one module a kind.
+"""Output files of a result: a folder of PNGs, an MP4, or a DICOM object.
 
-Importing this loads none of their libraries. Invariant: a file made here stands under its name whole or not at all, and
-is made of the recording and the result alone, without an engine.
+Importing this module loads neither PyAV nor pydicom. Invariant: an output is complete under its name or absent, and is
+made from the recording and the result alone, without an engine.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .pages import Pages
 from .result_file import ResultReader
 
 SUFFIXES = {"png": "-png", "mp4": ".mp4", "dicom": ".dcm"}
-"""Kinds, by the names that a person types, and what stands in the place of `.h5` in the names of their files."""
+"""Kinds of output by their names on the command line, with the endings that replace `.h5`."""
 _NEEDS_LIBRARY = {"mp4": "video", "dicom": "dicom"}
 PICTURE = re.compile(r"\d{5,}_\d+-\d+\.png")
-"""Names of pictures in a folder of them."""
+"""Names of the pictures in a folder."""
 
 
 def output_path(result: str | os.PathLike[str], kind: str) -> Path:
-    """Beside the result, under its name. Errors: `OptionError` for an unknown kind."""
+    """The path of an output, beside the result. Errors: `OptionError` for an unknown kind."""
     path = Path(result)
     if kind not in SUFFIXES:
         raise OptionError(f"--also: got {kind!r}, expected one of {', '.join(SUFFIXES)}")
@@ -43,7 +43,7 @@ def make_output(
     dicom_like: str | os.PathLike[str] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Make one kind of file of what is stored, in place of an older one; `KeyboardInterrupt` once `stopped` says yes.
+    """Make one kind of output, replacing an older one; raises `KeyboardInterrupt` once `stopped()` is true.
 
     `dicom_like` is a DICOM file of the same study, whose identification the DICOM object takes over. Errors:
     `OptionError` for an unknown kind or a path that cannot be written, `MissingExtraError`, `RecordingError`.
@@ -68,7 +68,7 @@ def make_output(
 
 
 def require_kinds(kinds: Collection[str], *, dicom_like: str | os.PathLike[str] | None) -> None:
-    """See, before hours of work, that each kind can be made. Errors: those of `make_output` that can be known."""
+    """Check, before hours of work, that each kind can be made. Errors: those of `make_output` that can be known."""
     for kind in kinds:
         output_path("result.h5", kind)
         module = _NEEDS_LIBRARY.get(kind)
@@ -83,13 +83,13 @@ def require_kinds(kinds: Collection[str], *, dicom_like: str | os.PathLike[str] 
 
 
 def is_current(result: str | os.PathLike[str], kind: str) -> bool:
-    """Whether a file of this kind is there and no older than the result."""
+    """Whether an output of this kind exists and is not older than the result."""
     path = output_path(result, kind)
     return path.exists() and path.stat().st_mtime_ns >= Path(result).stat().st_mtime_ns
 
 
 def remove_parts(result: str | os.PathLike[str]) -> None:
-    """What a killed process left half-written beside a result. Errors: `OptionError`."""
+    """Remove what a killed process left half-written beside a result. Errors: `OptionError`."""
     for path in (Path(result), *(output_path(result, kind) for kind in SUFFIXES)):
         _remove(_part(path))
 
@@ -107,7 +107,7 @@ def _part(path: Path) -> Path:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """The name to write under: what stands there at the block's regular end replaces `path`, else it goes away."""
+    """A temporary path to write to, which replaces `path` at the regular end of the block, and is else removed."""
     if path.is_dir() and any(PICTURE.fullmatch(entry.name) is None for entry in path.iterdir()):
         raise OptionError(
             f"{path}: holds more than pictures of a result, so it is not replaced: move it away"

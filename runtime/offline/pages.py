@@ -1,7 +1,7 @@
-"""A result as a sequence of pages, one a pair: B-mode, strain and quality, in colours that mean the same throughout.
+"""A result as a sequence of pages, one a pair: B-mode, strain and quality, with the same colour scale on all pages.
 
-Knows the recording and the result; not what file they become. Invariant: one strain has one colour on all pages on
-which the tissue is pressed, and the mirrored strain has it where the tissue is released.
+Invariant: a strain has the same colour on all pages on which the tissue is compressed, and the opposite strain has that
+colour on pages of a release.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from .result_file import ResultReader
 from .run_pairs import figures_of
 
 _SHARE = 90
-"""Percentile of the pairs whose own range of colours the common one covers: a few wild pairs do not darken the rest."""
+"""Percentile of the pairs' own strain ranges that is the common range, so that a few outliers do not darken the
+rest."""
 
 
 class Pages:
-    """Pages in the order of the pairs; iterate as often as needed."""
+    """The pages in the order of the pairs; may be iterated repeatedly."""
 
     def __init__(
         self, recording: Recording, result: ResultReader, *, stopped: Callable[[], bool] = lambda: False
@@ -39,7 +40,7 @@ class Pages:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Those of the result."""
+        """The attributes of the result."""
         return self._result.attributes
 
     @property
@@ -53,7 +54,7 @@ class Pages:
 
     @property
     def acquired_ns(self) -> NDArray[np.int64] | None:
-        """(P,): wall clock of each pair's current frame; None unless all are known, one later than the other."""
+        """Wall clock (P,) of each pair's current frame; None unless all are known and strictly increase."""
         times = self._recording.acquired_ns[[current for _, current in self._result.pairs]]
         known = bool((times > 0).all() and (np.diff(times) > 0).all())
         return times if known else None
@@ -62,7 +63,7 @@ class Pages:
         return len(self._result.pairs)
 
     def name(self, index: int) -> str:
-        """The pair at `index` as part of a file's name, which sorts as the pairs do."""
+        """A file name for the pair at `index`; names sort as the pairs do."""
         reference, current = self._result.pairs[index]
         return f"{index:05d}_{reference}-{current}"
 
@@ -82,7 +83,7 @@ class Pages:
             )
 
     def _soft_ends(self) -> list[float]:
-        """Strain of the softest colour of each page: of one size, with the sign of the pair."""
+        """Strain of the softest colour of each page: of one magnitude, with the sign of the pair."""
         own, trusted = [], []
         for index in range(len(self)):
             if self._stopped():

@@ -1,6 +1,6 @@
-"""Which frames of a recording are compared with which.
+"""The pairs of frames of a recording to estimate, as named on the command line.
 
-Knows counts only. Invariant: every pair it gives lies inside the recording and has two different frames.
+Invariant: every pair lies inside the recording and has two different frames.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Pair = tuple[int, int]
 
 
 def parse_pairs(text: str, frames: int) -> tuple[Pair, ...]:
-    """`consecutive`, or `I:J,I:J,…`, for a recording of `frames` frames.
+    """Parse `consecutive` or `I:J,I:J,…` for a recording of `frames` frames.
 
     Errors: `OptionError` for anything else, frames out of range, a frame with itself, fewer than two frames.
     """

@@ -1,6 +1,6 @@
-"""What `usert run` does to each recording.
+"""The recipe of `usert run`: what it does with each recording.
 
-Knows no terminal. Invariant: all of it that changes the numbers is in a result's origin.
+Invariant: everything in it that changes the numbers is in the origin of a result.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from .origin import NETWORK, Origin, library_version, sha256_of_recording
 from .pairs import CONSECUTIVE
 
 DEFAULT = "default"
-"""A precision that nobody chose: what suits the engine."""
+"""The name in an origin of the precision that suits the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """The same for all recordings of an archive."""
+    """Settings for all recordings of an archive."""
 
     method: str = NETWORK
     pairs: str = CONSECUTIVE
-    """As `parse_pairs` takes them."""
+    """The pairs to estimate, in the form of `parse_pairs`."""
     precision: str | None = None
     strain_window_mm: float | None = None
-    """None: the engine's own."""
+    """Length of the strain window; None: that of the engine."""
     also: tuple[str, ...] = ()
-    """Kinds of `usert.runtime.offline.outputs`."""
+    """Kinds of outputs to make (`usert.runtime.offline.outputs`)."""
     dicom_like: str | None = None
     overwrite: bool = False
-    """Make a result again that is of another origin."""
+    """Whether to replace a result of another origin."""
 
     def window(self, engine: Engine, scan: Scan) -> int:
-        """Samples of the strain's window. Errors: `OptionError`."""
+        """Length of the strain window in samples. Errors: `OptionError`."""
         if self.strain_window_mm is None:
             return engine.strain_window_samples
         return window_samples(scan, self.strain_window_mm)
@@ -45,7 +45,7 @@ class Recipe:
     def origin(
         self, source: Recording, *, called: str, engine: Engine, engine_name: str, bundle: Bundle | None
     ) -> Origin:
-        """Of what `engine` makes of `source`; `engine_name` is its name for frames of that shape.
+        """The origin of the result of `source` by `engine`; `engine_name`: the engine's name for frames of that shape.
 
         Errors: `RecordingError`, `OptionError`.
         """

@@ -33,7 +33,7 @@ from ..imaging.estimate import Estimate
 from .pairs import Pair
 
 BYTES_A_SAMPLE = 4 * np.dtype(np.float32).itemsize
-"""Two displacements, strain and quality."""
+"""Bytes of displacement (two components), strain and quality."""
 KIND = "strain"
 FORMAT = 1
 
@@ -82,7 +82,7 @@ class ResultWriter:
         return self
 
     def write(self, index: int, estimate: Estimate) -> None:
-        """Store what was estimated of the pair at `index`. Errors: `OptionError` when the disk refuses."""
+        """Write the estimate of the pair at `index`. Errors: `OptionError` where the file cannot be written."""
         try:
             self._file["displacement"][index] = estimate.displacement
             self._file["strain"][index] = estimate.strain
@@ -91,7 +91,7 @@ class ResultWriter:
             raise self._cannot_write(error) from error
 
     def describe(self, attributes: Mapping[str, str | int | float]) -> None:
-        """Say where the estimates come from. Errors: as `write`."""
+        """Write attributes of the root, such as the origin. Errors: as `write`."""
         try:
             self._file.attrs.update(attributes)
         except (OSError, RuntimeError) as error:
@@ -116,7 +116,7 @@ class ResultWriter:
             raise
 
     def _check_space(self) -> None:
-        """Before the work, since HDF5 does not recover from a disk that fills up under it."""
+        """Check the free space before the work, since HDF5 does not recover from a full disk."""
         needed = len(self._pairs) * BYTES_A_SAMPLE * self._shape[0] * self._shape[1]
         try:
             free = shutil.disk_usage(self._path.absolute().parent).free

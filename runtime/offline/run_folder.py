@@ -1,9 +1,7 @@
-"""Many recordings through one engine: what is to be done, and one recording after another.
+"""Runs a folder of recordings through one engine.
 
-A recording's result is made beside and renamed (see `result_file`), so it is there whole or not at all;
-a result that is there and of the same origin is not made again. Knows neither the terminal nor where workers run.
-Invariant: what happens to one recording is an `Outcome`, never the end of the others; and nothing but a result is ever
-replaced.
+A result is written beside its final name and renamed (`result_file`); an existing result of the same origin is kept.
+Invariant: the failure of one recording is an `Outcome` and does not stop the others; only results are ever replaced.
 """
 
 from __future__ import annotations
@@ -33,34 +31,34 @@ from .run_pairs import PairReport, estimate_pairs, extrapolation
 
 State = Literal["done", "kept", "refused", "failed"]
 Opener = Callable[[], tuple[Engine, Bundle | None]]
-"""Opens the engine, and the bundle if it runs one. Ray sends it on: a function of a module, or `partial` of one."""
+"""Opens the engine, and the bundle if it runs one; Ray pickles it: a function of a module, or a `partial` of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One recording."""
+    """One recording to run."""
 
     name: str
-    """Its path beneath the folder, with slashes."""
+    """Path of the recording relative to the folder, with slashes."""
     recording: str
     out: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one recording."""
+    """The outcome of one recording."""
 
     name: str
     state: State
-    """Done now; kept as it was; refused, for a file of another origin is there; or failed."""
+    """`done` now; `kept` as it was; `refused`, since a result of another origin exists; or `failed`."""
     told: str
     warning: str = ""
 
 
 def find_jobs(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> tuple[Job, ...]:
-    """Every `*.h5` beneath `folder`, sorted, with the same path beneath `out`; hidden ones are left out.
+    """A job for every `*.h5` beneath `folder`, sorted, with the same path beneath `out`; hidden files are left out.
 
-    Errors: `OptionError` for an `out` that cannot be, `RecordingError` where there is none.
+    Errors: `OptionError` for an invalid `out`, `RecordingError` where there is no recording.
     """
     source, target = Path(folder).absolute(), Path(out).absolute()
     if target.exists() and not target.is_dir():
@@ -81,19 +79,19 @@ def find_jobs(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> tu
 
 
 class ArchiveWorker:
-    """An open engine and a recipe, from construction until the end of the `with` block. For one thread."""
+    """Runs jobs with an open engine, from construction until the end of the `with` block. Use it in one thread."""
 
     def __init__(
         self, opener: Opener, recipe: Recipe, *, stopped: Callable[[], bool] = lambda: False
     ) -> None:
-        """`stopped` is asked between pairs; once it says yes, `work` raises `KeyboardInterrupt`."""
+        """`stopped` is called between pairs; once it returns True, `work` raises `KeyboardInterrupt`."""
         self._engine, self._bundle = opener()
         self._recipe = recipe
         self._stopped = stopped
         self._names: dict[tuple[int, int], str] = {}
 
     def work(self, job: Job) -> Outcome:
-        """Do one recording, or find that it is done."""
+        """Run one recording, or keep its result."""
         try:
             return self._work(job)
         except UsertError as error:
@@ -143,7 +141,7 @@ class ArchiveWorker:
         )
 
     def _outputs(self, job: Job) -> str:
-        """Make what is asked for beside the result and not there, and say what."""
+        """Make the missing outputs, and return which they were."""
         missing = [kind for kind in self._recipe.also if not is_current(job.out, kind)]
         for kind in missing:
             make_output(
@@ -168,7 +166,7 @@ class ArchiveWorker:
 
 
 def _difference(out: str, made_of: Origin) -> str | None:
-    """Errors: `RecordingError` for a file that is no result, which is not replaced whatever was asked."""
+    """The difference of the result `out` from `made_of`. Errors: `RecordingError` for a file that is not a result."""
     try:
         with ResultReader(out) as stored:
             return made_of.difference(stored.attributes)
@@ -184,7 +182,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _summary(reports: Sequence[PairReport]) -> str:
-    """Of all pairs, since a line a pair would be too many."""
+    """One line on all pairs."""
     strains = np.array([report.mean_strain for report in reports])
     span = (
         f"{100 * np.nanmin(strains):.2f} to {100 * np.nanmax(strains):.2f} %"

@@ -1,7 +1,6 @@
-"""Pairs of a recording through an engine, one after another, into a file.
+"""Runs pairs of a recording through an engine and writes the result file.
 
-Knows the order of work; neither the library that estimates nor the terminal. Invariant: one pair at a time is
-in memory, whatever the length of the recording.
+Invariant: one pair at a time is in memory, whatever the length of the recording.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ from .result_file import ResultWriter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairReport:
-    """One pair, done."""
+    """Figures of one pair that was estimated."""
 
     pair: Pair
     mean_strain: float
-    """Of the pixels that may be read, as a fraction, compression positive; NaN where there are none."""
+    """Mean over the readable pixels, as a fraction, compression positive; NaN where there are none."""
     readable_share: float
-    """Of the image, 0 to 1."""
+    """Share of the image that may be read, 0 to 1."""
     median_quality: float
     elapsed_ms: float
-    """Of the engine alone; the first pair's includes opening the graph."""
+    """Time of the engine alone; that of the first pair includes opening the graph."""
 
     @property
     def figures(self) -> str:
-        """Strain and quality as people read them."""
+        """Strain and quality in words."""
         return figures_of(self.mean_strain, self.readable_share, self.median_quality)
 
 
@@ -118,7 +117,7 @@ def estimate_pairs(
 def check_output(
     path: str | os.PathLike[str], recording: str | os.PathLike[str], *, option: str, suffix: str = ""
 ) -> None:
-    """Refuse, before hours of work, an output that cannot be or would replace the recording.
+    """Check, before hours of work, that an output can be written and would not replace the recording.
 
     Errors: `OptionError` that names the `option`.
     """
@@ -134,7 +133,7 @@ def check_output(
 
 
 def extrapolation(bundle: Bundle, scan: Scan) -> str | None:
-    """A warning if the bundle's network was not trained for pulses like those of `scan`."""
+    """A warning where the bundle's network was not trained for pulses like those of `scan`; else None."""
     trained_for = bundle.manifest.input.trained_for
     if trained_for is None:
         return "the bundle's weights were not trained on RF: trust the quality map"

@@ -1,7 +1,7 @@
-"""Lines of a curved or phased array laid out as the fan that they are: an image in beam space as one in millimetres.
+"""Scan conversion: images of a curved or phased array from beam space to millimetres.
 
-Strain is computed in beam space, line by line; only what is shown is laid out here. Knows images and geometry.
-Invariant: a value of the fan lies between those of the four samples around it, and outside the fan there is none.
+Strain is computed in beam space; only what is shown is converted. Invariant: a value of the fan lies between those of
+the four samples around it; outside the fan it is NaN.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _TEXT = re.compile(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fan:
-    """Lines at even angles, whose first samples lie on an arc about one point."""
+    """The geometry of lines at even angles whose first samples lie on an arc."""
 
     radius_mm: float
-    """Of that arc; 0 of a phased array, whose lines begin in the point."""
+    """Radius of that arc; 0 for a phased array, whose lines begin in one point."""
     degrees: float
-    """From the first line to the last."""
+    """Angle from the first line to the last."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.radius_mm) and 0 <= self.radius_mm <= 500 and 0 < self.degrees < 180):
@@ -37,19 +37,19 @@ class Fan:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`RADIUS:DEGREES`, such as `60:58`. Errors: `OptionError`."""
+        """Parse `RADIUS:DEGREES`, such as `60:58`. Errors: `OptionError`."""
         match = _TEXT.fullmatch(text.strip())
         if match is None:
             raise OptionError(f"fan: got {text!r}, expected RADIUS:DEGREES in mm, such as 60:58")
         return cls(radius_mm=float(match[1]), degrees=float(match[2]))
 
     def extent_mm(self, depth_mm: float) -> tuple[float, float]:
-        """Height and width of the rectangle about lines of that length."""
+        """Height and width of the rectangle around lines of that length."""
         half, far = math.radians(self.degrees / 2), self.radius_mm + depth_mm
         return far - self.radius_mm * math.cos(half), 2 * far * math.sin(min(half, math.pi / 2))
 
     def lay_out(self, image: NDArray[Any], *, depth_mm: float, size: tuple[int, int]) -> NDArray[np.float32]:
-        """`image` (N, M) with lines `depth_mm` long, as `size` (height, width) pixels; NaN outside the fan."""
+        """Convert `image` (N, M) with lines of `depth_mm` to `size` (height, width) pixels; NaN outside the fan."""
         rows, lines = image.shape
         height_mm, width_mm = self.extent_mm(depth_mm)
         half = math.radians(self.degrees / 2)
@@ -65,7 +65,7 @@ class Fan:
 
 
 def _between(image: NDArray[Any], row: NDArray[Any], line: NDArray[Any]) -> NDArray[Any]:
-    """Bilinear, at positions inside."""
+    """Bilinear interpolation at positions inside the image."""
     top = np.minimum(row.astype(int), max(image.shape[0] - 2, 0))
     left = np.minimum(line.astype(int), max(image.shape[1] - 2, 0))
     bottom = np.minimum(top + 1, image.shape[0] - 1)

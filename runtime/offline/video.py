@@ -1,6 +1,6 @@
-"""An MP4 (H.264) of a result: a page as long as its pair lasted, or a tenth of a second where no times are known.
+"""An MP4 (H.264) of a result: a page lasts as long as its pair, or a tenth of a second where no times are known.
 
-Knows PyAV. Invariant: one thread encodes, and no clock is asked, so the same pages give the same bytes.
+Invariant: the same pages give the same bytes: one thread encodes, and no time of day is written.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from .pages import Pages
 
 CODEC = "libx264"
 NOMINAL_MS = 100.0
-"""A page, where the recording does not say when its frames were acquired."""
+"""Duration of a page where the recording has no acquisition times."""
 _CLOCK = Fraction(1, 1_000_000)
 
 
 def library() -> Any:
-    """PyAV. Errors: `MissingExtraError`."""
+    """The module PyAV. Errors: `MissingExtraError`."""
     return require("av", "video")
 
 
 def write_video(path: Path, pages: Pages) -> None:
-    """Errors: `OptionError` when FFmpeg refuses, `MissingExtraError`."""
+    """Write all pages as a video. Errors: `OptionError` when FFmpeg fails, `MissingExtraError`."""
     av = library()
     times_us = _times_us(pages)
     try:
@@ -66,6 +66,6 @@ def _times_us(pages: Pages) -> list[int]:
 
 
 def _even(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Colours have half the resolution, so both sides must be even."""
+    """Pad both sides to even numbers, since colours have half the resolution."""
     odd = [(0, side % 2) for side in pixels.shape[:2]]
     return np.ascontiguousarray(np.pad(pixels, [*odd, (0, 0)], mode="edge"))

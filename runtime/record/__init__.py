@@ -1,1 +1,1 @@
-"""The record of a live server: written while it runs, read, and run again."""
+"""The record of a live server: written while it runs, read, and re-run."""

@@ -1,7 +1,7 @@
-"""What waits between the live threads and one that writes to disk, bounded by bytes.
+"""A queue bounded by bytes, between the live threads and the thread that writes to disk.
 
-Knows nothing of what it holds. Invariant: what is held, the item in work included, is never more than the bound, and
-`put` waits for nobody: what does not fit is refused.
+Invariant: the items held, the one being written included, never exceed the bound, and `put` never blocks: it rejects
+what does not fit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Backlog(Generic[T]):
-    """A queue from any threads to one."""
+    """A queue from any threads to one reader."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -23,7 +23,7 @@ class Backlog(Generic[T]):
         self._held = self._in_work = 0
 
     def put(self, item: T, size: int, *, share: float = 1.0) -> bool:
-        """Add an item of `size` bytes; False where more than `share` of the bound would then be held."""
+        """Add an item of `size` bytes; False where that would fill more than `share` of the bound."""
         with self._filled:
             if self._held + size > share * self._max_bytes:
                 return False
@@ -33,7 +33,7 @@ class Backlog(Generic[T]):
             return True
 
     def take(self, timeout_s: float) -> T | None:
-        """The oldest item, None when none came within `timeout_s`; the one taken before is no longer held."""
+        """The oldest item, None when none came within `timeout_s`; releases the item taken before."""
         with self._filled:
             self._held -= self._in_work
             self._in_work = 0
@@ -44,6 +44,6 @@ class Backlog(Generic[T]):
 
     @property
     def held(self) -> int:
-        """Bytes of the items that wait and of the one in work."""
+        """Bytes of the queued items and of the one being written."""
         with self._filled:
             return self._held

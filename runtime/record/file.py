@@ -1,7 +1,6 @@
-"""One file of a record, while it is written: the frames of one session, its images, and what is missing.
+"""One file of a record while it is written: the frames of one session, its images, and what is missing.
 
-Knows the layout of a record, not when a file begins or ends. Invariant: a row is written after what it counts, so
-what a killed process leaves behind is whole.
+Invariant: a row is written after the arrays that it counts, so the file of a killed process is consistent.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from .record import FRAME, GAP, GROUP, IMAGE, IMAGE_COLUMNS, furnish, hash_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedImage:
-    """What the engine made of a pair, and the message that was sent then."""
+    """The estimate of a pair, and the message that was sent after it."""
 
     reference: int
     current: int
@@ -75,7 +74,7 @@ _ROW = attrgetter(*(attribute for _, _, attribute in IMAGE_COLUMNS))
 
 
 class RecordFile:
-    """Begun with the first frame of a session; every `put` returns when its row is on file.
+    """An open file of a record, created for the first frame of a session; every `put` returns when its row is on file.
 
     Errors: `RecordingError` where there is a file of that name or the disk refuses, after which only `close` is left.
     """
@@ -83,7 +82,7 @@ class RecordFile:
     def __init__(
         self, path: Path, first: ReceivedFrame, provenance: Mapping[str, str], *, displacement: bool
     ) -> None:
-        """`provenance`: attributes, beside those that `first` gives."""
+        """`first`: the first frame, which gives shape and geometry. `provenance`: further attributes of the record."""
         self.path = path
         self.stream = first.stream
         self._displacement = displacement
@@ -105,10 +104,12 @@ class RecordFile:
 
     @property
     def empty(self) -> bool:
-        """Whether no frame is on file."""
+        """Whether no frame is on file yet."""
         return self._frames == 0
 
     def put_frame(self, received: ReceivedFrame) -> None:
+        """Append a frame."""
+        """Append a frame."""
         frame = received.frame
         self._writer.append(frame)
         row = np.array((frame.sequence, frame.time_ns, received.received_ns), FRAME)
@@ -116,7 +117,7 @@ class RecordFile:
         self._frames += 1
 
     def put_image(self, image: RecordedImage) -> None:
-        """After the first frame."""
+        """Append an image; the file must hold a frame already."""
         k, estimate = self._images, image.estimate
         self._writer.put(f"{GROUP}/strain", k, estimate.strain)
         self._writer.put(f"{GROUP}/quality", k, estimate.quality)
@@ -126,13 +127,13 @@ class RecordFile:
         self._images += 1
 
     def put_gap(self, gap: Gap) -> None:
-        """After the first frame."""
+        """Append a gap; the file must hold a frame already."""
         row = tuple(getattr(gap, name) for name in GAP.names or ())
         self._writer.put(f"{GROUP}/gaps", self._gaps, np.array(row, GAP))
         self._gaps += 1
 
     def close(self) -> None:
-        """Idempotent. A file without a frame goes away."""
+        """Close the file, and delete it if it has no frame; idempotent."""
         try:
             self._writer.close()
         finally:

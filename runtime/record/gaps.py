@@ -1,7 +1,7 @@
-"""What a record lacks: frames and images that were received and not written, in runs.
+"""The gaps of a record: runs of frames and images that were received and not written.
 
-Knows nothing of files. Invariant: every miss is in exactly one run and in the counts, and no run spans something that
-was written; so the runs grow with the changes between writing and missing, not with the misses.
+Invariant: every missing item is in exactly one run and in the counts, and no run spans an item that was written; so the
+number of runs grows with the changes between writing and missing, not with the missing items.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from ..protocol.age import now_ns
 
 What = Literal["frame", "image"]
 Reason = Literal["queue full", "disk full", "write failed", "unfit", "no file", "too many files", "closed"]
-"""`queue full`: the disk was too slow. `disk full`: too little would have been left free. `write failed`: the disk
-refused, now or just before. `unfit`: not of the shape of its session. `no file`: an image without a frame of its
-session on file. `too many files`: a session too many. `closed`: at the end, too late to be written."""
+"""`queue full`: the disk was too slow. `disk full`: too little space would have been left. `write failed`: a write
+failed, now or just before. `unfit`: the shape is not that of the session. `no file`: no frame of the image's session is
+on file. `too many files`: the record has its largest number of files. `closed`: the recorder closed before it was
+written."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Gap:
-    """A run of misses."""
+    """A run of missing items."""
 
     what: What
     session: int
@@ -30,15 +31,15 @@ class Gap:
     """Sequence number of the frame, or of the image's current frame."""
     last: int
     count: int
-    """How many from `first` to `last` were received, none of which is on record."""
+    """Number of items received from `first` to `last`, none of which is on record."""
     since_ns: int
-    """The server's monotonic clock at the first miss."""
+    """The server's monotonic clock at the first missing item."""
     until_ns: int
-    """And at the last."""
+    """The server's monotonic clock at the last missing item."""
 
 
 class Gaps:
-    """Runs and counts; thread-safe."""
+    """Collects gaps and counts missing items; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,7 +48,7 @@ class Gaps:
         self._counts: dict[What, dict[str, int]] = {"frame": {}, "image": {}}
 
     def miss(self, what: What, session: int, sequence: int, reason: Reason) -> None:
-        """Count one."""
+        """Count one missing item, and extend or begin its run."""
         now = now_ns()
         with self._lock:
             counts = self._counts[what]
@@ -70,11 +71,11 @@ class Gaps:
             run.count += 1
 
     def queued(self, what: What) -> None:
-        """Something of this kind is on its way: the next that finds the queue full begins a new run."""
+        """An item of this kind was queued: the next that finds the queue full begins a new run."""
         self._end(what, queued=True)
 
     def written(self, what: What) -> None:
-        """Something of this kind is on record: the next that is not, though it was queued, begins a new run."""
+        """An item of this kind was written: the next queued one that is not begins a new run."""
         self._end(what, queued=False)
 
     def _end(self, what: What, *, queued: bool) -> None:
@@ -84,7 +85,7 @@ class Gaps:
                     del self._growing[key]
 
     def take(self, *, quiet_ns: int = 0) -> list[Gap]:
-        """The runs since the last call, which grow no more; none while the last miss is younger than `quiet_ns`."""
+        """The finished runs since the last call; none while the newest missing item is younger than `quiet_ns`."""
         with self._lock:
             if self._runs and now_ns() - max(run.until_ns for run in self._runs) < quiet_ns:
                 return []

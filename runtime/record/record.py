@@ -1,4 +1,4 @@
-"""The record of a live server: a recording of the frames it received, and beside them what it made of them.
+"""The record of a live server: a recording of the frames it received, and the images it made of them.
 
     /rf, /acquired_ns, geometry    the recording of all frames of one session; see `usert.recording.layout`
     /record                        attributes: format, provenance, stream, session, names of the clocks
@@ -76,23 +76,23 @@ GAP = np.dtype(
         ("until_ns", "<i8"),
     ]
 )
-"""As in `usert.runtime.record.gaps.Gap`."""
+"""Columns of a row of gaps, as in `usert.runtime.record.gaps.Gap`."""
 _ROWS_A_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What a record needs so that its images can be made again."""
+    """What a record needs for its images to be reproduced."""
 
     bundle: str
     bundle_sha256: str
     weights_sha256: str
     configuration: Mapping[str, Any]
-    """What the server was started with, as JSON takes it; `engine`, `precision` and `threads` as `open_engine` does."""
+    """The server's configuration as plain values; `engine`, `precision` and `threads` as `open_engine` takes them."""
 
     @classmethod
     def of(cls, bundle: Bundle, **configuration: Any) -> Self:
-        """That of a server that runs `bundle`."""
+        """The provenance of a server that runs `bundle`."""
         return cls(
             bundle=str(bundle.folder),
             bundle_sha256=bundle.sha256,
@@ -101,7 +101,7 @@ class Provenance:
         )
 
     def attributes(self) -> dict[str, str]:
-        """As the record keeps it, with the machine."""
+        """Attributes of the record's group, with the machine."""
         return {
             "usert_version": __version__,
             "bundle": self.bundle,
@@ -126,19 +126,19 @@ def furnish(
 
 
 def hash_of(displacement: NDArray[np.float32]) -> str:
-    """As in the column `displacement_sha256`."""
+    """SHA-256 of a displacement, as in the column `displacement_sha256`."""
     return hashlib.sha256(write_array(displacement, "float32")).hexdigest()
 
 
 class Record:
-    """A record opened for reading, as it was at that moment; closed by `close` or the end of its `with` block.
+    """A record opened for reading, as it was on opening; closed by `close` or the end of its `with` block.
 
     Errors: `RecordingError` for a recording without a record, or a damaged file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.recording = Recording(path)
-        """All frames; the last may have no row yet."""
+        """The recording of all frames; the last frame may have no row yet."""
         try:
             self._read()
         except BaseException:
@@ -168,12 +168,12 @@ class Record:
         return "displacement" in self._group
 
     def frame(self, sequence: int) -> RFFrame | None:
-        """The frame of that sequence number, None where the record lacks it."""
+        """The frame of a sequence number; None where the record lacks it."""
         k = self._index.get(sequence)
         return None if k is None else self.recording.frame(k)
 
     def array(self, name: str, k: int) -> NDArray[np.float32]:
-        """`strain`, `quality` or `displacement` of image `k`."""
+        """The array `strain`, `quality` or `displacement` of image `k`. Errors: `RecordingError`."""
         try:
             values: NDArray[np.float32] = self._group[name][k]
         except HDF5_ERRORS as error:

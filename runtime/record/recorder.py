@@ -1,11 +1,10 @@
-"""Puts the live server's frames and images on record, in a thread of its own.
+"""Records the live server's frames and images, in a thread of its own.
 
-The live threads hand over and go on: what the disk is too slow for, too full for or too broken for is left out, and
-counted, on record too. An image can be made again from its frames, but no frame from anything: so images may fill half
-of the queue, frames all of it.
+The live threads queue items and go on: what cannot be written, because the disk is slow, full or broken, is dropped and
+counted, also in the record. An image can be reproduced from its frames, a frame cannot: so images may fill half of the
+queue, frames all of it.
 
-Knows no files, sockets or engines. Invariant: `put_frame` and `put_image` neither wait for the disk nor raise; received
-= recorded + missing + waiting.
+Invariant: `put_frame` and `put_image` neither wait for the disk nor raise; received = recorded + missing + waiting.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from .record import Provenance
 from .writer import Item, Label, Miss, RecordWriter, check_free
 
 MAX_BYTES = 1 << 28
-"""Of what waits to be written: 1.5 s of 60 frames a second of 1920 x 768."""
+"""Size of the queue: 1.5 s of 60 frames a second of 1920 x 768."""
 RESERVE_BYTES = 1 << 28
-"""Of the disk, left free for everything else."""
+"""Space on the disk that is left free."""
 _IMAGE_SHARE = 0.5
 _CLOSE_NS = 10_000_000_000
 _GRACE_S = 2.0
@@ -42,12 +41,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Counts of frames, or of images."""
+    """Counts of the frames or of the images."""
 
     received: int
     recorded: int
     missing: dict[str, int]
-    """By reason."""
+    """Items that were not recorded, by reason."""
 
     @property
     def waiting(self) -> int:
@@ -56,12 +55,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderStats:
-    """Counts since the recorder opened."""
+    """Counts since the recorder was opened."""
 
     frames: Kept
     images: Kept
     files: tuple[Path, ...]
-    """In the order of their sessions."""
+    """The files so far, in the order of their sessions."""
 
     def __str__(self) -> str:
         frames, images = self.frames, self.images
@@ -75,7 +74,7 @@ class RecorderStats:
 
 
 class Recorder(Worker):
-    """`with Recorder(...) as recorder:` around the server's; at its end what waits is written, for 10 s at most."""
+    """Records frames and images: `with Recorder(...) as recorder:`, whose end writes the queue, for at most 10 s."""
 
     def __init__(
         self,
@@ -86,14 +85,14 @@ class Recorder(Worker):
         max_bytes: int = MAX_BYTES,
         reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
-        """`path`: a file that is not there yet, or a folder, where each run takes a name of its own.
+        """`path`: a file that does not exist, or a folder, in which each run gets a new name.
 
-        `displacement`: keep it whole, which doubles an image; without, its hash is kept.
-        Errors, when it opens: `RecordingError` for a path that is taken or cannot be written to.
+        `displacement`: record it in full, which doubles the size of an image; else only its hash.
+        Errors, on opening: `RecordingError` for a path that exists or cannot be written to.
         """
         super().__init__("record")
         self.path = Path(path)
-        """The first file; of a folder, once it is open."""
+        """The first file; for a folder, known once the recorder is open."""
         self._provenance = provenance
         self._displacement = displacement
         self._reserve_bytes = reserve_bytes
@@ -103,7 +102,7 @@ class Recorder(Worker):
         self._received: dict[What, int] = {"frame": 0, "image": 0}
         self._recorded: dict[What, int] = {"frame": 0, "image": 0}
         self._deadline_ns = 0
-        """Once it is closing: when to leave the rest."""
+        """When closing: the time at which the rest of the queue is dropped."""
 
     def _open(self, stack: ExitStack) -> None:
         if self.path.is_dir():
@@ -119,16 +118,16 @@ class Recorder(Worker):
         self._start(stack)
 
     def put_frame(self, received: ReceivedFrame) -> None:
-        """One frame, before anybody can make an image of it; its samples are kept, not copied. From one thread."""
+        """Queue a frame, before any image of it; keeps its samples without a copy. Call it from one thread."""
         self._put(received, 1.0)
 
     def put_image(self, image: RecordedImage) -> None:
-        """What became of one pair; its arrays are kept, not copied. From one thread."""
+        """Queue an image; keeps its arrays without a copy. Call it from one thread."""
         self._put(image, _IMAGE_SHARE)
 
     @property
     def stats(self) -> RecorderStats:
-        """The counts at this moment; for any thread."""
+        """The counts now. Safe in any thread."""
         frames, images = (
             Kept(
                 recorded=self._recorded[what], missing=self._gaps.counts(what), received=self._received[what]
@@ -139,12 +138,12 @@ class Recorder(Worker):
 
     @property
     def closing(self) -> bool:
-        """Whether it takes no more, and writes what waits."""
+        """Whether the recorder accepts no more items and writes its queue."""
         return self._deadline_ns != 0
 
     @property
     def held_bytes(self) -> int:
-        """Of what waits and what is being written."""
+        """Bytes of the queued items and of the one being written."""
         return self._backlog.held
 
     def _put(self, item: Item, share: float) -> None:
@@ -187,4 +186,4 @@ class Recorder(Worker):
         self._deadline_ns = now_ns() + _CLOSE_NS
         self._thread.join(_CLOSE_NS / 1e9 + _GRACE_S)
         if self._thread.is_alive():
-            log.warning("record: the disk does not answer; %s is whole up to there", self.path)
+            log.warning("record: the disk does not respond; %s is complete up to this point", self.path)

@@ -1,7 +1,6 @@
-"""A record run again: the engine is given the frames of each image, and must give the image, bit for bit.
+"""Re-runs a record: the engine estimates each image again from its frames, and the results are compared bit for bit.
 
-Knows records and engines, not files of bundles. Invariant: every image of a record is compared, or counted under the
-reason why it cannot be.
+Invariant: every image of a record is compared, or counted as one whose frames are missing.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from .record import Record, hash_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """An array of an image that came out differently."""
+    """An array of an image that differs from the record."""
 
     image: int
-    """From 0."""
+    """Number of the image in the record, from 0."""
     reference: int
     current: int
     """Sequence numbers of the two frames."""
     array: str
     largest: float | None
-    """Of the differences of its values; None where only a hash was recorded."""
+    """Largest difference of a value; None where only a hash was recorded."""
 
     def __str__(self) -> str:
         by = "its hash differs" if self.largest is None else f"by up to {self.largest:.3g}"
@@ -39,17 +38,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerunReport:
-    """All images of a record."""
+    """The comparison of all images of a record."""
 
     compared: int
     identical: int
     without_frames: int
-    """Of which the record lacks a frame."""
+    """Images with a frame that the record lacks."""
     first: Difference | None
     largest: float
-    """Difference of any value of any array."""
+    """Largest difference of any value of any array."""
     engines: frozenset[tuple[str, str]]
-    """Who made an image live, and who made it again."""
+    """Pairs of the engine that made an image live and the engine of the re-run."""
 
     def __str__(self) -> str:
         lacking = f"; {self.without_frames} whose frames are not on record" if self.without_frames else ""
@@ -112,7 +111,7 @@ def rerun(
 
 
 def _compare(record: Record, k: int, estimate: Estimate) -> list[Difference]:
-    """Strain, quality, and displacement or its hash, those that differ."""
+    """The arrays that differ: strain, quality, and displacement or its hash."""
     row, found = record.images[k], list[tuple[str, float | None]]()
     for name in ("strain", "quality", "displacement"):
         again: NDArray[np.float32] = getattr(estimate, name)

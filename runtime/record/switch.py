@@ -1,7 +1,7 @@
-"""Recording begun and ended while the server runs.
+"""Starts and stops recording while the server runs.
 
-Knows recorders and the one folder that records go to; not who asks. Opening and closing wait for a disk, so both have a
-thread of their own. Invariant: there is one recorder at most, and one that was begun here is ended here.
+Opening and closing wait for the disk, so both run in a thread of their own. Invariant: there is at most one recorder,
+and one that was started here is closed here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUFFIX = ".h5"
 
 
 class RecordSwitch:
-    """`recorder` is for any thread, and may change at any time."""
+    """Starts and stops recording; `recorder`, safe to read in any thread, may change at any time."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class RecordSwitch:
         folder: Path | None = None,
         make: MakeRecorder | None = None,
     ) -> None:
-        """`recorder`: one that is open, which its maker closes in the end. `folder`: of those begun here."""
+        """`recorder`: an open one, which the caller closes. `folder`: for records that are started here, by `make`."""
         self.recorder = recorder
         self._folder = folder
         self._make = make
@@ -50,11 +50,11 @@ class RecordSwitch:
         return self._do("start", lambda: self._start(name, displacement, bundle))
 
     def stop(self) -> Future[Mapping[str, Any]]:
-        """End the record, whoever began it; what waits is written first. Errors, in the future: `OptionError`."""
+        """Stop the record, whoever started it, after its queue is written. Errors, in the future: `OptionError`."""
         return self._do("stop", self._stop)
 
     def close(self) -> None:
-        """End what was begun here; idempotent."""
+        """Stop the record that was started here; idempotent."""
         for thread in self._threads:
             thread.join()
         if self._begun is not None:
@@ -68,7 +68,7 @@ class RecordSwitch:
                 "record: this server has no folder for records: start it with --record-folder DIR"
             )
         if self.recorder is not None:
-            raise OptionError(f"record: {self.recorder.path} is being written: end it first (record-stop)")
+            raise OptionError(f"record: {self.recorder.path} is being recorded: stop it first (record-stop)")
         path = self._folder / name
         if path.parent != self._folder or name.startswith(".") or path.suffix != _SUFFIX:
             raise OptionError(
@@ -89,13 +89,13 @@ class RecordSwitch:
 
     def _do(self, what: str, action: Callable[[], Mapping[str, Any]]) -> Future[Mapping[str, Any]]:
         future: Future[Mapping[str, Any]] = Future()
-        future.set_running_or_notify_cancel()  # begun, and no longer to be cancelled
+        future.set_running_or_notify_cancel()  # started, and can no longer be cancelled
 
         def work() -> None:
             with self._busy:
                 try:
                     future.set_result(action())
-                except BaseException as error:  # told to who asked
+                except BaseException as error:  # the caller gets it from the future
                     future.set_exception(error)
 
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -105,7 +105,7 @@ class RecordSwitch:
 
 
 def record_fields(stats: RecorderStats) -> dict[str, Any]:
-    """As JSON takes it."""
+    """The counts of a recorder as plain values for JSON."""
     counts = {
         what: {"received": kept.received, "recorded": kept.recorded, "missing": kept.missing}
         for what, kept in (("frames", stats.frames), ("images", stats.images))

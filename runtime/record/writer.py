@@ -1,9 +1,8 @@
-"""The files of a record: which one a frame or an image goes to, and what becomes of a disk that refuses.
+"""The files of a record: which file an item goes to, and what happens when the disk fails.
 
-Each session gets a file, NAME.h5, NAME-2.h5, …, for the frames of one file are alike. Where the disk is nearly full
-nothing is written until there is room again; a file whose disk fails is left as it is, and another one tried later.
-
-Knows no threads. Invariant: `put` does not raise; what it cannot write it says, and why.
+Each session gets a file, NAME.h5, NAME-2.h5, …, since all frames of a file have one geometry. While the disk is nearly
+full nothing is written; after a failed write the file is closed, and a new one tried later. Invariant: `put` does not
+raise; it returns why an item was not written.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from .record import Provenance
 MAX_FILES = 1000
 """A source whose every frame begins a session must not fill the disk with files."""
 RETRY_NS = 5_000_000_000
-"""From a failure of the disk to the next file."""
+"""Time from a failed write to the next file."""
 Miss = tuple[Reason, str]
-"""Why something is not on file: for the count, and in words."""
+"""Why an item is not on file: the reason that is counted, and details."""
 _OPEN_FILES = 2  # of one source: the last image of a session comes after the first frame of the next
 
 log = logging.getLogger(__name__)
@@ -39,13 +38,13 @@ Item = ReceivedFrame | RecordedImage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What an item is to a person who misses it."""
+    """What identifies an item in counts and logs."""
 
     what: What
     session: int
     sequence: int
     size: int
-    """Bytes."""
+    """Size in bytes."""
 
     @classmethod
     def of(cls, item: Item) -> Label:
@@ -58,27 +57,27 @@ class Label:
 
 
 class RecordWriter:
-    """Writes items in their order; `close` ends it."""
+    """Writes items to files, in the order in which they come."""
 
     def __init__(
         self, path: Path, provenance: Provenance, gaps: Gaps, *, displacement: bool, reserve_bytes: int
     ) -> None:
-        """`gaps`: where misses are noted; they go on file before the next item."""
+        """`path`: the first file. `gaps`: written before each item. `reserve_bytes`: disk space to leave free."""
         self._path = path
         self._attributes = provenance.attributes()
         self._gaps = gaps
         self._displacement = displacement
         self._reserve_bytes = reserve_bytes
         self._files: dict[int, RecordFile] = {}
-        """By session, the oldest first."""
+        """Open files by session, the oldest first."""
         self._unwritten: list[Gap] = []
         self._part = 1
         self._retry_at_ns = 0
         self.made: list[Path] = []
-        """The files with at least one frame."""
+        """All files with at least one frame."""
 
     def put(self, item: Item, label: Label) -> Miss | None:
-        """Write one item; None, or why it is not on file."""
+        """Write one item; returns None, or why it was not written."""
         try:
             if shutil.disk_usage(self._path.parent).free < self._reserve_bytes + label.size:
                 return "disk full", f"expected {self._reserve_bytes / 1e6:.0f} MB to stay free"
@@ -100,7 +99,7 @@ class RecordWriter:
         return None
 
     def put_gaps(self, *, quiet_ns: int = 0) -> None:
-        """Write the gaps noted so far, as `Gaps.take`, if there is a file; those refused wait for the next one."""
+        """Write the gaps of `Gaps.take` if a file is open; those that cannot be written go to the next one."""
         begun = [session for session, file in self._files.items() if not file.empty]
         if not begun:
             return
@@ -139,7 +138,7 @@ class RecordWriter:
         elif file.empty:
             file.put_frame(item)
             self.made.append(file.path)
-            log.info("record: session %d in %s", item.session, file.path)
+            log.info("record: session %d goes to %s", item.session, file.path)
         else:
             self._write_gaps(file)
             file.put_frame(item)
@@ -152,12 +151,12 @@ class RecordWriter:
 
 
 def part_path(path: Path, part: int) -> Path:
-    """`path` for part 1, NAME-2.h5 and so on for those after it."""
+    """The path of a part: `path` for part 1, NAME-2.h5 for part 2, and so on."""
     return path if part == 1 else path.with_name(f"{path.stem}-{part}{path.suffix}")
 
 
 def check_free(path: Path) -> None:
-    """Errors: `RecordingError` if a file of a record at `path` is there, or cannot be."""
+    """Check that a record can be created at `path`. Errors: `RecordingError`."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise RecordingError(f"record {path}: there is no folder {folder}: make it first")

@@ -1,7 +1,6 @@
-"""The whole live path on this machine: simulated scanner, server, client, live page, and a picture at the end.
+"""The demo: the whole live path on this machine, with simulated scanner, server, client, live page and a final picture.
 
-Knows the commands of the children and the protocol between them. Invariant: when `run` returns or raises, the
-children have ended and nothing is half-written.
+Invariant: when `run` returns or raises, the child processes have ended and no file is half-written.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from .child_process import ChildProcess
 from .simulated import SIZES, LesionRatio, simulated_scanner
 
 GOOD_QUALITY = 0.8
-"""An image of less mean quality is shown only where there is no better one."""
+"""An image of lower mean quality becomes the picture only where there is no better one."""
 WHAT_ONE_SEES = (
     "a hand presses and releases; in the strain image a dark disc, three times as stiff as what surrounds it, which "
     "B-mode cannot show; hatched parts must not be read; the band on top says how old the image is"
@@ -36,24 +35,24 @@ WHAT_ONE_SEES = (
 _LOOPBACK = "tcp://127.0.0.1:0"
 _FIRST_IMAGE_S = 120.0
 _STALE_MS = 2000.0
-"""Generous: a busy CPU takes most of a second for an image."""
+"""Age from which on an image is stale; long, since a busy CPU takes most of a second for an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoConfig:
-    """What the demo runs, for how long, and where the picture goes."""
+    """Configuration of the demo."""
 
     out: Path
     seconds: float = 30.0
-    """From the first image on."""
+    """Duration, from the first image on."""
     size: str = "small"
     rate_hz: float = 20.0
     lag: int = 4
-    """Frames between the two of a pair: at the simulated hand's pace about 1 % of strain at most."""
+    """Frames from reference to current frame; 4 give at most about 1 % of strain with the simulated hand."""
     bundle: Path | None = None
-    """None: the default bundle."""
+    """The bundle to run; None: the default bundle."""
     page: bool = True
-    """Whether to serve the live page beside it."""
+    """Whether to serve the live page."""
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < float("inf"):
@@ -66,20 +65,20 @@ class DemoConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoReport:
-    """What was seen of the stream, and the best image of it."""
+    """Counts of the stream, and its best image."""
 
     readings: Readings
     picture: Path | None = None
-    """None, as all below, when it was stopped before the first image and its reference had come."""
+    """The saved picture; None when the demo was stopped before the first image."""
     received: int = 0
-    """Frames that reached the server."""
+    """Frames that the server received."""
     dropped: int = 0
-    """Those that it dropped for newer ones."""
+    """Frames that the server dropped for newer ones."""
     mean_quality: float = math.nan
     strain_ratio: float = math.nan
     """Mean strain inside the lesion over that beside it, in the best image."""
     true_ratio: float = math.nan
-    """The same of the simulated motion."""
+    """The same ratio of the simulated motion."""
 
     def __str__(self) -> str:
         if self.picture is None:
@@ -92,9 +91,9 @@ class DemoReport:
 
 
 class Demo:
-    """`Demo(config, show, keep).run()`; `stop()` ends it early, with what was seen until then.
+    """Runs the demo: `Demo(config, show, keep).run()`; `stop()` ends it early with a report.
 
-    `show` takes what holds for now, `keep` what is to stay readable.
+    `show` is called with lines of the current state, `keep` with lines that should stay readable.
     """
 
     def __init__(self, config: DemoConfig, show: Callable[[str], None], keep: Callable[[str], None]) -> None:
@@ -109,13 +108,13 @@ class Demo:
         self._qualities: list[float] = []
 
     def stop(self) -> None:
-        """Make `run` end soon. For any thread and for signal handlers; idempotent."""
+        """Make `run` return soon. Safe in any thread and in signal handlers; idempotent."""
         self._stopping = True
         if self._client is not None:
             self._client.stop()
 
     def run(self) -> DemoReport:
-        """Errors: `EngineError` when a child fails, or no image comes at all."""
+        """Run the demo. Errors: `EngineError` when a child process fails, or no image comes."""
         readings = None
         with ExitStack() as stack:
             self._show("starting the simulated scanner")
@@ -211,5 +210,5 @@ class Demo:
 
 
 def _merit(message: StrainMessage) -> tuple[bool, float]:
-    """Good images before others, then by how much strain they show and how far it can be trusted."""
+    """Sort key of images: good ones first, then by strain and quality."""
     return message.mean_quality >= GOOD_QUALITY, abs(message.mean_strain) * message.mean_quality

@@ -1,7 +1,6 @@
-"""A stream of RF frames at a steady rate: what a scanner would send, from a recording or a simulation.
+"""Publishes RF frames at a steady rate, as a scanner would, from a recording or a simulation.
 
-Knows sources of frames only as functions that start a pass over them. Invariant: frame k of a run is due at
-start + k / rate; lateness does not add up, and nothing is sent in a burst to catch up.
+Invariant: frame k is due at start + k / rate; delays do not accumulate, and no burst is sent to catch up.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from ..transport.lifecycle import POLL_MS, Service
 from ..transport.socket import make_socket
 
 Frames = Callable[[], Iterable[RFFrame]]
-"""Starts one pass over the frames of a source."""
+"""A function that starts one pass over the frames of a source."""
 
 SenderType = Literal["pub", "push"]
 _QUEUE_FRAMES = 2
@@ -37,21 +36,21 @@ _SUBSCRIPTIONS_A_FRAME = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayConfig:
-    """Where frames go, and how fast."""
+    """Destination and rate of the frames."""
 
     endpoint: str
     socket_type: SenderType = "pub"
     bind: bool = True
     rate_hz: float = 30.0
     count: int | None = None
-    """Stop after so many frames."""
+    """Number of frames to send; None: until the source ends."""
     loop: bool = False
-    """Start again at the end; sequence numbers start again too, so that no pair spans the jump."""
+    """Whether to start again at the end; sequence numbers restart too, so that no pair spans the jump."""
     stream: str = "replay"
     keys: Keys | None = None
-    """Those of a server if the socket binds, those of a client if it connects."""
+    """Server keys if the socket binds, client keys if it connects."""
     insecure: bool = False
-    """Allow endpoints beyond this machine without keys."""
+    """Whether endpoints on other machines may be used without keys."""
 
     def __post_init__(self) -> None:
         check_endpoint(self.endpoint, insecure=self.insecure, keyed=self.keys is not None)
@@ -64,14 +63,14 @@ class ReplayConfig:
 
 
 class Replay(Service):
-    """`with Replay(frames, config) as replay: replay.run()`; starts when the first receiver is there."""
+    """Sends frames from when the first receiver connects: `with Replay(frames, config) as replay: replay.run()`."""
 
     def __init__(self, frames: Frames, config: ReplayConfig) -> None:
         super().__init__()
         self._frames = frames
         self._config = config
         self.sent = 0
-        """Frames handed to the socket."""
+        """Frames sent so far."""
         self.late = 0
         """Frames sent a whole period or more after they were due."""
         self._first_ns = self._last_ns = 0
@@ -134,7 +133,7 @@ class Replay(Service):
             self._forget_subscriptions()
 
     def _next_due(self, due_ns: int) -> int:
-        """One period after the frame was due, or after it left if that was a whole period too late."""
+        """When the next frame is due: one period after this one was, or after it was sent if a period late."""
         period_ns = round(1e9 / self._config.rate_hz)
         if self._last_ns - due_ns < period_ns:
             return due_ns + period_ns
@@ -145,7 +144,7 @@ class Replay(Service):
         return self._wait_for(zmq.POLLIN if self._config.socket_type == "pub" else zmq.POLLOUT)
 
     def _wait_for(self, event: int) -> bool:
-        """Until the socket is ready, for those who may still listen; False once stopped."""
+        """Wait until the socket is ready; False once stopped."""
         while not self.stopping:
             self._socket.renew()
             if self._socket.socket.poll(POLL_MS, event):
@@ -153,7 +152,7 @@ class Replay(Service):
         return False
 
     def _wait_until(self, due_ns: int) -> bool:
-        """Until `due_ns`; False once stopped."""
+        """Wait until `due_ns`; False once stopped."""
         while not self.stopping:
             left_s = (due_ns - now_ns()) / 1e9
             if left_s <= 0:
@@ -162,7 +161,7 @@ class Replay(Service):
         return False
 
     def _forget_subscriptions(self) -> None:
-        """Take what subscribers said since, or it piles up; a few at a time, or they could hold us up."""
+        """Read a few subscription messages, which would accumulate otherwise; only a few, so that sending goes on."""
         for _ in range(_SUBSCRIPTIONS_A_FRAME):
             if not self._socket.socket.poll(0, zmq.POLLIN):
                 return

@@ -1,6 +1,6 @@
-"""The secret that lets a browser in where the page can be reached from other machines.
+"""The access token: the secret that authenticates a browser where other machines can reach the page.
 
-Knows files and strings. Invariant: a token is long enough not to be guessed, and no other user reads its file.
+Invariant: a token is too long to guess, and a file that other users can read is rejected.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _WIDER_THAN_OWNER = 0o077
 
 
 def random_token() -> str:
-    """A new one."""
+    """A new random token."""
     return secrets.token_urlsafe(_RANDOM_BYTES)
 
 
 def read_token(path: Path) -> str:
-    """The one line of a file. Errors: `OptionError`, also where others may read it."""
+    """The token in the file at `path`. Errors: `OptionError`, also for a file that other users may read."""
     try:
         with path.open("rb") as file:
             if os.name == "posix" and os.fstat(file.fileno()).st_mode & _WIDER_THAN_OWNER:
@@ -33,11 +33,11 @@ def read_token(path: Path) -> str:
         raise OptionError(f"--token-file: cannot read {path}: {error.strerror}") from error
     if not _TOKEN.fullmatch(text):
         raise OptionError(
-            f"--token-file: got {path}, which holds no token, expected one line of 22 to 256 letters, digits, - and _"
+            f"--token-file: got {path}, which is not a token, expected one line of 22 to 256 letters, digits, - and _"
         )
     return text
 
 
 def same(given: str, token: str) -> bool:
-    """Whether they are equal, in a time that does not tell how much of it is."""
+    """Whether both are equal, compared in constant time."""
     return secrets.compare_digest(given.encode(), token.encode())

@@ -10,7 +10,7 @@ from ..transport.address import is_loopback, listen, parse_address
 
 _QUEUE_CONNECTIONS = 128
 _ELSEWHERE = "192.0.2.1", 9
-"""Of the documentation's network (RFC 5737): nothing is sent to it, the system only says by which way it would."""
+"""An address reserved for documentation (RFC 5737): nothing is sent there, the system only names the route to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +28,11 @@ class Address:
 
     @property
     def open(self) -> bool:
-        """Whether other machines can reach it."""
+        """Whether other machines can reach this address."""
         return not is_loopback(self.host)
 
     def listen(self) -> socket.socket:
-        """A socket that listens there. Errors: `OptionError`."""
+        """A listening socket at this address. Errors: `OptionError`."""
         name = f"--http {self.host}:{self.port}"
         return listen(self.host, self.port, name=name, backlog=_QUEUE_CONNECTIONS)
 

@@ -1,7 +1,6 @@
 """B-mode of RF frames for the screen: log-compressed envelope, in bytes.
 
-Knows frames, not images of strain. The brightest shade follows the frames slowly, or speckle would flicker. Invariant:
-what is dark is at least `RANGE_DB` below the brightest shade.
+The brightest shade follows the frames slowly, or speckle would flicker.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from .planes import MOST_BMODE, Plane, steps
 RANGE_DB = 50.0
 _BRIGHT_PERCENT = 99.9
 _FOLLOWING = 0.1
-"""Of the way to the brightness of the newest frame."""
+"""Share of the way to the brightness of the newest frame that each frame adds."""
 
 
 class BMode:
-    """`plane(frame)` of one frame after another."""
+    """Makes B-mode planes of consecutive frames."""
 
     def __init__(self) -> None:
         self._level_db: float | None = None
         self._of: tuple[Scan, tuple[int, int]] | None = None
 
     def plane(self, frame: RFFrame) -> Plane:
-        """Bytes from 0, `RANGE_DB` and more below the brightest shade, to 255."""
+        """The B-mode of `frame`: 255 at the brightest shade, 0 at `RANGE_DB` below it and darker."""
         across = steps(frame.shape, MOST_BMODE)[1]
         amplitude, down = reduced_envelope(frame.samples[:, ::across])
         level_db = 20 * np.log10(np.maximum(amplitude, 1e-9))
@@ -48,7 +47,7 @@ class BMode:
 
 
 def reduced_envelope(rf: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
-    """(N, M) RF as envelope at every k-th sample, at most `MOST_BMODE` of them, and k.
+    """Envelope of RF (N, M) at every k-th sample, with at most `MOST_BMODE` rows, and k.
 
     An analytic signal has positive frequencies only, so half of its samples, from half of its spectrum, tell its
     magnitude: as `usert.analytic.envelope`, in half the time. Where still fewer are wanted, neighbours are averaged.

@@ -1,7 +1,6 @@
 """The colour maps of the page, as tables of 256 colours.
 
-Knows names and colours. All are ordered by lightness, and told apart by people who are blind to red or green.
-Invariant: the first colour is the darkest, and stands for hard.
+Invariant: lightness rises from the first colour, which stands for hard, and colour-blind people can read each map.
 """
 
 from __future__ import annotations
@@ -16,6 +15,6 @@ MAPS = {"viridis": VIRIDIS, "cividis": CIVIDIS, "grey": GREY}
 
 
 def colour_tables() -> dict[str, list[list[int]]]:
-    """By name, 256 times red, green, blue."""
+    """The tables by name: 256 triples of red, green and blue."""
     unit = np.linspace(0, 1, 256)
     return {name: colours(unit, anchors).tolist() for name, anchors in MAPS.items()}

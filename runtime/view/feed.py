@@ -1,7 +1,6 @@
-"""The thread that follows the strain stream for all browsers.
+"""The thread that receives the strain stream for all browsers.
 
-Knows the client, the painter and one callback; no browser. Invariant: an image is turned into a picture at most once,
-and not at all while nobody watches.
+Invariant: an image is turned into a picture at most once, and not at all while no browser is connected.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _MOST_STREAMS = 8
 
 
 class Feed(Worker):
-    """`with Feed(...) as feed:`; pictures go to `spread`, in this feed's thread."""
+    """Receives strain images and makes pictures of them: `with Feed(...) as feed:`."""
 
     def __init__(
         self,
@@ -30,17 +29,21 @@ class Feed(Worker):
         frames: RecentFrames | None = None,
         stream: str = "",
         watched: Callable[[], bool],
-        spread: Callable[[Picture], None],
-        failed: Callable[[], None],
+        on_picture: Callable[[Picture], None],
+        on_error: Callable[[], None],
     ) -> None:
-        """`stream`: which one; empty: the first that is heard. `failed` is called if the thread ends by an error."""
+        """`frames`: RF frames for B-mode. `stream`: name of the stream; empty: the first that is received.
+
+        `watched`: whether any browser is connected. `on_picture` gets each picture, and `on_error` is called when the
+        thread ends with an error; both are called in the feed's thread.
+        """
         super().__init__("view feed")
         self._client = client
         self._frames = frames
         self._stream = stream
         self._watched = watched
-        self._spread = spread
-        self._on_failure = failed
+        self._on_picture = on_picture
+        self._on_error = on_error
         self._others: dict[str, None] = {}
         self._painter = Painter()
         self._pending: tuple[StrainMessage, Arrival] | None = None
@@ -63,7 +66,7 @@ class Feed(Worker):
                 self._pending = None
 
     def _failed(self) -> None:
-        self._on_failure()
+        self._on_error()
 
     def _ours(self, message: StrainMessage) -> bool:
         self._stream = self._stream or message.stream
@@ -85,4 +88,4 @@ class Feed(Worker):
         reference = None
         if self._frames is not None:
             reference = self._frames.find(message.stream, message.reference)
-        self._spread(self._painter.paint(message, arrival, reference))
+        self._on_picture(self._painter.paint(message, arrival, reference))

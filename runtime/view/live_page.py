@@ -1,7 +1,6 @@
-"""The live page as a service: from `with LivePage(config) as page:` on its address is known, `page.run()` serves it.
+"""The live page as a service: `with LivePage(config) as page:` binds its address, `page.run()` serves it.
 
-Knows what it is made of, and its order. Invariant: one strain client serves all browsers, and when `run` returns no
-thread and no socket is left.
+Invariant: one strain client serves all browsers, and when `run` returns no thread and no socket is left.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from ..clients.strain_client import StrainClient
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
 from .address import Address
+from .authentication import Authentication
 from .feed import Feed
-from .gate import Gate
 from .pages import pages
 from .record_button import RecordButton
 from .viewer import Viewer
@@ -40,25 +39,25 @@ _GRACE_S = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageConfig:
-    """What is shown, and where."""
+    """Configuration of the live page."""
 
     strain: str
     http: Address
     rf: str | None = None
-    """Where the RF frames are, for B-mode."""
+    """Address of the RF frames, for B-mode; None: no B-mode."""
     control: str | None = None
-    """Where the strain server takes commands, for records."""
+    """Address of the strain server's control socket, for recording; None: no record button."""
     stream: str = ""
-    """Which stream; empty: the first that is heard."""
+    """Name of the stream; empty: the first that is received."""
     token: str | None = field(default=None, repr=False)
-    """Without it no browser gets in; None: everybody on this machine does."""
+    """Access token that a browser must present; None: every user of this machine has access."""
     stale_ms: float = 500.0
     keys: ClientKeys | None = None
     rf_keys: ClientKeys | None = None
     insecure: bool = False
-    """Endpoints beyond this machine without keys."""
+    """Whether endpoints on other machines may be used without keys."""
     certificate: tuple[Path, Path] | None = None
-    """Of TLS: the chain and the secret key, both PEM."""
+    """Certificate chain and private key for TLS, both PEM; None: no TLS."""
 
     def __post_init__(self) -> None:
         if self.http.open and self.token is None:
@@ -68,10 +67,10 @@ class PageConfig:
 
 
 class LivePage(Service):
-    """Serves until `stop()`."""
+    """The web server of the live page."""
 
     def __init__(self, config: PageConfig) -> None:
-        """Errors: `OptionError` for endpoints that may not be used; when it opens, for an address that is taken."""
+        """Errors: `OptionError` for endpoints that are not allowed, and on opening for an address that is in use."""
         super().__init__()
         self._config = config
         elsewhere: dict[str, Any] = {"keys": config.keys, "insecure": config.insecure}
@@ -95,13 +94,13 @@ class LivePage(Service):
         config = self._config
         self._listener = stack.enter_context(config.http.listen())
         self.port = int(self._listener.getsockname()[1])
-        """The real one."""
+        """The port that is really bound."""
         self._server = _Server(self._server_config())
 
     def _server_config(self) -> uvicorn.Config:
         config = self._config
         encrypted = config.certificate is not None
-        app = Gate(
+        app = Authentication(
             pages(self._viewers, self._viewer), token=config.token, port=self.port, encrypted=encrypted
         )
         settings = uvicorn.Config(
@@ -126,19 +125,19 @@ class LivePage(Service):
 
     @property
     def url(self) -> str:
-        """What to open, with the token."""
+        """The URL to open, with the token."""
         config = self._config
         url = config.http.url(self.port, encrypted=config.certificate is not None)
         return url if config.token is None else f"{url}?token={config.token}"
 
     def stop(self) -> None:
-        """Make `run` end soon. For any thread and for signal handlers; idempotent."""
+        """Make `run` return soon. Safe in any thread and in signal handlers; idempotent."""
         super().stop()
         if self.state == "open":
             self._server.should_exit = True
 
     def run(self) -> None:
-        """Serve. Errors: whatever ended the thread that follows the stream."""
+        """Serve until `stop()`. Errors: whatever ended the feed's thread."""
         with self._loop():
             if not self.stopping:
                 asyncio.run(self._serve(self._listener))
@@ -158,15 +157,15 @@ class LivePage(Service):
                 frames=self._frames,
                 stream=self._config.stream,
                 watched=self._viewers.watched,
-                spread=lambda picture: self._in_loop(self._viewers.offer, picture),
-                failed=self.stop,
+                on_picture=lambda picture: self._in_loop(self._viewers.offer, picture),
+                on_error=self.stop,
             )
             stack.enter_context(feed)
             await self._server.serve([listener])
         feed.check()
 
     def _in_loop(self, call: Callable[..., None], *values: Any) -> None:
-        """Of other threads, which end before the loop does."""
+        """Call a function in the event loop from another thread; the threads end before the loop does."""
         self._events.call_soon_threadsafe(call, *values)
 
     def _viewer(self, socket_: WebSocket) -> Viewer:
@@ -180,7 +179,7 @@ class LivePage(Service):
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs it."""
+    """A uvicorn server that installs no signal handlers."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

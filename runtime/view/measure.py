@@ -1,8 +1,8 @@
-"""Strain ratios of two rectangles in pictures, for each browser its own.
+"""Strain ratios of two rectangles in pictures, separately for each browser.
 
-Knows pictures as they were sent, and `RatioMeter`. What is measured is what was sent: live, and frozen in the browser,
-which then sends back the pictures that it has kept; so no viewer needs a right to command the server, and nobody's
-rectangles are another's. Invariant: a reading is of live images of one session only.
+Pictures are measured as they were sent; of a frozen display the browser sends back the pictures that it has kept. So a
+viewer needs no access to the server's control socket, and browsers do not share rectangles. Invariant: a reading is
+taken from live images of one session only.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _MOST_TEXT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """What of a picture is measured."""
+    """The part of a picture that is measured."""
 
     state: str
     session: int
     readable_quality: float
-    """0: the server does not say."""
+    """Quality from which on a pixel may be read; 0: unknown."""
     pitch_mm: tuple[float, float]
-    """Of samples and of lines of the frame."""
+    """Distances between neighbouring samples and between neighbouring lines of the frame."""
     strain: Plane
     quality: Plane
 
     @classmethod
     def from_message(cls, message: bytes | memoryview) -> Self:
-        """From a picture as it was sent. Errors: `WireError`."""
+        """Read the measured part of a picture as it was sent. Errors: `WireError`."""
         try:
             return cls.of(*unpack(message, _PLANES))
         except (KeyError, TypeError, ValueError) as error:
@@ -46,10 +46,13 @@ class Measured:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], planes: Mapping[str, Plane]) -> Self:
-        """From the header fields and the planes of a picture. Errors: `KeyError`, `TypeError`, `ValueError`."""
+        """The measured part of a picture, from its header fields and planes.
+
+        Errors: `KeyError`, `TypeError`, `ValueError`.
+        """
         down, across = map(float, fields["pitch_mm"])
         if not (0 < down < 100 and 0 < across < 100):
-            raise ValueError(f"a sensible pitch_mm, but {down:g}, {across:g}")
+            raise ValueError(f"a valid pitch_mm: {down:g}, {across:g}")
         return cls(
             state=str(fields["state"]),
             session=int(fields["session"]),
@@ -70,12 +73,12 @@ class Ruler:
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:
-        """From `target` and `background` as a browser sends them. Errors: `OptionError`."""
+        """Parse `target` and `background` as a browser sends them. Errors: `OptionError`."""
         texts = [str(fields.get(name, ""))[:_MOST_TEXT] for name in ("target", "background")]
         return cls(*map(Rectangle.parse, texts))
 
     def read(self, picture: Measured) -> RatioReading | None:
-        """The ratio with this picture as the newest; None for one that is not live."""
+        """The reading with `picture` as the newest; None for a picture that is not live."""
         if picture.state != "live":
             return None
         rule = _rule(picture)
@@ -90,10 +93,10 @@ class Ruler:
 
 
 def measure(body: bytes) -> RatioReading | None:
-    """What a browser asks of pictures that it kept, oldest first; None when none of them is live.
+    """The reading over pictures that a browser kept, oldest first; None when none of them is live.
 
-    `body`: the length of a JSON object (uint32, little-endian), the object with `target`, `background` and the `sizes`
-    of the pictures in bytes, then the pictures. Errors: `UsertError`.
+    `body` is the length of a JSON object (uint32, little-endian), the object with `target`, `background` and the
+    `sizes` of the pictures in bytes, then the pictures. Errors: `UsertError`.
     """
     view = memoryview(body)
     try:
@@ -103,16 +106,16 @@ def measure(body: bytes) -> RatioReading | None:
     except OptionError:
         raise
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise WireError(f"measure: got a body that makes no sense ({error})") from error
+        raise WireError(f"measure: got an invalid request ({error})") from error
     if not 1 <= len(sizes) <= MOST_IMAGES or min(sizes) <= 0 or 4 + room + sum(sizes) != len(view):
         raise WireError(
-            f"measure: got {len(sizes)} pictures, expected 1 to {MOST_IMAGES}, as long as it says"
+            f"measure: got {len(sizes)} pictures, expected 1 to {MOST_IMAGES} with the sizes that the request states"
         )
     return _last_reading(ruler, _split(view[4 + room :], sizes))
 
 
-def checked(error: UsertError) -> str:
-    """One line for a person."""
+def one_line(error: UsertError) -> str:
+    """The message of `error` in one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]
 
 
@@ -132,7 +135,7 @@ def _split(view: memoryview, sizes: Sequence[int]) -> list[Measured]:
 
 
 def _rule(picture: Measured) -> RatioRule:
-    """For the pixels that are left: lengths in frames' samples become lengths in those of the plane."""
+    """The default rule with sizes in pixels of the plane instead of samples and lines of the frame."""
     usual, (down, across) = RatioRule(), picture.strain.step
     return RatioRule(
         readable_quality=min(1.0, picture.readable_quality or usual.readable_quality),

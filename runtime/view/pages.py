@@ -1,7 +1,7 @@
-"""The addresses of the live page: its files, the stream of pictures, and measuring.
+"""The routes of the live page: its files, the WebSocket of pictures, and measuring.
 
-Knows requests; neither who may ask (see `gate`) nor where pictures come from. Invariant: a file is served if it was
-read from the package when the page opened, and under no other name.
+Authentication happens before (`authentication`). Invariant: only files that were read from the package when the page
+opened are served.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from usert.errors import UsertError
 
 from ..protocol.header import as_fields
 from .colour_tables import colour_tables
-from .measure import checked, measure
+from .measure import measure, one_line
 from .viewer import Viewer
 from .viewers import Viewers
 
 MOST_BODY = 1 << 24
-"""Bytes of pictures that a browser sends to be measured."""
+"""Largest body, in bytes, of a request to measure pictures."""
 _MEASURING = 2
-"""At the same time."""
+"""Requests to measure that are handled at the same time."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -39,7 +39,7 @@ _TYPES = {
 
 
 def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starlette:
-    """The application, without a gate."""
+    """The application without authentication."""
     static = _static_files()
     measuring = asyncio.Semaphore(_MEASURING)
 
@@ -61,7 +61,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
         except ClientDisconnect:
             return Response(status_code=400)
         except UsertError as error:
-            return _json({"error": checked(error)}, 400)
+            return _json({"error": one_line(error)}, 400)
         return _json({"reading": as_fields(reading)})
 
     async def stream(socket: WebSocket) -> None:
@@ -85,7 +85,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
 
 
 async def _body(request: Request) -> bytes:
-    """Errors: `UsertError` for one that is too large."""
+    """The body of `request`. Errors: `UsertError` for one that is too large."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)

@@ -1,8 +1,7 @@
-"""One strain image as browsers get it: its figures and its planes, encoded once for all.
+"""A strain image as browsers get it: its figures and its planes, encoded once for all.
 
-Knows messages and planes, no sockets. `born_ms` is the moment in this machine's monotonic clock from which the age of
-the image counts, by the client's rules of `docs/protocol.md`. Invariant: B-mode in a picture is of the very frame that
-its strain lies on.
+`born_ms` is the time on this machine's monotonic clock from which the age of the image counts, by the client's rules of
+`docs/protocol.md`. Invariant: the B-mode in a picture is that of the reference frame of its strain.
 """
 
 from __future__ import annotations
@@ -41,19 +40,19 @@ _FIGURES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """How and when an image came."""
+    """When an image was received, and what was known then."""
 
     age: Age
     at_ns: int
-    """Of the monotonic clock, when `age` was read."""
+    """Monotonic clock when `age` was read."""
     server_starts: int = 1
-    """How often the strain server was seen to start."""
+    """Number of starts of the strain server so far."""
     other_streams: tuple[str, ...] = ()
-    """On the same endpoint, not shown."""
+    """Other streams on the same endpoint."""
 
 
 class Picture:
-    """Made by a `Painter`; `encoded` is the message."""
+    """One picture, made by a `Painter`."""
 
     def __init__(self, id_: int, fields: Mapping[str, Any], planes: Mapping[str, Plane]) -> None:
         self.id = id_
@@ -62,17 +61,17 @@ class Picture:
 
     @cached_property
     def encoded(self) -> bytes:
-        """The message, made once."""
+        """The picture as a message; encoded once."""
         return pack({"id": self.id, **self.fields}, list(self._planes.values()))
 
     @property
     def measured(self) -> Measured:
-        """What a strain ratio is read of."""
+        """The part that strain ratios are measured in."""
         return Measured.of(self.fields, self._planes)
 
 
 class Painter:
-    """Makes pictures of one stream's images, in their order."""
+    """Makes pictures of consecutive images of one stream."""
 
     def __init__(self) -> None:
         self._bmode = BMode()
@@ -82,7 +81,7 @@ class Painter:
         self._last_bmode: tuple[RFFrame, Plane] | None = None
 
     def paint(self, message: StrainMessage, arrival: Arrival, reference: RFFrame | None) -> Picture:
-        """`reference`: the frame that the image lies on, where there is one."""
+        """The picture of `message`; `reference`: its reference frame for B-mode, None where it is not known."""
         session = (arrival.server_starts, message.session)
         if session != self._session:
             self._session = session

@@ -1,8 +1,8 @@
-"""Planes: the pixels of one image as a screen needs them, small, and one message for all browsers.
+"""Planes: the pixels of one image reduced for a screen, and the message that carries them to all browsers.
 
-Knows arrays, not what an image means. Strain and quality are thinned out, every k-th sample and l-th line, not
-averaged: both are smooth over more than that, and a pixel that may be read stays one. Invariant: a pixel of the quality
-plane that passes the threshold of `least_readable` has at least that quality.
+Strain and quality are decimated to every k-th sample and l-th line, not averaged: both are smooth over more than that,
+and a readable pixel stays readable. Invariant: a pixel of the quality plane that passes the threshold of
+`least_readable` has at least that quality.
 
 A message is `usv1`, the length of the header (uint32, little-endian), a JSON header padded to 8 bytes, then the planes,
 each padded to 8 bytes; `planes` in the header says where each begins.
@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from usert.errors import WireError
 
 STRAIN_UNIT = 1e-5
-"""Strain of the number 1 in a strain plane."""
+"""Strain that the value 1 of a strain plane stands for."""
 UNKNOWN = -32768
-"""In a strain plane: not a number."""
+"""Value of a strain plane where strain is not a number."""
 MOST_STRAIN = (512, 256)
-"""Rows and lines of strain and quality at most: they are smooth."""
+"""Largest number of rows and lines of strain and quality, which are smooth."""
 MOST_BMODE = (1024, 512)
-"""Of B-mode: what a screen shows."""
+"""Largest number of rows and lines of B-mode: as many as a screen shows."""
 
 _MAGIC = b"usv1"
 _DTYPES = ("int16", "uint8")
@@ -38,7 +38,7 @@ _MOST_HEADER = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plane:
-    """(n, m) numbers; row i is sample `step[0]` · i of the frame, column j its line `step[1]` · j."""
+    """An array (n, m) of pixels; row i is sample `step[0]` · i of the frame, column j its line `step[1]` · j."""
 
     name: str
     values: NDArray[Any]
@@ -46,12 +46,12 @@ class Plane:
 
 
 def steps(shape: tuple[int, ...], most: tuple[int, int]) -> tuple[int, int]:
-    """Samples and lines from one that is kept to the next, so that at most `most` are."""
+    """Step in samples and in lines with which at most `most` rows and columns are kept."""
     return math.ceil(shape[0] / most[0]), math.ceil(shape[1] / most[1])
 
 
 def strain_plane(strain: NDArray[Any]) -> Plane:
-    """(N, M) fractions as int16 in `STRAIN_UNIT`, cut off at ±32 %."""
+    """Strain (N, M), a fraction, as int16 in units of `STRAIN_UNIT`, clipped at ±32 %."""
     step = steps(strain.shape, MOST_STRAIN)
     few = strain[:: step[0], :: step[1]]
     known = np.isfinite(few)
@@ -60,25 +60,25 @@ def strain_plane(strain: NDArray[Any]) -> Plane:
 
 
 def quality_plane(quality: NDArray[Any]) -> Plane:
-    """(N, M) qualities from 0 to 1 as uint8, rounded down; unknown ones are 0."""
+    """Quality (N, M) from 0 to 1 as uint8, rounded down; 0 where it is unknown."""
     step = steps(quality.shape, MOST_STRAIN)
     few = np.nan_to_num(quality[:: step[0], :: step[1]])
     return Plane(name="quality", values=np.floor(np.clip(few, 0, 1) * 255).astype(np.uint8), step=step)
 
 
 def least_readable(readable_quality: float) -> int:
-    """The least number in a quality plane that has this quality."""
+    """The smallest value of a quality plane that stands for `readable_quality` or more."""
     return math.ceil(255 * readable_quality - 1e-9)
 
 
 def strain_of(plane: Plane) -> NDArray[np.float32]:
-    """Fractions again, NaN where unknown."""
+    """Strain of a plane as fractions, NaN where unknown."""
     strain = plane.values.astype(np.float32) * np.float32(STRAIN_UNIT)
     return np.where(plane.values == UNKNOWN, np.float32(np.nan), strain)
 
 
 def pack(fields: Mapping[str, Any], planes: Sequence[Plane]) -> bytes:
-    """The message."""
+    """The message of a picture with the header `fields` and `planes`."""
     listed: list[dict[str, Any]] = []
     place = 0
     for plane in planes:
@@ -102,19 +102,20 @@ def pack(fields: Mapping[str, Any], planes: Sequence[Plane]) -> bytes:
 
 
 def unpack(message: bytes | memoryview, wanted: Sequence[str]) -> tuple[dict[str, Any], dict[str, Plane]]:
-    """Header and the `wanted` planes; others may be cut off. Errors: `WireError` for what is no such message."""
+    """Header and the `wanted` planes of a message; others may be missing at its end. Errors: `WireError`."""
     view = memoryview(message)
     if bytes(view[:4]) != _MAGIC or len(view) < 8:
         raise WireError(f"picture: got {bytes(view[:4])!r}, expected a message that begins with {_MAGIC!r}")
     (room,) = struct.unpack("<I", view[4:8])
     if not 0 < room <= min(_MOST_HEADER, len(view) - 8):
-        raise WireError(f"picture: got a header of {room} bytes, expected 1 to {_MOST_HEADER}, all there")
+        most = min(_MOST_HEADER, len(view) - 8)
+        raise WireError(f"picture: got a header of {room} bytes, expected 1 to {most}")
     try:
         fields = json.loads(bytes(view[8 : 8 + room]))
         listed = {entry["name"]: entry for entry in fields["planes"]}
         found = {name: _plane(view[8 + room :], listed[name]) for name in wanted}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WireError(f"picture: got a header that makes no sense ({error}), expected planes") from error
+        raise WireError(f"picture: got an invalid header ({error}), expected planes") from error
     return fields, found
 
 
@@ -122,9 +123,9 @@ def _plane(rest: memoryview, entry: Mapping[str, Any]) -> Plane:
     (n, m), (down, across), offset = entry["shape"], entry["step"], entry["offset"]
     numbers = (n, m, down, across, offset)
     if entry["dtype"] not in _DTYPES or not all(type(number) is int for number in numbers):
-        raise ValueError("dtype or a number")
+        raise ValueError("invalid dtype or number of a plane")
     if not (0 < n <= MOST_BMODE[0] and 0 < m <= MOST_BMODE[1] and min(down, across) > 0 <= offset):
-        raise ValueError(f"plane of {n} x {m}")
+        raise ValueError(f"a plane of {n} x {m}")
     dtype = np.dtype(entry["dtype"]).newbyteorder("<")
     values = np.frombuffer(rest, dtype, count=n * m, offset=offset).reshape(n, m)
     return Plane(name=entry["name"], values=values, step=(down, across))

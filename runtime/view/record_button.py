@@ -1,7 +1,6 @@
-"""Starting and stopping a record at the strain server, from the page.
+"""Starts and stops recording at the strain server, from the page.
 
-Knows the control channel and one thread of its own; no browser. Invariant: one command at a time, each with its answer
-or a line that says why there is none.
+Invariant: one command at a time is under way, and each ends with a reply or an error.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from ..clients.control_client import ControlClient
 from ..protocol.commands import StartRecord, Status, StopRecord
 from ..transport.lifecycle import POLL_MS
 from ..transport.worker import Worker
-from .measure import checked
+from .measure import one_line
 
-Answer = Callable[[str], None]
-_ASK_EVERY_S = 1.0
+OnError = Callable[[str], None]
+_POLL_EVERY_S = 1.0
 
 
 class RecordButton(Worker):
-    """`press` from any thread; `show` gets what is recorded, whenever it was asked for."""
+    """Sends record commands to the strain server, and polls its status, in a thread of its own."""
 
     def __init__(
         self,
@@ -34,12 +33,12 @@ class RecordButton(Worker):
         show: Callable[[Mapping[str, Any]], None],
         watched: Callable[[], bool],
     ) -> None:
-        """`show` is called in this thread, with `files`, `images`, `missing`, `error`."""
+        """`show` is called in the button's thread with `files`, `images`, `missing` and `error`."""
         super().__init__("view record")
         self._control = control
         self._show = show
         self._watched = watched
-        self._orders: queue.SimpleQueue[tuple[bool, Answer]] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[tuple[bool, OnError]] = queue.SimpleQueue()
 
     def _open(self, stack: ExitStack) -> None:
         stack.enter_context(self._control)
@@ -50,40 +49,40 @@ class RecordButton(Worker):
         super().stop()
         self._control.stop()
 
-    def press(self, start: bool, refuse: Answer) -> None:
-        """Begin or end a record; `refuse` gets the line that says why not, in this button's thread."""
-        self._orders.put((start, refuse))
+    def press(self, start: bool, on_error: OnError) -> None:
+        """Start or stop recording, from any thread; `on_error` gets the reason of a failure, in the button's thread."""
+        self._requests.put((start, on_error))
 
     def _work(self) -> None:
         next_s = 0.0
         while not self.stopping:
             try:
-                start, refuse = self._orders.get(timeout=POLL_MS / 1e3)
+                start, on_error = self._requests.get(timeout=POLL_MS / 1e3)
             except queue.Empty:
                 if time.monotonic() < next_s or not self._watched():
                     continue
             else:
-                self._carry_out(start, refuse)
-            self._look()
-            next_s = time.monotonic() + _ASK_EVERY_S
+                self._send(start, on_error)
+            self._poll_status()
+            next_s = time.monotonic() + _POLL_EVERY_S
 
-    def _carry_out(self, start: bool, refuse: Answer) -> None:
+    def _send(self, start: bool, on_error: OnError) -> None:
         name = time.strftime("page-%Y%m%d-%H%M%S.h5")
         command = StartRecord(path=name) if start else StopRecord()
         try:
             self._control.ask(command)
         except UsertError as error:
-            refuse(checked(error))
+            on_error(one_line(error))
 
-    def _look(self) -> None:
+    def _poll_status(self) -> None:
         try:
-            self._show(told(self._control.ask(Status())))
+            self._show(record_fields(self._control.ask(Status())))
         except UsertError as error:
-            self._show({"error": checked(error), "files": [], "images": 0, "missing": 0})
+            self._show({"error": one_line(error), "files": [], "images": 0, "missing": 0})
 
 
-def told(status: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a status the page shows; a server may say less than we expect."""
+def record_fields(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a server's status that the page shows; keys may be missing."""
     record = status.get("record")
     record = record if isinstance(record, dict) else {}
     images, frames = (

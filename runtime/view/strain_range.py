@@ -1,8 +1,8 @@
-"""Which strain the softest colour stands for, from image to image.
+"""The strain range of the colours, from image to image.
 
-Knows strain and quality. The range follows the compression at once and the contrast within the image slowly, so that
-tissue keeps its colour while the hand presses more or less; when it releases, strain is negative, and so is the end of
-the range. Invariant: the range is never narrower than `LEAST`, or the noise of a still probe would look like tissue.
+The range follows the compression at once and the contrast within the image slowly, so that tissue keeps its colour
+while the hand presses more or less; on release strain is negative, and so is the end of the range. Invariant: the range
+is never narrower than `LEAST`, or the noise of a still probe would look like tissue.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ LEAST = 1e-3
 _SOFT_PERCENT = 98.0
 _FOLLOWING = 0.1
 _EVIDENT = 5e-4
-"""|Mean strain| that says what contrast there is."""
+"""|Mean strain| from which on an image updates the contrast."""
 _TYPICAL = 1.3
-"""Softest strain over the mean, before an image has told."""
+"""Contrast, softest strain over mean strain, before the first update."""
 
 
 class StrainRange:
-    """`soft_end` of one image after another; `reset` for a new session."""
+    """Follows the range over consecutive images."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget earlier images."""
+        """Forget earlier images, as for a new session."""
         self._contrast: float | None = None
 
     def soft_end(self, strain: NDArray[Any], quality: NDArray[Any], readable_quality: float) -> float:
-        """Strain of the softest colour, a fraction, negative when the tissue is released; the hardest is 0."""
+        """Strain of the softest colour, a fraction, negative on release; the hardest colour stands for 0."""
         values = strain[(quality >= readable_quality) & np.isfinite(strain)]
         if values.size < 0.01 * strain.size:
             return LEAST

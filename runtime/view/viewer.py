@@ -1,11 +1,11 @@
-"""One browser: what it is sent, and what it says.
+"""The connection of one browser.
 
-Knows the messages between page and server. A browser says which pictures it has got, and is sent the next one only
-while fewer than `WINDOW` are on their way. Invariant: nothing queues for a slow browser: what waits for it is the
-newest picture, and a bounded number of short texts.
+A browser acknowledges pictures, and gets the next one only while fewer than `WINDOW` are unacknowledged. Invariant: the
+queue of a slow browser is bounded: the newest picture, and a number of short texts.
 
 Texts to the browser are JSON objects of one key: `about`, `pong`, `reading`, `record`, `refused`. From it: `ping` (its
-clock, given back), `got` (the id of a picture), `regions` (`target`, `background`; or null), `record` (true, false).
+clock, returned in `pong`), `got` (the id of a picture), `regions` (`target`, `background`; or null), `record` (true,
+false).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from usert.errors import OptionError
 
 from ..protocol.age import now_ns
 from ..protocol.header import as_fields
-from .measure import Ruler, checked
+from .measure import Ruler, one_line
 from .picture import Picture
 
 WINDOW = 2
-"""Pictures on their way to one browser: two, so that a long way does not halve the rate."""
+"""Unacknowledged pictures of one browser: two, so that a slow network does not halve the rate."""
 _MOST_TEXTS = 32
 _MOST_MESSAGE = 4096
 
@@ -35,7 +35,7 @@ RecordOrder = Callable[["Viewer", bool], None]
 
 
 class Viewer:
-    """`run()` until the browser is gone. Of the event loop's thread, all of it."""
+    """One connected browser. Use it in the event loop's thread only."""
 
     def __init__(self, socket: WebSocket, *, about: Mapping[str, Any], record: RecordOrder) -> None:
         self._socket = socket
@@ -49,17 +49,17 @@ class Viewer:
         self.say("about", about)
 
     def offer(self, picture: Picture) -> None:
-        """Send it, unless a newer one comes before there is room."""
+        """Send `picture`, unless a newer one comes before the browser is ready."""
         self._newest = picture
         self._wake.set()
 
     def say(self, key: str, value: Any) -> None:
-        """Send a text."""
+        """Send a text, a JSON object with one key."""
         self._texts.append(json.dumps({key: value}, separators=(",", ":")))
         self._wake.set()
 
     async def run(self) -> None:
-        """Errors: none for a browser that goes away, or that breaks the rules: it is cut off."""
+        """Serve until the browser disconnects; one that sends an invalid message is disconnected."""
         writer = asyncio.ensure_future(self._write())
         try:
             await self._read()
@@ -73,7 +73,7 @@ class Viewer:
 
     async def _cut_off(self) -> None:
         with suppress(RuntimeError):  # closed already
-            await self._socket.close(code=1008, reason="a message that makes no sense")
+            await self._socket.close(code=1008, reason="invalid message")
 
     async def _write(self) -> None:
         while True:
@@ -114,7 +114,7 @@ class Viewer:
             self._ruler = None if value is None else Ruler.parse(value)
         except OptionError as error:
             self._ruler = None
-            self.say("refused", checked(error))
+            self.say("refused", one_line(error))
             return
         if self._last is not None:
             self._measure(self._last)

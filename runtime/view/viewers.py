@@ -1,7 +1,6 @@
-"""All browsers that watch now.
+"""All connected browsers.
 
-Knows viewers; of the event loop's thread but for `watched`. Invariant: at most `MOST_VIEWERS`, and one that comes later
-is offered the newest picture at once.
+Invariant: there are at most `MOST_VIEWERS`, and a new one gets the newest picture at once.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ MOST_VIEWERS = 32
 
 
 class Viewers:
-    """`with viewers.joined(viewer):` while it is there."""
+    """The connected browsers; use it in the event loop's thread only, except `watched`."""
 
     def __init__(self) -> None:
         self._all: set[Viewer] = set()
@@ -26,21 +25,21 @@ class Viewers:
 
     @property
     def full(self) -> bool:
-        """There is no room for another."""
+        """Whether no further browser can connect."""
         return len(self._all) >= MOST_VIEWERS
 
     def watched(self) -> bool:
-        """Whether there is anybody. For any thread."""
+        """Whether any browser is connected. Safe in any thread."""
         return bool(self._all)
 
     def offer(self, picture: Picture) -> None:
-        """A new picture for everybody."""
+        """Offer a new picture to all browsers."""
         self._newest = picture
         for viewer in self._all:
             viewer.offer(picture)
 
     def say(self, key: str, value: Any) -> None:
-        """A text for everybody, and for those to come."""
+        """Send a text to all browsers, and to each that connects later."""
         if self._said.get(key) != value:
             self._said[key] = value
             for viewer in self._all:
@@ -48,7 +47,7 @@ class Viewers:
 
     @contextmanager
     def joined(self, viewer: Viewer) -> Iterator[None]:
-        """The viewer is one of all."""
+        """Count `viewer` among the connected browsers inside the `with` block."""
         self._all.add(viewer)
         for key, value in self._said.items():
             viewer.say(key, value)

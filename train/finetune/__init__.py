@@ -1,1 +1,1 @@
-"""Fine-tuning on RF frames without labels, and the acceptance of what comes out of it."""
+"""Fine-tuning on RF frames without labels, and the acceptance test of its weights."""

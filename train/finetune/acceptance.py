@@ -1,4 +1,4 @@
-"""Whether new weights may take the place of the old: both on held-out pairs, figure by figure.
+"""The acceptance test: whether new weights may replace the old, by figures of both on held-out pairs.
 
 Figures of a pair, all without labels but the last:
 
@@ -10,8 +10,8 @@ Figures of a pair, all without labels but the last:
     RMSE          of the axial displacement in samples, where the recording has truth
 
 [1] Tehrani, Mirzaei, Rivaz, MICCAI 2020. Networks are compared as they will be exported. Smoothing alone raises SNRe
-and costs NCC; noise fitting does the reverse: both must hold. Knows networks and recordings; nothing of training.
-Invariant: a figure that cannot be compared (NaN) never speaks for the new weights.
+and costs NCC; noise fitting does the reverse: both must hold. Invariant: a
+figure that cannot be compared (NaN) never counts for the new weights.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ MARGIN = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Of one pair, or medians over pairs."""
+    """Figures of one pair, or medians over pairs."""
 
     ncc: float
     snre: float
     consistency: float
-    """Samples."""
+    """Median forward-backward error in samples."""
     found: float
-    """A share, 0 to 1."""
+    """Share of the pixels that are found, 0 to 1."""
     rmse: float
-    """Samples; NaN without truth."""
+    """Axial RMSE in samples; NaN without truth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """Old against new."""
+    """The comparison of old and new weights."""
 
     pairs: tuple[str, ...]
     before: tuple[Figures, ...]
@@ -108,7 +108,7 @@ def compare(
 
 
 def judge(before: Sequence[Figures], after: Sequence[Figures], config: AcceptanceConfig) -> list[str]:
-    """What is worse than allowed, in words; `medians` decide."""
+    """Every figure whose median is worse than allowed, in words; empty where the new weights are accepted."""
     old, new = medians(before, after)
     objections = []
     if not new.ncc >= old.ncc - config.ncc:
@@ -127,7 +127,7 @@ def judge(before: Sequence[Figures], after: Sequence[Figures], config: Acceptanc
 
 
 def medians(before: Sequence[Figures], after: Sequence[Figures]) -> tuple[Figures, Figures]:
-    """Each figure's median, old and new, over the pairs that have it before; NaN after where one lacks it then."""
+    """Medians, old and new, over the pairs whose old figure is known; the new one is NaN where a pair lacks it."""
     old: dict[str, float] = {}
     new: dict[str, float] = {}
     for field in fields(Figures):
@@ -218,6 +218,6 @@ def estimate(
 
 
 def _spread(pairs: Sequence[ChosenPair], count: int) -> list[ChosenPair]:
-    """At most `count` of them, evenly over the list."""
+    """At most `count` of the pairs, evenly spaced over the list."""
     at = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))
     return [pairs[k] for k in at]

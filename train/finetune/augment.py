@@ -1,7 +1,7 @@
-"""More from each pair, within physics: what another gain, preamplifier, probe orientation or moment would give.
+"""Augmentation of pairs within physics: as by another gain, preamplifier, probe orientation or moment.
 
 No rotation and no flip along depth: depth is not interchangeable with width, nor up with down, in a beam.
-Knows arrays only. Invariant: second(r + truth(r)) ≈ first(r) holds after as before.
+Invariant: second(r + truth(r)) ≈ first(r) still holds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Image = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig:
-    """How far each change goes; 0 leaves it out."""
+    """Size of each change; 0 switches it off."""
 
     gain: float = 0.2
     """Largest relative change of the current frame's gain."""
@@ -47,7 +47,7 @@ class AugmentConfig:
 def augment(
     first: Image, second: Image, truth: Image | None, rng: np.random.Generator, config: AugmentConfig
 ) -> tuple[Image, Image, Image | None]:
-    """A changed pair (N, M) and its truth (2, N, M), the inputs untouched."""
+    """Augment a pair (N, M) and its truth (2, N, M); the inputs are not changed."""
     rows = first.shape[0]
     if rng.random() < config.reverse and truth is None:
         first, second = second, first

@@ -1,7 +1,6 @@
-"""The crops that fine-tuning learns from, read from their recordings when they are asked for.
+"""The dataset of fine-tuning: crops of pairs, read from their recordings on request.
 
-Knows recordings and augmentation; not the order in which items are asked for. Invariant: an item depends on
-its index, the seed and the epoch alone.
+Invariant: an item depends on its index, the seed and the epoch alone.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from .selection import ChosenPair
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairCrop:
-    """A part of two frames."""
+    """A crop of two frames."""
 
     first: Tensor
-    """(N, M) float32, finite."""
+    """The crop, (N, M) float32, finite."""
     second: Tensor
-    """(N, M) float32, finite."""
+    """The crop, (N, M) float32, finite."""
     truth: Tensor | None
-    """(2, N, M) float32 where the recording has truth for these frames."""
+    """True displacement, (2, N, M) float32; None where the recording has none for these frames."""
     scan: Scan
     chosen: ChosenPair
     region: Region
-    """Where it was cut, after jitter."""
+    """Where the crop was cut, after jitter."""
 
 
 class PairDataset:
@@ -52,7 +51,7 @@ class PairDataset:
 
     @property
     def sha256(self) -> str:
-        """Of which frames and regions there are, in their order; the names of the files without their folders."""
+        """Hash of the frames and regions of the dataset in sequence; files count by name, without folders."""
         told = [(p.recording.name, p.reference, p.current, r.rows, r.lines) for p, r in self._items]
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
@@ -61,7 +60,7 @@ class PairDataset:
         return self._items[index][0]
 
     def item(self, index: int, *, seed: int, epoch: int) -> PairCrop:
-        """Item `index`, augmented as in that epoch. Errors: `RecordingError` where a frame cannot be read."""
+        """The item `index`, augmented for the epoch. Errors: `RecordingError` where a frame cannot be read."""
         pair, region = self._items[index]
         rng = np.random.default_rng((seed, epoch, index))
         with Recording(pair.recording) as recording:
@@ -85,7 +84,7 @@ class PairDataset:
     def _jittered(
         self, region: Region, first: tuple[int, int], shape: tuple[int, int], rng: np.random.Generator
     ) -> Region:
-        """The region moved by whole samples and lines, still inside the frame and not above row and line `first`."""
+        """The region shifted by whole samples and lines, inside the frame and not above row and line `first`."""
         moved = []
         for (begin, end), least, whole in zip((region.rows, region.lines), first, shape, strict=True):
             reach = round(self.augment.jitter * (end - begin))

@@ -1,8 +1,7 @@
-"""One training step's forward pass: both displacements of a pair and what they cost.
+"""The forward pass of a training step: both displacements of a pair and their loss.
 
 The paper's Figure 1: the network gives the forward displacement with gradients and, its weights held fixed,
-the backward one without. Knows the network and the loss; neither data nor optimisers. Invariant: only the
-forward displacement carries gradients.
+the backward one without. Invariant: only the forward displacement carries gradients.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from .unsupervised import Loss, unsupervised_loss
 
 
 class FlowPair(nn.Module):
-    """Two frames to the loss of their displacements.
+    """A module from two frames to the loss of their displacements.
 
     The loss is the paper's on RF and its analytic signal, whatever the front end; with `baseband` the displacement is
     brought to the scanner's sampling first.
@@ -37,7 +36,7 @@ class FlowPair(nn.Module):
     def forward(
         self, first: Tensor, second: Tensor, depths: Tensor | None = None
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Total, share of inliers and terms of `Loss`, as plain values that DDP can see through."""
+        """Total, share of inliers and terms of `Loss`, as plain values that DDP can traverse."""
         with torch.no_grad(), full_precision(first):
             a, b = self.channels(first, second)
 

@@ -1,6 +1,6 @@
-"""Rows between the rows: band-limited interpolation along depth.
+"""Band-limited interpolation along depth.
 
-Knows nothing of losses. Invariant: the rows that were there are unchanged.
+Invariant: the original rows are unchanged.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 HALF_TAPS = 6
-"""Rows on each side that count: a sine of .25 cycles a row is off by less than .1 % of its amplitude."""
+"""Rows on each side of a filter: a sine of .25 cycles a row is off by less than .1 % of its amplitude."""
 KAISER_BETA = 5.0
 
 
 def refine_rows(image: Tensor, factor: int) -> Tensor:
-    """`factor` rows for each one, by a Kaiser-windowed sinc, the ends repeated.
+    """Interpolate to `factor` rows for each one, by a Kaiser-windowed sinc with repeated ends.
 
     Shapes: (B, C, N, M) → (B, C, N · factor, M); row r · factor is row r of `image`, those after it lie
     between.
@@ -39,7 +39,7 @@ def refine_rows(image: Tensor, factor: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _taps(factor: int) -> NDArray[np.float32]:
-    """(factor, 1, 2 · HALF_TAPS, 1): one filter a phase, each of unit sum."""
+    """Filters (factor, 1, 2 · HALF_TAPS, 1), one a phase, each of unit sum."""
     at = np.arange(-HALF_TAPS + 1, HALF_TAPS + 1)[None, :] - (np.arange(factor) / factor)[:, None]
     window = np.i0(KAISER_BETA * np.sqrt(np.maximum(1 - (at / HALF_TAPS) ** 2, 0))) / np.i0(KAISER_BETA)
     taps = np.sinc(at) * window

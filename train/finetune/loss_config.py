@@ -1,7 +1,7 @@
-"""Weights and constants of the unsupervised loss, with where each comes from.
+"""Weights and constants of the unsupervised loss, with their sources.
 
-[1] is the paper, Tehrani, Mirzaei and Rivaz, MICCAI 2020. Invariant: a value that makes no sense is refused
-by name before anything is trained.
+[1] is the paper, Tehrani, Mirzaei and Rivaz, MICCAI 2020. Invariant: an invalid value is rejected by name before
+anything is trained.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CONSISTENCY = ("landed", "printed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
-    """What is added up, and how robustly. The defaults are the paper's."""
+    """The terms of the loss and their weights. The defaults are the paper's."""
 
     data: float = 1.0
     """Weight of the data loss, Eq. 2 of [1]."""
@@ -31,7 +31,7 @@ class LossConfig:
     consistency: str = "landed"
     """Where the backward displacement is read: `landed` (at r + w_f(r)) or `printed` (at r, as in Eq. 4)."""
     least_inliers: float = 0.5
-    """Pairs with a smaller share of believed pixels are skipped ([1], 2.2)."""
+    """Pairs with a smaller share of inliers are skipped ([1], 2.2)."""
     lambda1: float = 0.5
     """λ1 of Eq. 5 of [1]: axial derivative of the axial displacement."""
     lambda2: float = 0.005
@@ -45,7 +45,7 @@ class LossConfig:
     correlation: float = 0.0
     """Weight of the local correlation loss (optional)."""
     correlation_window: tuple[int, int] = (33, 3)
-    """Its window in samples and lines, odd."""
+    """Window of the local correlation in samples and lines, odd."""
     lateral_smoothness: float = 0.0
     """Weight of the first derivatives of the lateral displacement (optional)."""
     incompressibility: float = 0.0

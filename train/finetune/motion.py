@@ -1,7 +1,7 @@
-"""How much the tissue moved between two frames, cheaply: enough to choose pairs by, not to image.
+"""A fast estimate of the motion between two frames: enough to choose pairs, not to image.
 
-Block matching on a few groups of lines and a robust line through the displacement over depth. Knows arrays
-only. Invariant: two equal frames have strain 0 and correlation 1.
+Block matching on a few groups of lines and a robust line through the displacement over depth. Invariant: two equal
+frames have strain 0 and correlation 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_SAMPLES = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Motion:
-    """Of a pair of frames."""
+    """Motion between two frames."""
 
     strain: float
     """Mean axial strain as a fraction, compression positive."""

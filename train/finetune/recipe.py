@@ -1,7 +1,7 @@
 """The recipe of unsupervised fine-tuning: what `usert train` does with a site's own recordings.
 
-[1] is the paper, Tehrani, Mirzaei and Rivaz, MICCAI 2020. Knows nothing of the training itself. Invariant: a
-recipe that exists can be followed.
+[1] is the paper, Tehrani, Mirzaei and Rivaz, MICCAI 2020. Invariant: a recipe
+that exists is valid.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Where in a frame there is something to learn from: echoes, neither near field nor shadow nor glare.
+"""The regions of a frame to learn from: those with echoes, outside near field, shadow and glare.
 
-Knows single frames; nothing of motion. Invariant: a region lies inside its frame and its sides are multiples
-of 32, as the network needs them.
+Invariant: a region lies inside its frame and its sides are multiples of 32, as the network needs.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Region:
 
 
 def usable(frame: NDArray[Any], *, near_rows: int, shadow_db: float) -> NDArray[np.bool_]:
-    """(N, M): where `frame` has echoes of tissue.
+    """A mask (N, M) of where `frame` has echoes of tissue.
 
     Left out: the first `near_rows` rows; blocks whose level is more than `shadow_db` below, or 30 dB above,
     the median of the rest; what is not finite. A constant frame has nothing usable.
@@ -97,14 +96,14 @@ def _places(side: int, whole: int) -> list[int]:
 
 
 def _overlap(a: Region, b: Region) -> float:
-    """Shared area over the area of one."""
+    """Shared area over the area of one region."""
     rows = max(0, min(a.rows[1], b.rows[1]) - max(a.rows[0], b.rows[0]))
     lines = max(0, min(a.lines[1], b.lines[1]) - max(a.lines[0], b.lines[0]))
     return rows * lines / ((a.rows[1] - a.rows[0]) * (a.lines[1] - a.lines[0]))
 
 
 def _block_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means over blocks; those at the end are of what is left of them."""
+    """Means over blocks; those at the ends may be smaller."""
     for axis, size in enumerate(BLOCK):
         starts = np.arange(0, values.shape[axis], size)
         counts = np.diff(np.append(starts, values.shape[axis]))

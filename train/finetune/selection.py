@@ -1,10 +1,9 @@
-"""Which pairs of frames a network may learn from, and where in them: automatic, and said in words.
+"""The automatic selection of pairs of frames, and regions in them, that a network may learn from.
 
 The paper's "automatic frame and region selection" ([1] Tehrani, Mirzaei, Rivaz, MICCAI 2020, contributions
 and 2.2) goes by the outlier mask while training, which `usert.train.finetune.training` does. What can be seen before is
-judged here: strain, correlation and signal of pairs at several lags. Knows recordings; nothing of networks.
-Invariant: every candidate is either chosen or rejected with its reason, and a bad recording never stops the
-others.
+judged here: strain, correlation and signal of pairs at several lags. Invariant: every
+candidate is either chosen or rejected with a reason, and a bad recording does not stop the others.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from .regions import Region, choose_regions, crop_that_fits, usable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionConfig:
-    """What makes a pair worth learning from."""
+    """The criteria for a pair."""
 
     lags: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     """Frames from the reference to the current one."""
     strain: tuple[float, float] = (0.005, 0.05)
     """Least and largest mean axial strain, of either sign; [1] is for 0.5 to 5 %."""
     least_correlation: float = 0.8
-    """Of the median local correlation after matching."""
+    """Smallest median local correlation after matching."""
     pairs_a_recording: int = 40
     """Pairs chosen at most, evenly over time and lag; four times as many are looked at."""
     crop: tuple[int, int] = (1024, 128)
-    """(N, M) of the regions, multiples of 32; smaller frames give the largest multiples that fit."""
+    """Shape (N, M) of the regions, multiples of 32; for smaller frames the largest multiples that fit."""
     regions_a_pair: int = 2
     near_field_mm: float = 3.0
     """Depth below the probe that is left out."""
@@ -90,7 +89,7 @@ class ChosenPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedPair:
-    """Two frames that were looked at and left out."""
+    """Two frames that were examined and rejected."""
 
     recording: Path
     reference: int
@@ -102,12 +101,12 @@ class RejectedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What was chosen, and why the rest was not."""
+    """The chosen pairs, and the rejected ones with reasons."""
 
     chosen: tuple[ChosenPair, ...]
     rejected: tuple[RejectedPair, ...]
     skipped: tuple[tuple[Path, str], ...]
-    """Recordings left out as a whole, and why."""
+    """Recordings skipped as a whole, with reasons."""
 
 
 def select(
@@ -116,7 +115,7 @@ def select(
     *,
     observe: Callable[[Path], None] = lambda path: None,
 ) -> Selection:
-    """Judge the pairs of all `recordings`; `observe` is told each path when it is done.
+    """Select from the pairs of all `recordings`; `observe` is called with each path when it is done.
 
     Errors: `RecordingError` when nothing at all can be used.
     """
@@ -154,7 +153,7 @@ def select(
 
 
 def report(selection: Selection) -> str:
-    """A line a recording: pairs used, their strain, and why the others were not."""
+    """A line a recording: the pairs used, their strain, and the reasons of rejection."""
     lines = []
     used = {pair.recording for pair in selection.chosen} | {pair.recording for pair in selection.rejected}
     for path in sorted(used):
@@ -172,7 +171,7 @@ def report(selection: Selection) -> str:
 
 
 def to_json(selection: Selection) -> dict[str, Any]:
-    """All of it as plain values."""
+    """The selection as plain values for JSON."""
     return {
         "chosen": [asdict(pair) | {"recording": str(pair.recording)} for pair in selection.chosen],
         "rejected": [asdict(pair) | {"recording": str(pair.recording)} for pair in selection.rejected],
@@ -234,7 +233,7 @@ def _judge(recording: Recording, config: SelectionConfig) -> tuple[list[ChosenPa
 
 
 class _Rejection(Exception):
-    """A pair is not worth learning from: `kind` and `reason` as in `RejectedPair`."""
+    """Raised for a pair that is rejected; `kind` and `reason` as in `RejectedPair`."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -280,9 +279,9 @@ def _learnable(
 
 
 def spread(lags: Sequence[int], count: int) -> list[int]:
-    """Which of the pairs with these `lags`, in order of time, to keep: `count`, evenly over lag and time.
+    """Indices of at most `count` of the pairs with these `lags`, in order of time, spread evenly over lag and time.
 
-    One lag after the other, for a step through all of them in turn may meet the same lag again and again.
+    Each lag is thinned separately, since a fixed step through all pairs may meet the same lag every time.
     """
     if len(lags) <= count:
         return list(range(len(lags)))

@@ -1,8 +1,7 @@
-"""One call of `usert train`: choose pairs, fine-tune, compare, keep the better weights.
+"""One run of `usert train`: choose pairs, fine-tune, compare, keep the better weights.
 
-Knows the order of the stages and the folder's files; each stage lives in its own module. Invariant:
-weights.safetensors in the folder is there only if the comparison accepted it; what was refused stands beside
-it as weights-refused.safetensors with the reasons in acceptance.json.
+Invariant: the folder has weights.safetensors only if the comparison accepted them; refused weights are saved as
+weights-refused.safetensors, with the reasons in acceptance.json.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ ACCEPTED, REFUSED = "weights.safetensors", "weights-refused.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run will learn from and what it will be judged by."""
+    """The pairs that a run learns from, and those that its weights are tested on."""
 
     selection: Selection
     training: tuple[ChosenPair, ...]
@@ -46,7 +45,7 @@ class Plan:
 
 
 def open_fabric(recipe: FineTuneRecipe, device: str) -> Fabric:
-    """Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
+    """A Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     fabric = Fabric(
@@ -67,7 +66,7 @@ def plan(
     *,
     observe: Callable[[Path], None] = lambda path: None,
 ) -> Plan:
-    """Choose the pairs. Recordings named to be held out are, else the recipe's share of all.
+    """Choose the pairs; holds out the recordings named for it, or else the recipe's share of all.
 
     Errors: `RecordingError` where nothing can be used, `OptionError` where nothing is left on one side.
     """
@@ -89,12 +88,12 @@ def plan(
 
 
 def load_start(weights: Path) -> LiteFlowNet:
-    """The network to begin with: our own file, or published weights from the user's. Errors: `WeightsError`."""
+    """The network to start from: weights of usert, or a file of published weights. Errors: `WeightsError`."""
     return load_weights(weights) if weights.suffix == OURS else load_published(weights)
 
 
 def history(weights: Path) -> str:
-    """How a weights file was made, as it says itself."""
+    """The provenance stored in a weights file."""
     ours = weights.suffix == OURS
     return read_info(weights).recipe if ours else f"published weights, research use only: {weights.name}"
 
@@ -145,7 +144,7 @@ def accept(
     *,
     observe: Callable[[int], None] = lambda done: None,
 ) -> tuple[Acceptance, Path]:
-    """Compare the run's weights, as a file holds them, with those it began from, and file them by the verdict.
+    """Compare the run's weights, as read from a file, with its start, and save them as accepted or refused.
 
     Errors: `WeightsError` or `UsertError` for a disk that takes no more.
     """
@@ -184,7 +183,7 @@ def accept(
 
 
 def skipped_pairs(run: FineTuning) -> dict[str, int]:
-    """How often each pair was left out because its mask rejected too much (paper, 2.2), by file and frames."""
+    """How often each pair was skipped because its mask rejected too much (paper, 2.2), by file and frames."""
     told: dict[str, int] = {}
     for item, count in enumerate(run.skipped.tolist()):
         if count:
@@ -215,7 +214,7 @@ def _write_json(path: Path, tree: object) -> None:
 
 
 def _plain(tree: object) -> object:
-    """As JSON has it: no NaN, no paths."""
+    """Plain values for JSON: no NaN, no paths."""
     if isinstance(tree, dict):
         return {str(key): _plain(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

@@ -1,6 +1,6 @@
-"""What is learnt from and what is held out to judge by.
+"""The split of chosen pairs into training and held-out pairs.
 
-Knows chosen pairs; not how they were chosen. Invariant: no frame is on both sides.
+Invariant: no frame is on both sides.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from .selection import ChosenPair, Selection
 def split_chosen(
     selection: Selection, *, share: float, seed: int
 ) -> tuple[tuple[ChosenPair, ...], tuple[ChosenPair, ...]]:
-    """(to train on, held out): whole recordings, or of a single one the last part in time.
+    """Split pairs into those to train on and those held out: whole recordings, or the last part of a single one.
 
-    No frame is on both sides: pairs across the border are on neither. Where no border leaves pairs on both
-    sides nothing is held out.
+    Pairs across the border are on neither side. Where no border leaves pairs on both sides, nothing is held out.
     """
     paths = sorted({pair.recording for pair in selection.chosen})
     if len(paths) > 1:

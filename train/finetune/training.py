@@ -1,10 +1,8 @@
 """Unsupervised fine-tuning: pairs without labels, one optimiser step after another.
 
-The loop of [1] (Tehrani, Mirzaei, Rivaz, MICCAI 2020), 2.2-2.3, over Lightning Fabric, which brings the
-precision, the device and, under `torchrun`, the other processes. Knows recipe, data and loss; neither how
-pairs were chosen nor whether the result is any good. Invariants: what a step sees depends on recipe, epoch and
-position alone, not on how many processes share it or whether the run was interrupted; the state on disk is
-always whole.
+The loop of [1] (Tehrani, Mirzaei, Rivaz, MICCAI 2020), 2.2-2.3, over Lightning Fabric, which brings the precision, the
+device and, under `torchrun`, the other processes. Invariants: what a step sees depends on recipe, epoch and position
+alone, not on how many processes share it or whether the run was interrupted; the state on disk is always whole.
 """
 
 from __future__ import annotations
@@ -35,21 +33,21 @@ STATE = "state.pt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """One optimiser step, as all processes saw it together."""
+    """One optimiser step, over all processes together."""
 
     epoch: int
     step: int
     """Optimiser steps so far, this one included."""
     steps: int
-    """Of the whole run."""
+    """Optimiser steps of the whole run."""
     loss: float
     """Mean over the pairs that were not skipped; NaN where all were."""
     terms: dict[str, float]
-    """The same for each term of the loss."""
+    """Mean of each term of the loss, by name."""
     inliers: float
-    """Mean share of believed pixels, skipped pairs included."""
+    """Mean share of inliers, skipped pairs included."""
     skipped: int
-    """Pairs of this step that were left out for their mask."""
+    """Pairs of this step that were skipped because of their mask."""
     gradient_norm: float
 
 
@@ -82,7 +80,7 @@ class FineTuning:
         self.start_sha256 = start_sha256
         self.step = 0
         self.skipped = torch.zeros(len(data), dtype=torch.int64)
-        """How often each item of the dataset was left out for its mask, in all processes."""
+        """How often each item of the dataset was skipped because of its mask, in all processes."""
         self.resumed = False
         network.checkpointing = cast(Checkpointing, recipe.checkpointing)
         self.network = network.train()
@@ -95,7 +93,7 @@ class FineTuning:
 
     @property
     def steps_an_epoch(self) -> int:
-        """A remainder smaller than a whole step waits for another epoch's order."""
+        """Optimiser steps in an epoch; pairs that do not fill a step are left out of the epoch."""
         return len(self.data) // self.recipe.accumulate
 
     @property
@@ -109,7 +107,7 @@ class FineTuning:
     def run(
         self, report: Callable[[StepReport], None], *, stopped: Callable[[], bool] = lambda: False
     ) -> LiteFlowNet:
-        """Train to the last epoch or until `stopped()`; save the state; give the network back.
+        """Train to the last epoch or until `stopped()`, save the state, and return the network.
 
         Errors: `OptionError` for a folder with a state that is not resumed, `UsertError` for a loss or
         gradient that is not finite and for a disk that takes no more.
@@ -184,7 +182,7 @@ class FineTuning:
         )
 
     def _share(self, epoch: int) -> Iterator[int]:
-        """Items of the coming step that are this process's: every n-th of those that the step takes."""
+        """Items of the coming step for this process: every n-th of the step's items."""
         order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.data))
         begin = self.step % self.steps_an_epoch * self.recipe.accumulate
         for item in order[begin : begin + self.recipe.accumulate][
@@ -201,7 +199,7 @@ class FineTuning:
         return *frames, torch.from_numpy(depths).to(self.fabric.device)
 
     def _any(self, mine: bool) -> bool:
-        """Whether it holds in any process: all must leave the loop at the same step."""
+        """Whether a condition holds in any process, since all must leave the loop at the same step."""
         if self.fabric.world_size == 1:
             return mine
         return bool(_tensor(self.fabric.all_reduce(torch.tensor(float(mine)), reduce_op="sum")) > 0)
@@ -215,7 +213,7 @@ class FineTuning:
         )
 
     def save(self) -> None:
-        """Write the whole state; an older one is replaced only by a complete new one."""
+        """Write the whole state; it replaces an older one only when it is complete."""
         if self.fabric.global_rank == 0:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -233,7 +231,7 @@ class FineTuning:
         self.fabric.barrier()
 
     def resume(self) -> None:
-        """Go on with the run whose state lies in the folder.
+        """Continue the run whose state is in the folder.
 
         Errors: `WeightsError` for a state that is damaged, or began from other weights or pairs;
         `RecipeError` for that of another recipe.

@@ -13,7 +13,7 @@ Departures from [1]: the backward displacement is read where the forward one lan
 on request); the warp interpolates along depth by a sinc, not linearly, for RF has four to nine samples a
 cycle and a linear warp pulls every estimate towards whole samples.
 
-Knows nothing of networks, data or optimisers. Invariant: only the last output of the network is judged
+Invariant: only the last output of the network is judged
 ([1], 2.2), and every term is 0 or its least where displacement and frames are perfect.
 """
 

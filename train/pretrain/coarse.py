@@ -5,7 +5,7 @@ The network of the front end `baseband` looks for what companding leaves. Live t
 lines with a smooth random error added, or no more than one number, so that the network also learns what to do where the
 coarse map is far off.
 
-Knows arrays only. Invariant: what is handed out is smooth: its strain changes over several wavelengths only.
+Invariant: the coarse map is smooth: its strain changes over several wavelengths only.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor
 from usert.front_end import SAMPLES_PER_WAVELENGTH
 
 ERROR = ((0.03, 4.0), (0.03, 2.0))
-"""Wavelengths along depth, lines across; logarithmic."""
+"""Random error: wavelengths along depth, lines across; logarithmic."""
 ALONE = 8.0
 """Wavelengths between a pair's mean axial displacement and the number that stands for its coarse map."""
 CONSTANT = 0.25
 """Share of pairs whose coarse map is one number."""
 KNOTS = ((2, 5), (1, 4))
-"""Of the random error: fewest and most along depth and across."""
+"""Smallest and largest number of knots of the random error, along depth and across."""
 SMOOTH = ((16, 80), (4, 32))
 """Rows of the depth grid and lines over which the truth is averaged."""
 

@@ -6,7 +6,7 @@ A `.flo` file is the float32 number 202021.25, width and height as int32, then u
 every pixel, all little-endian (the format of the Middlebury flow benchmark, which writes 1e9 or more for a
 flow that is unknown).
 
-Knows nothing of training. Invariant: a pair that is drawn is whole; a file that is not is named.
+Invariant: a pair that is drawn is complete; an incomplete file is named in the error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FLO_UNKNOWN = 1e9
 
 
 def read_flo(path: Path) -> NDArray[np.float32]:
-    """(2, N, M): flow along rows first, then along columns, in pixels. Errors: `FormatError`."""
+    """Flow (2, N, M): along rows first, then along columns, in pixels. Errors: `FormatError`."""
     try:
         data = path.read_bytes()
     except OSError as error:

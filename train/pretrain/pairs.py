@@ -3,7 +3,7 @@
 Every pair is drawn anew: what the simulated scanner (`usert.phantom`) images before and after a random
 displacement field, with the faults of real frames added. Made by torch on the device that trains.
 
-Knows nothing of the network. Invariant: `truth` is the field itself on the grid of the first frame, not an
+Invariant: `truth` is the field itself on the grid of the first frame, not an
 estimate of it.
 """
 
@@ -33,11 +33,11 @@ class Pair:
     """A batch of generated pairs."""
 
     first: Tensor
-    """(B, N, M) float32."""
+    """Frames (B, N, M), float32."""
     second: Tensor
-    """(B, N, M) float32."""
+    """Frames (B, N, M), float32."""
     truth: Tensor
-    """(B, 2, N, M) float32: axial in samples, lateral in lines."""
+    """Displacement (B, 2, N, M), float32: axial in samples, lateral in lines."""
 
 
 def random_pairs(
@@ -102,7 +102,7 @@ def _random_pair(
 
 
 def _image(cloud: Scatterers, scan: Scan, shape: tuple[int, int], beam: Beam, fall: float) -> Tensor:
-    """RF (N, M); `fall` is how far the centre frequency drops from top to bottom, as a share."""
+    """The RF image (N, M) of scatterers; `fall`: share by which the centre frequency drops from top to bottom."""
     if fall == 0:
         return _rf(cloud, scan, shape, beam)
     high, low = (
@@ -119,7 +119,7 @@ def _rf(cloud: Scatterers, scan: Scan, shape: tuple[int, int], beam: Beam) -> Te
 
 
 def _shadow(rng: np.random.Generator, shape: tuple[int, int], device: torch.device) -> Tensor:
-    """(N, M): 1, and less behind some depth on some lines."""
+    """Factors (N, M) of a shadow: 1, and less below some depth on some lines."""
     row = torch.arange(shape[0], device=device)[:, None] / shape[0]
     line = torch.arange(shape[1], device=device)[None, :]
     half = rng.uniform(5, max(6.0, shape[1] / 4))

@@ -1,7 +1,6 @@
 """Recipes: what a training run is made of, as frozen dataclasses that a TOML file only fills.
 
-Knows nothing of the training itself. Invariant: a key that no field bears is refused by name, so that a
-typing error never trains for hours.
+Invariant: a key without a field is rejected by name, so that a typing error does not train for hours.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ own affine map, the nearer hiding the farther (the recipe of FlyingChairs; A. Do
 ICCV 2015, section 4.2; pictures replaced by generated textures, chairs by stars). Nothing in them knows of
 ultrasound: they stand for "trained on computer-vision images" in the paper's comparison.
 
-Knows nothing of RF. Invariant: both frames are drawn from the same layers, so `truth` is exact at every
+Invariant: both frames are drawn from the same layers, so `truth` is exact at every
 pixel of the first frame, those that get hidden included; on an outline, where two layers mix, it is that of
 the layer that has the larger share.
 """

@@ -1,8 +1,8 @@
-"""Where pre-training takes its pairs from, as the network sees them: three channels of two frames, and truth.
+"""The sources of pre-training pairs, as the network takes them: three channels of two frames, and truth.
 
 There are three sources: RF of the simulated scanner (`pairs`), textured scenes (`scenes`), and
-a folder in the format of the FlyingChairs (`flow_folder`). Knows nothing of the network or the
-loss. Invariant: what a source draws depends on the generator and the stage that it is handed, and on nothing before.
+a folder in the format of the FlyingChairs (`flow_folder`). Invariant: what a source draws depends only on the generator
+and the stage passed to it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ITERATIONS = 4
 NOMINAL = 0.29
 """Centre frequency over sampling frequency that grids of generated pairs are made for: they are sampled no finer than
 they need, since on the grid the sampling does not matter. What a pair's own frequency differs from it stands for
-scanners whose centre frequency is not what was told."""
+scanners whose stated centre frequency is wrong."""
 
 LOST = 0.05
 """Share of a pair beyond the network's reach from which on its coarse map is not used."""
@@ -59,7 +59,7 @@ Source = Callable[[np.random.Generator, Stage], Sample]
 
 
 def open_source(recipe: PretrainRecipe, device: torch.device, folder: Path | None) -> Source:
-    """The source that `recipe.data` names; `folder` goes with "folder" alone.
+    """Open the source that `recipe.data` names; `folder` belongs to "folder" only.
 
     Errors: `OptionError` for a folder that the recipe lacks or does not ask for, or that holds no pair.
     """
@@ -124,7 +124,7 @@ def _in_baseband(ranges: PairRanges, device: torch.device) -> Source:
 
 
 def _in_halved_rows(displacement: Tensor) -> Tensor:
-    """A displacement (B, 2, K, M) on the depth grid on the network's, (B, 2, K / 2, M), in its rows."""
+    """A displacement (B, 2, K, M) on the depth grid brought to the network's, (B, 2, K / 2, M), in its rows."""
     half = block_mean(displacement, 2)
     return torch.cat((half[:, :1] / 2, half[:, 1:]), dim=1)
 

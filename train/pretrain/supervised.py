@@ -9,7 +9,7 @@ Notation: e is the error of the displacement in samples (lateral: lines). Terms,
 sample (robust penalty in the manner of D. Sun et al., CVPR 2018, Eq. 2, with q ½). Coarse truth is the mean
 over a pixel of that level.
 
-Knows nothing of data or optimisers. Invariant: no flow costs less than the truth itself.
+Invariant: no flow costs less than the truth itself.
 """
 
 from __future__ import annotations

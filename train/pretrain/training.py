@@ -47,14 +47,14 @@ REPORT_EVERY = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a run reports now and then."""
+    """The progress that a run reports regularly."""
 
     step: int
     elapsed_s: float
     stage: int
     loss: float
     axial_rmse: float
-    """Samples, over the pairs since the last report, at the finest level."""
+    """Axial RMSE in samples at the finest level, over the pairs since the last report."""
     learning_rate: float
 
 
@@ -107,8 +107,7 @@ class Pretraining:
     def run(
         self, report: Callable[[Progress], None], *, stopped: Callable[[], bool] = lambda: False
     ) -> LiteFlowNet:
-        """Train until the recipe's minutes are spent or `stopped()`, save the state, and give the network
-        back.
+        """Train until the recipe's minutes are spent or `stopped()`, save the state, and return the network.
 
         A run that came to its end writes its weights too. Errors: `OptionError` for a folder with a state
         that is not resumed; `UsertError` for a disk that takes no more, or a gradient that is not finite.
@@ -240,7 +239,7 @@ class Pretraining:
             raise UsertError(f"{path}: cannot write the log: {error.strerror}") from error
 
     def save(self) -> None:
-        """Write the whole state; an older one is replaced only by a complete new one."""
+        """Write the whole state; it replaces an older one only when it is complete."""
         state = {
             "step": self.step,
             "warm_from": self.warm_from,
@@ -254,7 +253,7 @@ class Pretraining:
         write_state(self.state_path, self.recipe, state)
 
     def resume(self) -> None:
-        """Continue the run whose state lies in the folder.
+        """Continue the run whose state is in the folder.
 
         Errors: `WeightsError` for a state that is damaged or began from other weights, `RecipeError` for that
         of another recipe.

@@ -67,14 +67,14 @@ def igtl(
         insecure=insecure,
     )
     configure("text")
-    sender = IgtlBridge(config, say=_say)
+    sender = IgtlBridge(config, report=_say)
     with stop_on_signals(sender.stop), sender:
         _say(f"OpenIGTLink on {sender.address}, devices {prefix}_strain and others; Ctrl-C ends")
         sender.run()
-        clients = sender.audience
+        clients = sender.broadcaster
         summary = (
             f"{sender.received} images received, skipped {sender.skipped}, sent {sender.sent}, "
-            f"clients {clients.served}, cut {clients.cut}, turned away {clients.turned_away}"
+            f"clients {clients.served}, disconnected {clients.disconnected}, rejected {clients.rejected}"
         )
     _say(summary)
 
@@ -133,7 +133,7 @@ def igtl_rf(
         insecure=insecure,
     )
     configure("text")
-    source = IgtlSource(config, say=_say)
+    source = IgtlSource(config, report=_say)
     with stop_on_signals(source.stop), source:
         _say(f"rf on {source.endpoint} (pub), from OpenIGTLink at {receive}; Ctrl-C ends")
         source.run()

@@ -1,1 +1,1 @@
-"""How accurate methods are on recordings, with and without truth: what `usert eval` measures, and its report."""
+"""Evaluation of methods on recordings, with and without truth: the figures and the report of `usert eval`."""

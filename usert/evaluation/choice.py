@@ -1,7 +1,6 @@
-"""Which pairs of a recording to evaluate, where nobody names them: those that training would choose.
+"""The automatic choice of pairs to evaluate: those that training would choose.
 
-Knows `usert.train.finetune.selection` and makes a plan of what it says. Invariant: each pair says why it was chosen,
-and what was left out is counted.
+Invariant: each pair carries the reason why it was chosen, and rejected pairs are counted.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from .plan import PlannedPair, PlannedTable
 def choose(
     recordings: Mapping[Path, Mapping[str, Any]], *, count: int
 ) -> tuple[tuple[PlannedTable, ...], tuple[str, ...]]:
-    """A table a recording, of at most `count` pairs each, and a line on what was left out of each recording.
+    """A table a recording, of at most `count` pairs each, and a line on what was rejected in each recording.
 
     `recordings`: further fields of each `PlannedPair`, by recording. Errors: `RecordingError` where none can be used.
     """

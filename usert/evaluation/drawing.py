@@ -1,7 +1,7 @@
 """A pair as panels: the frame, the true strain if it is known, and of each method strain and quality, as inline SVG.
 
 Pixels are PNG inside the SVG, painted as `usert.runtime.offline.figure` paints them; axes and words are SVG, so that
-they take the page's colours and print sharp. Knows nothing of figures or tables. Invariant: the strain panels of one
+they take the page's colours and print sharp. Invariant: the strain panels of one
 pair share one colour scale, which begins at 0.
 """
 
@@ -32,7 +32,7 @@ _COLOURS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """Panels that stand one above the other."""
+    """Panels drawn one above the other."""
 
     head: str
     """Name of the method; empty for the pair itself."""
@@ -42,14 +42,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """One pair, a column for itself and one a method."""
+    """The drawing of one pair: a column for the pair and one for each method."""
 
     pair: str
     columns: tuple[Column, ...]
 
 
 def draw_pair(pair: Pair, measured: Mapping[str, Measured]) -> Drawing:
-    """`measured` by method."""
+    """Draw a pair; `measured`: the results by method."""
     extent_mm = pair.pre.shape[0] * pair.scan.axial_pitch_mm, pair.pre.shape[1] * pair.scan.line_pitch_mm
     qualities = {name: np.clip(found.quality, 0, 1) for name, found in measured.items()}
     true_strain = None if pair.truth is None else axial_strain(pair.truth[0], pair.strain_window)
@@ -91,7 +91,7 @@ def _known(strain: Image) -> Image:
 
 
 def _size(extent_mm: tuple[float, float], painted: float = 1.0) -> tuple[int, int]:
-    """Width and height in pixels, alike in both directions."""
+    """Width and height in pixels, with square pixels."""
     scale = painted * _LONGEST_PX / max(extent_mm)
     return max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale))
 
@@ -102,7 +102,7 @@ def _svg(
     windows: Mapping[str, Window] | None = None,
     shape: tuple[int, ...] = (1, 1),
 ) -> str:
-    """The panel with axes in mm and its colour bar; `windows` of a frame of `shape` are outlined."""
+    """An SVG element of the panel with axes in mm and its colour bar; `windows` of a frame of `shape` are outlined."""
     width, height = _size(extent_mm)
     x, y = _LEFT_PX, _TOP_PX
     bar = x + width + _GAP_PX
@@ -152,7 +152,7 @@ def _word(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _picture(image: Pillow.Image, x: int, y: int, width: int, height: int) -> str:
-    """The pixels as a PNG of few colours, which is small."""
+    """An SVG image with the pixels as a small PNG of few colours."""
     few = image.quantize(_COLOURS, dither=Pillow.Dither.NONE)
     file = io.BytesIO()
     few.save(file, format="PNG", optimize=True)

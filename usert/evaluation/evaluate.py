@@ -1,7 +1,6 @@
-"""Every method on every pair of a plan, one after another: the loop of `usert eval`.
+"""The loop of `usert eval`: every method on every pair of a plan.
 
-Knows neither files nor terminal. Invariant: one pair at a time is in memory, whatever the plan; what stays of it are
-its figures and its drawings.
+Invariant: one pair at a time is in memory; only its figures and drawings are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from .plan import PlannedPair, PlannedTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One method on one pair."""
+    """Figures of one method on one pair."""
 
     table: str
     pair: str
@@ -29,14 +28,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedTable:
-    """All methods on the pairs of a table."""
+    """Results of all methods on the pairs of a table."""
 
     title: str
     pairs: tuple[PlannedPair, ...]
     results: tuple[Result, ...]
     """Pair by pair, in the order of the methods."""
     drawings: tuple[Drawing, ...]
-    """Of the first pair of each name."""
+    """Drawings of the first pair of each name."""
 
 
 def evaluate(
@@ -46,7 +45,9 @@ def evaluate(
     default_window: int,
     observe: Callable[[Result], None] = lambda result: None,
 ) -> tuple[EvaluatedTable, ...]:
-    """`default_window`: samples of the strain's fit for pairs that name none. Errors: those of recordings and methods.
+    """Evaluate all methods; `default_window`: samples of the strain's fit for pairs without one.
+
+    Errors: those of recordings and methods.
 
     Every pair of every table must have passed its `check`.
     """

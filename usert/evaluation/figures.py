@@ -1,7 +1,6 @@
 """The figures of one displacement on one pair, by the definitions of `usert.quality`.
 
-Knows neither methods nor tables. Invariant: strain is taken here, with the window of the pair, so that two methods
-differ by their displacement only.
+Invariant: strain is computed here, with the window of the pair, so that methods differ by their displacement only.
 """
 
 from __future__ import annotations
@@ -49,16 +48,16 @@ MEANING = {
     "NCC": "zero-mean normalised cross-correlation of the frames after the warp, 65 x 5 samples, mean over the rows "
     "of the pair",
 }
-"""Of each figure, in words."""
+"""Definition of each figure, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What one displacement gives."""
+    """Figures and images of one displacement."""
 
     figures: Figures
     strain: Image
-    """A fraction."""
+    """Strain as a fraction."""
     quality: Image
     """Correlation after the warp, -1 to 1."""
 
@@ -105,5 +104,5 @@ def doubling(pair: Pair, d: Image, half: Image) -> Figures:
 
 
 def better(figure: str) -> str | None:
-    """Which of two values of a figure is the better one: `LOW`, `HIGH`, `NEAR_TRUTH`; None: none is."""
+    """Which values of a figure are better: `LOW`, `HIGH` or `NEAR_TRUTH`; None where neither is."""
     return None if figure in _NEITHER else _BETTER.get(figure, LOW)

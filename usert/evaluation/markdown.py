@@ -1,6 +1,6 @@
-"""Rows of figures as a Markdown table, as the benchmarks and `usert eval` print them and RESULTS.md holds them.
+"""Rows of figures as a Markdown table, as in `usert eval`, the benchmarks and RESULTS.md.
 
-Knows nothing of what the figures are. Invariant: a row that lacks a column has an empty cell there.
+Invariant: a row that lacks a column has an empty cell there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A header of all keys in the order of their first appearance, then a line a row; floats to three digits."""
+    """The table of `rows`, with a column for each key in the order of first appearance; floats have three digits."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(cell(row.get(column, "")) for column in columns) + " |" for row in rows]

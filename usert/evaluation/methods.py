@@ -1,7 +1,7 @@
-"""The methods that are held against each other, by name: bundles, weights files, and the classical estimators.
+"""The methods that are compared, by name: bundles, weights files, and the classical estimators.
 
-Knows how each is opened; nothing of pairs or figures. Invariant: a method takes two frames as a recording has them
-and gives the displacement (2, N, M) of the first into the second.
+Invariant: a method takes two frames as a recording has them, and returns the displacement (2, N, M) from the first to
+the second.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One way from two frames to a displacement."""
+    """A method that estimates a displacement from two frames."""
 
     name: str
     estimate: Callable[[Image, Image, Scan], Image]
     what: Callable[[], str]
-    """In words; an engine knows what it runs on once it ran."""
+    """Description in words; for an engine complete after the first run."""
     warm_up: Callable[[tuple[int, int]], None] = lambda shape: None
-    """For frames of `shape` (N, M), so that opening is in no figure."""
+    """Warm up for frames of `shape` (N, M), so that no figure includes opening."""
     made_of: str = ""
-    """SHA-256 of the weights."""
+    """SHA-256 of the weights; empty for a method without weights."""
 
 
 def open_methods(
@@ -54,7 +54,7 @@ def open_methods(
     threads: int | None,
     stack: ExitStack,
 ) -> tuple[Method, ...]:
-    """Methods by name, then `bundles` ([NAME=]DIR), then `weights` (NAME=FILE[,REFINEMENT[,LEVEL]]).
+    """Open methods by name, then `bundles` ([NAME=]DIR), then `weights` (NAME=FILE[,REFINEMENT[,LEVEL]]).
 
     Engines are closed by `stack`. Errors: `OptionError` for an unknown method, a name twice, or a word that cannot be
     read; `BundleError` and `WeightsError` of what is opened.
@@ -120,7 +120,7 @@ def _weights(word: str, threads: int | None) -> Method:
 def _network(
     weights: Path, refinement: str, finest: int, threads: int | None
 ) -> Callable[[Image, Image, Scan], Image]:
-    """The network of a weights file by torch, in the graph that an export makes."""
+    """A method that runs the network of a weights file in torch, in the graph that an export makes."""
     torch = require("torch", "export")
     from usert.export.pair_graph import pair_graph
     from usert.network.refine import as_kind

@@ -1,7 +1,6 @@
-"""An evaluation as one HTML page: what was evaluated, who is better, every figure, the pictures, the pairs, the origin.
+"""An evaluation as one HTML page: summary, all figures, pictures, pairs and origin.
 
-Knows HTML; measures nothing. Invariant: the page needs no network and no script, and every word that came from outside
-is escaped.
+Invariant: the page needs no network and no script, and all text from outside is escaped.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _STAR = "★ "
 
 
 def page(report: Report) -> str:
-    """The whole document."""
+    """The HTML document of a report."""
     tables = list(enumerate(report.tables, 1))
     body = [
         *_head(report),
@@ -76,7 +75,7 @@ def _verdict(number: int, table: EvaluatedTable) -> str:
 
 
 def _with_direction(figure: str, by_method: Mapping[str, Spread]) -> str:
-    """The figure, and which way is better, where anything is marked."""
+    """The name of a figure, with the direction that is better where the best values are marked."""
     direction = better(figure)
     if direction is None or not any(spread.best for spread in by_method.values()):
         return figure
@@ -93,7 +92,7 @@ def _spread(spread: Spread, methods: int) -> str:
 
 
 def _details(number: int, table: EvaluatedTable) -> list[str]:
-    """Every pair by every method, then the pictures."""
+    """The section with every pair by every method, and the pictures."""
     rows = averaged(table.results)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     figures = columns[2:]
@@ -185,7 +184,7 @@ def _origin(report: Report) -> list[str]:
 
 
 def _table(caption: str | None, heads: Sequence[str], rows: Sequence[Sequence[str]], *, words: int) -> str:
-    """Plain cells, escaped; the first `words` columns are text rather than numbers."""
+    """A table of escaped cells; the first `words` columns are text, the others numbers."""
     if not rows:
         return ""
 

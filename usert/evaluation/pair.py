@@ -1,6 +1,6 @@
-"""A pair that methods are judged on: two frames, and where in them to look.
+"""A pair to evaluate: two frames, with windows and truth.
 
-Knows nothing of methods, figures or files. Invariant: truth, where there is one, is on the grid of `pre`.
+Invariant: truth, where there is one, is on the grid of `pre`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BORDER = 32, 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two frames and where to look."""
+    """Two frames to evaluate methods on."""
 
     name: str
     """Pairs of one name in a table, such as seeds of one phantom, are averaged in it."""
@@ -33,19 +33,19 @@ class Pair:
     ncc_rows: tuple[int, int]
     """Samples over which the correlation after the warp is averaged."""
     homogeneous: Window | None = None
-    """Of one stiffness."""
+    """A window of one stiffness."""
     target: Window | None = None
     background: Window | None = None
     still: Window | None = None
-    """Where hardly anything moves, so that strain is mostly error."""
+    """A window where hardly anything moves, so that strain is mostly error."""
     truth: Image | None = None
-    """Displacement (2, N, M)."""
+    """True displacement (2, N, M)."""
     twice: str | None = None
     """Name of the pair before it in the table whose displacement is half of this one's."""
 
     @property
     def windows(self) -> dict[str, Window]:
-        """Those that there are, by name."""
+        """The windows that are set, by name."""
         named = {name: getattr(self, name) for name in WINDOWS}
         return {name: window for name, window in named.items() if window is not None}
 

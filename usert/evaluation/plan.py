@@ -1,4 +1,4 @@
-"""Which pairs of which recordings are evaluated, in which tables; from a TOML file, or from names on a command line.
+"""The plan of an evaluation: tables of pairs of recordings, from a TOML file or the command line.
 
     [[tables]]
     title = "Phantom with a stiff lesion"
@@ -9,7 +9,7 @@
     recording = "phantom.h5"                 # beside this file
     frames = [248, 253]                      # reference, current
 
-Knows headers of recordings; reads no samples before a pair is loaded. Invariant: what `check` lets pass can be loaded.
+No samples are read before a pair is loaded. Invariant: a pair that passes `check` can be loaded.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from .truth import true_motion
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPair:
-    """A pair by its place, and where to look; see `Pair`."""
+    """A pair of a recording, not loaded yet; fields as in `Pair`."""
 
     recording: str
-    """Path; one that is not absolute begins at the folder of the file that says so."""
+    """Path of the recording; in a TOML file relative to the file's folder."""
     frames: tuple[int, int]
     """Reference and current frame, counted from 0."""
     name: str = ""
-    """Empty: the numbers of its frames."""
+    """Name of the pair; empty: the numbers of its frames."""
     strain_window_samples: int | None = None
-    """None: that of the default bundle."""
+    """Length of the strain's fit; None: that of the default bundle."""
     ncc_rows: tuple[int, int] | None = None
-    """None: all but the border."""
+    """Rows of the mean correlation; None: all but the border."""
     homogeneous: str | None = None
     """A window, `rows,lines` such as `500:750,110:260`; so are the next three."""
     target: str | None = None
@@ -52,7 +52,7 @@ class PlannedPair:
     still: str | None = None
     twice: str | None = None
     why: str = "named"
-    """How it came to be chosen."""
+    """Why the pair was chosen."""
 
     @property
     def label(self) -> str:
@@ -60,7 +60,7 @@ class PlannedPair:
 
     @property
     def windows(self) -> dict[str, Window]:
-        """Those that there are, by name. Errors: `OptionError` that names the window."""
+        """The windows that are set, by name. Errors: `OptionError` that names the window."""
         found = {}
         for name in WINDOWS:
             text = getattr(self, name)
@@ -72,7 +72,7 @@ class PlannedPair:
         return found
 
     def check(self, default_window: int) -> tuple[int, int]:
-        """(N, M) of its frames. Errors: `RecordingError`, `OptionError`: recording, frames and the fault."""
+        """Check that the pair can be loaded; returns the shape (N, M). Errors: `RecordingError`, `OptionError`."""
         where = f"{self.recording} {self.frames[0]}:{self.frames[1]}"
         with Recording(self.recording) as recording:
             count, shape = len(recording), recording.shape
@@ -110,7 +110,7 @@ class PlannedPair:
         return shape
 
     def load(self, default_window: int) -> Pair:
-        """Its samples and truth. Errors: `RecordingError`."""
+        """Load samples and truth. Errors: `RecordingError`."""
         with Recording(self.recording) as recording:
             reference, current = (recording.frame(k) for k in self.frames)
             return Pair(
@@ -128,13 +128,13 @@ class PlannedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTable:
-    """Pairs that belong together: one table of figures."""
+    """The pairs of one table of figures."""
 
     title: str
     pairs: tuple[PlannedPair, ...]
 
     def check(self, default_window: int, observe: Callable[[], None] = lambda: None) -> None:
-        """Errors: `RecordingError` or `OptionError` that says which pair cannot be evaluated, and why."""
+        """Check all pairs. Errors: `RecordingError` or `OptionError` with the pair and the reason."""
         if not self.pairs:
             raise OptionError(f"table {self.title!r}: got no pairs, expected at least one")
         seen: dict[str, tuple[int, int]] = {}
@@ -171,7 +171,7 @@ def read_plan(path: Path) -> tuple[PlannedTable, ...]:
 
 
 def _with_defaults(tree: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What a table says goes for each of its pairs; paths begin at the folder of the file."""
+    """Pairs with the defaults of their table, and paths relative to the folder of the file."""
     tables = tree.get("tables")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         return tree  # the schema says what is wrong

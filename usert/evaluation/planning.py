@@ -1,7 +1,6 @@
-"""What a person named on the command line, recordings or files of pairs, as tables of planned pairs.
+"""The plan of the recordings and files of pairs named on the command line.
 
-Knows which of the two a name is by its ending. Invariant: options that say where to look go for recordings only; a file
-of pairs says that itself.
+Invariant: options for windows apply to recordings only; a file of pairs sets them itself.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from .plan import PlannedPair, PlannedTable, read_plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Where to look in recordings, as typed; None: not said."""
+    """Options for windows in recordings as typed; None: not given."""
 
     target: str | None = None
     background: str | None = None
@@ -31,7 +30,7 @@ class Look:
     strain_window_mm: float | None = None
 
     def fields(self, recording: Recording) -> dict[str, Any]:
-        """Those of a `PlannedPair` of that recording."""
+        """Fields of a `PlannedPair` of that recording."""
         fields = asdict(self)
         length_mm = fields.pop("strain_window_mm")
         if length_mm is not None:
@@ -42,7 +41,7 @@ class Look:
 def plan(
     inputs: Sequence[Path], *, pairs: str | None, count: int, look: Look
 ) -> tuple[tuple[PlannedTable, ...], tuple[str, ...]]:
-    """The tables, and a line on each recording of which pairs were chosen.
+    """The tables, and a line on the chosen pairs of each recording.
 
     `pairs` None: at most `count` of each recording are chosen. Errors: `OptionError`, `RecordingError`.
     """

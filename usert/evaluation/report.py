@@ -1,6 +1,6 @@
-"""All that one evaluation found, with what it was made of: as JSON, as Markdown, and saved whole.
+"""The report of an evaluation with its origin, as JSON and Markdown.
 
-Knows no HTML. Invariant: a file is there whole or as it was before, and what is no finite number is null in JSON.
+Invariant: a file is complete or as it was before, and numbers that are not finite are null in JSON.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ KIND, FORMAT = "evaluation", 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodTold:
-    """A method, after it ran."""
+    """What the report says of a method."""
 
     name: str
     what: str
     weights_sha256: str
-    """Empty for one without weights."""
+    """Hash of the weights; empty for a method without weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that the page and the JSON say."""
+    """The content of the page and of the JSON."""
 
     tables: tuple[EvaluatedTable, ...]
     methods: tuple[MethodTold, ...]
     left_out: tuple[str, ...]
-    """A line on each recording of which pairs were chosen, in words."""
+    """A line on the chosen pairs of each recording."""
     sha256: Mapping[str, str]
-    """Of each recording, by its path."""
+    """Hash of each recording, by its path."""
     default_window: int
     """Samples of the strain's fit for pairs that name none."""
     command: str
@@ -72,7 +72,7 @@ def to_markdown(report: Report) -> str:
 
 
 def to_json(report: Report) -> str:
-    """One object; `rows` are of a pair and method each, pairs of one name averaged."""
+    """The report as JSON; a row of `rows` is a pair and method, with pairs of one name averaged."""
     tree = {
         "kind": KIND,
         "format": FORMAT,
@@ -101,7 +101,7 @@ def to_json(report: Report) -> str:
 
 
 def save(path: Path, text: str) -> None:
-    """Written beside and renamed. Errors: `OptionError`."""
+    """Write a file beside its path and rename it. Errors: `OptionError`."""
     part = path.with_name(path.name + ".part")
     try:
         part.write_text(text, encoding="utf-8", errors="replace")

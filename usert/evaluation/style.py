@@ -1,6 +1,6 @@
-"""How the report looks: one style sheet, for bright and dark screens and for paper.
+"""The style sheet of the report, for light and dark screens and for paper.
 
-Invariant: no address in it, and nothing told by colour alone.
+Invariant: it contains no address, and nothing is conveyed by colour alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Results into what a person compares: rows a pair and method, and mean and spread a method, with the best marked.
+"""Summaries of results: a row a pair and method, and mean and spread of each method, with the best marked.
 
-Knows figures by name. Invariant: values that print alike are equally good, and what is no number is never best.
+Invariant: values that print alike are equally good, and NaN is never best.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Spread:
 
 
 def averaged(results: Sequence[Result]) -> list[dict[str, str | float]]:
-    """A row a pair and method, as RESULTS.md holds them; a figure of several pairs of one name is their mean."""
+    """A row a pair and method, as in RESULTS.md; pairs of one name are averaged."""
     rows: dict[tuple[str, str], list[Figures]] = {}
     for result in results:
         rows.setdefault((result.pair, result.method), []).append(result.figures)
@@ -47,7 +47,7 @@ def averaged(results: Sequence[Result]) -> list[dict[str, str | float]]:
 
 
 def summary(results: Sequence[Result]) -> dict[str, dict[str, Spread]]:
-    """By figure, then by method."""
+    """Spread by figure, then by method."""
     methods = list(dict.fromkeys(result.method for result in results))
     figures = list(dict.fromkeys(name for result in results for name in result.figures))
     by_method = {m: [result.figures for result in results if result.method == m] for m in methods}
@@ -76,12 +76,12 @@ def summary(results: Sequence[Result]) -> dict[str, dict[str, Spread]]:
 
 
 def _deviation(values: Sequence[float]) -> float:
-    """NaN where a value is infinite, such as the contrast of a strain without noise."""
+    """Standard deviation; NaN where a value is infinite, such as the contrast of a strain without noise."""
     return float(np.std(values)) if np.isfinite(values).all() else math.nan
 
 
 def best_of(figure: str, values: Mapping[str, float], truth: float = math.nan) -> set[str]:
-    """Names of the best values; none where better has no meaning, or where there is nothing to compare."""
+    """Names of the methods with the best values; empty where better has no meaning or nothing can be compared."""
     direction = better(figure)
     known = {name: value for name, value in values.items() if not math.isnan(value)}
     if direction is None or len(values) < 2 or not known or (direction == NEAR_TRUTH and math.isnan(truth)):

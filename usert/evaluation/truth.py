@@ -1,6 +1,6 @@
 """The true motion between two frames of a simulated recording, from the steps between neighbours.
 
-Knows recordings. Invariant: from a frame to the next it is what is on file, to the bit.
+Invariant: between neighbouring frames it equals the recorded truth, bit for bit.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ export function stateOf({ link, picture, age, staleMs, quietMs, frozen, about, l
     const alone = link === 'open' ? '' : ' No connection to usert view.';
     return { key: 'frozen', word: 'FROZEN', why: `On this screen only.${was}${alone} Space: back to live.` };
   }
-  if (link === 'refused') return { key: 'refused', word: 'NOT LET IN', why: line };
+  if (link === 'refused') return { key: 'refused', word: 'ACCESS DENIED', why: line };
   if (link !== 'open') {
     return { key: 'lost', word: 'NO CONNECTION', why: 'usert view does not answer. Trying again.' };
   }

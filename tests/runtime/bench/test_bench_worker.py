@@ -1,4 +1,4 @@
-"""A contestant in a process of its own: it answers as the engine does, and ends with whoever started it."""
+"""A worker in a process of its own: it estimates as the engine does, and ends with its parent."""
 
 from __future__ import annotations
 

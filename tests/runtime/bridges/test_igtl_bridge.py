@@ -27,7 +27,7 @@ def bridged(strain: str, **changes: Any) -> IgtlBridge:
 
 
 def wait_for_client(bridge: IgtlBridge) -> None:
-    wait_until(lambda: bridge.audience.served == 1)
+    wait_until(lambda: bridge.broadcaster.served == 1)
 
 
 def strain_of(slicer: Any, sequence: int) -> Any:
@@ -37,7 +37,10 @@ def strain_of(slicer: Any, sequence: int) -> Any:
 
 
 def test_values_spacing_and_times_of_one_image(feed: Feed, server: StrainServer) -> None:
-    with running(bridged(server.publish_endpoint)) as bridge, pyigtl_client(bridge.audience.port) as slicer:
+    with (
+        running(bridged(server.publish_endpoint)) as bridge,
+        pyigtl_client(bridge.broadcaster.port) as slicer,
+    ):
         wait_for_client(bridge)
         feed.prime()
         sent = feed.next()
@@ -55,7 +58,7 @@ def test_values_spacing_and_times_of_one_image(feed: Feed, server: StrainServer)
 def test_an_image_that_has_become_old_is_blank_and_called_stale(feed: Feed, server: StrainServer) -> None:
     with (
         running(bridged(server.publish_endpoint, stale_ms=300.0)) as bridge,
-        pyigtl_client(bridge.audience.port) as slicer,
+        pyigtl_client(bridge.broadcaster.port) as slicer,
     ):
         wait_for_client(bridge)
         for _ in range(2):  # it comes back after a pause
@@ -69,7 +72,10 @@ def test_an_image_that_has_become_old_is_blank_and_called_stale(feed: Feed, serv
 
 
 def test_a_source_without_a_wall_clock_has_the_time_of_arrival(feed: Feed, server: StrainServer) -> None:
-    with running(bridged(server.publish_endpoint)) as bridge, pyigtl_client(bridge.audience.port) as slicer:
+    with (
+        running(bridged(server.publish_endpoint)) as bridge,
+        pyigtl_client(bridge.broadcaster.port) as slicer,
+    ):
         wait_for_client(bridge)
         feed.prime()
         before_s = time.time()
@@ -82,7 +88,7 @@ def test_one_stream_is_sent_the_one_asked_for_or_the_first(engine: Engine, sourc
         for asked, expected in (("", "one"), ("two", "two")):
             with (
                 running(bridged(server.publish_endpoint, stream=asked)) as bridge,
-                pyigtl_client(bridge.audience.port) as slicer,
+                pyigtl_client(bridge.broadcaster.port) as slicer,
             ):
                 wait_for_client(bridge)
                 told: dict[str, Any] = {}
@@ -105,8 +111,8 @@ def test_the_bridge_waits_for_the_server_says_so_and_goes_on_when_it_comes(
 ) -> None:
     endpoint = f"ipc://{tmp_path}/strain"
     lines: list[str] = []
-    bridge = IgtlBridge(BridgeConfig(strain=endpoint, port=0), say=lines.append)
-    with running(bridge), pyigtl_client(bridge.audience.port) as slicer:
+    bridge = IgtlBridge(BridgeConfig(strain=endpoint, port=0), report=lines.append)
+    with running(bridge), pyigtl_client(bridge.broadcaster.port) as slicer:
         assert told_by(slicer) == {"state": "stale"}
         wait_until(lambda: any(line.endswith(f"no images from {endpoint}, waiting") for line in lines))
         for _ in range(2):  # the server starts, ends, and starts again
@@ -155,7 +161,7 @@ def test_what_is_wrong_is_one_line(words: tuple[str, ...], message: str) -> None
 
 def test_a_port_in_use_is_one_line() -> None:
     with bridged("tcp://127.0.0.1:1") as first:
-        port = str(first.audience.port)
+        port = str(first.broadcaster.port)
         with BridgeProcess("igtl", "--strain", "tcp://127.0.0.1:1", "--port", port) as second:
             assert second.rest()[::2] == (
                 1,

@@ -48,7 +48,7 @@ def test_a_pyigtl_client_gets_the_images_of_a_live_server_as_they_are() -> None:
                 assert bridge.alive
                 code, summary, errors = bridge.end()
     assert (code, errors) == (0, "")
-    assert "clients 1, cut 0, turned away 0" in summary
+    assert "clients 1, disconnected 0, rejected 0" in summary
 
 
 def compare_some(slicer: Any, client: StrainClient, lesion: LesionRatio) -> None:

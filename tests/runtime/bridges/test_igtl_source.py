@@ -123,7 +123,7 @@ def test_a_sender_that_is_killed_is_waited_for() -> None:
     lines: list[str] = []
     with ExitStack() as stack:
         with sender("int16", (24, 8), (0.3, AXIAL_MM)) as port:
-            source = stack.enter_context(running(IgtlSource(config(port), say=lines.append)))
+            source = stack.enter_context(running(IgtlSource(config(port), report=lines.append)))
             wait_until(lambda: source.sent > 0)
         wait_until(lambda: lines[-1].startswith(f"waiting for 127.0.0.1:{port}: "))
         before = source.sent
@@ -163,7 +163,7 @@ def rf_bytes(number: int = 0, **changes: Any) -> bytes:
 
 def test_a_message_in_pieces_is_one_message_and_a_sender_may_close_and_come_back(talker: Talker) -> None:
     lines: list[str] = []
-    with running(IgtlSource(config(talker.port), say=lines.append)) as source:
+    with running(IgtlSource(config(talker.port), report=lines.append)) as source:
         with talker.accept() as connection:
             raw = rf_bytes()
             for piece in (raw[:20], raw[20:100], raw[100:]):
@@ -180,7 +180,7 @@ def test_a_message_in_pieces_is_one_message_and_a_sender_may_close_and_come_back
     ("raw", "told"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n" + bytes(100), "header version 18516, expected OpenIGTLink"),
-        (b"\0\1\xff\xfe" + bytes(100), "a header that is no text"),
+        (b"\0\1\xff\xfe" + bytes(100), "got an invalid header"),
         (rf_bytes()[:-1] + b"?", "a wrong checksum"),
         (
             struct.pack(">H12s20sIIQQ", 1, b"IMAGE", b"RF", 0, 0, 2**63, 0),
@@ -192,7 +192,7 @@ def test_what_is_no_openigtlink_ends_the_connection_not_the_bridge(
     talker: Talker, raw: bytes, told: str
 ) -> None:
     lines: list[str] = []
-    with running(IgtlSource(config(talker.port), say=lines.append)) as source:
+    with running(IgtlSource(config(talker.port), report=lines.append)) as source:
         for _ in range(2):
             with talker.accept() as connection:
                 connection.sendall(raw)
@@ -272,11 +272,11 @@ def test_what_is_wrong_is_one_line(words: tuple[str, ...], message: str) -> None
 
 @pytest.mark.parametrize(
     ("receive", "reason"),
-    [("127.0.0.1:1", "Connection refused"), ("a..b:1", "'a..b' is no name of a machine")],
+    [("127.0.0.1:1", "Connection refused"), ("a..b:1", "'a..b' is not a host name")],
 )
 def test_while_there_is_no_sender_it_waits_and_says_why(receive: str, reason: str) -> None:
     lines: list[str] = []
-    with running(IgtlSource(config(1, receive=receive, insecure=True), say=lines.append)):
+    with running(IgtlSource(config(1, receive=receive, insecure=True), report=lines.append)):
         wait_until(lambda: bool(lines))
     assert lines == [f"waiting for {receive}: {reason}"]
 

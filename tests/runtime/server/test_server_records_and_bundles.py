@@ -23,7 +23,7 @@ from usert.runtime.record.record import Record
 
 def test_a_record_begins_and_ends_while_images_go_on(room: Room, folder: Path) -> None:
     assert room.ask("record", path="case.h5") == {"record": str(folder / "case.h5")}
-    assert "is being written" in room.refused("record", path="other.h5")
+    assert "is being recorded" in room.refused("record", path="other.h5")
     assert "a record is being written" in room.refused("bundle", path="/nowhere")
     begun = room.feed.sequence
     for _ in range(3):

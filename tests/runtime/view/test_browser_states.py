@@ -154,14 +154,14 @@ def test_a_token_that_is_no_longer_right_is_said(show: Show, look: Open) -> None
     with running(LivePage(config("the-second-token-of-this-page", port))):
         screen.wait_state("refused")
         screen.expect("#why", "wrong token")
-        assert screen.text("#word") == "NOT LET IN"
+        assert screen.text("#word") == "ACCESS DENIED"
     screen.faults = [fault for fault in screen.faults if "403" not in fault]
 
 
 def test_a_browser_without_the_token_sees_one_line(show: Show, serve_page: MakePage, look: Open) -> None:
     page = serve_page(strain=show.strain, token="a-token-that-is-long-enough")
     screen = look(page.url.split("?", maxsplit=1)[0])
-    assert screen.text("body").startswith("usert view: this page needs its token")
+    assert screen.text("body").startswith("usert view: this page needs an access token")
     screen.faults = [fault for fault in screen.faults if "403" not in fault]
 
 

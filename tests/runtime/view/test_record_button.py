@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from usert.runtime.view.record_button import told
+from usert.runtime.view.record_button import record_fields
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ from usert.runtime.view.record_button import told
 )
 def test_a_record_is_told(record: Any, files: list[str], images: int, missing: int) -> None:
     expected = {"error": "", "files": files, "images": images, "missing": missing}
-    assert told({"record": record}) == expected
-    assert told({}) == {"error": "", "files": [], "images": 0, "missing": 0}
+    assert record_fields({"record": record}) == expected
+    assert record_fields({}) == {"error": "", "files": [], "images": 0, "missing": 0}

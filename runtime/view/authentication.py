@@ -1,9 +1,8 @@
-"""Who is let in: an ASGI layer around the page that every request and every WebSocket passes.
+"""Authentication: ASGI middleware around the page that every request and every WebSocket passes.
 
-Knows requests' heads, neither pages nor images. With a token, a request has it in its cookie, or in the address, where
-a browser has it once. Without one the page is on loopback, and a request must name this machine: a foreign page whose
-name was made to point here names itself. A page of another origin is never let in. Invariant: nothing behind the gate
-sees a request that was refused, and every answer carries the headers that keep the page to itself.
+With a token, a request carries it in its cookie, or once in the address. Without a token the page is on loopback, and a
+request's Host header must name this machine, against DNS rebinding. Requests of another origin are rejected. Invariant:
+the application never sees a rejected request, and every response carries the security headers.
 """
 
 from __future__ import annotations
@@ -29,11 +28,12 @@ _HEADERS = {
 _KEPT_S = 7 * 86_400
 
 
-class Gate:
-    """Around `app`."""
+class Authentication:
+    """Middleware that passes authenticated requests on to `app`."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, port: int, encrypted: bool) -> None:
-        """`token`: None where the page is on loopback. `port`: cookies of two pages on one machine are not the same."""
+        """`token`: None where the page is on loopback. `port`: part of the cookie's name, so that two pages on one
+        machine do not share a cookie. `encrypted`: whether the page is served over TLS."""
         self._app = app
         self._token = token
         self._cookie = f"usert-view-{port}"
@@ -45,9 +45,9 @@ class Gate:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        refusal = self._refusal(scope, headers, asked)
-        if refusal:
-            await _refuse(scope, receive, send, refusal)
+        rejection = self._rejection(scope, headers, asked)
+        if rejection:
+            await _reject(scope, receive, send, rejection)
             return
         extra = dict(_HEADERS)
         if self._token is not None and asked:
@@ -57,18 +57,18 @@ class Gate:
             )
         await self._app(scope, receive, _with_headers(send, extra))
 
-    def _refusal(self, scope: Scope, headers: Mapping[str, str], asked: str) -> str:
-        """One line; empty for who is let in."""
+    def _rejection(self, scope: Scope, headers: Mapping[str, str], asked: str) -> str:
+        """Why the request is rejected, in one line; empty for one that is accepted."""
         host = headers.get("host", "")
         origin = headers.get("origin")
         if self._token is None and not is_loopback(_name_of(host)):
-            return "this page is served to its own machine only, by the name localhost or 127.0.0.1"
+            return "this page is served on its own machine only, under the name localhost or 127.0.0.1"
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return "this page answers no other page"
+            return "requests from other pages are rejected"
         if self._token is not None:
             given = asked or self._cookie_of(headers)
             if not given:
-                return "this page needs its token: open the whole address that usert view printed"
+                return "this page needs an access token: open the full address that usert view printed"
             if not same(given, self._token):
                 return "wrong token: open the address that usert view printed last"
         return ""
@@ -84,7 +84,7 @@ class Gate:
 
 
 def _name_of(host: str) -> str:
-    """Of a Host header, without its port and brackets."""
+    """The name in a Host header, without port and brackets."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -104,9 +104,9 @@ def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, line: str) -> None:
+async def _reject(scope: Scope, receive: Receive, send: Send, line: str) -> None:
     if scope["type"] == "websocket":
-        await receive()  # the wish to connect
+        await receive()  # the request to connect
         await send({"type": "websocket.close", "code": 1008, "reason": line})
         return
     body = f"usert view: {line}\n".encode()

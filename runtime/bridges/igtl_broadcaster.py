@@ -1,9 +1,9 @@
-"""A TCP server that speaks and does not listen: whoever connects gets the newest message of each device.
+"""A TCP server that broadcasts: each client gets the newest message of each device.
 
-Knows bytes by the name of a device, not what they mean; what clients send is read and thrown away. `pyigtl` has a
-server, too, but it serves one client at a time, cuts whoever does not take an image within 10 ms, and sends a new
-client what waited for the one before. Invariant: a client that is slow, stands still or is killed costs one waiting
-message a device, and nobody else notices; each message is sent whole or the connection ends.
+What clients send is read and discarded. The server of `pyigtl` serves one client at a time, disconnects a client that
+does not take an image within 10 ms, and sends a new client what was queued for the one before. Invariant: a slow,
+stalled or killed client costs one queued message a device and delays no other; each message is sent whole or the
+connection is closed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ..transport.address import listen, require_loopback
 from ..transport.worker import Worker
 
 MOST_CLIENTS = 16
-_STILL_S = 30.0
-"""A client that has not taken what it was sent by then is let go."""
+_STALLED_S = 30.0
+"""A client that has not received a message after this time is disconnected."""
 _SEND_BUFFER_BYTES = 1 << 20
-"""What waits in it is old; in less, large images take longer."""
+"""Messages in this buffer become old; with a smaller one large images take longer."""
 _READ_BYTES = 1 << 16
 _QUEUE_CONNECTIONS = 16
 
@@ -38,11 +38,11 @@ class _Client:
         self.filled.set()
 
 
-class Audience(Worker):
+class Broadcaster(Worker):
     """`with Audience(host, port) as audience: audience.offer({"strain": ...})`; a thread of its own."""
 
     def __init__(self, host: str, port: int, *, insecure: bool = False) -> None:
-        """Port 0 is any free one. Errors: `OptionError` for an address beyond this machine unless `insecure`."""
+        """`port`: 0 is any free one. Errors: `OptionError` for an address that is not loopback, unless `insecure`."""
         super().__init__("igtl clients")
         require_loopback(
             host,
@@ -55,17 +55,17 @@ class Audience(Worker):
         self._address = host, port
         self._clients: set[_Client] = set()
         self.served = 0
-        """Clients so far."""
-        self.turned_away = 0
-        """Clients who found `MOST_CLIENTS` here."""
-        self.cut = 0
-        """Clients who stood still."""
+        """Number of clients so far."""
+        self.rejected = 0
+        """Clients rejected because `MOST_CLIENTS` were connected."""
+        self.disconnected = 0
+        """Clients disconnected because they stalled."""
 
     def _open(self, stack: ExitStack) -> None:
         self._listener = stack.enter_context(_listen(*self._address))
         host, self.port = self._listener.getsockname()[:2]
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
-        """Where it really is."""
+        """The address that is really bound."""
         self._events = asyncio.new_event_loop()
         stack.callback(self._events.close)
         self._ended = asyncio.Event()
@@ -78,13 +78,13 @@ class Audience(Worker):
 
     @property
     def count(self) -> int:
-        """Clients who are here now."""
+        """Number of connected clients."""
         return len(self._clients)
 
     def offer(self, messages: Mapping[str, bytes]) -> None:
-        """Send them to all, in this order, each instead of an older one of its device that still waits.
+        """Send `messages`, by device, to all clients in this order; each replaces a queued older one of its device.
 
-        For any thread. Errors: whatever ended the thread that serves.
+        Safe in any thread. Errors: whatever ended the serving thread.
         """
         self.check()
         with suppress(RuntimeError):
@@ -100,16 +100,16 @@ class Audience(Worker):
     async def _serve(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
 
-        def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if self._ended.is_set():
                 writer.transport.abort()
                 return
-            task = asyncio.create_task(self._attend(reader, writer))
+            task = asyncio.create_task(self._handle(reader, writer))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
         server = await asyncio.start_server(
-            welcome, sock=self._listener, limit=_READ_BYTES, backlog=_QUEUE_CONNECTIONS
+            connected, sock=self._listener, limit=_READ_BYTES, backlog=_QUEUE_CONNECTIONS
         )
         await self._ended.wait()
         server.close()
@@ -118,15 +118,15 @@ class Audience(Worker):
         await asyncio.gather(*tasks, return_exceptions=True)
         await server.wait_closed()  # from Python 3.12 on it waits for the connections
 
-    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Client()
         try:
             if len(self._clients) >= MOST_CLIENTS:
-                self.turned_away += 1
+                self.rejected += 1
                 return
             self.served += 1
             self._clients.add(client)
-            ways = {asyncio.create_task(_throw_away(reader)), asyncio.create_task(self._send(client, writer))}
+            ways = {asyncio.create_task(_discard(reader)), asyncio.create_task(self._send(client, writer))}
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -135,7 +135,7 @@ class Audience(Worker):
                 await asyncio.gather(*ways, return_exceptions=True)
         finally:
             self._clients.discard(client)
-            writer.transport.abort()  # at once: a client that stands still would never take the rest
+            writer.transport.abort()  # at once: a stalled client would never take the rest
 
     async def _send(self, client: _Client, writer: asyncio.StreamWriter) -> None:
         writer.transport.set_write_buffer_limits(high=0)
@@ -146,15 +146,15 @@ class Audience(Worker):
             for message in messages.values():
                 writer.write(message)
                 try:
-                    async with asyncio.timeout(_STILL_S):
+                    async with asyncio.timeout(_STALLED_S):
                         await writer.drain()
                 except TimeoutError:
-                    self.cut += 1
+                    self.disconnected += 1
                     return
 
 
-async def _throw_away(reader: asyncio.StreamReader) -> None:
-    """Until the client has gone."""
+async def _discard(reader: asyncio.StreamReader) -> None:
+    """Read and discard until the client disconnects."""
     with suppress(OSError):
         while await reader.read(_READ_BYTES):
             pass
