@@ -26,15 +26,25 @@ class Recipe(Protocol):
 
 
 def provenance(
-    recipe: Recipe, *, made_by: str, steps: int, device: torch.device, start: str | None, **more: object
+    recipe: Recipe,
+    *,
+    made_by: str,
+    steps: int,
+    device: torch.device,
+    start: str | None,
+    start_recipe: str | None = None,
+    **more: object,
 ) -> str:
     """Recipe, length of the run, versions and commit, after what else is known of it.
 
-    `made_by`: the command. `start`: hash of the weights that the run started from, None for random numbers.
+    `made_by`: the command. `start`: hash of the weights that the run started from, None for random numbers;
+    `start_recipe`: their own provenance, whose licence these inherit.
     """
+    history = {} if start_recipe is None else {"start_recipe": _tree(start_recipe)}
     tree = {
         "made_by": made_by,
         **more,
+        **history,
         "start_sha256": start,
         "seed": recipe.seed,
         "steps": steps,
@@ -45,6 +55,14 @@ def provenance(
         "recipe": dataclasses.asdict(recipe),
     }
     return json.dumps(tree, ensure_ascii=False)
+
+
+def _tree(line: str) -> object:
+    """The JSON object in `line`, or the line itself."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return line
 
 
 def commit(source: Path) -> str | None:

@@ -11,7 +11,7 @@ from usert.export.trained_for import SAMPLINGS, trained_for
 from usert.train.finetune.recipe import FineTuneRecipe
 from usert.train.pretrain.ranges import PairRanges
 from usert.train.pretrain.recipe import PretrainRecipe, Stage
-from usert.train.provenance import finetune_provenance, provenance
+from usert.train.provenance import provenance
 
 STAGE = Stage(share=1.0, finest=3, shape=(64, 64), batch=1, robust=False, diverse=0.0)
 CPU = torch.device("cpu")
@@ -19,7 +19,11 @@ CPU = torch.device("cpu")
 
 def made(**settings: object) -> str:
     recipe = PretrainRecipe(stages=(STAGE,), **settings)  # type: ignore[arg-type]
-    return provenance(recipe, steps=1, elapsed_s=1.0, device=CPU, start=None)
+    return provenance(recipe, made_by="test", steps=1, device=CPU, start=None)
+
+
+def tuned(start: str) -> str:
+    return provenance(FineTuneRecipe(), made_by="test", steps=1, device=CPU, start="ab", start_recipe=start)
 
 
 def test_the_ranges_of_the_generated_pairs() -> None:
@@ -42,16 +46,10 @@ def test_scenes_and_folders_are_no_rf() -> None:
 
 def test_fine_tuned_weights_keep_the_ranges_of_their_start() -> None:
     start = made(ranges=PairRanges(strain=(0.002, 0.04)))
-    line = finetune_provenance(
-        FineTuneRecipe(), steps=1, device=CPU, start="ab", start_recipe=start, pairs=3, recordings=1
-    )
-    found = trained_for(line)
+    found = trained_for(tuned(start))
     assert found is not None
     assert found.strain_percent == (0.2, 4.0)
-    published = finetune_provenance(
-        FineTuneRecipe(), steps=1, device=CPU, start="ab", start_recipe="published", pairs=3, recordings=1
-    )
-    assert trained_for(published) is None
+    assert trained_for(tuned("published")) is None
 
 
 def test_what_tells_nothing_is_not_made_up(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def accept(
         made_by="usert train",
         # how much there was, and no more: names of recordings may be private
         data=f"{len(plan.training)} unlabelled pairs of {recordings} recordings",
-        start_recipe=_tree(history(weights)),
+        start_recipe=history(weights),
         steps=run.step,
         device=run.fabric.device,
         start=run.start_sha256,
@@ -191,14 +191,6 @@ def skipped_pairs(run: FineTuning) -> dict[str, int]:
             name = f"{pair.recording.name} {pair.reference}:{pair.current}"
             told[name] = told.get(name, 0) + count
     return told
-
-
-def _tree(line: str) -> object:
-    """The JSON object in `line`, or the line itself."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return line
 
 
 def _write_json(path: Path, tree: object) -> None:
