@@ -39,7 +39,7 @@ class _Client:
 
 
 class Broadcaster(Worker):
-    """`with Audience(host, port) as audience: audience.offer({"strain": ...})`; a thread of its own."""
+    """Broadcasts from a thread of its own: `with Broadcaster(host, port) as b: b.offer({"strain": message})`."""
 
     def __init__(self, host: str, port: int, *, insecure: bool = False) -> None:
         """`port`: 0 is any free one. Errors: `OptionError` for an address that is not loopback, unless `insecure`."""

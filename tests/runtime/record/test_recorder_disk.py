@@ -203,7 +203,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(
     with Recorder(tmp_path / "r.h5", PROVENANCE) as recorder:
         recorder.put_frame(received(0))
         assert stall.entered.wait(TIMEOUT_S)
-    assert "the disk does not answer" in caplog.text
+    assert "the disk does not respond" in caplog.text
     stall.go.set()
     wait_until(lambda: recorder.stats.frames.waiting == 0)
     wait_until(lambda: not any(thread.name == "record" for thread in threading.enumerate()))
