@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,20 @@ from usert.errors import OptionError
 
 from .recorder import Recorder, RecorderStats
 
-MakeRecorder = Callable[[Path, bool, Path | None], Recorder]
-"""Makes a recorder to a file, with displacement or without, of images by the bundle in a folder; not open yet."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningBundle:
+    """The bundle that makes the images of a record, and how it was asked for."""
+
+    folder: Path | None
+    """None: the one that the server was started with."""
+    engine: str = ""
+    precision: str = ""
+    """Names of engine and precision; empty: those that the server was started with."""
+
+
+MakeRecorder = Callable[[Path, bool, RunningBundle], Recorder]
+"""Makes a recorder to a file, with displacement or without, of the images of a bundle; not open yet."""
 
 _SUFFIX = ".h5"
 
@@ -40,10 +53,8 @@ class RecordSwitch:
         self._threads: list[threading.Thread] = []
         self._begun: Recorder | None = None
 
-    def start(
-        self, name: str, *, displacement: bool, bundle: Path | None = None
-    ) -> Future[Mapping[str, Any]]:
-        """Begin a record in a new file of the folder, of images by the bundle in `bundle`.
+    def start(self, name: str, *, displacement: bool, bundle: RunningBundle) -> Future[Mapping[str, Any]]:
+        """Begin a record in a new file of the folder, of images by `bundle`.
 
         Errors, in the future: `OptionError`, `RecordingError`.
         """
@@ -62,7 +73,7 @@ class RecordSwitch:
             self._begun.__exit__(None, None, None)
             self._begun = None
 
-    def _start(self, name: str, displacement: bool, bundle: Path | None) -> Mapping[str, Any]:
+    def _start(self, name: str, displacement: bool, bundle: RunningBundle) -> Mapping[str, Any]:
         if self._folder is None or self._make is None:
             raise OptionError(
                 "record: this server has no folder for records: start it with --record-folder DIR"

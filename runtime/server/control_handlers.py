@@ -12,6 +12,7 @@ import queue
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from usert.bundle import Bundle
@@ -34,7 +35,7 @@ from ..protocol.commands import (
     Status,
     StopRecord,
 )
-from ..record.switch import RecordSwitch
+from ..record.switch import RecordSwitch, RunningBundle
 from .bundle_check import TrialPair
 from .bundle_swap import BundleSwap, PreparedBundle
 from .engine_runner import EngineRunner
@@ -74,6 +75,9 @@ class ControlHandlers:
         """Target and background of streams that begin later."""
         self._waiting: queue.SimpleQueue[tuple[_Queued, Future[Result]]] = queue.SimpleQueue()
         self._loading: tuple[Future[PreparedBundle], Future[Result]] | None = None
+        self._running = RunningBundle(folder=engine.bundle)
+        self._next = self._running
+        """What runs if the bundle that is loading takes over."""
         self._compare: list[tuple[str, Future[Result]]] = []
         self._changing: Future[Result] | None = None
         """The last change of bundle that was requested; written by the control thread."""
@@ -88,7 +92,7 @@ class ControlHandlers:
                     "record: another bundle is being loaded, and a record has one: wait until that has ended"
                 )
             self._starting = self._switch.start(
-                command.path, displacement=command.displacement, bundle=self._engine.bundle
+                command.path, displacement=command.displacement, bundle=self._running
             )
             return self._starting
         if isinstance(command, StopRecord):
@@ -217,6 +221,9 @@ class ControlHandlers:
             trial=trial,
         )
         self._loading = change, future
+        self._next = RunningBundle(
+            folder=Path(command.path), engine=command.engine, precision=command.precision
+        )
 
     def _refuse_beside_a_record(self) -> None:
         starting = self._starting is not None and not self._starting.done()
@@ -241,6 +248,7 @@ class ControlHandlers:
             asked.set_exception(error)
             return
         self._engine.swap(prepared)
+        self._running = self._next
         for stream in self._streams().values():
             stream.forget_images()
         asked.set_result(prepared.fields())

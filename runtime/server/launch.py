@@ -25,7 +25,7 @@ from ..monitor.metrics import Metrics
 from ..protocol.age import now_ns
 from ..record.record import Provenance
 from ..record.recorder import Recorder
-from ..record.switch import RecordSwitch
+from ..record.switch import RecordSwitch, RunningBundle
 from ..transport.ipc_file import claimed
 from .config import ServerConfig
 from .low_jitter import low_jitter
@@ -86,14 +86,14 @@ class Site:
         """The recorder of `record`, not open yet."""
         if self.record is None:
             return None
-        return self.make_recorder_to(self.record, self.record_displacement, None)
+        return self.make_recorder_to(self.record, self.record_displacement, RunningBundle(folder=None))
 
-    def make_recorder_to(self, path: Path, displacement: bool, bundle: Path | None) -> Recorder:
-        """A recorder of images that the bundle in the folder `bundle` makes, None being the site's; not open yet."""
+    def make_recorder_to(self, path: Path, displacement: bool, running: RunningBundle) -> Recorder:
+        """A recorder of the images that `running` makes; not open yet."""
         provenance = Provenance.of(
-            self.bundle if bundle is None else Bundle.load(bundle),
-            engine=self.engine,
-            precision=self.precision,
+            self.bundle if running.folder is None else Bundle.load(running.folder),
+            engine=running.engine or self.engine,
+            precision=running.precision or self.precision,
             threads=self.threads or usable_cores(),
             lag=self.lag,
             rf=list(self.config.rf_endpoints),

@@ -18,7 +18,7 @@ from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
 from usert.runtime.record.record import Provenance
 from usert.runtime.record.recorder import Recorder
-from usert.runtime.record.switch import RecordSwitch
+from usert.runtime.record.switch import RecordSwitch, RunningBundle
 from usert.runtime.server.bundle_check import TrialPair
 from usert.runtime.server.bundle_swap import BundleSwap
 from usert.runtime.server.config import ServerConfig
@@ -34,9 +34,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def room(engine: Engine, bundle: Bundle, source: Source, folder: Path) -> Iterator[Room]:
-    def recorder(path: Path, displacement: bool, running: Path | None) -> Recorder:
-        assert running is not None
-        provenance = Provenance.of(Bundle.load(running), engine="onnxruntime", precision=None, threads=1)
+    def recorder(path: Path, displacement: bool, running: RunningBundle) -> Recorder:
+        assert running.folder is not None
+        provenance = Provenance.of(
+            Bundle.load(running.folder), engine=running.engine or "onnxruntime", precision=running.precision
+        )
         return Recorder(path, provenance, displacement=displacement)
 
     def opened(bundle: Bundle, engine: str, precision: str) -> Engine:

@@ -57,6 +57,23 @@ def test_another_bundle_takes_over_between_two_frames(room: Room, tmp_path: Path
     assert room.console.ask(STATUS)["server"]["bundle"] == str(other.folder)
 
 
+def test_a_record_names_the_bundle_and_the_engine_that_run_when_it_begins(
+    room: Room, bundle: Bundle, tmp_path: Path, folder: Path
+) -> None:
+    other = other_bundle(tmp_path / "other", strain=2 * STRAIN)
+    asked = {"engine": "openvino", "precision": "float32"}
+    expected = [(bundle, {"engine": "onnxruntime", "precision": ""}), (other, asked)]
+    for case, (running, configuration) in enumerate(expected):
+        if running is other:
+            room.ask("bundle", path=str(other.folder), **asked)
+        room.ask("record", path=f"case{case}.h5")
+        room.image()
+        room.ask("record-stop")
+        with Record(folder / f"case{case}.h5") as record:
+            assert record.attributes["bundle_sha256"] == running.sha256
+            assert record.configuration == configuration
+
+
 def test_no_record_spans_a_change_of_bundle(
     room: Room, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
