@@ -48,7 +48,7 @@ class _RayWorker:
         self._worker: ArchiveWorker | UsertError
         try:
             self._worker = ArchiveWorker(opener, recipe)
-        except UsertError as error:  # told with each recording: Ray would tell it in a page of its own
+        except UsertError as error:  # reported with each recording, since Ray would print pages
             self._worker = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def ray_cluster(address: str, *, cpus: int) -> Iterator[Any]:
     Errors: `MissingExtraError`; `OptionError` where no Ray answers, or it has fewer than `cpus`.
     """
     _check_answers(address)
-    # before Ray is imported: nothing is reported to anybody, and on the terminal only what is fatal is told
+    # before Ray is imported: no usage reports, and only fatal errors on the terminal
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # lines on standard output when workers die

@@ -31,7 +31,7 @@ def bench(
     ),
     seconds: float = typer.Option(10.0, metavar="S", help="Time for each variant."),
     rounds: int = typer.Option(
-        5, metavar="N", help="Turns into which that time is split; variants alternate."
+        5, metavar="N", help="Measurements into which that time is split; variants alternate."
     ),
     rate: float | None = typer.Option(
         None,
@@ -44,7 +44,9 @@ def bench(
         help="Queue frames that find the engine busy, instead of dropping all but the newest.",
     ),
     pause: float = typer.Option(
-        0.0, metavar="S", help="Idle time before each turn, to measure what the first frame after it costs."
+        0.0,
+        metavar="S",
+        help="Idle time before each measurement, to see what the first frame after it costs.",
     ),
     wire: bool = typer.Option(
         False,
