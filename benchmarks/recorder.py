@@ -27,9 +27,8 @@ from usert.evaluation.markdown import markdown
 from usert.frame import RFFrame, Scan
 from usert.machine import cpu_name
 from usert.runtime.imaging.estimate import Estimate
-from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.frames import FrameStamp, ReceivedFrame
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
-from usert.runtime.protocol.rf_message import FrameStamp
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.record import Provenance, Record

@@ -13,7 +13,8 @@ import zmq
 
 from usert.frame import RFFrame
 
-from ..protocol.rf_message import MAX_RF_BYTES, FrameStamp, RFMessage
+from ..imaging.frames import FrameStamp
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service

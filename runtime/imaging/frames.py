@@ -7,6 +7,22 @@ from dataclasses import dataclass
 from usert.frame import RFFrame
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameStamp:
+    """Number and times of a frame, as its source stamped it."""
+
+    sequence: int
+    time_ns: int
+    """Monotonic clock of the source; see `StrainMessage.source_clock`."""
+    acquired_ns: int
+    """Wall clock of the source, 0 when unknown: for the record, never for an age."""
+
+    @classmethod
+    def of(cls, frame: RFFrame) -> FrameStamp:
+        """The stamp of `frame`."""
+        return cls(sequence=frame.sequence, time_ns=frame.time_ns, acquired_ns=frame.acquired_ns)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReceivedFrame:
     """One frame of one source."""
@@ -20,3 +36,8 @@ class ReceivedFrame:
     """When it had arrived, by the server's monotonic clock."""
     session: int
     """Frames of one session may be paired; it changes whenever the source starts again or changes its geometry."""
+
+    @property
+    def stamp(self) -> FrameStamp:
+        """Number and times of the frame."""
+        return FrameStamp.of(self.frame)

@@ -77,9 +77,12 @@ class Health:
         self.rule = rule or HealthRule()
         self._turned_ns = opened_ns
         self._warming = False
-        self._frame_ns: int | None = None
-        self._image_ns: int | None = None
-        self._failed = 0
+        self.frame_ns: int | None = None
+        """Arrival of the last well-formed frame; written by the receiving threads."""
+        self.image_ns: int | None = None
+        """Publication of the last image; written by the serving thread."""
+        self.failed_in_a_row = 0
+        """Pairs since the last image that the engine failed at; written by the serving thread."""
 
     def turn(self, now_ns: int) -> None:
         """Note that the loop begins another turn, or continues after a warm-up."""
@@ -91,25 +94,12 @@ class Health:
         self._turned_ns = now_ns
         self._warming = True
 
-    def frame(self, now_ns: int) -> None:
-        """Note that a well-formed frame arrived; for any thread."""
-        self._frame_ns = now_ns
-
-    def image(self, now_ns: int) -> None:
-        """Note that an image was published."""
-        self._image_ns = now_ns
-        self._failed = 0
-
-    def failed(self, now_ns: int) -> None:
-        """Note that the engine failed at a pair."""
-        self._failed += 1
-
     def report(self, now_ns: int) -> Report:
         """The state of health at `now_ns`; for any thread."""
         turn_age_s = _age_s(self._turned_ns, now_ns)
-        frame_age_s = None if self._frame_ns is None else _age_s(self._frame_ns, now_ns)
-        image_age_s = None if self._image_ns is None else _age_s(self._image_ns, now_ns)
-        failed = self._failed
+        frame_ns, image_ns, failed = self.frame_ns, self.image_ns, self.failed_in_a_row
+        frame_age_s = None if frame_ns is None else _age_s(frame_ns, now_ns)
+        image_age_s = None if image_ns is None else _age_s(image_ns, now_ns)
         status, reason = self._judge(turn_age_s, frame_age_s, image_age_s, failed)
         return Report(
             status=status,

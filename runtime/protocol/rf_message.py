@@ -31,22 +31,6 @@ MAX_RF_BYTES = 4 * MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameStamp:
-    """Number and times of a frame, as its source stamped it."""
-
-    sequence: int
-    time_ns: int
-    """Monotonic clock of the source; see `StrainMessage.source_clock`."""
-    acquired_ns: int
-    """Wall clock of the source, 0 when unknown: for the record, never for an age."""
-
-    @classmethod
-    def of(cls, frame: RFFrame) -> FrameStamp:
-        """The stamp of `frame`."""
-        return cls(sequence=frame.sequence, time_ns=frame.time_ns, acquired_ns=frame.acquired_ns)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
     """Header keys of an RF message beside those of the geometry, in their order."""
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from usert.frame import Scan, Shape
 
 from ..imaging.display_state import State
+from ..imaging.frames import FrameStamp
 from ..imaging.persistence import Averaging
 from ..imaging.strain_ratio import RatioReading
 from .header import (
@@ -32,7 +33,6 @@ from .header import (
     read_values,
     write_array,
 )
-from .rf_message import FrameStamp
 
 SIGN = "compression positive"
 """The sign convention of strain, in every header."""

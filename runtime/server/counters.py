@@ -48,7 +48,7 @@ class ServerCounters:
         """Count a pair without an image."""
         self._failed.add(type(error).__name__, str(error))
         if not isinstance(error, FrameError):  # which is the source's fault
-            self._health.failed(now_ns())
+            self._health.failed_in_a_row += 1
 
     def image(self, shown: Shown, published_ns: int, *, pair: EstimatedPair | None = None) -> Counters:
         """Count an image that is about to be sent; the counts to send with it.
@@ -65,7 +65,7 @@ class ServerCounters:
         self._meter.add(published_ns, None if shown.state == "held" else age)
         self._published += 1
         self._missed_deadlines += shown.state == "live" and age.ms > self._deadline_ms
-        self._health.image(published_ns)
+        self._health.image_ns, self._health.failed_in_a_row = published_ns, 0
         if self._metrics is not None:
             self._metrics.image(stream=current.stream, state=shown.state, age_ms=age.ms)
             if pair is not None:

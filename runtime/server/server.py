@@ -216,7 +216,7 @@ class StrainServer(Service):
 
     def _admitted(self, frame: ReceivedFrame) -> None:
         """In the receiving threads, before an image can be made of the frame."""
-        self._health.frame(frame.received_ns)
+        self._health.frame_ns = frame.received_ns
         recorder = self.recorder
         if recorder is not None:
             recorder.put_frame(frame)

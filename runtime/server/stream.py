@@ -25,7 +25,6 @@ from ..imaging.pairing import choose_reference, interval_ms
 from ..imaging.persistence import Averaging, Persistence
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
 from ..protocol.age import clock_id
-from ..protocol.rf_message import FrameStamp
 from ..protocol.strain_message import Counters, StrainMessage
 from .config import ServerConfig
 
@@ -76,8 +75,8 @@ class Shown:
         return StrainMessage(
             stream=current.stream,
             session=current.session,
-            reference=FrameStamp.of(pair.reference.frame),
-            current=FrameStamp.of(current.frame),
+            reference=pair.reference.stamp,
+            current=current.stamp,
             source_clock=current.clock,
             server_clock=clock_id(),
             received_ns=current.received_ns,

@@ -13,8 +13,8 @@ from pyigtl.messages import ImageMessage, MessageBase, StringMessage
 
 from usert.errors import OptionError
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT, Devices, wall_of
+from usert.runtime.imaging.frames import FrameStamp
 from usert.runtime.protocol.age import Age
-from usert.runtime.protocol.rf_message import FrameStamp
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 
 SHAPE = (24, 8)

@@ -8,7 +8,7 @@ from live import SHAPE, numbered_message, wait_until
 
 from usert.errors import OptionError
 from usert.runtime.clients.rf_history import MOST_FRAMES, RecentFrames
-from usert.runtime.protocol.rf_message import FrameStamp
+from usert.runtime.imaging.frames import FrameStamp
 
 
 def stamp(sequence: int, time_ns: int = 0) -> FrameStamp:

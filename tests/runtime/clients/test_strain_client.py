@@ -12,8 +12,8 @@ from publishing import Publisher, image
 
 from usert.errors import OptionError
 from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.imaging.frames import FrameStamp
 from usert.runtime.protocol.age import age_of, clock_id
-from usert.runtime.protocol.rf_message import FrameStamp
 
 
 def test_images_are_iterated_until_stop(publisher: Publisher) -> None:

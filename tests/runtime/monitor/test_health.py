@@ -17,8 +17,8 @@ def flowing(now_s: float = 100.0) -> Health:
     health = Health(0)
     at = round(now_s * S)
     health.turn(at)
-    health.frame(at)
-    health.image(at)
+    health.frame_ns = at
+    health.image_ns, health.failed_in_a_row = at, 0
     return health
 
 
@@ -46,14 +46,14 @@ def test_a_source_that_went_away_is_waited_for() -> None:
     assert report(health, 104.9).status == "ok"
     said = report(health, 107)
     assert (said.status, said.reason, said.healthy) == ("waiting", "no frame for 7 s", True)
-    health.frame(107 * S)
+    health.frame_ns = 107 * S
     assert report(health, 107).status == "ok"
 
 
 def test_frames_without_an_image_are_well_and_said() -> None:
     health = flowing()
     health.turn(130 * S)
-    health.frame(130 * S)
+    health.frame_ns = 130 * S
     said = report(health, 130)
     assert (said.status, said.healthy) == ("ok", True)
     assert said.reason == "frames come, but no image for 30 s"
@@ -62,13 +62,13 @@ def test_frames_without_an_image_are_well_and_said() -> None:
 def test_an_engine_that_fails_at_every_pair_is_failing_until_it_gives_an_image() -> None:
     health = flowing()
     for _ in range(9):
-        health.failed(100 * S)
+        health.failed_in_a_row += 1
     assert report(health, 100).status == "ok"
-    health.failed(100 * S)
+    health.failed_in_a_row += 1
     said = report(health, 100)
     assert (said.status, said.reason) == ("failing", "the engine failed at the last 10 pairs")
     assert not said.healthy
-    health.image(101 * S)
+    health.image_ns, health.failed_in_a_row = 101 * S, 0
     assert report(health, 101).healthy
 
 
@@ -76,16 +76,16 @@ def test_one_image_among_the_failures_is_enough() -> None:
     health = flowing()
     for _ in range(5):
         for _ in range(9):
-            health.failed(100 * S)
-        health.image(100 * S)
+            health.failed_in_a_row += 1
+        health.image_ns, health.failed_in_a_row = 100 * S, 0
     assert report(health, 100).status == "ok"
 
 
 def test_a_loop_that_does_not_turn_is_stuck_whatever_else() -> None:
     health = flowing()
     for _ in range(20):
-        health.failed(100 * S)
-    health.frame(106 * S)  # another thread receives on
+        health.failed_in_a_row += 1
+    health.frame_ns = 106 * S  # another thread receives on
     said = report(health, 106)
     assert (said.status, said.reason) == ("stuck", "the loop has not turned for 6 s")
     assert not said.healthy
@@ -101,7 +101,7 @@ def test_a_loop_that_never_began_is_stuck() -> None:
 def test_warming_up_may_take_long_but_not_for_ever() -> None:
     health = flowing()
     health.warming(100 * S)
-    health.frame(400 * S)
+    health.frame_ns = 400 * S
     said = report(health, 400)
     assert (said.status, said.reason) == ("ok", "the engine warms up, for 300 s now")
     assert report(health, 1001).status == "stuck"
@@ -111,9 +111,9 @@ def test_warming_up_may_take_long_but_not_for_ever() -> None:
 
 def test_limits_are_those_of_the_rule() -> None:
     health = Health(0, HealthRule(quiet_s=1, stuck_s=2, failed_pairs=1))
-    health.frame(0)
+    health.frame_ns = 0
     assert report(health, 1.5).status == "waiting"
-    health.failed(0)
+    health.failed_in_a_row += 1
     assert report(health, 1.5).status == "failing"
     assert report(health, 2.5).status == "stuck"
 
@@ -134,7 +134,7 @@ def test_what_happened_since_the_question_has_no_negative_age() -> None:
 def test_the_json_says_all_of_it() -> None:
     health = flowing()
     health.turn(round(100.25 * S))
-    health.failed(100 * S)
+    health.failed_in_a_row += 1
     assert json.loads(report(health, 100.5).to_json()) == {
         "status": "ok",
         "reason": "",

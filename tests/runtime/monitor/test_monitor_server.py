@@ -92,7 +92,7 @@ def test_metrics_and_health_are_shown() -> None:
         code, body = ask(monitor, "/health")
         assert (code, json.loads(body)["status"]) == (200, "waiting")
         for _ in range(health.rule.failed_pairs):
-            health.failed(now_ns())
+            health.failed_in_a_row += 1
         code, body = ask(monitor, "/health")
         assert (code, json.loads(body)["status"]) == (503, "failing")
 

@@ -13,9 +13,10 @@ import pytest
 from messages import RATIO, SCAN, rf_message, strain_message
 
 from usert.errors import WireError
+from usert.runtime.imaging.frames import FrameStamp
 from usert.runtime.imaging.strain_ratio import RatioReading
 from usert.runtime.protocol.header import MAX_HEADER_BYTES, MAX_PARTS, MalformedError, as_fields
-from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 
 GOLDEN_RF = [

@@ -20,9 +20,9 @@ from usert.errors import RecordingError
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
-from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.frames import FrameStamp, ReceivedFrame
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
-from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.record import Provenance, Record

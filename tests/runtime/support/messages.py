@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from usert.frame import RFFrame, Scan
+from usert.runtime.imaging.frames import FrameStamp
 from usert.runtime.imaging.persistence import Averaging
 from usert.runtime.imaging.strain_ratio import RatioReading, RegionReading
-from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 
 SCAN = Scan(fs_hz=40e6, f0_hz=7.5e6, sound_speed_m_s=1540, line_pitch_mm=0.3)

@@ -8,8 +8,8 @@ import numpy as np
 import zmq
 from live import SCAN, TIMEOUT_S
 
+from usert.runtime.imaging.frames import FrameStamp
 from usert.runtime.protocol.age import clock_id, now_ns
-from usert.runtime.protocol.rf_message import FrameStamp
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 
 

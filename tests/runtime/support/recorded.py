@@ -11,10 +11,9 @@ import numpy as np
 from live import SCAN, SHAPE, numbered_message, received_frame, wait_until
 
 from usert.runtime.imaging.estimate import Estimate
-from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.frames import FrameStamp, ReceivedFrame
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.rf_message import FrameStamp
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.record import Provenance, Record

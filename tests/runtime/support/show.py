@@ -23,10 +23,11 @@ from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.frames import FrameStamp
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.imaging.strain_ratio import RatioMeter, Rectangle
 from usert.runtime.protocol.age import clock_id, now_ns
-from usert.runtime.protocol.rf_message import FrameStamp, RFMessage
+from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.strain import axial_strain
 
