@@ -55,6 +55,8 @@ class BundleEngine(ABC, Generic[Artefact]):
         self._threads = threads or usable_cores()
         self._precisions = by_preference(precision, self.preferred)
         self._sessions: dict[str, Session] = {}
+        self._last_fit: dict[tuple[Shape, float | None], tuple[Artefact, Shape]] = {}
+        """What `_fit` returned for the shape and sampling of the last pair."""
         self._closed = False
 
     @property
@@ -103,7 +105,9 @@ class BundleEngine(ABC, Generic[Artefact]):
             raise FrameError(
                 f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
             )
-        artefact, room = self._fit(shape, cycles)
+        if (shape, cycles) not in self._last_fit:
+            self._last_fit = {(shape, cycles): self._fit(shape, cycles)}
+        artefact, room = self._last_fit[shape, cycles]
         if room != shape:
             first, second = padded(first, room), padded(second, room)
         inputs = graph_inputs(self._front_end, first, second, cycles)
