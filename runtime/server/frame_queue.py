@@ -86,11 +86,12 @@ class FrameQueue:
                 self._dropped += 1
                 return
             frame = ReceivedFrame(
-                frame=message.frame,
+                frame=source.sessions.in_session(message.frame),
                 stream=message.stream,
                 clock=message.clock,
                 received_ns=arrived_ns,
                 session=session,
+                session_reason=source.sessions.reason,
             )
             self._admitted(frame)
             source.frames.append(frame)

@@ -262,10 +262,9 @@ class StrainServer(Service):
         if stream.session != current.session:
             if current.session <= _LOGGED_SESSIONS or current.received_ns - self._logged_ns >= _LOG_EVERY_NS:
                 self._logged_ns = current.received_ns
-                log.info(
-                    "session %d: %r, %d x %d %s", current.session, name, *frame.shape, frame.samples.dtype
-                )
-            stream.begin(current.session, frame.shape)
+                kind = frame.samples.dtype, current.session_reason
+                log.info("session %d: %r, %d x %d %s (%s)", current.session, name, *frame.shape, *kind)
+            stream.begin(current.session, frame.shape, current.session_reason)
             self._health.warming(now_ns())
             self._engine.warm_up(frame.shape, frame.scan)
             self._health.turn(now_ns())

@@ -83,6 +83,7 @@ def _stream(name: str, stream: Stream) -> dict[str, Any]:
     found: dict[str, Any] = {
         "stream": shortened(name),
         "session": stream.session,
+        "session_reason": shortened(stream.session_reason, 160),
         "frozen": stream.frozen,
         "lag_frames": stream.lag.lag,
         "state": None if shown is None else shown.state,

@@ -106,15 +106,14 @@ class Stream:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self.session = 0
         self.frozen = False
         self.rectangles: tuple[Rectangle, Rectangle] | None = config.rectangles
         self.begin(0, (0, 0))
 
-    def begin(self, session: int, shape: tuple[int, int]) -> None:
-        """Forget the session before; `shape` is that of the frames to come."""
+    def begin(self, session: int, shape: tuple[int, int], reason: str = "") -> None:
+        """Forget the session before; `shape` is that of the frames to come, `reason` why the session begins."""
         config = self._config
-        self.session = session
+        self.session, self.session_reason = session, reason
         self.shape = shape
         self.lag = LagControl(config.lag)
         self._states = StateMachine(config.state)
