@@ -35,7 +35,7 @@ from .bundle_swap import BundleSwap
 from .config import ServerConfig
 from .control_handlers import ControlHandlers, OpenBundle
 from .control_socket import ControlServer
-from .counters import ServerCounters
+from .counters import FROZEN, ServerCounters
 from .engine_runner import EngineRunner
 from .frame_queue import FrameQueue
 from .status import status_fields
@@ -225,15 +225,15 @@ class StrainServer(Service):
         """Make and publish the image of `current`; `before`: frames of its source, oldest first."""
         stream = self._stream(current)
         if stream.frozen:
-            frozen = stream.frozen_image()
+            frozen, stream.no_image = stream.frozen_image(), FROZEN
             if frozen is None:
-                self._counters.unpaired()
+                self._counters.unpaired(FROZEN)
             else:
                 self._send(self._message(frozen))
             return
         reference = stream.reference(current, before)
         if reference is None:
-            self._counters.unpaired()
+            stream.no_image = self._counters.unpaired(stream.explain_unpaired(current, before))
             return
         engine = self._engine
         try:
@@ -241,8 +241,9 @@ class StrainServer(Service):
             window = engine.engine.strain_window_samples
             shown = stream.show(pair, rule=engine.quality_rule, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
-            self._counters.failed(error)
+            stream.no_image = self._counters.failed(error)
             return
+        stream.no_image = ""
         message = self._message(shown, pair)
         recorder = self.recorder
         if recorder is not None:  # before a client may have seen the image, and end the record
