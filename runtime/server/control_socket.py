@@ -143,6 +143,8 @@ class ControlServer(Worker):
     def _work(self) -> None:
         while not self.stopping:
             self._socket.renew()
+            for faults in (self.malformed, self.refused, self.failed):
+                faults.log_repeated()
             if self._socket.socket.poll(_WAITING_POLL_MS if self._waiting else POLL_MS):
                 self._take(self._socket.socket)
             self._answer(self._socket.socket)

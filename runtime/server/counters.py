@@ -45,6 +45,10 @@ class ServerCounters:
         self.malformed: Iterable[FaultCounter] = ()
         """Malformed messages of each receiver."""
 
+    def log_repeated(self) -> None:
+        """Log the number of failed pairs of the last minute, where it is due."""
+        self._failed.log_repeated()
+
     def unpaired(self, reason: str) -> str:
         """Count a frame without a pair; returns the `reason`."""
         self._unpaired += 1

@@ -163,6 +163,7 @@ class StrainServer(Service):
                         worker.check()
                 self._output.renew()  # disconnects clients whose key was revoked
                 self._handlers.run_waiting()
+                self._counters.log_repeated()
                 taken = self._frames.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
