@@ -22,7 +22,7 @@ from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
 from ..protocol.age import Readings, now_ns
-from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage, rf_decoder
 from ..protocol.strain_message import StrainMessage
 from ..record.file import RecordedImage
 from ..record.recorder import Recorder
@@ -148,7 +148,7 @@ class StrainServer(Service):
             socket_type=self._config.rf_type,
             bind=self._config.rf_bind,
             max_bytes=MAX_RF_BYTES,
-            decode=RFMessage.from_parts,
+            decode=rf_decoder(self._config.rows),
             accept=partial(self._frames.put, origin=origin),
             security=self._authenticator.security("rf"),
         )
