@@ -80,6 +80,6 @@ def estimate(
     >>> bool(0.002 < found.strain[readable].mean() < 0.02)
     True
     """
-    from usert.runtime.engines.one_pair import estimate as run
+    from usert.runtime.engines.estimate import estimate as run
 
     return run(reference, current, scan, bundle=bundle, engine=engine, threads=threads, precision=precision)

@@ -4,7 +4,7 @@
     /displacement (P, 2, N, M)    float32, attributes: units, convention
     /strain, /quality (P, N, M)   float32, likewise
     attributes of the root        usert_kind, format, usert_version, geometry of the scan (units are in the names),
-                                  where it comes from (`usert.runtime.offline.origin`)
+                                  where it comes from (`usert.runtime.offline.provenance`)
 
 Invariant: under its final name stands a whole file or none; what is being written is called `NAME.part`, and removed if
 anything goes wrong. The same estimates of the same origin give the same bytes: no clock is in the file.

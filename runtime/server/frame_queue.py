@@ -18,7 +18,7 @@ from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import FrameCounts
 from ..protocol.rf_message import RFMessage
 from ..transport.fault_counter import FaultCounter
-from .continuity import SessionTracker
+from .session_tracker import SessionTracker
 
 MAX_SOURCES = 8
 """Sources at once: a sender that makes up names must not fill the memory."""
