@@ -30,7 +30,7 @@ palpates; tissue under load is stiffer, and fat can pass for a tumour (Barr and 
 _LOOKED_AT = (128, 128)
 """Samples and lines that means are taken over, at most twice as many."""
 _FITTED = (64, 32)
-"""Those that the plane is fitted to."""
+"""Samples and lines that the plane is fitted to."""
 _SINGULAR = 1e-6
 """Of the determinant over the squared trace: below it the points lie in a line."""
 _LEAST_FITTED = 0.05

@@ -6,7 +6,7 @@
     /left_out/pairs (L, 2)        pairs that were asked for and not estimated, /left_out/reasons (L,) why, as text;
                                   the group is there only where there are any
     attributes of the root        usert_kind, format, usert_version, geometry of the scan (units are in the names),
-                                  where it comes from (`usert.runtime.offline.origin`)
+                                  where it comes from (`usert.runtime.offline.provenance`)
 
 Invariant: under its final name stands a whole file or none; what is being written is called `NAME.part`, and removed if
 anything goes wrong. The same estimates of the same origin give the same bytes: no clock is in the file.

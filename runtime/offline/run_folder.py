@@ -21,9 +21,9 @@ from usert.errors import OptionError, RecordingError, UsertError
 from usert.recording import Recording
 
 from ..engines.interface import Engine
-from .origin import Origin
 from .outputs import is_current, make_output
 from .pairs import describe_left_out, parse_pairs
+from .provenance import Origin
 from .recipe import Recipe
 from .result_file import ResultReader
 from .run_pairs import PairReport, estimate_pairs, extrapolation

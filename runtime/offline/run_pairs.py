@@ -23,8 +23,8 @@ from usert.strain import axial_strain
 
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate
-from .origin import Origin, library_version
 from .pairs import LeftOut, Pair, describe_left_out
+from .provenance import Origin, library_version
 from .result_file import ResultWriter
 
 

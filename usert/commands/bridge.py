@@ -52,7 +52,7 @@ def igtl(
 
     Waits for the server, and continues when it starts again.
     """
-    from usert.commands.shape import parse_rows
+    from usert.commands.shape_option import parse_rows
     from usert.log_format import configure
     from usert.runtime.bridges.igtl_bridge import BridgeConfig, IgtlBridge
     from usert.signals import stop_on_signals

@@ -38,7 +38,7 @@ def import_frames(
     transpose: bool = typer.Option(False, "--transpose", help="The files hold scan lines first."),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
-    from usert.commands.shape import parse_shape
+    from usert.commands.shape_option import parse_shape
     from usert.errors import OptionError
     from usert.formats import Declared, ImportOptions, Rows, declared, read_frames
     from usert.recording import Recording, write_recording

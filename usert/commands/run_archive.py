@@ -17,9 +17,9 @@ import typer
 from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
 from usert.errors import FAULT, OptionError
-from usert.runtime.offline.on_ray import ray_cluster, work_on_ray
 from usert.runtime.offline.outputs import remove_parts
 from usert.runtime.offline.pairs import counted
+from usert.runtime.offline.ray_cluster import ray_cluster, work_on_ray
 from usert.runtime.offline.recipe import Recipe
 from usert.runtime.offline.run_folder import ArchiveWorker, Job, Opener, Outcome, find_jobs
 from usert.signals import stop_on_signals

@@ -79,7 +79,7 @@ def _site(
 
     from usert.bundle import Bundle, default_bundle_path
     from usert.commands.engine import open_named
-    from usert.commands.shape import parse_shape
+    from usert.commands.shape_option import parse_shape
     from usert.errors import OptionError
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.server.bundle_swap import trained_strain
@@ -111,7 +111,7 @@ def _site(
 
 
 def _config(source: Source, images: Images, access: Access, operation: Operation) -> ServerConfig:
-    from usert.commands.shape import parse_rows
+    from usert.commands.shape_option import parse_rows
     from usert.errors import OptionError
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule

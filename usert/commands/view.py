@@ -55,7 +55,7 @@ def view(
 
     Anybody on this machine may look; from others only with the token, which the printed address contains.
     """
-    from usert.commands.shape import parse_rows
+    from usert.commands.shape_option import parse_rows
     from usert.errors import OptionError, require
 
     for module in ("starlette", "uvicorn", "websockets"):

@@ -56,7 +56,7 @@ class SessionTracker:
         self._last: RFMessage | None = None
         self._arrived_ns = 0
         self._missing: set[int] = set()
-        """Sequence numbers of late that may still come."""
+        """Recent sequence numbers that have not arrived, and still may."""
 
     def admit(self, message: RFMessage, arrived_ns: int) -> int | None:
         """The session of `message`, which arrived at `arrived_ns` of the server's monotonic clock.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from live import numbered_message
 
-from usert.runtime.server.continuity import SessionTracker
+from usert.runtime.server.session_tracker import SessionTracker
 
 MS = 1_000_000
 
