@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -26,9 +27,12 @@ from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.monitor.health import Health
 from usert.runtime.protocol.age import now_ns
+from usert.runtime.protocol.header import MAX_HEADER_BYTES
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
+from usert.runtime.server.status import status_fields
+from usert.runtime.server.stream import Stream
 
 
 def test_geometry_that_jitters_is_one_session_with_images_of_its_first_geometry(
@@ -169,3 +173,21 @@ def test_one_blank_frame_costs_its_pairs_alone(server: StrainServer, feed: Feed)
     image = feed.image()
     assert (image.reference.sequence, image.current.sequence) == (feed.sequence - 1, feed.sequence)
     assert server.counts.frames.sessions == sessions
+
+
+def test_the_longest_reasons_of_eight_streams_fit_into_a_status(room: Room) -> None:
+    long = "\N{GRINNING FACE}" * 64
+    stream = Stream(ServerConfig(rf="tcp://127.0.0.1:1", publish="tcp://127.0.0.1:2"))
+    stream.begin(1 << 40, SHAPE, f"clock changed from {long!a} to {long!a}")
+    stream.no_image = f"every frame begins a session ({stream.session_reason})"
+    fields = status_fields(
+        counts=room.server.counts,
+        output=room.server.output,
+        engine=room.server.engine,
+        streams={long + str(k): stream for k in range(8)},
+        recorder=None,
+        health=Health(0).report(0),
+        uptime_s=1e6,
+        denied=0,
+    )
+    assert len(json.dumps(fields)) < 0.7 * MAX_HEADER_BYTES
