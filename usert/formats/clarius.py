@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from .declared import Declared
+from .declared import About, Declared
 from .options import ImportOptions
 
 _HEADER = struct.Struct("<5I")
@@ -59,15 +59,15 @@ def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
             yield frame.T if options.transpose else frame
 
 
-def declared_by_clarius(path: Path, variable: str | None) -> Declared:
+def about_clarius(path: Path, options: ImportOptions) -> About:
     """Sampling rate and transmit frequency of the `.yml` beside it, if there is one that says them."""
     try:
         text = path.with_suffix(".yml").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return Declared()
+        return About()
 
     def hertz(key: str) -> float | None:
         found = re.search(_MHZ.format(key), text, re.MULTILINE)
         return None if found is None else 1e6 * float(found[1])
 
-    return Declared(fs_hz=hertz("sampling rate"), f0_hz=hertz("transmit frequency"))
+    return About(geometry=Declared(fs_hz=hertz("sampling rate"), f0_hz=hertz("transmit frequency")))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..recording.layout import HDF5_ERRORS, one_line
-from .declared import Declared
+from .declared import About, Declared
 from .options import ImportOptions
 
 _BEAMFORMED, _LINEAR = "uff.beamformed_data", "uff.linear_scan"
@@ -60,16 +60,20 @@ def read_uff(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
         yield samples.T if options.transpose else samples
 
 
-def declared_by_uff(path: Path, variable: str | None) -> Declared:
-    """Spacing of the scan's axes, and the pulse's centre frequency where it is told."""
+def about_uff(path: Path, options: ImportOptions) -> About:
+    """Spacing and first depth of the scan's axes, and the pulse's centre frequency where it is stated."""
     with _opened(path) as file:
-        group = _beamformed(path, file, variable)
+        group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
         f0 = group.get("pulse/center_frequency")
-        return Declared(
-            axial_pitch_mm=_step_mm(path, "z_axis", z),
-            line_pitch_mm=_step_mm(path, "x_axis", x),
-            f0_hz=None if f0 is None else float(np.ravel(f0[()])[0]),
+        pitch = _step_mm(path, "z_axis", z)
+        return About(
+            geometry=Declared(
+                axial_pitch_mm=pitch,
+                line_pitch_mm=_step_mm(path, "x_axis", x),
+                f0_hz=None if f0 is None else float(np.ravel(f0[()])[0]),
+                delay_samples=1e3 * float(z[0]) / pitch,
+            )
         )
 
 

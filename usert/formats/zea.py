@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..recording.layout import HDF5_ERRORS, one_line
-from .declared import Declared
+from .declared import About, Declared
 from .options import ImportOptions
 
 _DATA = "data/beamformed_data"
@@ -54,7 +54,7 @@ def read_zea(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
             yield upright.T if options.transpose else upright
 
 
-def declared_by_zea(path: Path, variable: str | None) -> Declared:
+def about_zea(path: Path, options: ImportOptions) -> About:
     """Centre frequency, if all transmits have one, and speed of sound."""
     with _opened(path) as file:
 
@@ -64,7 +64,11 @@ def declared_by_zea(path: Path, variable: str | None) -> Declared:
             found = np.unique(file[name][()])
             return float(found[0]) if len(found) == 1 else None
 
-        return Declared(f0_hz=number("scan/center_frequency"), sound_speed_m_s=number("scan/sound_speed"))
+        return About(
+            geometry=Declared(
+                f0_hz=number("scan/center_frequency"), sound_speed_m_s=number("scan/sound_speed")
+            )
+        )
 
 
 @contextmanager
