@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
+from .hdf5 import DEFLATE_LIMIT
 from .options import ImportOptions
 from .plus import Sequence, read_sequence
 
@@ -35,8 +36,6 @@ _TYPES = {
 }
 _LINE_LIMIT = 1 << 20
 _CHUNK = 1 << 16
-DEFLATE_LIMIT = 1032
-"""No byte of deflate becomes more bytes than this (https://zlib.net/zlib_tech.html)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
