@@ -122,7 +122,16 @@ def test_numpy_executes_nothing(tmp_path: Path, scan: Scan) -> None:
     with pytest.raises(FormatError, match="not a sound NumPy file"):
         read("numpy", path, scan)
     np.save(path, STACK * 1j)
-    with pytest.raises(FormatError, match=r"got complex128 \(3, 7, 5\), expected real numbers"):
+    with pytest.raises(
+        FormatError, match=r"got complex128 \(3, 7, 5\) \(IQ, which is not read yet\), expected"
+    ):
+        read("numpy", path, scan)
+    np.save(path, STACK.transpose(1, 2, 0))
+    with pytest.raises(FormatError, match=r"got \(7, 5, 3\), .*: if its frames come last, save np\.moveaxis"):
+        read("numpy", path, scan)
+    huge = b"{'descr': '<i2', 'fortran_order': False, 'shape': (9, 99999999, 999999)}"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + huge.ljust(117) + b"\n" + bytes(100))
+    with pytest.raises(FormatError, match="not a sound NumPy file"):
         read("numpy", path, scan)
 
 
