@@ -198,7 +198,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, scan: Scan) -> 
 def test_names_and_options_that_do_not_exist(tmp_path: Path, scan: Scan) -> None:
     with pytest.raises(
         OptionError,
-        match="format: got 'dicom', expected one of alpinion, clarius, mat, metaimage, numpy, raw",
+        match="format: got 'dicom', expected one of alpinion, clarius, mat, metaimage, nrrd, numpy, raw",
     ):
         samples("dicom", [], scan)
     with pytest.raises(FormatError, match="no such file"):

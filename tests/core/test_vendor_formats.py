@@ -98,7 +98,7 @@ def test_a_cut_a_foreign_and_an_empty_file_are_each_one_line(name: str, tmp_path
 
 
 def test_every_format_is_tried_here_or_beside() -> None:
-    assert set(FORMATS) - set(MAKERS) == {"alpinion", "mat", "metaimage", "raw"}
+    assert set(FORMATS) - set(MAKERS) == {"alpinion", "mat", "metaimage", "nrrd", "raw"}
 
 
 # -- NumPy

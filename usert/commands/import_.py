@@ -14,7 +14,7 @@ import typer
 def import_frames(
     files: list[Path] = typer.Argument(..., help="Files in the order of their frames, or a folder of them."),
     file_format: str = typer.Option(
-        ..., "--format", help="alpinion, clarius, mat, metaimage, numpy, raw, uff, ultrasonix or zea."
+        ..., "--format", help="alpinion, clarius, mat, metaimage, nrrd, numpy, raw, uff, ultrasonix or zea."
     ),
     out: Path = typer.Option(..., "--out", help="The recording to write (HDF5)."),
     fs_mhz: float | None = typer.Option(

@@ -23,6 +23,7 @@ from .declared import About, Declared
 from .files import list_files
 from .matlab import read_alpinion, read_mat
 from .metaimage import about_metaimage, read_metaimage
+from .nrrd import about_nrrd, read_nrrd
 from .numpy_file import read_numpy
 from .options import ImportOptions, Rows
 from .raw import read_raw
@@ -61,6 +62,7 @@ FORMATS: dict[str, Format] = {
     "clarius": Format(read_clarius, ("_rf.raw", ".tar"), about_clarius),
     "mat": Format(read_mat, (".mat",), named=True),
     "metaimage": Format(read_metaimage, (".mha", ".mhd"), about_metaimage),
+    "nrrd": Format(read_nrrd, (".nrrd", ".nhdr"), about_nrrd),
     "numpy": Format(read_numpy, (".npy", ".npz"), named=True),
     "raw": Format(read_raw, ("",)),
     "uff": Format(read_uff, (".uff",), about_uff, named=True),

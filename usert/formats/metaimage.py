@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from .declared import About, Declared
+from .declared import About
 from .hdf5 import DEFLATE_LIMIT
 from .options import ImportOptions
-from .plus import Sequence, read_sequence
+from .plus import read_sequence
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -83,7 +83,7 @@ def about_metaimage(path: Path, options: ImportOptions) -> About:
     header = read_header(path)
     sequence = read_sequence(path, header.fields, header.size[2], options)
     return About(
-        geometry=_spacing(path, header, sequence),
+        geometry=sequence.geometry(path, *_spacing(path, header.fields)),
         acquired_ns=sequence.acquired_ns,
         notes=sequence.notes,
     )
@@ -164,19 +164,13 @@ def _inflated(file: BinaryIO, header: Header, frame_bytes: int) -> Iterator[byte
         block.clear()
 
 
-def _spacing(path: Path, header: Header, sequence: Sequence) -> Declared:
-    """Of `ElementSpacing` in mm; PLUS and ITK write 1 where they know none."""
-    text = header.fields.get("ElementSpacing", "1 1")
+def _spacing(path: Path, fields: dict[str, str]) -> tuple[float, float]:
+    text = fields.get("ElementSpacing", "1 1")
     try:
         first, second = (float(part) for part in text.split()[:2])
     except ValueError as error:
         raise FormatError(f"{path}: ElementSpacing {text!r}, expected a number for each axis") from error
-    if first == second == 1:
-        return Declared()
-    if not (0 < first < math.inf and 0 < second < math.inf):
-        raise FormatError(f"{path}: ElementSpacing {text!r}, expected numbers above 0")
-    axial, lateral = (second, first) if sequence.lines_first else (first, second)
-    return Declared(axial_pitch_mm=axial, line_pitch_mm=lateral)
+    return first, second
 
 
 def _size(path: Path, fields: dict[str, str]) -> tuple[int, int, int]:

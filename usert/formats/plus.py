@@ -20,6 +20,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .declared import Declared
 from .options import ImportOptions
 
 _IQ = ("RF_IQ_LINE", "RF_I_LINE_Q_LINE")
@@ -44,6 +45,15 @@ class Sequence:
         """(N, M) with row 0 nearest the probe, of (fastest, second) axis as stored."""
         turned = frame.T if self.lines_first else frame
         return turned[::-1] if self.upside_down else turned
+
+    def geometry(self, path: Path, first: float, second: float) -> Declared:
+        """Of the spacing of the fastest and the second axis in mm; PLUS and ITK write 1 where they know none."""
+        if first == second == 1:
+            return Declared()
+        if not (0 < first < math.inf and 0 < second < math.inf):
+            raise FormatError(f"{path}: spacing {first:g} x {second:g} mm, expected numbers above 0")
+        axial, lateral = (second, first) if self.lines_first else (first, second)
+        return Declared(axial_pitch_mm=axial, line_pitch_mm=lateral)
 
 
 def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: ImportOptions) -> Sequence:
