@@ -30,6 +30,15 @@ def rf_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases_folder() -> Path:
+    """Small inputs that went wrong once, beside the checkout; tests that need them skip where they are absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no inputs in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def scan() -> Scan:
     return Scan(fs_hz=40e6, f0_hz=6.25e6, sound_speed_m_s=1540, line_pitch_mm=0.108)
 

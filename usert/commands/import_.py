@@ -36,12 +36,16 @@ def import_frames(
     ),
     sample_type: str = typer.Option("float32", "--sample-type", help="raw: float32 or int16, little-endian."),
     transpose: bool = typer.Option(False, "--transpose", help="The files hold scan lines first."),
+    unchecked: bool = typer.Option(
+        False, "--unchecked", help="Import also what looks like anything but RF of the frequencies given."
+    ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
     from usert.commands.shape import parse_shape
-    from usert.errors import OptionError
+    from usert.errors import FormatError, OptionError
     from usert.formats import Declared, ImportOptions, Rows, declared, read_frames
     from usert.recording import Recording, write_recording
+    from usert.signal_check import check_frames
 
     asked = Declared(
         fs_hz=None if fs_mhz is None else 1e6 * fs_mhz,
@@ -60,6 +64,11 @@ def import_frames(
     if out.resolve() in [file.resolve() for file in files]:
         raise OptionError(f"--out: got {out}, which is also read, expected another name")
     frames = read_frames(file_format, files, options)
+    signal = check_frames((frame.samples for frame in frames), options.scan)
+    if signal.refused and not unchecked:
+        raise FormatError(f"{files[0]}: {signal.line}; --unchecked imports it all the same")
+    if signal.line:
+        typer.echo(f"usert: {files[0]}: {signal.line}", err=True)
     count = write_recording(out, frames)
     with Recording(out) as recording:
         rows_kept, lines = recording.shape

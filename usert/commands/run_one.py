@@ -32,6 +32,7 @@ from usert.runtime.offline.run_pairs import (
     figure_path,
 )
 from usert.runtime.offline.scan_conversion import Fan
+from usert.signal_check import check_frames
 from usert.signals import stop_on_signals
 
 
@@ -69,6 +70,9 @@ class One:
             )
             if bundle is not None and (warning := extrapolation(bundle, source.scan)):
                 typer.echo(f"usert: {warning}", err=True)
+            frames = (source.frame(reference).samples for reference, _ in pairs[:3])
+            if line := check_frames(frames, source.scan, judged=1).line:
+                typer.echo(f"usert: {self.recording}: {line}", err=True)
             progress = progress_bar("strain")
             done = 0
 
