@@ -224,6 +224,7 @@ class StrainServer(Service):
     def _serve(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> None:
         """Make and publish the image of `current`; `before`: frames of its source, oldest first."""
         stream = self._stream(current)
+        stream.first_frames.look(current)
         if stream.frozen:
             frozen = stream.frozen_image()
             if frozen is None:

@@ -87,6 +87,7 @@ def _stream(name: str, stream: Stream) -> dict[str, Any]:
         "lag_frames": stream.lag.lag,
         "state": None if shown is None else shown.state,
         "reason": None if shown is None else shown.reason,
+        "signal": None if stream.first_frames.signal is None else stream.first_frames.signal.kind,
     }
     if shown is not None:
         frame = shown.image.pair.current.frame
