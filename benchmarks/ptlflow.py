@@ -156,7 +156,7 @@ def measure(
     from usert.runtime.bench.worker import Variant, Worker
     from usert.runtime.bench.workload import Workload
     from usert.runtime.engines import ENGINES
-    from usert.runtime.engines.choice import choose_graph
+    from usert.runtime.engines.graph_choice import choose_graph
 
     told = peer.ask(shape=list(shape))
     assert told["finite"], f"{shape}: the peer's flow is not finite"
@@ -255,7 +255,7 @@ def main() -> None:
     from tables import markdown
 
     from usert.bundle import default_bundle_path
-    from usert.commands.shape import parse_shape
+    from usert.commands.shape_option import parse_shape
     from usert.errors import UsertError
     from usert.machine import describe_machine, machine_lines
     from usert.runtime.bench.rates import better, cpu_rates

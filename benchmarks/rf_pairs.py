@@ -100,8 +100,7 @@ def field_ii(rf: Path) -> Iterator[Pair]:
     frames = {}
     for level, name in files.items():
         rows = Rows(start=259, stop=1300) if "tstart" in name else None
-        options = ImportOptions(scan=FIELD_II, rows=rows)
-        (frames[level],) = _read("mat", [folder / f"{name}.mat"], options)
+        (frames[level],) = _read("mat", [folder / f"{name}.mat"], FIELD_II, ImportOptions(rows=rows))
     for level in (0.5, 1, 2):
         yield Pair(
             name=f"0 → {level:g} %",
@@ -193,7 +192,7 @@ def still(rf: Path) -> Iterator[Pair]:
 
 def _alpinion_pair(rf: Path, names: tuple[str, str], *, target: Window, background: Window) -> Pair:
     paths = [rf / "alpinion_phantom" / f"{n}_layer0_idx{n}_BDATA_BF.mat" for n in names]
-    pre, post = _read("alpinion", paths, ImportOptions(scan=ALPINION, rows=Rows(start=0, stop=2140)))
+    pre, post = _read("alpinion", paths, ALPINION, ImportOptions(rows=Rows(start=0, stop=2140)))
     return Pair(
         name=f"{names[0]} → {names[1]}",
         pre=pre,
@@ -209,12 +208,12 @@ def _alpinion_pair(rf: Path, names: tuple[str, str], *, target: Window, backgrou
 
 def _arm_pairs(folder: Path) -> Iterator[Pair]:
     paths = [folder / f"igtlTestImage{k}.raw" for k in range(1, 7)]
-    frames = _read("raw", paths, ImportOptions(scan=ARM, shape=(2000, 128)))
+    frames = _read("raw", paths, ARM, ImportOptions(shape=(2000, 128)))
     for k, (pre, post) in enumerate(pairwise(frames), 1):
         yield Pair(
             name=f"{k} → {k + 1}", pre=pre, post=post, scan=ARM, strain_window=93, ncc_rows=(100, 1850)
         )
 
 
-def _read(name: str, paths: Sequence[Path], options: ImportOptions) -> list[Image]:
-    return [frame.samples for frame in read_frames(name, paths, options)]
+def _read(name: str, paths: Sequence[Path], scan: Scan, options: ImportOptions) -> list[Image]:
+    return [frame.samples for frame in read_frames(name, paths, scan, options)]

@@ -15,7 +15,7 @@ from usert.bundle import Bundle
 from usert.bundle.manifest import Graph
 from usert.errors import BundleError
 from usert.frame import Shape
-from usert.runtime.engines.graph_engine import GraphEngine, Inputs, Session
+from usert.runtime.engines.bundle_engine import GraphEngine, Inputs, Session
 
 from .verify import reference_graph
 

@@ -10,7 +10,12 @@ import pytest
 
 @pytest.mark.parametrize(
     ("module", "examples"),
-    [("usert", 1), ("usert.recording.reader", 1), ("usert.train.finetune.unsupervised", 1)],
+    [
+        ("usert", 1),
+        ("usert.recording.reader", 1),
+        ("usert.runtime.clients.strain_client", 1),
+        ("usert.train.finetune.unsupervised", 1),
+    ],
 )
 def test_the_examples_run(module: str, examples: int) -> None:
     finder = doctest.DocTestFinder(exclude_empty=True)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 
 from usert import __version__
+from usert.machine import commit
 
 
 class Recipe(Protocol):
@@ -51,7 +50,7 @@ def provenance(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "usert": __version__,
         "torch": torch.__version__,
-        "commit": commit(Path(__file__).resolve()),
+        "commit": commit(),
         "recipe": dataclasses.asdict(recipe),
     }
     return json.dumps(tree, ensure_ascii=False)
@@ -63,20 +62,3 @@ def _tree(line: str) -> object:
         return json.loads(line)
     except ValueError:
         return line
-
-
-def commit(source: Path) -> str | None:
-    """Commit of the checkout that tracks the file `source`, with `-dirty` where it was changed; None without git."""
-    try:
-        # an installed package may lie inside somebody else's checkout: that commit would mean nothing
-        for arguments in (
-            ("ls-files", "--error-unmatch", source.name),
-            ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"),
-        ):
-            answer = subprocess.run(
-                ["git", "-C", str(source.parent), *arguments],
-                capture_output=True, text=True, timeout=30, check=True,
-            )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .version import __version__
+
 if TYPE_CHECKING:
     import os
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from .frame import Scan
 
-__version__ = "0.1.0"
+__all__ = ["__version__", "estimate"]
 
 
 def estimate(
@@ -80,6 +82,6 @@ def estimate(
     >>> bool(0.002 < found.strain[readable].mean() < 0.02)
     True
     """
-    from usert.runtime.engines.one_pair import estimate as run
+    from usert.runtime.engines.estimate import estimate as run
 
     return run(reference, current, scan, bundle=bundle, engine=engine, threads=threads, precision=precision)

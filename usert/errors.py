@@ -18,7 +18,7 @@ instead; `assert` is never used for input.
 
 How a process ends is for whoever watches over it (`docs/operations.md`):
 
-    0      done; what runs until it is stopped: stopped by a signal
+    0      done, with a warning where input was left out; what runs until it is stopped: stopped by a signal
     1      FAULT: a person must mend something, and to start it again does not help; or a comparison failed
     2      click's: the command line is not understood
     70     BUG: an error that nobody foresaw, with a traceback; to start it again may help

@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from usert import __file__ as package
-from usert import __version__
+from .version import __version__
 
 _LIBRARIES = (
     "numpy",
@@ -87,7 +86,7 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name)) is not None},
         "usert": __version__,
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -112,9 +111,9 @@ def load_warning(found: dict[str, Any]) -> str | None:
     return f"the machine is busy (load {load:.1f} on {cores} cores): read ratios, not times"
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Commit of the checkout that tracks the package, with `-dirty` where files were changed; None without one."""
-    source = Path(package).resolve()
+    source = Path(__file__).resolve()
     answer = ""
     try:
         # an installed package may lie inside somebody else's checkout: that commit would mean nothing

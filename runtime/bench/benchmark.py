@@ -19,7 +19,7 @@ from usert.frame import Shape
 from usert.machine import describe_machine, load_warning, usable_cores
 
 from ..engines import ENGINES, REFERENCE
-from ..engines.choice import choose_graph
+from ..engines.graph_choice import choose_graph
 from .accuracy import Accuracy, AccuracyCheck, Scene, check_answer
 from .config import BenchConfig
 from .live_server import LiveServer

@@ -18,7 +18,7 @@ from typing import Any
 from usert.errors import EngineError, MissingExtraError, require
 from usert.front_end import LINE_MULTIPLE, TYPICAL, grid_rows
 
-from ..engines.graph_engine import first_line
+from ..engines.bundle_engine import first_line
 
 _KERNELS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
 """Index of the input that holds the weights, by operator."""

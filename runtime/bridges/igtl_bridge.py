@@ -37,6 +37,8 @@ class BridgeConfig:
     """Address at which the server publishes."""
     rf: str | None = None
     """Address of the RF frames, for B-mode; None: no B-mode."""
+    rows: tuple[int, int] | None = None
+    """Samples of the RF frames along depth, as the server cuts them; None: all."""
     host: str = "127.0.0.1"
     port: int = 18944
     """The default is that of OpenIGTLink; 0 is any free one."""
@@ -70,7 +72,9 @@ class IgtlBridge(Service):
         )
         self._frames = None
         if config.rf is not None:
-            self._frames = RecentFrames(config.rf, keys=config.rf_keys, insecure=config.insecure)
+            self._frames = RecentFrames(
+                config.rf, rows=config.rows, keys=config.rf_keys, insecure=config.insecure
+            )
         self.broadcaster = Broadcaster(config.host, config.port, insecure=config.insecure)
         self._stream = config.stream
         self._newest: tuple[StrainMessage, int] | None = None

@@ -14,7 +14,7 @@ import zmq
 from usert.frame import RFFrame
 
 from ..imaging.frames import FrameStamp
-from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage, rf_decoder
 from ..transport.address import check_endpoint
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
@@ -29,11 +29,22 @@ _Key = tuple[str, int, int]
 class RecentFrames(Service):
     """Receives RF frames while it is open, and finds the frame that an image was made from."""
 
-    def __init__(self, endpoint: str, *, keys: ClientKeys | None = None, insecure: bool = False) -> None:
-        """Errors: `OptionError` for an endpoint beyond this machine without keys, unless `insecure`."""
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        rows: tuple[int, int] | None = None,
+        keys: ClientKeys | None = None,
+        insecure: bool = False,
+    ) -> None:
+        """`rows`: samples along depth to keep, as the server cuts them; None: all.
+
+        Errors: `OptionError` for an endpoint beyond this machine without keys, unless `insecure`.
+        """
         super().__init__()
         self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         self._keys = keys
+        self._rows = rows
         self._lock = threading.Lock()
         self._frames: OrderedDict[_Key, RFFrame] = OrderedDict()
         self._bytes = 0
@@ -47,7 +58,7 @@ class RecentFrames(Service):
                 socket_type="sub",
                 bind=False,
                 max_bytes=MAX_RF_BYTES,
-                decode=RFMessage.from_parts,
+                decode=rf_decoder(self._rows),
                 accept=self._accept,
                 security=self._keys,
             )

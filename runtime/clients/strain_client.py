@@ -63,9 +63,37 @@ class _Arrived:
 
 
 class StrainClient(Service):
-    """Receives the strain images of a live server: `with StrainClient(endpoint) as client: for image in client: ...`.
+    """Receives the strain images of a live server, the newest first, while inside its `with` block.
 
-    It connects again by itself when the server was away.
+    It connects again by itself when the server was away, and may be opened before the server is there.
+
+    Parameters
+    ----------
+    endpoint
+        Where `usert serve --publish` sends images: `tcp://HOST:PORT` or `ipc://PATH`.
+    stale_ms
+        The age in milliseconds beyond which `image_state` calls an image stale.
+    keys
+        Keys of this client and its server, where the server asks for them.
+    insecure
+        Allow a server on another machine without keys, unencrypted.
+
+    Raises
+    ------
+    usert.errors.OptionError
+        For an endpoint that is malformed, or that other machines can reach without keys.
+
+    Examples
+    --------
+    Nobody publishes at this endpoint, so no image comes in time:
+
+    >>> from usert.runtime.clients.strain_client import StrainClient
+    >>> with StrainClient("ipc:///tmp/usert-example") as client:
+    ...     image = client.receive(timeout_s=0.1)
+    ...     print(image, client.image_state)
+    None stale
+
+    With a server there, `for image in client: print(image.mean_strain, client.age)` goes on until `client.stop()`.
     """
 
     def __init__(
@@ -76,10 +104,6 @@ class StrainClient(Service):
         keys: ClientKeys | None = None,
         insecure: bool = False,
     ) -> None:
-        """`stale_ms`: the age beyond which an image is stale. `keys`: those of this client and its server.
-
-        `insecure`: allow a server on another machine without keys. Errors: `OptionError` for the endpoint.
-        """
         super().__init__()
         self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         self._keys = keys

@@ -22,8 +22,8 @@ from usert.errors import EngineError
 from usert.machine import cpu_name
 from usert.silent import import_openvino
 
+from .bundle_engine import DEPTHS, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
 from .cache import cache_folder, intact
-from .graph_engine import DEPTHS, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
 
 openvino = import_openvino()
 

@@ -29,9 +29,9 @@ from usert.front_end import TYPICAL, graph_inputs
 from usert.machine import gpu_name
 from usert.silent import import_onnxruntime
 
+from .bundle_engine import DEPTHS, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
 from .cache import cache_folder
-from .choice import by_preference
-from .graph_engine import DEPTHS, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
+from .graph_choice import by_preference
 from .ort_providers import CPU, CUDA, TENSORRT, Providers, attempts
 
 onnxruntime = import_onnxruntime()

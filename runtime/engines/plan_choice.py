@@ -11,7 +11,7 @@ from usert.bundle.manifest import Manifest, Plan
 from usert.errors import BundleError, EngineError
 from usert.frame import Shape
 
-from .choice import rounded_up
+from .graph_choice import rounded_up
 
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 """Python modules, and the extras that install them."""

@@ -24,8 +24,8 @@ from usert.frame import Shape
 from usert.front_end import CYCLES_PER_SAMPLE, TYPICAL, grid_rows
 from usert.machine import gpu_name
 
+from .bundle_engine import DEPTHS, FRAMES, OUTPUTS, BundleEngine, Inputs, Session
 from .cuda import Cuda, Mirror, Place, Stream, load, side_by_side
-from .graph_engine import DEPTHS, FRAMES, OUTPUTS, BundleEngine, Inputs, Session
 from .plan_choice import EXTRAS, choose_plan, usable_plans
 
 

@@ -40,17 +40,17 @@ class Consistency:
     """Of all pixels: those that are readable, and come to a place that the backward estimate calls readable."""
     axial_rms_samples: float | None
     axial_median_samples: float | None
-    """Of |axial e|, as the next."""
+    """Median of |axial e|."""
     axial_p95_samples: float | None
     lateral_rms_lines: float | None
     agreeing_share: float | None
-    """Of the compared pixels: |axial e| below `limit_samples`."""
+    """Share of the compared pixels with |axial e| below `limit_samples`."""
     limit_samples: float
     strain_rms_percent: float | None
     """Of ε_f + ε_b / (1 - ε_b), ε_b at r + d_f(r): for motion along depth alone, 0 where d_b undoes d_f."""
 
     def fields(self) -> dict[str, float | None]:
-        """As JSON takes it."""
+        """The figures as plain values, for JSON."""
         return dataclasses.asdict(self)
 
 

@@ -36,6 +36,8 @@ class ReceivedFrame:
     """When it had arrived, by the server's monotonic clock."""
     session: int
     """Frames of one session may be paired; it changes whenever the source starts again or changes its geometry."""
+    session_reason: str = ""
+    """Why the session began, in a few words."""
 
     @property
     def stamp(self) -> FrameStamp:

@@ -32,7 +32,7 @@ tissue under load is stiffer, and fat can pass for a tumour (Barr and Zhang, J. 
 _LOOKED_AT = (128, 128)
 """Samples and lines that means are taken over, at most twice as many."""
 _FITTED = (64, 32)
-"""Those that the plane is fitted to."""
+"""Samples and lines that the plane is fitted to."""
 _SINGULAR = 1e-6
 """Of the determinant over the squared trace: below it the points lie in a line."""
 _LEAST_FITTED = 0.05

@@ -92,7 +92,7 @@ class Course:
 
     @property
     def last(self) -> int | None:
-        """Of the newest."""
+        """Sequence number of the newest frame; None when none has a place."""
         return self._frames[-1] if self._frames else None
 
     @property

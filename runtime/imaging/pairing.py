@@ -69,6 +69,22 @@ def choose_reference(
     return min(allowed, key=lambda frame: (abs(distance(frame) - lag), -distance(frame)), default=None)
 
 
+def explain_unpaired(
+    current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule, *, lag: int
+) -> str:
+    """Why no frame of `kept` may be paired with `current` at `lag`, in a few words."""
+    own = [frame for frame in kept if frame.session == current.session]
+    if not own:
+        return f"every frame begins a session ({current.session_reason})"
+    back = [current.frame.sequence - frame.frame.sequence for frame in own]
+    ages_ms = [interval_ms(frame, current) for frame in own]
+    least, most = max(1, lag - rule.max_gap_frames), lag + rule.max_gap_frames
+    return (
+        f"no pair is allowed: got frames {min(back)} to {max(back)} back, {min(ages_ms):.0f} to {max(ages_ms):.0f} ms, "
+        f"expected {least} to {most} back and at most {rule.max_interval_ms:g} ms"
+    )
+
+
 def _reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule) -> int:
     """How many frames back the oldest possible reference lies; 0 when there is none."""
     return max(

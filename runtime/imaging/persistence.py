@@ -50,7 +50,7 @@ class PersistenceRule:
     weight: float = 0.6
     """β, of the past: 0, no averaging, to below 1. 0.6 halves the noise."""
     readable_quality: float = READABLE_QUALITY
-    """As that of `ImageQualityRule`: pixels below it add nothing."""
+    """Quality below which a pixel adds nothing; as in `ImageQualityRule`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < 1:
@@ -68,9 +68,9 @@ class Averaging:
     weight: float
     """β."""
     images: int
-    """That went into it."""
+    """Images that went into the average."""
     past_share: float
-    """Of the past in the image, mean over its pixels, 0 to 1."""
+    """Share of the past in the image, mean over its pixels, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

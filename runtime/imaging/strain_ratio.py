@@ -53,7 +53,7 @@ class Rectangle:
         return cls(depth_mm=(a, b), lateral_mm=(c, d))
 
     def __str__(self) -> str:
-        """As `parse` reads it."""
+        """The text that `parse` reads."""
         return ",".join(f"{first:g}:{last:g}" for first, last in (self.depth_mm, self.lateral_mm))
 
     def slices(self, pitch_mm: tuple[float, float]) -> tuple[slice, slice]:
@@ -66,11 +66,11 @@ class RatioRule:
     """What a ratio needs."""
 
     readable_quality: float = READABLE_QUALITY
-    """As that of `ImageQualityRule`."""
+    """Quality below which a pixel is not read; as in `ImageQualityRule`."""
     least_pixels: int = 100
     """Readable ones in each rectangle."""
     least_share: float = 0.5
-    """Of the pixels of each rectangle that must be readable."""
+    """Share of the pixels of each rectangle that must be readable."""
     patch: tuple[int, int] = (STRAIN_WINDOW_SAMPLES, 12)
     """Samples and lines over which errors of strain hang together: the strain window; 8 to 14 lines on simulated
     frames, by the sum of the correlation of errors."""
@@ -119,7 +119,7 @@ class RatioReading:
     ratio: float | None = None
     """Target over background, over `frames` images."""
     spread: float | None = None
-    """Of the ratio: the larger of what pixels and what frames say."""
+    """Spread of the ratio: the larger of that over pixels and that over frames."""
     pixel_spread: float | None = None
     """Standard error by the pixels of the newest image, first order: r √((e_t / t)² + (e_b / b)²)."""
     frame_spread: float | None = None
@@ -127,7 +127,7 @@ class RatioReading:
     frames: int = 0
     """Images in the ratio."""
     quality: float | None = None
-    """Of the worse rectangle."""
+    """Mean quality of the worse rectangle."""
 
 
 class RatioMeter:

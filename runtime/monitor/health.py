@@ -83,6 +83,8 @@ class Health:
         """Publication of the last image; written by the serving thread."""
         self.failed_in_a_row = 0
         """Pairs since the last image that the engine failed at; written by the serving thread."""
+        self._obstacle: tuple[str, int] | None = None
+        """Why the newest frame gave no image of its own, and since when no frame has."""
 
     def turn(self, now_ns: int) -> None:
         """Note that the loop begins another turn, or continues after a warm-up."""
@@ -94,6 +96,15 @@ class Health:
         self._turned_ns = now_ns
         self._warming = True
 
+    def obstructed(self, reason: str, now_ns: int) -> None:
+        """Note why a frame gave no image of its own; ends with the next `cleared`."""
+        obstacle = self._obstacle
+        self._obstacle = reason, now_ns if obstacle is None else obstacle[1]
+
+    def cleared(self) -> None:
+        """Note that a frame gave an image."""
+        self._obstacle = None
+
     def report(self, now_ns: int) -> Report:
         """The state of health at `now_ns`; for any thread."""
         turn_age_s = _age_s(self._turned_ns, now_ns)
@@ -101,6 +112,11 @@ class Health:
         frame_age_s = None if frame_ns is None else _age_s(frame_ns, now_ns)
         image_age_s = None if image_ns is None else _age_s(image_ns, now_ns)
         status, reason = self._judge(turn_age_s, frame_age_s, image_age_s, failed)
+        if (obstacle := self._obstacle) is not None and status in ("ok", "failing") and not self._warming:
+            lasted_s = _age_s(obstacle[1], now_ns)
+            if lasted_s > self.rule.quiet_s or status == "failing":
+                because = f"no image for {lasted_s:.0f} s because {obstacle[0]}"
+                reason = f"{reason}: {because}" if status == "failing" else because
         return Report(
             status=status,
             reason=reason,

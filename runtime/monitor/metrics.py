@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from usert.log_format import printable
 
 from ..imaging.display_state import State
-from .census import Census, Watched
+from .collector import ServerCollector, Watched
 from .gpu_memory import GpuMemory, gpu_memory
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -94,7 +94,7 @@ class Metrics:
 
     def watch(self, server: Watched, gpus: Callable[[], Sequence[GpuMemory]] = gpu_memory) -> None:
         """Add the counts of `server` and, while its engine runs on a GPU, the memory of `gpus`; once."""
-        self._registry.register(Census(server, gpus))
+        self._registry.register(ServerCollector(server, gpus))
 
     def image(self, *, stream: str, state: State, age_ms: float) -> None:
         """Observe an image that is published, `age_ms` after its frame was acquired; for any thread."""

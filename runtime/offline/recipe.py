@@ -13,8 +13,8 @@ from usert.recording import Recording
 from usert.strain import window_samples
 
 from ..engines.interface import Engine
-from .origin import NETWORK, Origin, library_version, sha256_of_recording
 from .pairs import CONSECUTIVE
+from .provenance import NETWORK, Origin, library_version, sha256_of_recording
 
 DEFAULT = "default"
 """The name in an origin of the precision that suits the engine."""

@@ -3,8 +3,10 @@
     /pairs (P, 2)                 reference and current frame in the recording
     /displacement (P, 2, N, M)    float32, attributes: units, convention
     /strain, /quality (P, N, M)   float32, likewise
+    /left_out/pairs (L, 2)        pairs that were asked for and not estimated, /left_out/reasons (L,) why, as text;
+                                  the group is there only where there are any
     attributes of the root        usert_kind, format, usert_version, geometry of the scan (units are in the names),
-                                  where it comes from (`usert.runtime.offline.origin`)
+                                  where it comes from (`usert.runtime.offline.provenance`)
 
 Invariant: under its final name stands a whole file or none; what is being written is called `NAME.part`, and removed if
 anything goes wrong. The same estimates of the same origin give the same bytes: no clock is in the file.
@@ -30,11 +32,12 @@ from usert.frame import Scan
 from usert.recording.layout import HDF5_ERRORS, one_line
 
 from ..imaging.estimate import Estimate
-from .pairs import Pair
+from .pairs import LeftOut, Pair
 
 BYTES_A_SAMPLE = 4 * np.dtype(np.float32).itemsize
 """Bytes of displacement (two components), strain and quality."""
 KIND = "strain"
+_COLUMNS = "reference frame, current frame"
 FORMAT = 1
 
 
@@ -82,11 +85,29 @@ class ResultWriter:
         return self
 
     def write(self, index: int, estimate: Estimate) -> None:
-        """Write the estimate of the pair at `index`. Errors: `OptionError` where the file cannot be written."""
+        """Write the estimate of the pair at `index` of those that are kept.
+
+        Errors: `OptionError` where the file cannot be written.
+        """
         try:
             self._file["displacement"][index] = estimate.displacement
             self._file["strain"][index] = estimate.strain
             self._file["quality"][index] = estimate.quality
+        except (OSError, RuntimeError) as error:
+            raise self._cannot_write(error) from error
+
+    def leave_out(self, left_out: Sequence[LeftOut]) -> None:
+        """Name the pairs that were not estimated; the rows are those of the others, in order. Errors: as `write`."""
+        missing = {one.pair for one in left_out}
+        kept = [pair for pair in self._pairs if pair not in missing]
+        try:
+            for name in ("pairs", "displacement", "strain", "quality"):
+                self._file[name].resize(len(kept), axis=0)
+            self._file["pairs"][:] = np.asarray(kept, dtype=np.int64).reshape(-1, 2)
+            group = self._file.create_group("left_out")
+            group["pairs"] = np.asarray([one.pair for one in left_out], dtype=np.int64)
+            group["pairs"].attrs["columns"] = _COLUMNS
+            group["reasons"] = [one.reason for one in left_out]
         except (OSError, RuntimeError) as error:
             raise self._cannot_write(error) from error
 
@@ -132,14 +153,18 @@ class ResultWriter:
         n, m = self._shape
         count = len(self._pairs)
         self._file.attrs.update(self._attributes)
-        self._file["pairs"] = np.asarray(self._pairs, dtype=np.int64).reshape(count, 2)
-        self._file["pairs"].attrs["columns"] = "reference frame, current frame"
+        pairs = np.asarray(self._pairs, dtype=np.int64).reshape(count, 2)
+        self._file.create_dataset("pairs", data=pairs, chunks=pairs.shape, maxshape=pairs.shape)
+        self._file["pairs"].attrs["columns"] = _COLUMNS
         for name, lead, units, convention in (
             ("displacement", (2,), "samples, lines", self._conventions.displacement),
             ("strain", (), "1", self._conventions.strain),
             ("quality", (), "1", "local correlation of reference and warped current, 0 (none) to 1"),
         ):
-            dataset = self._file.create_dataset(name, (count, *lead, n, m), dtype=np.float32)
+            whole = (count, *lead, n, m)  # in chunks of a pair, so that it can become shorter
+            dataset = self._file.create_dataset(
+                name, whole, dtype=np.float32, chunks=(1, *whole[1:]), maxshape=whole
+            )
             dataset.attrs["units"] = units
             dataset.attrs["convention"] = convention
 
@@ -176,7 +201,13 @@ class ResultReader:
                     f"{self.path}: not a result of `usert run`: got kind {kind!r}, format {number}, "
                     f"expected {KIND!r}, {FORMAT}"
                 )
-            self.pairs: tuple[Pair, ...] = tuple((int(i), int(j)) for i, j in self._file["pairs"])
+            self.pairs = _pairs(self._file["pairs"])
+            self.left_out: tuple[LeftOut, ...] = ()
+            if (group := self._file.get("left_out")) is not None:
+                self.left_out = tuple(
+                    LeftOut(pair=pair, reason=reason)
+                    for pair, reason in zip(_pairs(group["pairs"]), group["reasons"].asstr(), strict=True)
+                )
         except (KeyError, *HDF5_ERRORS) as error:
             self._file.close()
             raise RecordingError(f"{self.path}: damaged result: {one_line(error)}") from error
@@ -199,3 +230,7 @@ class ResultReader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _pairs(dataset: Any) -> tuple[Pair, ...]:
+    return tuple((int(i), int(j)) for i, j in dataset)

@@ -21,9 +21,9 @@ from usert.errors import OptionError, RecordingError, UsertError
 from usert.recording import Recording
 
 from ..engines.interface import Engine
-from .origin import Origin
 from .outputs import is_current, make_output
-from .pairs import parse_pairs
+from .pairs import describe_left_out, parse_pairs
+from .provenance import Origin
 from .recipe import Recipe
 from .result_file import ResultReader
 from .run_pairs import PairReport, estimate_pairs, extrapolation
@@ -52,6 +52,8 @@ class Outcome:
     """`done` now; `kept` as it was; `refused`, since a result of another origin exists; or `failed`."""
     told: str
     warning: str = ""
+    left_out: int = 0
+    """Pairs of the result that could not be estimated."""
 
 
 def find_jobs(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> tuple[Job, ...]:
@@ -105,14 +107,15 @@ class ArchiveWorker:
         with Recording(job.recording) as source:
             made_of = self._origin(job, source)
             if Path(job.out).exists():
-                difference = _difference(job.out, made_of)
+                difference, left_out = _difference(job.out, made_of)
                 if difference is None:
-                    return Outcome(name=job.name, state="kept", told=self._outputs(job) or "is done already")
+                    told = self._outputs(job) or "is done already"
+                    return Outcome(name=job.name, state="kept", told=told, left_out=left_out)
                 if not self._recipe.overwrite:
                     told = f"{job.out} is of another run: {difference}; --overwrite makes it anew"
                     return Outcome(name=job.name, state="refused", told=told)
             _make_folder(Path(job.out).parent)
-            reports = estimate_pairs(
+            reports, missing = estimate_pairs(
                 source,
                 self._engine,
                 self._bundle,
@@ -122,10 +125,14 @@ class ArchiveWorker:
                 made_of=made_of,
                 stopped=self._stopped,
             )
-            warning = "" if self._bundle is None else extrapolation(self._bundle, source.scan) or ""
+            warnings = [f"left out {describe_left_out(missing)}"] if missing else []
+            if self._bundle is not None and (outside := extrapolation(self._bundle, source.scan)):
+                warnings.append(outside)
         self._outputs(job)
         told = f"{_summary(reports)}, {time.monotonic() - begun:.1f} s"
-        return Outcome(name=job.name, state="done", told=told, warning=warning)
+        return Outcome(
+            name=job.name, state="done", told=told, warning="; ".join(warnings), left_out=len(missing)
+        )
 
     def _origin(self, job: Job, source: Recording) -> Origin:
         if source.shape not in self._names:
@@ -162,11 +169,14 @@ class ArchiveWorker:
         self.close()
 
 
-def _difference(out: str, made_of: Origin) -> str | None:
-    """The difference of the result `out` from `made_of`. Errors: `RecordingError` for a file that is not a result."""
+def _difference(out: str, made_of: Origin) -> tuple[str | None, int]:
+    """The difference of the result `out` from `made_of`, and how many pairs it leaves out.
+
+    Errors: `RecordingError` for a file that is not a result.
+    """
     try:
         with ResultReader(out) as stored:
-            return made_of.difference(stored.attributes)
+            return made_of.difference(stored.attributes), len(stored.left_out)
     except RecordingError as error:
         raise RecordingError(f"{error}; it is not replaced: move it away") from error
 

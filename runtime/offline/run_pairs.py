@@ -23,8 +23,8 @@ from usert.strain import axial_strain
 
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate
-from .origin import Origin, library_version
-from .pairs import Pair
+from .pairs import LeftOut, Pair, describe_left_out
+from .provenance import Origin, library_version
 from .result_file import ResultWriter
 
 
@@ -68,16 +68,21 @@ def estimate_pairs(
     observe: Observer,
     made_of: Origin,
     stopped: Callable[[], bool] = lambda: False,
-) -> tuple[PairReport, ...]:
+) -> tuple[tuple[PairReport, ...], tuple[LeftOut, ...]]:
     """Estimate each pair and store it in `out`, which appears when the last is done.
 
-    If anything goes wrong, Ctrl-C included, what stood at `out` before stays.
-    `stopped` is asked after each pair; once it says yes, `KeyboardInterrupt` is raised and nothing written.
+    A pair with a frame that the engine refuses (blank, constant, not finite) is left out, and named in the file.
+    Returns the reports of the pairs that were estimated, and the pairs that were left out.
+
+    If anything else goes wrong, Ctrl-C included, what stood at `out` before stays.
+    `stopped` is asked before each pair and at the end; once it says yes, `KeyboardInterrupt` is raised and nothing is
+    written.
     `bundle` is the one that `engine` runs, None if it runs none. `made_of` goes into the file, with the engine that
     really ran, and says over which window strain is taken from the displacement, if not the engine's own.
-    Errors: `FrameError` that names the pair; `OptionError` when `out` cannot be written.
+    Errors: `FrameError` where no pair can be estimated; `OptionError` when `out` cannot be written.
     """
     reports: list[PairReport] = []
+    left_out: list[LeftOut] = []
     with ResultWriter(
         out,
         pairs=pairs,
@@ -85,18 +90,21 @@ def estimate_pairs(
         scan=recording.scan,
         conventions=Conventions() if bundle is None else bundle.manifest.conventions,
     ) as results:
-        for index, pair in enumerate(pairs):
+        for pair in pairs:
+            if stopped():
+                raise KeyboardInterrupt
             reference, current = recording.frame(pair[0]), recording.frame(pair[1])
             started = time.perf_counter_ns()
             try:
                 estimate = engine.run(reference.samples, current.samples, recording.scan)
             except FrameError as error:
-                raise FrameError(f"pair {pair[0]}:{pair[1]}: {error}") from error
+                left_out.append(LeftOut.of(pair, error))
+                continue
             elapsed_ms = (time.perf_counter_ns() - started) / 1e6
             if made_of.strain_window_mm:
                 strain = axial_strain(estimate.displacement[0], made_of.strain_window_samples)
                 estimate = replace(estimate, strain=strain)
-            results.write(index, estimate)
+            results.write(len(reports), estimate)
             mean, share = readable_mean(estimate.strain, estimate.quality)
             report = PairReport(
                 pair=pair,
@@ -107,11 +115,15 @@ def estimate_pairs(
             )
             reports.append(report)
             observe(report, reference, estimate)
-            if stopped():
-                raise KeyboardInterrupt
+        if stopped():
+            raise KeyboardInterrupt
+        if not reports:
+            raise FrameError(f"nothing can be estimated of {describe_left_out(left_out)}")
+        if left_out:
+            results.leave_out(left_out)
         ran = replace(made_of, engine=engine.name, engine_version=library_version(engine.name))
         results.describe(ran.attributes())
-    return tuple(reports)
+    return tuple(reports), tuple(left_out)
 
 
 def check_output(

@@ -31,7 +31,7 @@ T = TypeVar("T")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Characters that would break a line of a log, a terminal or the name of a file."""
 Buffer: TypeAlias = bytes | memoryview
-Fault = Literal["parts", "header", "version", "kind", "field", "geometry", "size"]
+Fault = Literal["parts", "header", "version", "kind", "field", "geometry", "size", "rows"]
 """Kinds of fault that malformed messages are counted by."""
 
 

@@ -6,8 +6,8 @@ sockets. Invariant: `from_parts` returns a message that is complete and consiste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from usert.errors import FrameError
@@ -89,3 +89,23 @@ class RFMessage:
         except FrameError as error:
             raise MalformedError("geometry", str(error)) from error
         return cls(frame=frame, stream=header.stream, clock=header.clock)
+
+    def cut(self, rows: tuple[int, int]) -> RFMessage:
+        """The same frame with samples `rows[0]` to before `rows[1]` of each line alone, not copied.
+
+        Errors: `MalformedError` for a frame that ends before.
+        """
+        first, end = rows
+        if self.frame.shape[0] < end:
+            raise MalformedError(
+                "rows",
+                f"rows {first}:{end}: got a frame of {self.frame.shape[0]} samples, expected {end} or more",
+            )
+        return replace(self, frame=replace(self.frame, samples=self.frame.samples[first:end]))
+
+
+def rf_decoder(rows: tuple[int, int] | None) -> Callable[[Sequence[Buffer]], RFMessage]:
+    """What makes an RF message of its parts, cut to `rows` unless None. Errors, when called: `MalformedError`."""
+    if rows is None:
+        return RFMessage.from_parts
+    return lambda parts: RFMessage.from_parts(parts).cut(rows)

@@ -162,6 +162,7 @@ class Recorder(Worker):
 
     def _work(self) -> None:
         while True:
+            self._tally.log_repeated()
             taken = self._backlog.take(POLL_MS / 1e3)
             if taken is not None:
                 self._keep(*taken)

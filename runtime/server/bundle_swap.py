@@ -23,7 +23,7 @@ from usert.bundle.manifest import Manifest
 from usert.errors import BundleError, EngineError, UsertError
 from usert.frame import Shape
 
-from ..engines.graph_engine import first_line
+from ..engines.bundle_engine import first_line
 from ..engines.interface import Engine
 from ..imaging.display_state import StateRule
 from ..imaging.image_quality import ImageQualityRule

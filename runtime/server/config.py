@@ -34,6 +34,8 @@ class ServerConfig:
     """Bind the RF endpoints instead of connecting to them."""
     every_frame: int | None = None
     """Number of frames of each source that may wait for the engine; None: the newest alone, older ones are dropped."""
+    rows: tuple[int, int] | None = None
+    """Samples of the depth axis that are used, first and one past the last; None: all."""
     insecure: bool = False
     """Allow endpoints beyond this machine without keys."""
     keys: ServerKeys | None = None
@@ -69,6 +71,9 @@ class ServerConfig:
             check_endpoint(self.control, insecure=self.insecure, keyed=self.control_keys is not None)
         if self.every_frame is not None and not 1 <= self.every_frame <= MAX_QUEUE:
             raise OptionError(f"every frame: got a queue of {self.every_frame}, expected 1 to {MAX_QUEUE}")
+        if self.rows is not None and not 0 <= self.rows[0] < self.rows[1]:
+            first, end = self.rows
+            raise OptionError(f"rows: got {first}:{end}, expected a:b with 0 <= a < b")
         if not 0 < self.deadline_ms < math.inf:
             raise OptionError(f"deadline: got {self.deadline_ms:g} ms, expected more than 0")
 

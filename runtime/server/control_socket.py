@@ -28,17 +28,17 @@ from ..transport.socket import BoundSocket
 from ..transport.worker import Worker
 
 _RATE_HZ, _BURST = 20.0, 40
-"""Commands a second from one connection, and how many at once after a rest."""
+"""Commands a second that one connection may send, and how many at once after a pause."""
 _CONNECTIONS = 256
 """Connections whose allowance is remembered; a forgotten one starts afresh."""
 _WAITING, _WAITING_EACH = 64, 8
-"""Commands under way, in all and of one connection."""
+"""Commands that may be pending, of all connections and of one."""
 ALWAYS = (Status, StopRecord, Quit)
-"""Commands that pass however many are under way: what an operator needs when nothing else goes."""
+"""Commands that are taken however many are pending: what an operator needs when nothing else works."""
 EXPIRES_S = 60.0
 """How long a command may wait for what it needs, such as a pair of frames to compare."""
 _WAITING_POLL_MS = 5
-"""`POLL_MS` while commands are under way: how late a reply may be."""
+"""`POLL_MS` while commands are pending: the most that a reply is delayed."""
 _QUEUE_MESSAGES = 64
 _LINGER_MS = 500
 """How long the last replies may take to leave."""
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 
 class Allowance:
-    """A bucket of tokens for each of at most `most` connections: `rate_hz` flow in, `burst` fit."""
+    """Rate limit of commands: a token bucket for each of `most` connections, filled at `rate_hz` up to `burst`."""
 
     def __init__(self, rate_hz: float = _RATE_HZ, burst: int = _BURST, most: int = _CONNECTIONS) -> None:
         self._rate_hz = rate_hz
@@ -58,7 +58,7 @@ class Allowance:
         self._buckets: dict[bytes, tuple[float, float]] = {}
 
     def take(self, who: bytes, now_s: float) -> bool:
-        """Whether `who` has a token, which is gone then."""
+        """Take a token of the connection `who`; False where it has none."""
         tokens, then_s = self._buckets.pop(who, (float(self._burst), now_s))
         tokens = min(self._burst, tokens + (now_s - then_s) * self._rate_hz)
         allowed = tokens >= 1
@@ -82,13 +82,13 @@ class _Sender:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Waiting:
-    """A command under way."""
+    """A command whose reply is pending."""
 
     sender: _Sender
     name: str
     future: Future[Result]
     expires_s: float
-    """Of the monotonic clock."""
+    """When to give up, by the monotonic clock."""
 
 
 class ControlServer(Worker):
@@ -127,9 +127,9 @@ class ControlServer(Worker):
         self._waiting: list[_Waiting] = []
         self.malformed = FaultCounter(log, "malformed command")
         self.refused = FaultCounter(log, "command refused")
-        """`rate`, `waiting`: there were too many. `expired`: it could not be begun."""
+        """Refused commands: `rate` and `waiting`, too many of them; `expired`, not begun in time."""
         self.failed = FaultCounter(log, "command failed")
-        """By the type of what was raised."""
+        """Commands whose handler failed, by the type of the error."""
 
     @property
     def endpoint(self) -> str:
@@ -143,6 +143,8 @@ class ControlServer(Worker):
     def _work(self) -> None:
         while not self.stopping:
             self._socket.renew()
+            for faults in (self.malformed, self.refused, self.failed):
+                faults.log_repeated()
             if self._socket.socket.poll(_WAITING_POLL_MS if self._waiting else POLL_MS):
                 self._take(self._socket.socket)
             self._answer(self._socket.socket)
@@ -157,11 +159,11 @@ class ControlServer(Worker):
         try:
             command = read_command(body)
         except MalformedError as error:
-            self.malformed.add(error.fault, "its sender was told")  # and not the log, which takes no payload
+            self.malformed.add(error.fault, "the client got the error")  # the log takes no payload
             _send(sender, Reply.refusal("", str(error)).to_parts())
             return
         if self._crowded(sender.who, command):
-            self._refuse(sender, command.name, "waiting", "wait until those under way are done")
+            self._refuse(sender, command.name, "waiting", "wait until the pending ones are answered")
             return
         if not isinstance(command, Status):
             log.info("control: %s", command.name)
@@ -185,15 +187,15 @@ class ControlServer(Worker):
         _send(sender, Reply.refusal(name, f"too many commands: {remedy}").to_parts())
 
     def _answer(self, socket: zmq.Socket[bytes]) -> None:
-        """Send the replies that are there, and let go of commands that have waited too long."""
+        """Send the replies of finished commands, and an error for those that have waited too long."""
         now_s = time.monotonic()
         for waiting in [waiting for waiting in self._waiting if now_s > waiting.expires_s]:
             if waiting.future.cancel():
                 self._waiting.remove(waiting)
                 self.refused.add("expired", f"{waiting.name} after {self._expires_s:g} s")
-                told = f"{waiting.name}: not begun within {self._expires_s:g} s, and given up"
+                late = f"{waiting.name}: not begun within {self._expires_s:g} s, and given up"
                 if waiting.sender.socket is socket:
-                    _send(waiting.sender, Reply.refusal(waiting.name, told).to_parts())
+                    _send(waiting.sender, Reply.refusal(waiting.name, late).to_parts())
         for waiting in [waiting for waiting in self._waiting if waiting.future.done()]:
             self._waiting.remove(waiting)
             reply = self._reply(waiting.name, waiting.future)
@@ -201,14 +203,14 @@ class ControlServer(Worker):
                 _send(waiting.sender, reply)
 
     def _refuse_rest(self) -> None:
-        """Answer all commands under way, with an error where they are not done: the server ends."""
+        """Answer all pending commands as the server closes, with an error where they are not done."""
         self._answer(self._socket.socket)
         for waiting in self._waiting:
             if waiting.sender.socket is self._socket.socket:
-                _send(waiting.sender, Reply.refusal(waiting.name, "the server ends").to_parts())
+                _send(waiting.sender, Reply.refusal(waiting.name, "the server is closing").to_parts())
 
     def _reply(self, name: str, future: Future[Result]) -> list[Buffer]:
-        """Of a future that is done."""
+        """The reply for a future that is done."""
         error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             try:
@@ -223,7 +225,7 @@ class ControlServer(Worker):
 
 
 def _receive(socket: zmq.Socket[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """The envelope and the parts of the next message; of too many parts those beyond the limit are let go.
+    """The envelope and the parts of the next message; parts beyond the limit are dropped.
 
     The envelope is the routing id, then what a REQ socket or a proxy put before the first empty part, and that; a
     DEALER socket may send without. The reply goes back in the same.

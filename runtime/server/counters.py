@@ -21,6 +21,11 @@ from ..transport.fault_counter import FaultCounter
 from .frame_queue import FrameQueue
 from .stream import Shown
 
+FROZEN = "the stream is frozen"
+"""Why a frozen stream has no new image."""
+_ERROR_LETTERS = 160
+"""Letters of an error in the reason why there is no image."""
+
 log = logging.getLogger(__name__)
 
 
@@ -40,15 +45,28 @@ class ServerCounters:
         self.malformed: Iterable[FaultCounter] = ()
         """Malformed messages of each receiver."""
 
-    def unpaired(self) -> None:
-        """Count a frame without a pair."""
-        self._unpaired += 1
+    def log_repeated(self) -> None:
+        """Log the number of failed pairs of the last minute, where it is due."""
+        self._failed.log_repeated()
 
-    def failed(self, error: Exception) -> None:
-        """Count a pair without an image."""
-        self._failed.add(type(error).__name__, str(error))
-        if not isinstance(error, FrameError):  # which is the source's fault
+    def unpaired(self, reason: str) -> str:
+        """Count a frame without a pair; returns the `reason`."""
+        self._unpaired += 1
+        self._health.obstructed(reason, now_ns())
+        return reason
+
+    def failed(self, error: Exception) -> str:
+        """Count a pair without an image; returns the reason in a few words."""
+        kind, text = type(error).__name__, str(error)
+        self._failed.add(kind, text)
+        told = " ".join(text.split())[:_ERROR_LETTERS].encode("ascii", "replace").decode()
+        reason = f"the engine fails with {kind}: {told}"
+        if isinstance(error, FrameError):  # which is the source's fault
+            reason = f"the engine refuses the frames: {told}"
+        else:
             self._health.failed_in_a_row += 1
+        self._health.obstructed(reason, now_ns())
+        return reason
 
     def image(self, shown: Shown, published_ns: int, *, pair: EstimatedPair | None = None) -> Counters:
         """Count an image that is about to be sent; the counts to send with it.
@@ -66,6 +84,10 @@ class ServerCounters:
         self._published += 1
         self._missed_deadlines += shown.state == "live" and age.ms > self._deadline_ms
         self._health.image_ns, self._health.failed_in_a_row = published_ns, 0
+        if pair is None:
+            self._health.obstructed(FROZEN, published_ns)
+        else:
+            self._health.cleared()
         if self._metrics is not None:
             self._metrics.image(stream=current.stream, state=shown.state, age_ms=age.ms)
             if pair is not None:

@@ -3,7 +3,7 @@
 Each source (a stream's name) has its own sessions and its own queue; the sources take turns. By default a waiting frame
 is dropped when a newer one of its source comes. Where every frame is wanted, the queue is short and `put` blocks, so
 that ZeroMQ's own queues fill up and hold the sender back. Knows no sockets, engines or pairs. Invariant: received =
-duplicates + late + turned away + dropped + taken + waiting, over all sources that there ever were.
+duplicates + late + rejected + dropped + taken + waiting, over all sources that there ever were.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import FrameCounts
 from ..protocol.rf_message import RFMessage
 from ..transport.fault_counter import FaultCounter
-from .continuity import SessionTracker
+from .session_tracker import SessionTracker
 
 MAX_SOURCES = 8
 """Sources at once: a sender that makes up names must not fill the memory."""
@@ -60,7 +60,7 @@ class FrameQueue:
         self._queue = queue
         self._admitted = admitted
         self._sources: dict[str, _Source] = {}
-        """In the order of their turns."""
+        """The sources in the order of their turns."""
         self._numbers = count(1)
         self._closed = False
         self._received = self._dropped = self._taken = 0
@@ -86,11 +86,12 @@ class FrameQueue:
                 self._dropped += 1
                 return
             frame = ReceivedFrame(
-                frame=message.frame,
+                frame=source.sessions.in_session(message.frame),
                 stream=message.stream,
                 clock=message.clock,
                 received_ns=arrived_ns,
                 session=session,
+                session_reason=source.sessions.reason,
             )
             self._admitted(frame)
             source.frames.append(frame)

@@ -98,6 +98,7 @@ class Site:
             lag=self.lag,
             rf=list(self.config.rf_endpoints),
             publish=self.config.publish,
+            rows=self.config.rows,
         )
         return Recorder(path, provenance, displacement=displacement)
 

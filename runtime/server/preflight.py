@@ -55,13 +55,13 @@ def describe_keys(config: ServerConfig) -> str:
         viewers = "none, anybody who reaches the endpoint sees the images"
     else:
         count = len(public_keys(config.keys.allowed))
-        viewers = f"{count} viewer{'' if count == 1 else 's'} let in by {config.keys.allowed}"
+        viewers = f"{count} viewer{'' if count == 1 else 's'} allowed by {config.keys.allowed}"
     if config.rf_keys is None:
         return f"keys: {viewers}; no key asked of the source"
     if isinstance(config.rf_keys, ServerKeys):
         count = len(public_keys(config.rf_keys.allowed))
         return (
-            f"keys: {viewers}; {count} source{'' if count == 1 else 's'} let in by {config.rf_keys.allowed}"
+            f"keys: {viewers}; {count} source{'' if count == 1 else 's'} allowed by {config.rf_keys.allowed}"
         )
     return f"keys: {viewers}; the source by its key {config.rf_keys.server.decode()}"
 

@@ -22,7 +22,7 @@ from ..monitor.counts import ServerCounts
 from ..monitor.health import Health
 from ..monitor.metrics import Metrics
 from ..protocol.age import Readings, now_ns
-from ..protocol.rf_message import MAX_RF_BYTES, RFMessage
+from ..protocol.rf_message import MAX_RF_BYTES, RFMessage, rf_decoder
 from ..protocol.strain_message import StrainMessage
 from ..record.file import RecordedImage
 from ..record.recorder import Recorder
@@ -35,7 +35,7 @@ from .bundle_swap import BundleSwap
 from .config import ServerConfig
 from .control_handlers import ControlHandlers, OpenBundle
 from .control_socket import ControlServer
-from .counters import ServerCounters
+from .counters import FROZEN, ServerCounters
 from .engine_runner import EngineRunner
 from .frame_queue import FrameQueue
 from .status import status_fields
@@ -148,7 +148,7 @@ class StrainServer(Service):
             socket_type=self._config.rf_type,
             bind=self._config.rf_bind,
             max_bytes=MAX_RF_BYTES,
-            decode=RFMessage.from_parts,
+            decode=rf_decoder(self._config.rows),
             accept=partial(self._frames.put, origin=origin),
             security=self._authenticator.security("rf"),
         )
@@ -163,6 +163,7 @@ class StrainServer(Service):
                         worker.check()
                 self._output.renew()  # disconnects clients whose key was revoked
                 self._handlers.run_waiting()
+                self._counters.log_repeated()
                 taken = self._frames.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
@@ -226,15 +227,15 @@ class StrainServer(Service):
         stream = self._stream(current)
         stream.first_frames.look(current)
         if stream.frozen:
-            frozen = stream.frozen_image()
+            frozen, stream.no_image = stream.frozen_image(), FROZEN
             if frozen is None:
-                self._counters.unpaired()
+                self._counters.unpaired(FROZEN)
             else:
                 self._send(self._message(frozen))
             return
         reference = stream.reference(current, before)
         if reference is None:
-            self._counters.unpaired()
+            stream.no_image = self._counters.unpaired(stream.explain_unpaired(current, before))
             return
         engine = self._engine
         try:
@@ -242,8 +243,9 @@ class StrainServer(Service):
             window = engine.engine.strain_window_samples
             shown = stream.show(pair, rule=engine.quality_rule, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
-            self._counters.failed(error)
+            stream.no_image = self._counters.failed(error)
             return
+        stream.no_image = ""
         message = self._message(shown, pair)
         recorder = self.recorder
         if recorder is not None:  # before a client may have seen the image, and end the record
@@ -263,10 +265,9 @@ class StrainServer(Service):
         if stream.session != current.session:
             if current.session <= _LOGGED_SESSIONS or current.received_ns - self._logged_ns >= _LOG_EVERY_NS:
                 self._logged_ns = current.received_ns
-                log.info(
-                    "session %d: %r, %d x %d %s", current.session, name, *frame.shape, frame.samples.dtype
-                )
-            stream.begin(current.session, frame.shape)
+                kind = frame.samples.dtype, current.session_reason
+                log.info("session %d: %r, %d x %d %s (%s)", current.session, name, *frame.shape, *kind)
+            stream.begin(current.session, frame.shape, current.session_reason)
             self._health.warming(now_ns())
             self._engine.warm_up(frame.shape, frame.scan)
             self._health.turn(now_ns())

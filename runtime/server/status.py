@@ -83,11 +83,13 @@ def _stream(name: str, stream: Stream) -> dict[str, Any]:
     found: dict[str, Any] = {
         "stream": shortened(name),
         "session": stream.session,
+        "session_reason": shortened(stream.session_reason, 128),
         "frozen": stream.frozen,
         "lag_frames": stream.lag.lag,
         "state": None if shown is None else shown.state,
         "reason": None if shown is None else shown.reason,
         "signal": None if stream.first_frames.signal is None else stream.first_frames.signal.kind,
+        "no_image": shortened(stream.no_image, 128),
     }
     if shown is not None:
         frame = shown.image.pair.current.frame

@@ -21,7 +21,7 @@ from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQuality, ImageQualityRule, assess
 from ..imaging.lag import LagControl
-from ..imaging.pairing import choose_reference, interval_ms
+from ..imaging.pairing import choose_reference, explain_unpaired, interval_ms
 from ..imaging.persistence import Averaging, Persistence
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
 from ..protocol.age import clock_id
@@ -108,15 +108,16 @@ class Stream:
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
         self.first_frames = FirstFrames()
-        self.session = 0
         self.frozen = False
+        self.no_image = ""
+        """Why the newest frame gave no image of its own; empty where it did."""
         self.rectangles: tuple[Rectangle, Rectangle] | None = config.rectangles
         self.begin(0, (0, 0))
 
-    def begin(self, session: int, shape: tuple[int, int]) -> None:
-        """Forget the session before; `shape` is that of the frames to come."""
+    def begin(self, session: int, shape: tuple[int, int], reason: str = "") -> None:
+        """Forget the session before; `shape` is that of the frames to come, `reason` why the session begins."""
         config = self._config
-        self.session = session
+        self.session, self.session_reason = session, reason
         self.shape = shape
         self.lag = LagControl(config.lag)
         self._states = StateMachine(config.state)
@@ -147,6 +148,13 @@ class Stream:
         if self._config.lag is not None:
             lag_for = partial(self.lag.lag_for, current.frame.sequence)
         return choose_reference(current, before, self._config.pairing, lag_for=lag_for)
+
+    def explain_unpaired(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> str:
+        """Why `reference` returned None for the same frames, in a few words."""
+        rule = self._config.pairing
+        return explain_unpaired(
+            current, before, rule, lag=rule.lag if self._config.lag is None else self.lag.lag
+        )
 
     def show(self, pair: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
         """What to publish after the newest pair. `strain_window`: samples, of the engine.

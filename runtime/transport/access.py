@@ -147,6 +147,7 @@ class Authenticator(Worker):
     def _work(self) -> None:
         check_s = time.monotonic()
         while not self.stopping:
+            self.denied.log_repeated()
             if self._socket.poll(POLL_MS):
                 self._socket.send_multipart(self._answer(self._socket.recv_multipart()))
             if time.monotonic() >= check_s:

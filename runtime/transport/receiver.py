@@ -77,6 +77,7 @@ class Receiver(Worker, Generic[M]):
     def _work(self) -> None:
         while not self.stopping:
             self._socket.renew()
+            self.malformed.log_repeated()
             if self._socket.socket.poll(POLL_MS):
                 self._take(_receive_parts(self._socket.socket))
 

@@ -45,6 +45,8 @@ class PageConfig:
     http: Address
     rf: str | None = None
     """Address of the RF frames, for B-mode; None: no B-mode."""
+    rows: tuple[int, int] | None = None
+    """Samples of the RF frames along depth, as the server cuts them; None: all."""
     control: str | None = None
     """Address of the strain server's control socket, for recording; None: no record button."""
     stream: str = ""
@@ -77,7 +79,9 @@ class LivePage(Service):
         self._client = StrainClient(config.strain, stale_ms=config.stale_ms, **elsewhere)
         self._frames = None
         if config.rf is not None:
-            self._frames = RecentFrames(config.rf, keys=config.rf_keys, insecure=config.insecure)
+            self._frames = RecentFrames(
+                config.rf, rows=config.rows, keys=config.rf_keys, insecure=config.insecure
+            )
         self._control = None if config.control is None else ControlClient(config.control, **elsewhere)
         self._viewers = Viewers()
         self._button: RecordButton | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,24 @@ def test_geometry_is_never_guessed(tmp_path: Path) -> None:
         with pytest.raises(OptionError, match=f"{option}: got none, and the file does not say"):
             call("import", file, "--format", "raw", "--out", tmp_path / "rec.h5", *partial)
         assert not (tmp_path / "rec.h5").exists()
+
+
+@pytest.mark.parametrize(("sampling", "told"), [(20_000_000, True), (40_000_000, False), (40, False)])
+def test_a_header_that_contradicts_is_told_and_the_user_wins(
+    tmp_path: Path, sampling: int, told: bool
+) -> None:
+    path, out = tmp_path / "case1.rf", tmp_path / "rec.h5"
+    header = struct.pack("<19i", 16, 1, 4, 100, 16, *range(8), 2, 6_000_000, sampling, 30, 256, 0)
+    path.write_bytes(header + bytes(2 * 4 * 100))
+    words = ["import", path, "--format", "ultrasonix", "--out", out, "--line-pitch-mm", "0.3"]
+    output = call(*words, "--fs-mhz", "40", "--f0-mhz", "6").output
+    assert "fs 40 MHz, f0 6 MHz" in output
+    assert ("--fs-mhz 40: taken, but the file states 20 MHz" in output) == told
+    if sampling > 1e6:
+        assert f"fs {sampling / 1e6:g} MHz, f0 6 MHz" in call(*words).output
+    else:
+        with pytest.raises(OptionError, match="--fs-mhz: got none"):
+            call(*words)
 
 
 def test_info_of_a_recording(tmp_path: Path, make_frame: Callable[..., RFFrame]) -> None:

@@ -160,10 +160,10 @@ def public_frames(folder: Path) -> Iterator[tuple[str, Samples, float]]:
     """All public RF: name, (N, M), f0 in Hz at 40 MHz."""
     scan = scan_of()
     for path in sorted((folder / "alpinion_phantom").glob("*.mat")):
-        yield path.name, next(iter(read_frames("alpinion", [path], ImportOptions(scan=scan)))).samples, 6.25e6
+        yield path.name, next(iter(read_frames("alpinion", [path], scan))).samples, 6.25e6
     for path in sorted((folder / "fieldii_fem").glob("*.mat")):
-        options = ImportOptions(scan=scan, variable="Im2" if "2.0" in path.name else "Im0")
-        yield path.name, next(iter(read_frames("mat", [path], options))).samples, 6.7e6
+        options = ImportOptions(variables=("Im2" if "2.0" in path.name else "Im0",))
+        yield path.name, next(iter(read_frames("mat", [path], scan, options))).samples, 6.7e6
     for path in sorted((folder / "invivo_arm").glob("*/*.raw")):
         yield "/".join(path.parts[-2:]), np.fromfile(path, "<f4").reshape(2000, 128), 5.7e6
 

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import pytest
 from typer.testing import CliRunner, Result
 
 from usert.bundle import default_bundle_path
 from usert.cli import app
-from usert.errors import OptionError, RecordingError, UsertError
+from usert.errors import FrameError, OptionError, RecordingError, UsertError
 from usert.estimators import ESTIMATORS
 from usert.evaluation.methods import open_methods
 from usert.frame import RFFrame
@@ -75,6 +76,25 @@ def test_methods_against_truth_from_a_recording_to_a_page(recording: Path, tmp_p
     assert text_file.read_text(encoding="utf-8").startswith(
         "### sim.h5\n\n| pair | method | CPU s | axial RMSE"
     )
+
+
+def test_a_bad_frame_costs_its_pairs_and_is_named(recording: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(recording.read_bytes())
+    with h5py.File(bad, "a") as file:
+        file["rf"][9] = 0
+    words = ("--method", "ncc", "--out", tmp_path / "r.html", "--json", tmp_path / "r.json")
+    result = call(bad, "--pairs", "0:9,2:11,9:10", *words)
+    assert result.exit_code == 0
+    line = f"{bad}: left out 2 pairs: 0:9, 9:10 (frame 9: all samples are the same as int16, expected an RF signal)"
+    assert result.stderr.splitlines()[-1] == line
+    assert result.stdout.startswith("1 pairs by ncc: ")
+    tree = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert tree["left_out"] == [line]
+    assert [pair["name"] for pair in tree["tables"][0]["pairs"]] == ["2 → 11"]
+    assert {row["pair"] for row in tree["tables"][0]["rows"]} == {"2 → 11"}
+    with pytest.raises(FrameError, match=r"left out 1 pair: 0:9 \(frame 9: "):
+        call(bad, "--pairs", "0:9", *words)
 
 
 def test_pairs_are_chosen_as_for_training_and_it_is_said_why(recording: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from observer import Observer
 from source_process import SourceConfig, SourceProcess
 from vitals import Trend, spread
 
-from usert.commands.shape import parse_shape
+from usert.commands.shape_option import parse_shape
 from usert.evaluation.markdown import markdown
 
 _SLOW_HZ = 2.0

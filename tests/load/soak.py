@@ -23,7 +23,7 @@ from record_faults import on_record
 from source_process import SourceConfig, SourceProcess
 from vitals import Trend, spread
 
-from usert.commands.shape import parse_shape
+from usert.commands.shape_option import parse_shape
 from usert.evaluation.markdown import markdown
 
 _SETTLING = 0.2

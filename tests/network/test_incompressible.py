@@ -37,6 +37,36 @@ def test_what_is_not_measured_does_not_count() -> None:
     torch.testing.assert_close(got, pressed(1.0)[:, 1:], atol=1e-3, rtol=0)
 
 
+def test_a_lost_place_does_not_spoil_its_rows() -> None:
+    row, line = BLOCK * torch.arange(48.0)[:, None], torch.arange(64.0)[None, :] - 31.5
+    truth = torch.stack((-STRAIN * row + 0 * line, STRAIN * line + 0 * row))[None]
+    lost, weight = truth.clone(), torch.ones(1, 1, 48, 64)
+    lost[:, :, 20:30, 24:36] += torch.rand(2, 10, 12, generator=torch.Generator().manual_seed(0))
+    weight[:, :, 20:30, 24:36] = 0.005
+    got, share = called_for(lost, weight, BLOCK)
+    assert float(share) == pytest.approx(1.0, abs=0.01)
+    torch.testing.assert_close(got, truth[:, 1:], atol=0.01, rtol=0)
+
+
+def test_rows_that_are_lost_whole_are_as_those_beside_them() -> None:
+    row, line = BLOCK * torch.arange(48.0)[:, None], torch.arange(64.0)[None, :] - 31.5
+    truth = torch.stack((-STRAIN * row + 0 * line, STRAIN * line + 0 * row))[None]
+    lost, weight = truth.clone(), torch.ones(1, 1, 48, 64)
+    lost[:, :, 36:] += torch.rand(2, 12, 64, generator=torch.Generator().manual_seed(0))
+    weight[:, :, 36:] = 0.005
+    got, _ = called_for(lost, weight, BLOCK)
+    torch.testing.assert_close(got, truth[:, 1:], atol=0.1, rtol=0)
+
+
+def test_points_of_several_lines_call_for_as_much() -> None:
+    """The same press, each point the mean of 2 × 2."""
+    fine = pressed(1.0)[..., :16]
+    coarse = fine.unflatten(3, (-1, 2)).mean(4).unflatten(2, (-1, 2)).mean(3)
+    got, share = called_for(coarse, torch.ones(1, 1, 12, 8), 2 * BLOCK, 2)
+    assert float(share) == pytest.approx(1.0, abs=0.01)
+    torch.testing.assert_close(got, coarse[:, 1:] - coarse[:, 1:].mean(3, keepdim=True), atol=1e-4, rtol=0)
+
+
 def test_pairs_of_a_batch_are_apart_and_no_strain_calls_for_nothing() -> None:
     still = torch.zeros(1, 2, 24, 17)
     weight = torch.ones(2, 1, 24, 17)

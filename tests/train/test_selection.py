@@ -23,11 +23,10 @@ from usert.train.finetune.selection import (
     ChosenPair,
     Selection,
     SelectionConfig,
-    report,
     select,
     spread,
-    to_json,
 )
+from usert.train.finetune.selection_report import report, to_json
 from usert.train.finetune.split import split_chosen
 
 SHAPE = (384, 64)
@@ -126,8 +125,25 @@ def test_bad_recordings_are_named_and_stop_nothing(press: Path, tmp_path: Path) 
     assert reasons["alone.h5"] == "1 frame, expected two or more"
     assert reasons["small.h5"].startswith("frames of 384 x 40, expected 64")
     assert "not an HDF5 file" in reasons["broken.h5"]
-    assert [p.kind for p in selection.rejected if p.recording == flat] == ["signal"]
+    assert [p.kind for p in selection.rejected if p.recording == flat] == ["blank"]
     assert "broken.h5: left out, not an HDF5 file" in report(selection)
+
+
+def test_a_pair_with_a_blank_frame_is_rejected_by_name(tmp_path: Path) -> None:
+    source = scanner()
+    frames = [source.frame(k).samples.astype(np.float32) for k in range(7)]
+    frames[2][:] = 0
+    frames[6][:] = np.nan
+    selection = select([write(tmp_path / "press.h5", frames)], CONFIG)
+    blank = {
+        (pair.reference, pair.current): pair.reason for pair in selection.rejected if pair.kind == "blank"
+    }
+    assert set(blank) == {(0, 2), (1, 2), (2, 3), (2, 4), (4, 6), (5, 6)}
+    assert blank[2, 3] == "frame 2: all samples are the same, expected an RF signal"
+    assert blank[4, 6] == "frame 6: no sample is finite, expected an RF signal"
+    assert selection.chosen
+    assert "blank 6" in report(selection)
+    assert "; blank: 0:2, 1:2, 2:3, 2:4, 4:6, 5:6 (frame 2: all samples" in report(selection)
 
 
 def test_nothing_usable_is_one_line_with_the_commonest_reason(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class RejectedPair:
     reference: int
     current: int
     kind: str
-    """One word: strain, correlation, signal, or number (more good pairs than wanted)."""
+    """One word: blank, strain, correlation, signal, or number (more good pairs than wanted)."""
     reason: str
 
 
@@ -152,33 +152,6 @@ def select(
     return Selection(chosen=tuple(chosen), rejected=tuple(rejected), skipped=tuple(skipped))
 
 
-def report(selection: Selection) -> str:
-    """A line a recording: the pairs used, their strain, and the reasons of rejection."""
-    lines = []
-    used = {pair.recording for pair in selection.chosen} | {pair.recording for pair in selection.rejected}
-    for path in sorted(used):
-        good = [pair for pair in selection.chosen if pair.recording == path]
-        bad = Counter(pair.kind for pair in selection.rejected if pair.recording == path)
-        line = f"{path.name}: {len(good)} pairs, {sum(len(pair.regions) for pair in good)} regions"
-        if good:
-            strains = [100 * abs(pair.strain) for pair in good]
-            line += f", strain {min(strains):.2f} to {max(strains):.2f} %"
-        if bad:
-            line += "; left out for " + ", ".join(f"{kind} {count}" for kind, count in bad.most_common())
-        lines.append(line)
-    lines += [f"{path.name}: left out, {fault}" for path, fault in selection.skipped]
-    return "\n".join(lines)
-
-
-def to_json(selection: Selection) -> dict[str, Any]:
-    """The selection as plain values for JSON."""
-    return {
-        "chosen": [asdict(pair) | {"recording": str(pair.recording)} for pair in selection.chosen],
-        "rejected": [asdict(pair) | {"recording": str(pair.recording)} for pair in selection.rejected],
-        "skipped": [{"recording": str(path), "reason": fault} for path, fault in selection.skipped],
-    }
-
-
 def _unusable(recording: Recording, config: SelectionConfig) -> str | None:
     count, (rows, lines), lag = len(recording), recording.shape, min(config.lags)
     if count <= lag:
@@ -210,6 +183,8 @@ def _judge(recording: Recording, config: SelectionConfig) -> tuple[list[ChosenPa
         first, second = (recording.frame(k).samples for k in (reference, current))
         names: dict[str, Any] = {"recording": recording.path, "reference": reference, "current": current}
         try:
+            for number, samples in ((reference, first), (current, second)):
+                _refuse_blank(number, samples)
             regions, motion = _learnable(first, second, config, near_rows, crop)
         except _Rejection as found:
             bad.append(RejectedPair(**names, kind=found.kind, reason=found.reason))
@@ -239,6 +214,15 @@ class _Rejection(Exception):
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+
+
+def _refuse_blank(number: int, samples: NDArray[Any]) -> None:
+    """Refuse frame `number`, (N, M), where its finite samples are all the same. Errors: `_Rejection`."""
+    finite = samples[np.isfinite(samples)]
+    if not finite.size:
+        raise _Rejection("blank", f"frame {number}: no sample is finite, expected an RF signal")
+    if finite.min() == finite.max():
+        raise _Rejection("blank", f"frame {number}: all samples are the same, expected an RF signal")
 
 
 def _learnable(

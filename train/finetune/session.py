@@ -28,7 +28,8 @@ from .acceptance import Acceptance, compare
 from .board import Board
 from .dataset import PairDataset
 from .recipe import FineTuneRecipe
-from .selection import ChosenPair, Selection, select, to_json
+from .selection import ChosenPair, Selection, select
+from .selection_report import to_json
 from .split import split_chosen
 from .training import FineTuning, StepReport
 

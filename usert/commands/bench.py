@@ -79,7 +79,7 @@ def bench(
     """
     from usert.bundle import default_bundle_path
     from usert.commands.engine import open_named
-    from usert.commands.shape import parse_shape
+    from usert.commands.shape_option import parse_shape
     from usert.errors import FAULT
     from usert.runtime.bench.benchmark import Benchmark
     from usert.runtime.bench.config import BenchConfig, parse_rates

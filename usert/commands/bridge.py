@@ -24,6 +24,9 @@ def igtl(
     rf: str | None = typer.Option(
         None, metavar="ENDPOINT", help="Endpoint of the RF frames (PUB), for B-mode beside the strain."
     ),
+    rows: str | None = typer.Option(
+        None, metavar="A:B", help="Samples of --rf along depth, as `usert serve --rows` cuts them."
+    ),
     host: str = typer.Option("127.0.0.1", metavar="HOST", help="Host that OpenIGTLink clients connect to."),
     port: int = typer.Option(18944, metavar="PORT", help="Port that they connect to; 0 is any free one."),
     prefix: str = typer.Option(
@@ -49,6 +52,7 @@ def igtl(
 
     Waits for the server, and continues when it starts again.
     """
+    from usert.commands.shape_option import parse_rows
     from usert.log_format import configure
     from usert.runtime.bridges.igtl_bridge import BridgeConfig, IgtlBridge
     from usert.signals import stop_on_signals
@@ -56,6 +60,7 @@ def igtl(
     config = BridgeConfig(
         strain=strain,
         rf=rf,
+        rows=parse_rows(rows),
         host=host,
         port=port,
         prefix=prefix,

@@ -131,8 +131,9 @@ def evaluation(
             )
             total = len(methods) * sum(len(table.pairs) for table in tables)
             found = evaluate(tables, methods, default_window=default_window, observe=observe)
+            left_out += tuple(line for table in found for line in table.left_out)
             report = Report(
-                tables=found,
+                tables=tuple(table for table in found if table.pairs),
                 methods=told(methods),
                 left_out=left_out,
                 sha256=hashes(found),

@@ -78,7 +78,7 @@ def export(
     require("onnx", "export")
     require("onnxscript", "export")
     from usert.bundle.card import bundle_card
-    from usert.commands.shape import parse_range, parse_shape
+    from usert.commands.shape_option import parse_range, parse_shape
     from usert.export.exporter import ExportConfig, export_bundle
     from usert.export.verify import recorded_pairs
     from usert.network.refine import as_kind

@@ -12,9 +12,9 @@ import typer
 
 
 def import_frames(
-    files: list[Path] = typer.Argument(..., help="Files in the order of their frames."),
+    files: list[Path] = typer.Argument(..., help="Files in the order of their frames, or a folder of them."),
     file_format: str = typer.Option(
-        ..., "--format", help="alpinion, clarius, mat, metaimage, numpy, raw, uff, ultrasonix or zea."
+        ..., "--format", help="alpinion, clarius, mat, metaimage, nrrd, numpy, raw, uff, ultrasonix or zea."
     ),
     out: Path = typer.Option(..., "--out", help="The recording to write (HDF5)."),
     fs_mhz: float | None = typer.Option(
@@ -30,7 +30,9 @@ def import_frames(
         None, "--sound-speed", help="Speed of sound in m/s; by default what the file states, else 1540."
     ),
     rows: str | None = typer.Option(None, "--rows", help="Axial samples to keep, a:b with b left out."),
-    variable: str | None = typer.Option(None, "--variable", help="mat, numpy, uff: name of the array."),
+    variable: list[str] = typer.Option(
+        [], "--variable", help="mat, numpy, uff: name of the array; more, in the order of their frames."
+    ),
     shape: str | None = typer.Option(
         None, "--shape", metavar="NxM", help="raw: samples x lines of one frame."
     ),
@@ -41,42 +43,59 @@ def import_frames(
     ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
-    from usert.commands.shape import parse_shape
+    from usert.commands.shape_option import parse_shape
     from usert.errors import FormatError, OptionError
-    from usert.formats import Declared, ImportOptions, Rows, declared, read_frames
+    from usert.formats import FORMATS, Declared, ImportOptions, Rows, about_files, list_files, read_frames
     from usert.recording import Recording, write_recording
     from usert.signal_check import check_frames
+    from usert.strain import STRAIN_WINDOW_SAMPLES
 
+    if file_format not in FORMATS:
+        raise OptionError(f"--format: got {file_format!r}, expected one of {', '.join(FORMATS)}")
+    paths, notes = list_files(files, FORMATS[file_format].endings)
+    options = ImportOptions(
+        rows=None if rows is None else Rows.parse(rows),
+        variables=tuple(variable),
+        shape=None if shape is None else parse_shape(shape),
+        sample_type=sample_type,
+        transpose=transpose,
+    )
+    if out.resolve() in [path.resolve() for path in paths]:
+        raise OptionError(f"--out: got {out}, which is also read, expected another name")
     asked = Declared(
         fs_hz=None if fs_mhz is None else 1e6 * fs_mhz,
         f0_hz=None if f0_mhz is None else 1e6 * f0_mhz,
         sound_speed_m_s=sound_speed,
         line_pitch_mm=line_pitch_mm,
     )
-    options = ImportOptions(
-        scan=asked.over(declared(file_format, files, variable)).scan(),
-        rows=None if rows is None else Rows.parse(rows),
-        variable=variable,
-        shape=None if shape is None else parse_shape(shape),
-        sample_type=sample_type,
-        transpose=transpose,
-    )
-    if out.resolve() in [file.resolve() for file in files]:
-        raise OptionError(f"--out: got {out}, which is also read, expected another name")
-    frames = read_frames(file_format, files, options)
-    signal = check_frames((frame.samples for frame in frames), options.scan)
+    about = about_files(file_format, paths, options)
+    scan = asked.over(about.geometry).scan()
+    frames = read_frames(file_format, paths, scan, options)
+    signal = check_frames((frame.samples for frame in frames), scan)
     if signal.refused and not unchecked:
-        raise FormatError(f"{files[0]}: {signal.line}; --unchecked imports it all the same")
+        raise FormatError(f"{paths[0]}: {signal.line}; --unchecked imports it all the same")
     if signal.line:
-        typer.echo(f"usert: {files[0]}: {signal.line}", err=True)
+        typer.echo(f"usert: {paths[0]}: {signal.line}", err=True)
     count = write_recording(out, frames)
     with Recording(out) as recording:
         rows_kept, lines = recording.shape
         typer.echo(f"{out}: {count} frames of {rows_kept} x {lines} {recording.dtype}")
-        scan = recording.scan
         typer.echo(
             f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, line pitch {scan.line_pitch_mm:.6g} mm, "
             f"sound speed {scan.sound_speed_m_s:g} m/s"
         )
     if frames.scale != 1:
         typer.echo(f"float64 samples of all frames multiplied by {frames.scale:.6g}, to a peak of 1")
+    for note in (*notes, *about.notes, *asked.contradicting(about.geometry)):
+        typer.echo(note)
+    if delay := about.geometry.delay_samples:
+        skipped = delay + (options.rows.start if options.rows else 0)
+        typer.echo(
+            f"the first row lies {skipped * scan.axial_pitch_mm:.2f} mm deep by the file, but depth is counted from"
+            f" it: add this to every depth"
+        )
+    if rows_kept < STRAIN_WINDOW_SAMPLES:
+        typer.echo(
+            f"{rows_kept} rows are too few for strain, which needs {STRAIN_WINDOW_SAMPLES}: import more rows,"
+            f" or with --transpose where the file holds scan lines first"
+        )

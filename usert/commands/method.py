@@ -13,7 +13,7 @@ from usert.errors import OptionError
 from usert.estimators import ESTIMATORS
 from usert.runtime.engines import open_classical
 from usert.runtime.engines.interface import Engine
-from usert.runtime.offline.origin import NETWORK
+from usert.runtime.offline.provenance import NETWORK
 
 
 def require_method(

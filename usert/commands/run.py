@@ -70,8 +70,9 @@ def run(
     """Estimate displacement, strain and quality of a recording's pairs, or of all recordings beneath a folder.
 
     Writes /pairs, /displacement, /strain and /quality; ends with a line a pair: mean strain, median quality,
-    milliseconds of the engine. Ctrl-C stops after the pair in work and writes nothing. Of a folder: a result and a line
-    each, under the same names; results that are there are kept, so the same command goes on where it was stopped.
+    milliseconds of the engine. Pairs with a blank, constant or not finite frame are left out and named. Ctrl-C stops
+    after the pair in work and writes nothing. Of a folder: a result and a line each, under the same names; results that
+    are there are kept, so the same command goes on where it was stopped.
     """
     from usert.commands.method import require_method
     from usert.commands.run_archive import Archive

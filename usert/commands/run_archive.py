@@ -17,8 +17,9 @@ import typer
 from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
 from usert.errors import FAULT, OptionError
-from usert.runtime.offline.on_ray import ray_cluster, work_on_ray
 from usert.runtime.offline.outputs import remove_parts
+from usert.runtime.offline.pairs import counted
+from usert.runtime.offline.ray_cluster import ray_cluster, work_on_ray
 from usert.runtime.offline.recipe import Recipe
 from usert.runtime.offline.run_folder import ArchiveWorker, Job, Opener, Outcome, find_jobs
 from usert.signals import stop_on_signals
@@ -92,6 +93,7 @@ def _interrupt() -> Callable[[], None]:
 def _tell(jobs: tuple[Job, ...], outcomes: Iterator[Outcome], out: Path) -> None:
     """A line a recording, a last one for all; exit code 1 where a result is wanting, 130 after a signal."""
     counts: Counter[str] = Counter()
+    left_out = 0
     lines: list[str] = []
     progress = progress_bar("recordings")
     # while there is a bar, rich sends standard output to the terminal, too: lines wait for its end
@@ -102,6 +104,7 @@ def _tell(jobs: tuple[Job, ...], outcomes: Iterator[Outcome], out: Path) -> None
             task = progress.add_task("recordings", total=len(jobs))
             for outcome in outcomes:
                 counts[outcome.state] += 1
+                left_out += outcome.left_out
                 progress.update(task, completed=counts.total())
                 if outcome.warning:
                     typer.echo(f"usert: {outcome.name}: {outcome.warning}", err=True)
@@ -122,6 +125,7 @@ def _tell(jobs: tuple[Job, ...], outcomes: Iterator[Outcome], out: Path) -> None
     ended = ", ".join(
         f"{counts[state]} {state}" for state in ("done", "kept", "refused", "failed") if counts[state]
     )
-    typer.echo(f"{len(jobs)} recording{'s' if len(jobs) > 1 else ''} in {out}: {ended}")
+    missing = f"; {counted(left_out)} left out" if left_out else ""
+    typer.echo(f"{len(jobs)} recording{'s' if len(jobs) > 1 else ''} in {out}: {ended}{missing}")
     if counts["refused"] or counts["failed"]:
         raise typer.Exit(FAULT)

@@ -21,7 +21,14 @@ from usert.recording import Recording
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.offline.figure import save_figure
 from usert.runtime.offline.outputs import make_output
-from usert.runtime.offline.pairs import CONSECUTIVE, Pair, parse_pairs
+from usert.runtime.offline.pairs import (
+    CONSECUTIVE,
+    LeftOut,
+    Pair,
+    counted,
+    describe_left_out,
+    parse_pairs,
+)
 from usert.runtime.offline.recipe import Recipe
 from usert.runtime.offline.run_pairs import (
     Observer,
@@ -51,20 +58,24 @@ class One:
         """Estimate, write, tell; `fan`: how the figure's lines lie."""
         stop = Event()
         with stop_on_signals(stop.set):
-            for report in (reports := self._estimate(figure, fan, stop.is_set)):
+            reports, left_out = self._estimate(figure, fan, stop.is_set)
+            for report in reports:
                 typer.echo(f"{report.pair[0]}:{report.pair[1]}  {report.figures}, {report.elapsed_ms:.0f} ms")
-            typer.echo(f"{len(reports)} pair{'s' if len(reports) > 1 else ''} in {self.out}")
+            if left_out:
+                typer.echo(f"usert: left out {describe_left_out(left_out)}", err=True)
+            missing = f", {len(left_out)} left out" if left_out else ""
+            typer.echo(f"{counted(len(reports))} in {self.out}{missing}")
             self._outputs(stop.is_set)
 
     def _estimate(
         self, figure: Path | None, fan: Fan | None, stopped: Callable[[], bool]
-    ) -> tuple[PairReport, ...]:
+    ) -> tuple[tuple[PairReport, ...], tuple[LeftOut, ...]]:
         with Recording(self.recording) as source:
             check_output(self.out, self.recording, option="--out")
             if figure is not None:
                 check_output(figure, self.recording, option="--figure", suffix=".png")
             pairs = parse_pairs(self.recipe.pairs, len(source))
-            draw = _drawer(figure, pairs[:1] if self.recipe.pairs == CONSECUTIVE else pairs, fan)
+            draw = _drawer(figure, every=self.recipe.pairs != CONSECUTIVE, fan=fan)
             engine, bundle = open_method(
                 self.recipe.method, self.bundle, self.engine, self.threads, self.recipe.precision
             )
@@ -124,13 +135,16 @@ class One:
             typer.echo(f"{kind} in {made}")
 
 
-def _drawer(figure: Path | None, drawn: tuple[Pair, ...], fan: Fan | None) -> Observer:
-    """Draws those pairs, the first of them into `figure`, if there is one."""
+def _drawer(figure: Path | None, *, every: bool, fan: Fan | None) -> Observer:
+    """Draws the first pair that is estimated, or `every` one, the first of them into `figure`, if there is one."""
+    first: Pair | None = None
 
     def draw(report: PairReport, reference: RFFrame, estimate: Estimate) -> None:
-        if figure is not None and report.pair in drawn:
+        nonlocal first
+        first = first or report.pair
+        if figure is not None and (every or report.pair == first):
             save_figure(
-                figure_path(figure, report.pair, drawn[0]),
+                figure_path(figure, report.pair, first),
                 samples=reference.samples,
                 scan=reference.scan,
                 strain=estimate.strain,

@@ -79,7 +79,7 @@ def _site(
 
     from usert.bundle import Bundle, default_bundle_path
     from usert.commands.engine import open_named
-    from usert.commands.shape import parse_shape
+    from usert.commands.shape_option import parse_shape
     from usert.errors import OptionError
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.server.bundle_swap import trained_strain
@@ -111,6 +111,7 @@ def _site(
 
 
 def _config(source: Source, images: Images, access: Access, operation: Operation) -> ServerConfig:
+    from usert.commands.shape_option import parse_rows
     from usert.errors import OptionError
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -137,6 +138,7 @@ def _config(source: Source, images: Images, access: Access, operation: Operation
         rf_type=cast("ReceiverType", source.rf_type),
         rf_bind=source.rf_bind,
         every_frame=_QUEUE if source.every_frame else None,
+        rows=parse_rows(source.rows),
         insecure=access.insecure,
         keys=keys,
         rf_keys=rf_keys,

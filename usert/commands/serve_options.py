@@ -25,6 +25,13 @@ class Source(OptionGroup):
     rf_bind: Annotated[
         bool, switch("--rf-bind", "Bind --rf, for a source that connects, instead of connecting.")
     ] = False
+    rows: Annotated[
+        str | None,
+        option(
+            "A:B",
+            "Samples along depth to use, B left out: where rows at an end hold nothing. Depth counts from A.",
+        ),
+    ] = None
     every_frame: Annotated[
         bool,
         switch(

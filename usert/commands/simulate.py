@@ -31,7 +31,7 @@ def simulate(
     from threading import Event
 
     from usert.commands.progress import progress_bar
-    from usert.commands.shape import parse_shape
+    from usert.commands.shape_option import parse_shape
     from usert.errors import OptionError, RecordingError
     from usert.frame import RFFrame
     from usert.phantom.fem import compress, slab_with_disc

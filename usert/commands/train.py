@@ -58,7 +58,7 @@ def train(
     from usert.commands.progress import progress_bar
     from usert.train.finetune.acceptance import table
     from usert.train.finetune.recipe import FineTuneRecipe
-    from usert.train.finetune.selection import report as selection_report
+    from usert.train.finetune.selection_report import report as selection_report
     from usert.train.finetune.session import accept, open_fabric, plan, skipped_pairs
     from usert.train.finetune.session import train as fine_tune
     from usert.train.finetune.training import StepReport

@@ -16,6 +16,9 @@ def view(
     rf: str | None = typer.Option(
         None, metavar="ENDPOINT", help="Endpoint of the RF frames (PUB), for B-mode beside the strain."
     ),
+    rows: str | None = typer.Option(
+        None, metavar="A:B", help="Samples of --rf along depth, as `usert serve --rows` cuts them."
+    ),
     control: str | None = typer.Option(
         None, metavar="ENDPOINT", help="Control endpoint of the server, for starting and stopping records."
     ),
@@ -52,6 +55,7 @@ def view(
 
     Anybody on this machine may look; from others only with the token, which the printed address contains.
     """
+    from usert.commands.shape_option import parse_rows
     from usert.errors import OptionError, require
 
     for module in ("starlette", "uvicorn", "websockets"):
@@ -71,6 +75,7 @@ def view(
         PageConfig(
             strain=strain,
             rf=rf,
+            rows=parse_rows(rows),
             control=control,
             http=address,
             stream=stream,

@@ -9,6 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from usert.errors import FrameError
+from usert.runtime.engines.int16 import to_int16
+from usert.runtime.offline.pairs import LeftOut, describe_left_out
+
 from .drawing import Drawing, draw_pair
 from .figures import CPU_S, Figures, Measured, doubling, measure
 from .methods import Method
@@ -36,6 +40,8 @@ class EvaluatedTable:
     """Pair by pair, in the order of the methods."""
     drawings: tuple[Drawing, ...]
     """Drawings of the first pair of each name."""
+    left_out: tuple[str, ...] = ()
+    """A line on each recording of which pairs were left out, because a frame holds no RF signal."""
 
 
 def evaluate(
@@ -47,11 +53,13 @@ def evaluate(
 ) -> tuple[EvaluatedTable, ...]:
     """Evaluate all methods; `default_window`: samples of the strain's fit for pairs without one.
 
-    Errors: those of recordings and methods.
-
-    Every pair of every table must have passed its `check`.
+    A pair with a blank, constant or not finite frame is left out, and named in its table. Every pair of every table
+    must have passed its `check`. Errors: those of recordings and methods; `FrameError` where no pair is left.
     """
-    return tuple(_table(table, methods, default_window, observe) for table in tables)
+    evaluated = tuple(_table(table, methods, default_window, observe) for table in tables)
+    if not any(table.pairs for table in evaluated):
+        raise FrameError("; ".join(line for table in evaluated for line in table.left_out))
+    return evaluated
 
 
 def _table(
@@ -64,8 +72,16 @@ def _table(
     drawings: dict[str, Drawing] = {}
     halves = {pair.twice for pair in table.pairs}
     kept: dict[tuple[str, str], Image] = {}
+    evaluated: list[PlannedPair] = []
+    left_out: dict[str, list[LeftOut]] = {}
     for planned in table.pairs:
         pair = planned.load(default_window)
+        try:
+            to_int16(pair.pre, pair.post)  # as every engine does, and classical methods do not
+        except FrameError as error:
+            left_out.setdefault(planned.recording, []).append(LeftOut.of(planned.frames, error))
+            continue
+        evaluated.append(planned)
         measured: dict[str, Measured] = {}
         for method in methods:
             method.warm_up(pair.pre.shape)
@@ -74,7 +90,7 @@ def _table(
             elapsed = time.process_time() - start
             measured[method.name] = found = measure(pair, d)
             figures = {CPU_S: elapsed} | found.figures
-            if pair.twice is not None:
+            if pair.twice is not None and (pair.twice, method.name) in kept:
                 figures |= doubling(pair, d, kept[pair.twice, method.name])
             if pair.name in halves:
                 kept[pair.name, method.name] = d
@@ -83,5 +99,9 @@ def _table(
         if pair.name not in drawings:
             drawings[pair.name] = draw_pair(pair, measured)
     return EvaluatedTable(
-        title=table.title, pairs=table.pairs, results=tuple(results), drawings=tuple(drawings.values())
+        title=table.title,
+        pairs=tuple(evaluated),
+        results=tuple(results),
+        drawings=tuple(drawings.values()),
+        left_out=tuple(f"{path}: left out {describe_left_out(pairs)}" for path, pairs in left_out.items()),
     )

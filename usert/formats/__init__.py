@@ -1,8 +1,9 @@
 """Vendor and research formats into frames, one module a format.
 
-A format is one function: (path, options) → the arrays in that file, in order, (N, M) each, in whatever type
-they are kept. This module makes frames of them. Knows nothing of recordings. Invariant: frames of one import
-share one scale and one type, so that amplitudes can be compared between them.
+A format is one function, (path, options) → the arrays in that file, in order, (N, M) each, in whatever type
+they are kept, and where files state more than samples a second one, (path, options) → `About`. This module makes
+frames of them. Knows nothing of recordings. Invariant: frames of one import share one shape, one scale and one
+type, so that amplitudes can be compared between them.
 """
 
 from __future__ import annotations
@@ -16,132 +17,181 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, OptionError
-from ..frame import FRAME_DTYPES, RFFrame
-from .clarius import declared_by_clarius, read_clarius
-from .declared import Declared
+from ..frame import FRAME_DTYPES, RFFrame, Scan
+from .clarius import about_clarius, read_clarius
+from .declared import About, Declared
+from .files import list_files
 from .matlab import read_alpinion, read_mat
-from .metaimage import read_metaimage
+from .metaimage import about_metaimage, read_metaimage
+from .nrrd import about_nrrd, read_nrrd
 from .numpy_file import read_numpy
 from .options import ImportOptions, Rows
 from .raw import read_raw
-from .uff import declared_by_uff, read_uff
-from .ultrasonix import read_ultrasonix
-from .zea import declared_by_zea, read_zea
+from .uff import about_uff, read_uff
+from .ultrasonix import about_ultrasonix, read_ultrasonix
+from .zea import about_zea, read_zea
 
 __all__ = [
-    "READERS",
+    "FORMATS",
+    "About",
     "Declared",
     "ForeignFrames",
+    "Format",
     "ImportOptions",
-    "Reader",
     "Rows",
-    "declared",
+    "about_files",
+    "list_files",
     "read_frames",
 ]
 
-Reader = Callable[[Path, ImportOptions], Iterator[NDArray[Any]]]
 
-READERS: dict[str, Reader] = {
-    "alpinion": read_alpinion,
-    "clarius": read_clarius,
-    "mat": read_mat,
-    "metaimage": read_metaimage,
-    "numpy": read_numpy,
-    "raw": read_raw,
-    "uff": read_uff,
-    "ultrasonix": read_ultrasonix,
-    "zea": read_zea,
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How files of one format are found and read."""
+
+    read: Callable[[Path, ImportOptions], Iterator[NDArray[Any]]]
+    endings: tuple[str, ...]
+    """How names of such files end; an empty ending fits all names."""
+    about: Callable[[Path, ImportOptions], About] = lambda path, options: About()
+    named: bool = False
+    """A file may hold several arrays, which have names."""
+
+
+FORMATS: dict[str, Format] = {
+    "alpinion": Format(read_alpinion, (".mat",)),
+    "clarius": Format(read_clarius, ("_rf.raw", ".tar"), about_clarius),
+    "mat": Format(read_mat, (".mat",), named=True),
+    "metaimage": Format(read_metaimage, (".mha", ".mhd"), about_metaimage),
+    "nrrd": Format(read_nrrd, (".nrrd", ".nhdr"), about_nrrd),
+    "numpy": Format(read_numpy, (".npy", ".npz"), named=True),
+    "raw": Format(read_raw, ("",)),
+    "uff": Format(read_uff, (".uff",), about_uff, named=True),
+    "ultrasonix": Format(read_ultrasonix, (".rf",), about_ultrasonix),
+    "zea": Format(read_zea, (".hdf5", ".h5"), about_zea),
 }
-_DECLARED: dict[str, Callable[[Path, str | None], Declared]] = {
-    "clarius": declared_by_clarius,
-    "uff": declared_by_uff,
-    "zea": declared_by_zea,
-}
-"""Of the formats that may say something of their geometry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignFrames:
     """The frames of some files in order; each iteration reads the files anew."""
 
-    reader: Reader
+    format: Format
     paths: tuple[Path, ...]
+    scan: Scan
     options: ImportOptions
+    acquired_ns: tuple[int, ...]
+    """Time of each frame, 0 where unknown."""
     scale: float
     """What stored samples were multiplied by: 1, or for float64 one over the largest magnitude of all, for
     simulated amplitudes of 1e-23 would underflow in float32."""
 
     def __iter__(self) -> Iterator[RFFrame]:
-        for sequence, array in enumerate(_arrays(self.reader, self.paths, self.options)):
+        arrays = (array for path in self.paths for array in _arrays(self.format, path, self.options))
+        for sequence, (array, time) in enumerate(zip(arrays, self.acquired_ns, strict=True)):
             samples = np.ascontiguousarray(_convert(array, self.scale))
-            yield RFFrame(samples=samples, scan=self.options.scan, sequence=sequence)
+            yield RFFrame(samples=samples, scan=self.scan, sequence=sequence, acquired_ns=time)
 
 
-def read_frames(name: str, paths: Sequence[Path], options: ImportOptions) -> ForeignFrames:
+def read_frames(
+    name: str, paths: Sequence[Path], scan: Scan, options: ImportOptions | None = None
+) -> ForeignFrames:
     """The frames of files in format `name`, float64 scaled to unit peak over all of them.
 
-    Raises `FormatError` for a file that is not what it was said to be, `OptionError` for a format that does
-    not exist; files are read once here to find the scale, and again by each iteration.
+    Raises `FormatError` for a file that is not what it was said to be or whose frames differ from those before,
+    `OptionError` for a format that does not exist; files are read once here to find the scale, and again by each
+    iteration.
     """
-    if name not in READERS:
-        raise OptionError(f"format: got {name!r}, expected one of {', '.join(READERS)}")
+    options = options or ImportOptions()
+    kind = _format(name, paths, options)
+    peak, doubles, first, times = 0.0, 0, None, list[int]()
     for path in paths:
-        if not path.is_file():
-            raise FormatError(f"{path}: no such file")
-    reader, peak, doubles, count = READERS[name], 0.0, 0, 0
-    for array in _arrays(reader, paths, options):
-        count += 1
-        if array.dtype == np.float64:
-            doubles += 1
-            peak = max(peak, float(np.abs(array).max()))
-    if count == 0:
-        raise FormatError(f"no frames in {', '.join(map(str, paths)) or 'no files'}, expected at least one")
-    if doubles not in (0, count):
-        raise FormatError(f"{doubles} of {count} frames are float64, expected one type: import them apart")
-    scale = 1 / peak if peak > 0 else 1.0
-    return ForeignFrames(reader=reader, paths=tuple(paths), options=options, scale=scale)
-
-
-def declared(name: str, paths: Sequence[Path], variable: str | None = None) -> Declared:
-    """What files in format `name` say of their geometry; all must say the same. Errors: as `read_frames`."""
-    if name not in READERS:
-        raise OptionError(f"format: got {name!r}, expected one of {', '.join(READERS)}")
-    for path in paths:
-        if not path.is_file():
-            raise FormatError(f"{path}: no such file")
-    said = {path: _DECLARED[name](path, variable) for path in paths} if name in _DECLARED else {}
-    for path, geometry in said.items():
-        if geometry != said[paths[0]]:
-            raise FormatError(f"{path}: {geometry}, expected that of {paths[0]}: import them apart")
-    return said[paths[0]] if said else Declared()
-
-
-def _arrays(reader: Reader, paths: Sequence[Path], options: ImportOptions) -> Iterator[NDArray[Any]]:
-    """The arrays of all files, cut to the rows and checked."""
-    for path in paths:
-        for k, array in enumerate(reader(path, options)):
-            native = array.astype(array.dtype.newbyteorder("="), copy=False)
-            if options.rows is not None:
-                if options.rows.stop > native.shape[0]:
-                    raise FormatError(
-                        f"{path}: frame {k} has {native.shape[0]} rows,"
-                        f" expected at least {options.rows.stop} for rows"
-                        f" {options.rows.start}:{options.rows.stop}"
-                    )
-                native = native[options.rows.start : options.rows.stop]
-            bad = native.size - int(np.count_nonzero(np.isfinite(native)))
-            if bad:
+        count = 0
+        for array in _arrays(kind, path, options):
+            kept = _kept(array.dtype)
+            first = first or (path, array.shape, kept)
+            if first[1:] != (array.shape, kept):
                 raise FormatError(
-                    f"{path}: frame {k} has {bad} samples that are NaN or infinite, expected numbers:"
-                    f" cut them off by rows, or mend the file"
+                    f"{path}: frame {count} is {_shown(array.shape, kept)}, expected {_shown(*first[1:])}"
+                    f" as in {first[0]}: import them apart"
                 )
-            yield native
+            count += 1
+            if array.dtype == np.float64:
+                doubles += 1
+                peak = max(peak, float(np.abs(array).max()))
+        times += kind.about(path, options).acquired_ns or (0,) * count
+    if first is None:
+        raise FormatError(f"no frames in {', '.join(map(str, paths)) or 'no files'}, expected at least one")
+    if doubles not in (0, len(times)):
+        raise FormatError(
+            f"{doubles} of {len(times)} frames are float64, expected one type: import them apart"
+        )
+    return ForeignFrames(
+        format=kind,
+        paths=tuple(paths),
+        scan=scan,
+        options=options,
+        acquired_ns=tuple(times),
+        scale=1 / peak if peak > 0 else 1.0,
+    )
+
+
+def about_files(name: str, paths: Sequence[Path], options: ImportOptions | None = None) -> About:
+    """What files in format `name` state; all must state the same geometry. Errors: as `read_frames`."""
+    options = options or ImportOptions()
+    kind = _format(name, paths, options)
+    stated = {(path, one): kind.about(path, one) for path in paths for one in options.one_by_one()}
+    geometry = next(iter(stated.values()), About()).geometry
+    for (path, _), about in stated.items():
+        if about.geometry != geometry:
+            raise FormatError(
+                f"{path}: states {about.geometry}, expected {geometry} as {paths[0]}: import them apart"
+            )
+    return About(geometry=geometry, notes=tuple(note for about in stated.values() for note in about.notes))
+
+
+def _format(name: str, paths: Sequence[Path], options: ImportOptions) -> Format:
+    if name not in FORMATS:
+        raise OptionError(f"format: got {name!r}, expected one of {', '.join(FORMATS)}")
+    if options.variables and not FORMATS[name].named:
+        raise OptionError(f"variable: got {options.variable}, expected none: arrays in {name} have no names")
+    for path in paths:
+        if not path.is_file():
+            raise FormatError(f"{path}: no such file")
+    return FORMATS[name]
+
+
+def _arrays(kind: Format, path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
+    """The arrays of a file, cut to the rows and checked."""
+    rows = options.rows
+    arrays = (array for one in options.one_by_one() for array in kind.read(path, one))
+    for k, array in enumerate(arrays):
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if rows is not None:
+            if rows.stop > native.shape[0]:
+                raise FormatError(
+                    f"{path}: frame {k} has {native.shape[0]} rows,"
+                    f" expected at least {rows.stop} for rows {rows.start}:{rows.stop}"
+                )
+            native = native[rows.start : rows.stop]
+        bad = native.size - int(np.count_nonzero(np.isfinite(native)))
+        if bad:
+            raise FormatError(
+                f"{path}: frame {k} has {bad} samples that are NaN or infinite, expected numbers:"
+                f" cut them off by rows, or mend the file"
+            )
+        yield native
+
+
+def _kept(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What is int16 or float32 stays, small integers become int16, all else float32."""
+    if dtype in FRAME_DTYPES:
+        return dtype
+    return np.dtype(np.int16 if dtype.itemsize == 1 else np.float32)
 
 
 def _convert(array: NDArray[Any], scale: float) -> NDArray[Any]:
-    """To int16 or float32: what is either stays, small integers become int16, all else float32."""
-    if array.dtype in FRAME_DTYPES:
-        return array
-    if array.dtype == np.float64:
-        return (array * scale).astype(np.float32)
-    return array.astype(np.int16 if array.dtype.itemsize == 1 else np.float32)
+    return (array * scale if array.dtype == np.float64 else array).astype(_kept(array.dtype), copy=False)
+
+
+def _shown(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    return f"{' x '.join(map(str, shape))} {dtype}"

@@ -1,37 +1,42 @@
-"""Clarius' raw RF: `…_rf.raw`, and beside it `…_rf.yml`, which says how it was made.
+"""Clarius' raw RF: `…_rf.raw` and beside it `…_rf.yml`, which states how it was made, or both in one `.tar`.
 
-After the maker's public description, github.com/clariusdev/raw, README.md and common/python/rdataread.py: five
-little-endian uint32 (id, frames, lines, samples of a line, bytes of a sample), then for each frame a time of 8 bytes
-and the samples, line after line; RF is beamformed int16. The times count from an event that is not told, so they are
-no wall clock and are left out. `.raw.lzo` must be unpacked first, and a curved array's lines are not parallel.
+After the maker's public description, github.com/clariusdev/raw, README.md, common/python/rdataread.py and the `.yml`
+files there: five little-endian uint32 (id, frames, lines, samples of a line, bytes of a sample), then for each frame a
+time of 8 bytes and the samples, line after line; RF is beamformed int16. The times are nanoseconds from an event that
+is not stated, so they are no wall clock and are left out. `delay samples` are those between the probe and the first one
+kept. `.raw.lzo` must be unpacked first, and a curved array's lines are not parallel.
 
-Invariant: the size of a file is what its header says, to the byte.
+Invariant: the size of a capture is what its header states, to the byte.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from .declared import Declared
+from .declared import About, Declared
 from .options import ImportOptions
 
 _HEADER = struct.Struct("<5I")
 _TIME_BYTES, _SAMPLE_BYTES = 8, 2
 _LZO = b"\x89LZO"
-_MHZ = r"^{}:\s*([0-9.]+)\s*MHz\s*$"
+_YML_LIMIT = 1 << 20
+_NUMBER = r"^{}:\s*([0-9]+(?:\.[0-9]+)?)\s*{}\s*$"
+_ANGLE = re.compile(r"angle:\s*(-?[0-9]+(?:\.[0-9]+)?)")
 
 
 def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """Frames (N, M) int16, in the order of the file."""
-    with path.open("rb") as file:
+    with _capture(path) as (file, size, _):
         head = file.read(_HEADER.size)
         if head.startswith(_LZO):
             raise FormatError(f"{path}: packed by LZO, expected the .raw file in it: unpack it by `lzop -d`")
@@ -47,7 +52,6 @@ def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
             )
         frame_bytes = lines * samples * sample_bytes
         expected = _HEADER.size + count * (_TIME_BYTES + frame_bytes)
-        size = path.stat().st_size
         if size != expected or min(count, lines, samples) == 0:
             raise FormatError(
                 f"{path}: {size} bytes, expected {expected} for {count} frames of {samples} x {lines}:"
@@ -59,15 +63,80 @@ def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
             yield frame.T if options.transpose else frame
 
 
-def declared_by_clarius(path: Path, variable: str | None) -> Declared:
-    """Sampling rate and transmit frequency of the `.yml` beside it, if there is one that says them."""
-    try:
-        text = path.with_suffix(".yml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return Declared()
+def about_clarius(path: Path, options: ImportOptions) -> About:
+    """Sampling and transmit frequency, delay and angles of the `.yml`, if there is one that states them.
+
+    Raises `FormatError` where it states another type than RF.
+    """
+    with _capture(path) as (_, _, text):
+        pass
+    kind = re.search(r"^type:\s*(\w+)", text, re.MULTILINE)
+    if kind is not None and kind[1].upper() != "RF":
+        remedy = ", which is not read yet" if kind[1].upper() == "IQ" else ""
+        raise FormatError(f"{path}: its .yml states type {kind[1]}{remedy}, expected RF: capture in RF mode")
+
+    def number(key: str, unit: str = "") -> float | None:
+        found = re.search(_NUMBER.format(key, unit), text, re.MULTILINE)
+        return None if found is None else float(found[1])
 
     def hertz(key: str) -> float | None:
-        found = re.search(_MHZ.format(key), text, re.MULTILINE)
-        return None if found is None else 1e6 * float(found[1])
+        mhz = number(key, "MHz")
+        return None if mhz is None else 1e6 * mhz
 
-    return Declared(fs_hz=hertz("sampling rate"), f0_hz=hertz("transmit frequency"))
+    angles = [float(angle) for angle in _ANGLE.findall(text)]
+    notes = []
+    if any(angles):
+        notes.append(
+            f"{path}: its lines are at {min(angles):g} to {max(angles):g} degrees; they are kept side by side"
+        )
+    return About(
+        geometry=Declared(
+            fs_hz=hertz("sampling rate"),
+            f0_hz=hertz("transmit frequency"),
+            delay_samples=number("delay samples"),
+        ),
+        notes=tuple(notes),
+    )
+
+
+@contextmanager
+def _capture(path: Path) -> Iterator[tuple[IO[bytes], int, str]]:
+    """The samples' file, its size, and the text of its `.yml`, empty where there is none."""
+    if path.suffix.lower() != ".tar":
+        try:
+            with path.with_suffix(".yml").open("rb") as yml:
+                text = yml.read(_YML_LIMIT)
+        except OSError:
+            text = b""
+        with path.open("rb") as file:
+            yield file, path.stat().st_size, text.decode("utf-8", "replace")
+        return
+    try:
+        with tarfile.open(path, "r:") as archive:
+            members = {m.name: m for m in archive.getmembers() if m.isreg() and not m.issparse()}
+            found = [name for name in members if name.endswith("_rf.raw")]
+            if len(found) != 1:
+                packed = any(name.endswith("_rf.raw.lzo") for name in members)
+                raise FormatError(
+                    f"{path}: holds {', '.join(members) or 'nothing'}, expected one …_rf.raw: "
+                    + (
+                        "unpack it, and `lzop -d` what is in it"
+                        if packed
+                        else "capture in RF mode, or unpack it"
+                    )
+                )
+            beside = members.get(found[0].removesuffix(".raw") + ".yml")
+            text = _extract(archive, beside).read(_YML_LIMIT) if beside else b""
+            yield (
+                _extract(archive, members[found[0]]),
+                members[found[0]].size,
+                text.decode("utf-8", "replace"),
+            )
+    except (tarfile.TarError, EOFError) as error:
+        raise FormatError(f"{path}: not a sound .tar file ({error})") from error
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    file = archive.extractfile(member)
+    assert file is not None  # a regular file
+    return file

@@ -1,17 +1,21 @@
-"""What a foreign file says of its own geometry, where a person need not say it.
+"""What a foreign file states of itself, where a person need not state it.
 
-Knows no format. Invariant: a number is what the file says, in its own words; what it does not say is None.
+Knows no format. Invariant: a number is what the file states, in its own words; what it does not state is None.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from ..errors import OptionError
 from ..frame import Scan
 
 SOUND_SPEED_M_S = 1540.0
-"""Of soft tissue, by convention; what scanners reckon with where nothing is said."""
+"""Of soft tissue, by convention; what scanners reckon with where nothing is stated."""
+_SAME = 0.005
+"""Numbers that differ by less than this share agree: headers round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,12 @@ class Declared:
     f0_hz: float | None = None
     line_pitch_mm: float | None = None
     sound_speed_m_s: float | None = None
+    delay_samples: float | None = None
+    """Samples between the probe and the first row that are not in the file."""
+
+    def __str__(self) -> str:
+        stated = {f.name: getattr(self, f.name) for f in fields(self)}
+        return ", ".join(f"{name} {x:.6g}" for name, x in stated.items() if x is not None) or "no geometry"
 
     def over(self, other: Declared) -> Declared:
         """These numbers, and those of `other` that are missing here."""
@@ -33,9 +43,7 @@ class Declared:
     def scan(self) -> Scan:
         """Errors: `OptionError` for what is missing, by the option that gives it; `FrameError` for nonsense."""
         sound_speed = self.sound_speed_m_s or SOUND_SPEED_M_S
-        fs_hz = self.fs_hz
-        if fs_hz is None and self.axial_pitch_mm:
-            fs_hz = 1e3 * sound_speed / (2 * self.axial_pitch_mm)
+        fs_hz = self._fs_hz(sound_speed)
         found = {"--fs-mhz": fs_hz, "--f0-mhz": self.f0_hz, "--line-pitch-mm": self.line_pitch_mm}
         if missing := [option for option, value in found.items() if value is None]:
             raise OptionError(f"{', '.join(missing)}: got none, and the file does not say")
@@ -45,3 +53,35 @@ class Declared:
         return Scan(
             fs_hz=fs_hz, f0_hz=self.f0_hz, sound_speed_m_s=sound_speed, line_pitch_mm=self.line_pitch_mm
         )
+
+    def contradicting(self, file: Declared) -> Iterator[str]:
+        """One line for each of these numbers that `file` states otherwise."""
+        sound_speed = self.sound_speed_m_s or file.sound_speed_m_s or SOUND_SPEED_M_S
+        pairs = (
+            ("--fs-mhz", "MHz", self.fs_hz, file._fs_hz(sound_speed), 1e6),
+            ("--f0-mhz", "MHz", self.f0_hz, file.f0_hz, 1e6),
+            ("--line-pitch-mm", "mm", self.line_pitch_mm, file.line_pitch_mm, 1),
+            ("--sound-speed", "m/s", self.sound_speed_m_s, file.sound_speed_m_s, 1),
+        )
+        for option, unit, asked, stated, scale in pairs:
+            if asked is not None and stated is not None and not math.isclose(asked, stated, rel_tol=_SAME):
+                yield (
+                    f"{option} {asked / scale:.6g}: taken, but the file states {stated / scale:.6g} {unit};"
+                    f" leave the option out to take that"
+                )
+
+    def _fs_hz(self, sound_speed_m_s: float) -> float | None:
+        if self.fs_hz is None and self.axial_pitch_mm:
+            return 1e3 * sound_speed_m_s / (2 * self.axial_pitch_mm)
+        return self.fs_hz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What one file states of itself before its samples are read."""
+
+    geometry: Declared = Declared()
+    acquired_ns: tuple[int, ...] = ()
+    """Time of each frame that the reader yields; empty where the file does not state it."""
+    notes: tuple[str, ...] = ()
+    """What a person should know, one line each."""

@@ -1,7 +1,7 @@
-"""MATLAB files: any array of frames in a `.mat` file, and what Alpinion's research scanner saves.
+"""MATLAB files: any arrays of frames in a `.mat` file, and what Alpinion's research scanner saves.
 
-Versions 4 to 7.2 are read by scipy (extra `matlab`); 7.3 is HDF5 and is read here. Invariant: an array comes
-out as MATLAB shows it, (N, M) or (N, M, F), whichever version it was saved in.
+Which arrays there are and how they are addressed: `usert.formats.matlab_arrays`. Knows which of them can be frames.
+Invariant: samples come first, then lines, then frames, or the file is refused.
 """
 
 from __future__ import annotations
@@ -10,47 +10,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError, MissingExtraError, require
-from ..recording.layout import HDF5_ERRORS
+from ..errors import FormatError
+from ..strain import STRAIN_WINDOW_SAMPLES
+from .matlab_arrays import MatArray, listed, load_v5, mat_arrays, named
 from .options import ImportOptions
 
 _BUFFERS = "RcvData"
 """As Verasonics' own scripts call the cells of the receive buffers."""
-_NUMERIC = {"double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
+_FEWEST_LINES = 16
 
 
 def read_mat(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
-    """Frames of one numeric variable (N, M) or (N, M, F); its name is needed where there are several."""
-    names = _names_v73(path) if h5py.is_hdf5(path) else _names_v5(path)
-    name = options.variable
-    if name in (None, _BUFFERS) and _has_buffers(path):
-        raise FormatError(
-            f"{path}: holds {_BUFFERS}, a Verasonics' receive buffers of channel data, expected RF lines: beamform"
-            " them, save the lines as an array, and name it by --variable"
-        )
-    if name is None:
-        if len(names) != 1:
-            raise FormatError(f"{path}: arrays {', '.join(names) or 'none'}, expected one: name the variable")
-        name = names[0]
-    elif name not in names:
-        raise FormatError(f"{path}: no array {name!r}, expected one of: {', '.join(names) or 'none'}")
-    array = _load_v73(path, name) if h5py.is_hdf5(path) else _load_v5(path, [name])[name]
-    if array.ndim not in (2, 3) or array.dtype.kind not in "iuf":
-        raise FormatError(
-            f"{path}: {name} is {array.dtype} {array.shape}, expected real numbers (N, M) or (N, M, F)"
-        )
-    stack = array[..., np.newaxis] if array.ndim == 2 else array
-    for k in range(stack.shape[2]):
-        yield stack[:, :, k].T if options.transpose else stack[:, :, k]
+    """Frames of one array, or of all elements of one struct array or cell; it is named where there are several.
+
+    Axes are samples, lines and, where there are three, frames; further ones of length 1 do not count.
+    """
+    with mat_arrays(path) as arrays:
+        for array in _chosen(path, arrays, options.variable):
+            stack = _stack(path, array, options)
+            for k in range(stack.shape[2]):
+                yield stack[:, :, k].T if options.transpose else stack[:, :, k]
 
 
 def read_alpinion(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """The one frame of a beamformed Alpinion file: `BfData`, its first `SampleNum` rows."""
-    variables = _load_v5(path, ["BfData", "SampleNum", "EnsembleNum"])
+    variables = load_v5(path, ["BfData", "SampleNum", "EnsembleNum"])
     if "BfData" not in variables:
         raise FormatError(f"{path}: no BfData, expected a beamformed Alpinion file: try the format mat")
     data = variables["BfData"]
@@ -63,58 +49,53 @@ def read_alpinion(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     yield data[:valid].T if options.transpose else data[:valid]
 
 
-def _has_buffers(path: Path) -> bool:
-    if not h5py.is_hdf5(path):
-        return any(name == _BUFFERS for name, _, _ in _scipy(path, "whosmat"))
-    try:
-        with h5py.File(path, "r") as file:
-            return _BUFFERS in file
-    except HDF5_ERRORS:
-        return False  # whoever reads the names says so
+def _chosen(path: Path, arrays: list[MatArray], name: str | None) -> list[MatArray]:
+    if name in (None, _BUFFERS) and any(a.place == _BUFFERS for a in arrays):
+        raise FormatError(
+            f"{path}: holds {_BUFFERS}, a Verasonics' receive buffers of channel data, expected RF lines: beamform"
+            " them, save the lines as an array, and name it by --variable"
+        )
+    if name is None:
+        variables = [a for a in arrays if a.address == a.place.partition(".")[0]]
+        found = [a for a in variables if _has_lines(a)]
+        if len(found) != 1:
+            expected = "expected one array, samples x lines or samples x lines x frames"
+            some = any(_has_lines(a) for a in arrays)
+            remedy = "name it by --variable" if some else "none of those there has samples and lines"
+            raise FormatError(f"{path}: holds {listed(arrays)}, {expected}: {remedy}")
+        return found
+    found = named(arrays, name)
+    if not found:
+        raise FormatError(f"{path}: no array {name!r}, expected one of those there: {listed(arrays)}")
+    return found
+
+
+def _has_lines(array: MatArray) -> bool:
+    return sum(length > 1 for length in array.shape) > 1
+
+
+def _stack(path: Path, array: MatArray, options: ImportOptions) -> NDArray[Any]:
+    """(N, M, F), or (M, N, F) where the file holds lines first."""
+    shape = (*array.shape[:2], *(length for length in array.shape[2:] if length > 1))
+    what = f"{path}: {array.address} is {' x '.join(map(str, array.shape))}"
+    expected = "expected samples x lines (N, M) or samples x lines x frames (N, M, F)"
+    fewest = _FEWEST_LINES if options.transpose else STRAIN_WINDOW_SAMPLES
+    if len(array.shape) == 3 and array.shape[0] < min(fewest, *array.shape[1:]):
+        raise FormatError(
+            f"{what}, {expected}: if its frames come first, save permute({array.address}, [2 3 1])"
+            + ("" if options.transpose else "; if its lines do, say --transpose")
+        )
+    if len(shape) > 3:
+        raise FormatError(f"{what}, {expected}: save one of its ensembles or planes as an array of its own")
+    if min(shape) < 1 or min(shape[:2]) == 1:
+        raise FormatError(f"{what}, one line or none, {expected}: reshape it to its lines, and save it again")
+    values = array.load()
+    if values.dtype.kind == "c" or values.dtype.names:
+        raise FormatError(f"{what} of complex numbers (IQ, which is not read yet), expected real RF samples")
+    if values.dtype.kind not in "iuf":
+        raise FormatError(f"{what} of {values.dtype}, expected real RF samples")
+    return values.reshape((*shape, 1)[:3])
 
 
 def _count(value: NDArray[Any] | None, default: int) -> int:
     return int(value.flat[0]) if value is not None and value.size and value.dtype.kind in "iuf" else default
-
-
-def _names_v5(path: Path) -> list[str]:
-    listed = _scipy(path, "whosmat")
-    return [name for name, shape, kind in listed if kind in _NUMERIC and len(shape) > 1 and min(shape) > 1]
-
-
-def _load_v5(path: Path, names: list[str]) -> dict[str, NDArray[Any]]:
-    loaded = _scipy(path, "loadmat", variable_names=names)
-    return {name: np.asarray(loaded[name]) for name in names if name in loaded}
-
-
-def _scipy(path: Path, function: str, **options: Any) -> Any:
-    try:
-        return getattr(require("scipy.io", "matlab"), function)(path, **options)
-    except (MissingExtraError, MemoryError):
-        raise
-    except NotImplementedError as error:  # scipy's answer to 7.3
-        raise FormatError(f"{path}: MATLAB 7.3, expected version 7 or older: try the format mat") from error
-    except Exception as error:  # for damaged files scipy raises anything from TypeError to zlib.error
-        raise FormatError(f"{path}: not a sound MATLAB file ({' '.join(str(error).split())})") from error
-
-
-def _names_v73(path: Path) -> list[str]:
-    try:
-        with h5py.File(path, "r") as file:
-            return [
-                name
-                for name, item in file.items()
-                if isinstance(item, h5py.Dataset) and item.ndim > 1 and min(item.shape) > 1
-            ]
-    except (OSError, RuntimeError, KeyError) as error:
-        raise FormatError(f"{path}: damaged MATLAB 7.3 file ({' '.join(str(error).split())})") from error
-
-
-def _load_v73(path: Path, name: str) -> NDArray[Any]:
-    """HDF5 keeps MATLAB's column-major arrays with their axes in reverse."""
-    try:
-        with h5py.File(path, "r") as file:
-            array: NDArray[Any] = file[name][:].T
-            return array
-    except (OSError, RuntimeError, KeyError) as error:
-        raise FormatError(f"{path}: damaged MATLAB 7.3 file ({' '.join(str(error).split())})") from error

@@ -1,12 +1,13 @@
 """NumPy's own files: one array of frames, (N, M) or (F, N, M).
 
 After the public description, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html; numpy reads them.
-Invariant: nothing in a file is ever executed.
+Invariant: nothing in a file is ever executed, and a `.npy` file is mapped, not loaded.
 """
 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,28 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from .options import ImportOptions
 
-_DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+_DAMAGED = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+_FEWEST_LINES = 16
+"""A last axis that is shorter than this and than the others holds frames."""
 
 
 def read_numpy(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """Frames of a `.npy` file, or of one array of a `.npz`, in their order; (M, N) each with `transpose`."""
     try:
-        loaded: Any = np.load(path, allow_pickle=False)
+        loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         array = loaded if isinstance(loaded, np.ndarray) else _of(path, loaded, options.variable)
     except _DAMAGED as error:
         raise FormatError(f"{path}: not a sound NumPy file ({' '.join(str(error).split())})") from error
     if array.ndim not in (2, 3) or array.dtype.kind not in "iuf":
+        iq = " (IQ, which is not read yet)" if array.dtype.kind == "c" else ""
         raise FormatError(
-            f"{path}: got {array.dtype} {array.shape}, expected real numbers (N, M) or (F, N, M)"
+            f"{path}: got {array.dtype} {array.shape}{iq}, expected real numbers (N, M) or (F, N, M)"
+        )
+    if array.ndim == 3 and array.shape[2] < min(_FEWEST_LINES, *array.shape[:2]):
+        raise FormatError(
+            f"{path}: got {array.shape}, expected frames, samples, lines (F, N, M): if its frames come last, save"
+            f" np.moveaxis(array, -1, 0)"
         )
     for frame in array if array.ndim == 3 else array[np.newaxis]:
         yield frame.T if options.transpose else frame

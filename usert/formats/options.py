@@ -5,11 +5,11 @@ Knows no format. Invariant: nothing here is guessed; what a format needs and is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Self
 
 from ..errors import OptionError
-from ..frame import Scan
 
 SAMPLE_TYPES = {"int16": "<i2", "float32": "<f4"}
 """Names of the little-endian samples a raw file may hold."""
@@ -36,13 +36,12 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """Geometry for all formats, and what single formats need beside it."""
+    """How files are to be read, beside their geometry."""
 
-    scan: Scan
     rows: Rows | None = None
     """Axial samples to keep, counted after the format's own cut."""
-    variable: str | None = None
-    """Name of the MATLAB variable (`mat`), where a file holds more than one array."""
+    variables: tuple[str, ...] = ()
+    """Arrays to read in this order (`mat`, `numpy`, `uff`), where a file holds more than one."""
     shape: tuple[int, int] | None = None
     """(N, M) of one frame (`raw`)."""
     sample_type: str = "float32"
@@ -55,3 +54,15 @@ class ImportOptions:
             raise OptionError(f"shape: got {self.shape}, expected two numbers above 0: samples, lines")
         if self.sample_type not in SAMPLE_TYPES:
             raise OptionError(f"sample type: got {self.sample_type!r}, expected {' or '.join(SAMPLE_TYPES)}")
+
+    @property
+    def variable(self) -> str | None:
+        """The first array asked for, None where the file's only one is meant."""
+        return self.variables[0] if self.variables else None
+
+    def one_by_one(self) -> Iterator[Self]:
+        """These options for each of the arrays asked for."""
+        for name in self.variables:
+            yield replace(self, variables=(name,))
+        if not self.variables:
+            yield self

@@ -11,7 +11,6 @@ Invariant: what comes out is real, sampled along depth, one line a column.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..recording.layout import HDF5_ERRORS, one_line
-from .declared import Declared
+from .declared import About, Declared
+from .hdf5 import opened, values
 from .options import ImportOptions
 
 _BEAMFORMED, _LINEAR = "uff.beamformed_data", "uff.linear_scan"
@@ -29,7 +28,7 @@ _BEAMFORMED, _LINEAR = "uff.beamformed_data", "uff.linear_scan"
 
 def read_uff(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """Frames (N, M) of the one beamformed object of the file, or of that named by `variable`."""
-    with _opened(path) as file:
+    with opened(path, "UFF file") as file:
         group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
         data = group["data"]
@@ -48,9 +47,9 @@ def read_uff(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
             )
         missing = (1,) * (4 - data.ndim)
         if data.shape[-1] == pixels:
-            stack = data[()].reshape(missing + data.shape)  # (F, waves, channels, pixels)
+            stack = values(path, data).reshape(missing + data.shape)  # (F, waves, channels, pixels)
         else:
-            stack = data[()].reshape(data.shape + missing).T
+            stack = values(path, data).reshape(data.shape + missing).T
     if stack.shape[1:3] != (1, 1):
         raise FormatError(
             f"{path}: {stack.shape[1]} waves and {stack.shape[2]} channels, expected one of each: add them up first"
@@ -60,26 +59,21 @@ def read_uff(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
         yield samples.T if options.transpose else samples
 
 
-def declared_by_uff(path: Path, variable: str | None) -> Declared:
-    """Spacing of the scan's axes, and the pulse's centre frequency where it is told."""
-    with _opened(path) as file:
-        group = _beamformed(path, file, variable)
+def about_uff(path: Path, options: ImportOptions) -> About:
+    """Spacing and first depth of the scan's axes, and the pulse's centre frequency where it is stated."""
+    with opened(path, "UFF file") as file:
+        group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
         f0 = group.get("pulse/center_frequency")
-        return Declared(
-            axial_pitch_mm=_step_mm(path, "z_axis", z),
-            line_pitch_mm=_step_mm(path, "x_axis", x),
-            f0_hz=None if f0 is None else float(np.ravel(f0[()])[0]),
+        pitch = _step_mm(path, "z_axis", z)
+        return About(
+            geometry=Declared(
+                axial_pitch_mm=pitch,
+                line_pitch_mm=_step_mm(path, "x_axis", x),
+                f0_hz=None if f0 is None else float(np.ravel(values(path, f0))[0]),
+                delay_samples=1e3 * float(z[0]) / pitch,
+            )
         )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except HDF5_ERRORS as error:
-        raise FormatError(f"{path}: not a sound UFF file ({one_line(error)})") from error
 
 
 def _beamformed(path: Path, file: Any, name: str | None) -> Any:
@@ -104,7 +98,7 @@ def _axes(path: Path, group: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         raise FormatError(
             f"{path}: {group.name} on {(scan is not None and _class(scan)) or 'no scan'}, expected {_LINEAR}"
         )
-    return np.ravel(scan["x_axis"][()]), np.ravel(scan["z_axis"][()])
+    return np.ravel(values(path, scan["x_axis"])), np.ravel(values(path, scan["z_axis"]))
 
 
 def _class(item: Any) -> str:

@@ -11,7 +11,6 @@ Invariant: what comes out is real, sampled along depth, one line a column.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..recording.layout import HDF5_ERRORS, one_line
-from .declared import Declared
+from .declared import About, Declared
+from .hdf5 import check_size, opened, values
 from .options import ImportOptions
 
 _DATA = "data/beamformed_data"
@@ -29,7 +28,7 @@ _DATA = "data/beamformed_data"
 
 def read_zea(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """Frames (N, M), in the order of the file."""
-    with _opened(path) as file:
+    with opened(path, "zea file") as file:
         item = file.get(_DATA)
         if item is None:
             there = ", ".join(file.get("data", {})) or "nothing"
@@ -48,29 +47,25 @@ def read_zea(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
             raise FormatError(f"{path}: {_DATA} has {pixels.shape[-1]} channels (IQ), expected one of RF")
         if pixels.ndim == 5 and pixels.shape[3] != 1:
             raise FormatError(f"{path}: {_DATA} has {pixels.shape[3]} planes, expected one")
+        check_size(path, pixels)
         for k in range(pixels.shape[0]):
             frame = pixels[k].reshape(pixels.shape[1:3])
             upright = frame.T if grouped else frame  # a group has x first
             yield upright.T if options.transpose else upright
 
 
-def declared_by_zea(path: Path, variable: str | None) -> Declared:
+def about_zea(path: Path, options: ImportOptions) -> About:
     """Centre frequency, if all transmits have one, and speed of sound."""
-    with _opened(path) as file:
+    with opened(path, "zea file") as file:
 
         def number(name: str) -> float | None:
             if not isinstance(file.get(name), h5py.Dataset):
                 return None
-            found = np.unique(file[name][()])
+            found = np.unique(values(path, file[name]))
             return float(found[0]) if len(found) == 1 else None
 
-        return Declared(f0_hz=number("scan/center_frequency"), sound_speed_m_s=number("scan/sound_speed"))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except HDF5_ERRORS as error:
-        raise FormatError(f"{path}: not a sound zea file ({one_line(error)})") from error
+        return About(
+            geometry=Declared(
+                f0_hz=number("scan/center_frequency"), sound_speed_m_s=number("scan/sound_speed")
+            )
+        )

@@ -86,7 +86,9 @@ class Refinement(nn.Module):
         for _ in range(self.rounds):
             measurement = measure(signals, displacement, BLOCK)
             start = block_mean(displacement, BLOCK) if earlier is None else earlier
-            earlier = smoothed(self.smoothing, grid, measurement, start, BLOCK, again=earlier is not None)
+            strain = strain_of(measurement, BLOCK)
+            again = earlier is not None
+            earlier = smoothed(self.smoothing, grid, measurement, start, strain, BLOCK, again=again)
             displacement = on_samples(earlier, BLOCK)
         return displacement
 
@@ -96,25 +98,33 @@ def smoothed(
     grid: Grid,
     measurement: Measurement,
     start: Tensor,
+    strain: Tensor,
     block: int,
     *,
     again: bool,
     stiffer: Tensor | None = None,
+    coarser: tuple[int, int] = (1, 1),
 ) -> Tensor:
     """The smooth displacement (B, 2, K, M) that agrees with a measurement, both fields solved side by side as a batch.
 
-    A point of the grid is `block` rows. `start` is what the solution begins at, and when it is looked for `again`,
-    where the borders of inclusions are taken from. `stiffer` (B, 1, 1, 1): a factor of the lateral field's λ.
+    `start` is what the solution begins at, and when it is looked for `again`, where the borders of inclusions are taken
+    from. `strain` (B, 1, 1, 1) is that of the pair (`strain_of`). `stiffer` (B, 1, 1, 1): a factor of the lateral
+    field's λ. The λ are those of a grid whose points are `block` rows and a line; one point here is the mean of
+    `coarser` of those, so that a second difference is so many times as large, for the same field.
     """
-    strain = strain_of(measurement, block)
+    down, over = coarser
     fall = (strain / 0.01) ** -FALL
     steady = torch.ones_like(fall)
     aside = steady if stiffer is None else stiffer
     along, mixed, across = (
-        torch.cat((axial * fall, lateral * aside)) for axial, lateral in zip(AXIAL, LATERAL, strict=True)
+        torch.cat((axial * fall, lateral * aside)) * larger**-2
+        for axial, lateral, larger in zip(
+            AXIAL, LATERAL, (down * down, down * over, over * over), strict=True
+        )
     )
     # no borders in the lateral field
-    scale = torch.cat((BORDER * block * strain.clamp_min(BORDERS_FROM), 1e6 * steady))
+    border = BORDER * block * down * over
+    scale = torch.cat((border * strain.clamp_min(BORDERS_FROM), 1e6 * steady))
     roughness = Roughness(along=along, mixed=mixed, across=across, scale=scale)
     measured, weight, begin = (
         torch.cat(field.chunk(2, dim=1)) for field in (measurement.displacement, measurement.weight, start)

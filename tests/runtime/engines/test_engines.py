@@ -15,7 +15,7 @@ from tiny_bundle import tiny_bundle
 
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError
 from usert.runtime import engines
-from usert.runtime.engines import open_engine
+from usert.runtime.engines import open_engine, registry
 from usert.runtime.engines.best import BestEngine
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
@@ -53,7 +53,7 @@ def test_the_best_is_not_one_that_is_only_listed(tmp_path: Path, monkeypatch: py
     for provider in ("cuda", "tensorrt"):
         (tmp_path / "capi" / f"libonnxruntime_providers_{provider}.so").touch()
     of_gpus = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(engines, "find_spec", lambda name: of_gpus)
+    monkeypatch.setattr(registry, "find_spec", lambda name: of_gpus)
     with closing(open_engine(bundle)) as engine:
         assert engine.name == "openvino CPU"
     assert asked == listed[:2]

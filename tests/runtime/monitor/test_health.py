@@ -143,3 +143,29 @@ def test_the_json_says_all_of_it() -> None:
         "image_age_s": 0.5,
         "failed_in_a_row": 1,
     }
+
+
+def test_why_there_is_no_image_is_said_once_it_lasts() -> None:
+    health = flowing()
+    health.obstructed("every frame begins a session", 101 * S)
+    health.obstructed("no pair is allowed", 103 * S)
+    for now in (104, 107):
+        health.turn(now * S)
+        health.frame_ns = now * S
+        assert report(health, now).status == "ok"
+    assert report(health, 104).reason == ""
+    assert report(health, 107).reason == "no image for 6 s because no pair is allowed"
+    health.image_ns = 107 * S
+    assert report(health, 107).reason == "no image for 6 s because no pair is allowed", "a frozen one is none"
+    health.cleared()
+    assert report(health, 107).reason == ""
+
+
+def test_an_engine_that_fails_is_said_with_its_error() -> None:
+    health = flowing()
+    health.failed_in_a_row = 10
+    health.obstructed("the engine fails with EngineError: lost its device", 98 * S)
+    assert report(health, 100).reason == (
+        "the engine failed at the last 10 pairs: no image for 2 s because the engine fails with EngineError: "
+        "lost its device"
+    )

@@ -180,6 +180,28 @@ def test_a_recording_that_fails_is_a_line_and_the_others_go_on(
     assert sorted(hashes(tmp_path / "out")) == ["a/deep/y.h5", "a/x.h5", "b.h5"]
 
 
+def test_a_bad_frame_costs_its_pairs_and_is_counted(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    with h5py.File(folder / "a" / "x.h5", "a") as file:
+        file["rf"][1] = 7
+    with h5py.File(folder / "b.h5", "a") as file:
+        file["rf"][:] = 0
+    words = ("run", folder, "--out", tmp_path / "out", "--bundle", bundle.folder, "--also", "png")
+    done = usert(*words)
+    assert done.returncode == 1  # of b.h5 nothing could be made
+    blank = "all samples are the same as int16, expected an RF signal"
+    assert done.stderr.splitlines() == [
+        f"usert: a/x.h5: left out 2 pairs: 0:1, 1:2 (frame 1: {blank})",
+        "usert: b.h5: nothing can be estimated of 3 pairs: "
+        + "; ".join(f"{k}:{k + 1} (frame {k}: {blank})" for k in range(3)),
+    ]
+    assert done.stdout.splitlines()[-1].endswith(": 2 done, 1 failed; 2 pairs left out")
+    assert len(list((tmp_path / "out" / "a" / "x-png").iterdir())) == 1
+    (folder / "b.h5").unlink()
+    again = usert(*words)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.splitlines()[-1].endswith(": 2 kept; 2 pairs left out")
+
+
 def test_what_is_no_result_is_never_replaced(folder: Path, opener: Opener, tmp_path: Path) -> None:
     out = tmp_path / "out"
     precious = write(out / "b.h5", 5)

@@ -24,8 +24,9 @@ from usert.errors import FrameError, OptionError
 from usert.recording import Recording
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
-from usert.runtime.offline.pairs import parse_pairs
+from usert.runtime.offline.pairs import LeftOut, describe_left_out, parse_pairs
 from usert.runtime.offline.recipe import Recipe
+from usert.runtime.offline.result_file import ResultReader
 from usert.runtime.offline.run_pairs import estimate_pairs, figure_path
 
 SHAPE = (96, 24)
@@ -186,13 +187,72 @@ def test_recording_is_never_replaced(recording: Path, bundle: Bundle) -> None:
     assert recording.read_bytes() == before
 
 
-def test_bad_frame_names_its_pair_and_the_old_file_stays(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_bad_frame_costs_its_pairs_and_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    frames = speckle(8).astype(np.float32)
+    frames[0] = 0
+    frames[3, 5, 5] = np.nan
+    frames[7] = 1234.5
+    path, out = write(tmp_path / "rec.h5", frames), tmp_path / "o.h5"
+    done = usert("run", path, "--out", out, "--bundle", bundle.folder, "--figure", tmp_path / "f.png")
+    assert done.returncode == 0
+    blank = "all samples are the same as int16, expected an RF signal"
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        f"usert: left out 4 pairs: 0:1 (frame 0: {blank}); 2:3, 3:4 (frame 3: 1 of 2304 samples are NaN or infinite); "
+        f"6:7 (frame 7: {blank})"
+    )
+    *pairs, last = done.stdout.splitlines()
+    assert [line.split()[0] for line in pairs] == ["1:2", "4:5", "5:6"]
+    assert last == f"3 pairs in {out}, 4 left out"
+    with h5py.File(out) as file:
+        np.testing.assert_array_equal(file["pairs"], [[1, 2], [4, 5], [5, 6]])
+        assert file["displacement"].shape == (3, 2, *SHAPE)
+        assert file["strain"].shape == file["quality"].shape == (3, *SHAPE)
+        for row, k in enumerate((1, 4, 5)):
+            expected = frames[k + 1] - frames[k]
+            scale = np.abs(expected).max() / np.abs(file["displacement"][row, 1]).max()
+            np.testing.assert_allclose(file["displacement"][row, 1] * scale, expected, atol=2)
+        np.testing.assert_array_equal(file["left_out/pairs"], [[0, 1], [2, 3], [3, 4], [6, 7]])
+        assert file["left_out/reasons"].asstr()[0] == f"frame 0: {blank}"
+    with ResultReader(out) as result:
+        assert result.pairs == ((1, 2), (4, 5), (5, 6))
+        assert [one.pair for one in result.left_out] == [(0, 1), (2, 3), (3, 4), (6, 7)]
+    assert names(tmp_path) == ["f.png", "o.h5", "rec.h5"]
+
+
+def test_a_result_without_bad_frames_leaves_nothing_out(
+    recording: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    done = usert("run", recording, "--out", tmp_path / "o.h5", "--bundle", bundle.folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    with ResultReader(tmp_path / "o.h5") as result:
+        assert result.left_out == ()
+    with h5py.File(tmp_path / "o.h5") as file:
+        assert "left_out" not in file
+
+
+def test_many_bad_pairs_are_one_short_line() -> None:
+    error = FrameError("current frame: all samples are the same")
+    many = [LeftOut.of((k, 500), error) for k in range(20)]
+    assert describe_left_out(many) == (
+        "20 pairs: 0:500, 1:500, 2:500, 3:500, 4:500, 5:500, 6:500, 7:500 and 12 more "
+        "(frame 500: all samples are the same)"
+    )
+    each = [LeftOut.of((0, k), error) for k in range(1, 12)]
+    assert describe_left_out(each).endswith(
+        "; 0:8 (frame 8: all samples are the same); and for 3 more reasons"
+    )
+
+
+def test_where_no_pair_is_left_the_old_file_stays(bundle: Bundle, tmp_path: Path) -> None:
     path, out = nan_frame(tmp_path / "rec.h5"), tmp_path / "o.h5"
     out.write_bytes(b"older")
-    done = usert("run", path, "--out", out, "--bundle", bundle.folder)
+    done = usert("run", path, "--out", out, "--bundle", bundle.folder, "--pairs", "1:2")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line == "usert: pair 1:2: current frame: 1 of 2304 samples are NaN or infinite"
+    assert line == (
+        "usert: nothing can be estimated of 1 pair: 1:2 (frame 2: 1 of 2304 samples are NaN or infinite)"
+    )
     assert out.read_bytes() == b"older"
     assert names(tmp_path) == ["o.h5", "rec.h5"]
 
@@ -283,6 +343,6 @@ def test_figures_of_further_pairs_stand_beside_the_first() -> None:
 def test_frames_of_the_wrong_pair_are_refused_by_the_library_too(bundle: Bundle, tmp_path: Path) -> None:
     path = write(tmp_path / "rec.h5", np.stack([speckle(1)[0], np.zeros(SHAPE, np.int16)]))
     engine = open_engine(bundle, threads=1)
-    with Recording(path) as source, pytest.raises(FrameError, match="pair 0:1: current frame: all samples"):
+    with Recording(path) as source, pytest.raises(FrameError, match=r"1 pair: 0:1 \(frame 1: all samples"):
         estimate(source, engine, bundle, tmp_path / "o.h5", "0:1")
     engine.close()

@@ -77,7 +77,7 @@ def test_a_stalled_disk_costs_counted_frames_and_bounded_memory(
     assert sequences(path) == [0, 1, 2, 3, 50, 51]
     assert gap_rows(path) == [("frame", 1, "queue full", 4, 49, 46)]
     lines = [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING]
-    assert len(lines) == 1, "one line a kind"
+    assert len(lines) == 1, "one line for what repeats"
     assert "not recorded (frame, queue full): the disk is too slow" in lines[0]
     assert str(recorder.stats) == (
         f"6 frames and 0 images in {path}, missing 46 (queue full 46) frames, 0 images"

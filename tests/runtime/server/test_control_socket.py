@@ -267,7 +267,7 @@ def test_at_the_end_who_has_an_answer_gets_it_and_the_others_are_told() -> None:
             desk.under_way[desk.heard.index("quit")].set_result({"bye": True})
         server.check()
         assert last.reply() == Reply(command="quit", result={"bye": True})
-        assert waiting.reply() == Reply(command="record", error="the server ends")
+        assert waiting.reply() == Reply(command="record", error="the server is closing")
     desk.under_way[desk.heard.index("record")].set_result({})
     with pytest.raises(InvalidStateError):  # a future is not cancelled: it is the handler's
         desk.under_way[0].set_result({})

@@ -57,7 +57,7 @@ def test_a_check_says_what_was_found_and_leaves_nothing_behind(tmp_path: Path, b
             code, out, errors = check.rest()
     assert (code, errors) == (0, "")
     lines = [line.removeprefix("check: ") for line in out.splitlines()]
-    assert lines[0] == f"keys: 2 viewers let in by {ring.allowed}; no key asked of the source"
+    assert lines[0] == f"keys: 2 viewers allowed by {ring.allowed}; no key asked of the source"
     assert lines[1].startswith(f"bundle {bundle.folder}, weights {bundle.manifest.weights.sha256[:12]}, ")
     assert lines[2].startswith("engine onnxruntime CPUExecutionProvider, 128 x 64: warm-up ")
     assert lines[3].startswith(f"record in {records}, ")
@@ -165,7 +165,8 @@ def test_keys_are_told_of_both_sides(tmp_path: Path) -> None:
     ring.allow("display")
     config = ServerConfig(rf=ANY, publish=ANY, keys=ring.server(), rf_bind=True, rf_keys=ring.server())
     assert (
-        describe_keys(config) == f"keys: 1 viewer let in by {ring.allowed}; 1 source let in by {ring.allowed}"
+        describe_keys(config)
+        == f"keys: 1 viewer allowed by {ring.allowed}; 1 source allowed by {ring.allowed}"
     )
     config = ServerConfig(rf=ANY, publish=ANY, keys=ring.server(), rf_keys=ring.client("server", "scanner"))
     public = ring.client("server", "scanner").server.decode()

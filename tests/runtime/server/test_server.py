@@ -139,7 +139,10 @@ def test_a_change_of_shape_starts_a_session(
     assert after.shape == (30, 10)
     assert after.session == before.session + 1
     assert after.reference.sequence == after.current.sequence - 1
-    assert any("session 2: 'test', 30 x 10 int16" in record.message for record in caplog.records)
+    assert any(
+        "session 2: 'test', 30 x 10 int16 (shape changed from 24 x 8 to 30 x 10)" in record.message
+        for record in caplog.records
+    )
 
 
 def test_frames_that_were_lost_are_counted(server: StrainServer, feed: Feed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import replace
 from typing import Any
@@ -73,8 +74,9 @@ def test_garbage_is_counted_and_survived(
         "geometry": 3,
         "field": 3,
     }
-    logged = [record for record in caplog.records if "malformed" in record.message]
-    assert len(logged) == len(server.counts.malformed), "one line a kind"
+    logged = [record.message for record in caplog.records if "malformed" in record.message]
+    assert len(logged) == len(set(logged)), "each distinct fault once"
+    assert {re.findall(r"\((\w+)\)", line)[0] for line in logged} == set(server.counts.malformed)
 
 
 def test_raw_tcp_garbage_does_not_reach_the_server(engine: Engine) -> None:
@@ -122,7 +124,8 @@ def test_frames_without_a_signal_are_counted_and_survived(
     wait_until(lambda: server.counts.failed == {"FrameError": 4})  # the reference has no signal
     feed.next(samples=noise)
     assert feed.image().current.sequence == feed.sequence
-    assert len([record for record in caplog.records if "no image" in record.message]) == 1
+    logged = [record.message for record in caplog.records if "no image" in record.message]
+    assert [line.split(": ")[1] for line in logged] == ["current frame", "reference frame"], "each once"
 
 
 def test_an_engine_that_fails_once_is_counted_and_survived(engine: Engine, source: Source) -> None:

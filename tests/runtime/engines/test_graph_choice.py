@@ -6,7 +6,7 @@ import pytest
 
 from usert.bundle.manifest import Graph, Speed
 from usert.errors import BundleError
-from usert.runtime.engines.choice import by_preference, choose_graph
+from usert.runtime.engines.graph_choice import by_preference, choose_graph
 
 
 def graph(

@@ -1,4 +1,4 @@
-"""How a person writes a frame shape: `1024x256` or `1024,256`, axial samples first."""
+"""How a person writes a frame shape, `1024x256` or `1024,256`, axial samples first, and rows of it, `259:1299`."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def parse_range(text: str, option: str) -> tuple[tuple[int, int], tuple[int, int
     if len(parts) != 2:
         raise OptionError(f"{option}: got {text!r}, expected two shapes such as 128x32:1024x256")
     return parse_shape(parts[0], option), parse_shape(parts[1], option)
+
+
+def parse_rows(text: str | None) -> tuple[int, int] | None:
+    """`259:1299` as the first sample and one past the last; None for None. Errors: `OptionError`."""
+    from ..formats import Rows
+
+    if text is None:
+        return None
+    rows = Rows.parse(text)
+    return rows.start, rows.stop

@@ -25,7 +25,7 @@ from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
-from .choice import by_preference, choose_graph
+from .graph_choice import by_preference, choose_graph
 from .int16 import to_int16
 from .padding import cut, padded
 

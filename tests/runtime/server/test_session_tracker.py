@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from live import numbered_message
 
-from usert.runtime.server.continuity import SessionTracker
+from usert.runtime.server.session_tracker import SessionTracker
 
 MS = 1_000_000
 
@@ -49,6 +49,66 @@ def test_every_change_starts_a_session() -> None:
     ]
     assert numbers == [1, 2, 3, 4, 5, 6, 6]
     assert sessions.lost == 0
+
+
+def test_a_session_says_why_it_began() -> None:
+    sessions = fresh()
+    scan = numbered_message().frame.scan
+    floats = np.ones((24, 9), np.float32)
+    other = replace(scan, fs_hz=31.25e6, line_pitch_mm=0.2)
+    reasons = []
+    for message in (
+        numbered_message(1),
+        numbered_message(2, shape=(24, 9)),
+        numbered_message(3, samples=floats),
+        numbered_message(4, samples=floats, scan=other),
+        numbered_message(5, samples=floats, scan=other, clock="another"),
+        numbered_message(5, samples=floats, scan=other, clock="another"),
+        numbered_message(2, samples=floats, scan=other, clock="another"),
+        numbered_message(1 << 30, samples=floats, scan=other, clock="another"),
+    ):
+        sessions.admit(message, 0)
+        reasons.append(sessions.reason)
+    assert reasons == [
+        "first frame",
+        "shape changed from 24 x 8 to 24 x 9",
+        "type changed from int16 to float32",
+        "geometry: fs_hz 40e6 → 31.25e6, line_pitch_mm 0.3 → 0.2",
+        "clock changed from '' to 'another'",
+        "sequence stays at 5",
+        "sequence started again at 2, after 5",
+        "sequence leapt from 2 to 1073741824",
+    ]
+    jumping = fresh()
+    admitted(jumping, (1, 5000), (2, 3680))
+    assert jumping.reason == "clock jumped by -1320 ms"
+
+
+def test_geometry_that_jitters_is_one_session_with_the_geometry_of_its_first_frame() -> None:
+    sessions = fresh()
+    scan = numbered_message().frame.scan
+    noise = np.random.default_rng(3)
+    for k in range(1, 200):
+        jittered = replace(
+            scan,
+            fs_hz=scan.fs_hz * (1 + 9e-7 * noise.uniform(-1, 1)),
+            line_pitch_mm=scan.line_pitch_mm * (1 + 1e-9 * noise.uniform(-1, 1)),
+        )
+        message = numbered_message(k, scan=scan if k == 1 else jittered)
+        assert sessions.admit(message, 0) == 1
+        assert sessions.in_session(message.frame).scan == scan
+    drifted = numbered_message(200, scan=replace(scan, fs_hz=scan.fs_hz * (1 + 2e-6)))
+    assert sessions.admit(drifted, 0) == 2, "however slowly it got there"
+    assert sessions.reason == "geometry: fs_hz 40e6 → 40.00008e6"
+    assert sessions.in_session(drifted.frame) is drifted.frame
+
+
+def test_a_duplicate_whose_geometry_jitters_is_a_duplicate() -> None:
+    sessions = fresh()
+    scan = numbered_message().frame.scan
+    admitted(sessions, (1, 10), (2, 20))
+    again = numbered_message(2, time_ns=20 * MS, scan=replace(scan, fs_hz=scan.fs_hz * (1 + 1e-9)))
+    assert sessions.admit(again, 30 * MS) is None
 
 
 def test_a_source_that_starts_again_starts_a_session() -> None:

@@ -18,8 +18,8 @@ from usert.bundle import Bundle, default_bundle_path
 from usert.frame import Scan
 
 from ..imaging.estimate import Estimate
-from . import BEST, open_engine
 from .interface import Engine
+from .registry import BEST, open_engine
 
 _busy = threading.Lock()
 

@@ -47,7 +47,7 @@ class RunningEngine(Protocol):
 
 
 class Watched(Protocol):
-    """A live server as the census reads it, at any time and from any thread."""
+    """A live server as the collector reads it, at any time and from any thread."""
 
     @property
     def counts(self) -> ServerCounts: ...
@@ -65,7 +65,7 @@ class Watched(Protocol):
     def frozen_streams(self) -> int: ...
 
 
-class Census(Collector):
+class ServerCollector(Collector):
     """Reads the counts of a server each time when metrics are collected."""
 
     def __init__(self, server: Watched, gpus: Callable[[], Sequence[GpuMemory]]) -> None:

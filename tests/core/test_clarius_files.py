@@ -1,0 +1,115 @@
+"""Captures of Clarius, built byte by byte: what the `.yml` states, and the `.tar` as it is saved."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from usert.cli import app
+from usert.errors import FormatError
+from usert.formats import Declared, about_files, read_frames
+from usert.frame import Scan
+
+STACK = np.random.default_rng(0).integers(-3000, 3000, (3, 7, 5), dtype=np.int16)  # (F, N, M)
+LINES_FIRST = STACK.transpose(0, 2, 1).astype("<i2")
+RAW = struct.pack("<5I", 2, 3, 5, 7, 2) + b"".join(bytes(8) + frame.tobytes() for frame in LINES_FIRST)
+YML = b"""# raw data parameters
+
+frames: 3
+transmit frequency: 5 MHz
+size: {samples per line: 7, number of lines: 5, sample size: 2 bytes}
+type: RF
+sampling rate: 20 MHz
+delay samples: 281
+lines:
+  - {rx element: 0, tx element: 1.5, angle: ANGLE \xc2\xb0}
+"""
+
+
+def pack(path: Path, **members: bytes) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(f"./2019-11-18_{name.replace('__', '.')}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def read(path: Path, scan: Scan) -> list[np.ndarray]:
+    return [frame.samples for frame in read_frames("clarius", [path], scan)]
+
+
+def test_a_tar_is_read_as_the_two_files_in_it(tmp_path: Path, scan: Scan) -> None:
+    path = pack(tmp_path / "a.tar", env__raw=b"1", rf__tgc=b"2", rf__raw=RAW, rf__yml=YML)
+    np.testing.assert_array_equal(read(path, scan), STACK)
+    geometry = Declared(fs_hz=20e6, f0_hz=5e6, delay_samples=281)
+    assert about_files("clarius", [path]).geometry == geometry
+    (tmp_path / "b_rf.raw").write_bytes(RAW)
+    (tmp_path / "b_rf.yml").write_bytes(YML)
+    assert about_files("clarius", [tmp_path / "b_rf.raw"]).geometry == geometry
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("a")] == ["a.tar"]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"rf__raw__lzo": RAW}, "holds .*_rf.raw.lzo, expected one …_rf.raw: unpack it, and `lzop -d`"),
+        ({"iq__raw": RAW}, "holds .*_iq.raw, expected one …_rf.raw: capture in RF mode"),
+        ({"rf__raw": RAW[:-1]}, "253 bytes, expected 254 for 3 frames of 7 x 5"),
+        (
+            {"rf__raw": RAW, "rf__yml": YML.replace(b"type: RF", b"type: IQ")},
+            "states type IQ, which is not read",
+        ),
+        ({"rf__raw": RAW, "rf__yml": YML.replace(b"type: RF", b"type: env")}, "type env, expected RF"),
+        ({}, "holds nothing"),
+    ],
+)
+def test_a_tar_without_rf_is_one_line(
+    tmp_path: Path, scan: Scan, members: dict[str, bytes], message: str
+) -> None:
+    path = pack(tmp_path / "a.tar", **members)
+    with pytest.raises(FormatError, match=message) as caught:
+        read(path, scan)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_damaged_tar_is_one_line(tmp_path: Path, scan: Scan) -> None:
+    path = pack(tmp_path / "a.tar", rf__raw=RAW)
+    whole = path.read_bytes()
+    for content in (b"", b"nothing\n" * 100, whole[:700], whole[:100]):
+        path.write_bytes(content)
+        with pytest.raises(FormatError) as caught:
+            read(path, scan)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_curved_array_is_told_of(tmp_path: Path) -> None:
+    for angle, told in ((b"0", 0), (b"-30.5", 1)):
+        path = pack(tmp_path / "a.tar", rf__raw=RAW, rf__yml=YML.replace(b"ANGLE", angle))
+        notes = about_files("clarius", [path]).notes
+        assert len(notes) == told
+    assert "its lines are at -30.5 to -30.5 degrees" in notes[0]
+
+
+def test_where_the_first_sample_lies_is_told(cases_folder: Path, tmp_path: Path) -> None:
+    words = [
+        "import",
+        str(cases_folder / "cl_delay281_rf.raw"),
+        "--format",
+        "clarius",
+        "--line-pitch-mm",
+        "0.12",
+    ]
+    words += ["--out", str(tmp_path / "rec.h5")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0
+    assert "fs 20 MHz, f0 5 MHz" in result.output
+    assert "the first row lies 10.82 mm deep by the file" in result.output
+    result = CliRunner().invoke(app, [*words, "--rows", "100:400"])
+    assert "the first row lies 14.67 mm deep by the file" in result.output

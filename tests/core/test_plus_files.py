@@ -1,0 +1,202 @@
+"""Sequences of PLUS: type, orientation, times, status and spacing of the header are honoured."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from usert.cli import app
+from usert.errors import FormatError
+from usert.formats import Declared, ImportOptions, about_files, read_frames
+from usert.frame import Scan
+from usert.recording import Recording
+
+STACK = np.random.default_rng(0).integers(-3000, 3000, (3, 7, 5), dtype=np.int16)  # (F, N, M)
+TURNED = {
+    "FM": STACK.transpose(0, 2, 1),  # written with the fastest axis last
+    "FUA": STACK.transpose(0, 2, 1),
+    "NM": STACK[:, ::-1].transpose(0, 2, 1),
+    "MF": STACK,
+    "UFA": STACK,
+    "UN": STACK[:, ::-1],
+}
+
+
+def sequence(path: Path, orientation: str = "FM", *, image: str = "RF_REAL", **more: str) -> Path:
+    """As PLUS writes it: a field a line, those of the frames by number, zlib or not, 16-bit little-endian."""
+    stored = TURNED[orientation]
+    packed = more.pop("CompressedData", "False") == "True"
+    body = stored.astype("<i2").tobytes()
+    fields = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": str(packed),
+        "DimSize": f"{stored.shape[2]} {stored.shape[1]} {len(stored)}",
+        "Kinds": "domain domain list",
+        "ElementSpacing": "1 1 1",
+        "ElementType": "MET_SHORT",
+        "UltrasoundImageOrientation": orientation,
+        "UltrasoundImageType": image,
+        **{f"Seq_Frame{k:04d}_Timestamp": f"{12.5 + 0.05 * k:.6f}" for k in range(len(stored))},
+        **{f"Seq_Frame{k:04d}_ProbeToTrackerTransformStatus": "INVALID" for k in range(len(stored))},
+        **more,
+    }
+    name = fields.pop("ElementDataFile", "LOCAL")
+    text = "".join(f"{key} = {value}\n" for key, value in fields.items()) + f"ElementDataFile = {name}\n"
+    body = zlib.compress(body) if packed else body
+    path.write_bytes(text.encode() + (body if name == "LOCAL" else b""))
+    if name != "LOCAL":
+        (path.parent / name).write_bytes(body)
+    return path
+
+
+def read(path: Path, scan: Scan, **options: Any) -> np.ndarray[Any, Any]:
+    frames = read_frames("metaimage", [path], scan, ImportOptions(**options))
+    return np.array([frame.samples for frame in frames])
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("packed", ["True", "False"])
+def test_row_0_is_nearest_the_probe_in_every_orientation(
+    tmp_path: Path, scan: Scan, orientation: str, packed: str
+) -> None:
+    path = sequence(tmp_path / "a.igs.mha", orientation, CompressedData=packed)
+    np.testing.assert_array_equal(read(path, scan), STACK)
+    notes = about_files("metaimage", [path]).notes
+    assert any(f"orientation {orientation}" in note for note in notes) == (
+        orientation[:2] not in ("FM", "FU")
+    )
+
+
+def test_transposition_by_the_user_wins_and_is_not_done_twice(tmp_path: Path, scan: Scan) -> None:
+    lines_first = sequence(tmp_path / "a.mha", "MF")
+    np.testing.assert_array_equal(read(lines_first, scan, transpose=True), STACK)
+    samples_first = sequence(tmp_path / "b.mha", "FM")
+    np.testing.assert_array_equal(read(samples_first, scan, transpose=True), STACK.transpose(0, 2, 1))
+    (note,) = about_files("metaimage", [samples_first], ImportOptions(transpose=True)).notes
+    assert "--transpose: taken, but the file states orientation FM, samples first" in note
+
+
+@pytest.mark.parametrize("packed", ["True", "False"])
+def test_samples_beside_the_header_and_a_fourth_axis(tmp_path: Path, scan: Scan, packed: str) -> None:
+    path = sequence(
+        tmp_path / "a.mhd",
+        ElementDataFile="a.zraw",
+        CompressedData=packed,
+        NDims="4",
+        DimSize="7 5 1 3",
+    )
+    np.testing.assert_array_equal(read(path, scan), STACK)
+    path = sequence(tmp_path / "b.mhd", NDims="4", DimSize="7 5 3 1")
+    with pytest.raises(FormatError, match="DimSize '7 5 3 1', expected N M, N M F or N M 1 F"):
+        read(path, scan)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("BRIGHTNESS", "BRIGHTNESS, expected RF_REAL: this is B-mode"),
+        ("RF_IQ_LINE", "RF_IQ_LINE, expected RF_REAL: this is IQ, which is not read yet"),
+        ("RF_I_LINE_Q_LINE", "RF_I_LINE_Q_LINE, expected RF_REAL: this is IQ"),
+        ("RGB_COLOR", "RGB_COLOR, expected RF_REAL: this is no RF"),
+    ],
+)
+def test_what_states_that_it_is_no_rf_is_refused_by_its_type(
+    tmp_path: Path, scan: Scan, image: str, message: str
+) -> None:
+    path = sequence(tmp_path / "a.igs.mha", image=image)
+    for reader in (lambda: read(path, scan), lambda: about_files("metaimage", [path])):
+        with pytest.raises(FormatError, match=message):
+            reader()
+
+
+@pytest.mark.parametrize("key", ["ImageStatus", "Status"])
+def test_times_are_kept_and_frames_without_an_image_left_out(tmp_path: Path, scan: Scan, key: str) -> None:
+    path = sequence(tmp_path / "a.mha", **{f"Seq_Frame0001_{key}": "INVALID"})
+    frames = list(read_frames("metaimage", [path], scan))
+    np.testing.assert_array_equal([frame.samples for frame in frames], STACK[[0, 2]])
+    assert [frame.acquired_ns for frame in frames] == [12_500_000_000, 12_600_000_000]
+    (note,) = about_files("metaimage", [path]).notes
+    assert note.endswith("1 of 3 frames are INVALID and left out: 1")
+    every = {f"Seq_Frame{k:04d}_{key}": "INVALID" for k in range(3)}
+    with pytest.raises(FormatError, match="all 3 frames are INVALID"):
+        read(sequence(tmp_path / "b.mha", **every), scan)
+
+
+def test_two_sequences_follow_one_another_with_their_times(tmp_path: Path, scan: Scan) -> None:
+    later = {f"Seq_Frame{k:04d}_Timestamp": f"{20 + k}" for k in range(3)}
+    paths = [sequence(tmp_path / "1.mha"), sequence(tmp_path / "2.mha", **later)]
+    times = [frame.acquired_ns / 1e9 for frame in read_frames("metaimage", paths, scan)]
+    assert times == pytest.approx([12.5, 12.55, 12.6, 20, 21, 22])
+
+
+def test_spacing_is_geometry_unless_it_is_left_at_1(tmp_path: Path) -> None:
+    assert about_files("metaimage", [sequence(tmp_path / "a.mha")]).geometry == Declared()
+    for orientation, spacing in (("FM", "0.0128422 0.1 1"), ("MF", "0.1 0.0128422 1")):
+        path = sequence(tmp_path / "b.mha", orientation, ElementSpacing=spacing)
+        geometry = about_files("metaimage", [path]).geometry
+        assert geometry == Declared(axial_pitch_mm=0.0128422, line_pitch_mm=0.1)
+        assert geometry.over(Declared(f0_hz=6.5e6)).scan().fs_hz == pytest.approx(59.96e6, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            {"UltrasoundImageOrientation": "UP"},
+            "UltrasoundImageOrientation UP, expected two or three letters",
+        ),
+        ({"Seq_Frame0002_Timestamp": "noon"}, "Seq_Frame0002_Timestamp is 'noon', expected seconds"),
+        ({"Seq_Frame0002_Timestamp": "-1"}, "expected seconds"),
+        ({"ElementSpacing": "0.1"}, "ElementSpacing '0.1', expected a number for each axis"),
+        ({"ElementSpacing": "-0.1 0.1 1"}, "expected numbers above 0"),
+        ({"DimSize": "7 5 99999999999"}, "210 bytes of samples, expected 6999999999930"),
+        ({"DimSize": "7 5 99999999999", "CompressedData": "True"}, "bytes of compressed samples, expected"),
+        ({"DimSize": "7 5 4", "CompressedData": "True"}, "210 bytes of samples, expected 280"),
+    ],
+)
+def test_a_header_that_cannot_be_is_one_line(
+    tmp_path: Path, scan: Scan, more: dict[str, str], message: str
+) -> None:
+    path = sequence(tmp_path / "a.mha", **more)
+    with pytest.raises(FormatError, match=message) as caught:
+        read(path, scan)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_user_states_beats_the_file_and_is_told(tmp_path: Path) -> None:
+    path, out = sequence(tmp_path / "a.mha", ElementSpacing="0.0128422 0.1 1"), tmp_path / "rec.h5"
+    words = ["import", str(path), "--format", "metaimage", "--out", str(out), "--f0-mhz", "6.5"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0
+    assert "fs 59.9586 MHz, f0 6.5 MHz, line pitch 0.1 mm" in result.output
+    assert "taken" not in result.output
+    result = CliRunner().invoke(app, [*words, "--fs-mhz", "40"])
+    assert "--fs-mhz 40: taken, but the file states 59.9586 MHz" in result.output
+    with Recording(out) as recording:
+        assert (recording.scan.fs_hz, recording.scan.line_pitch_mm) == (40e6, 0.1)
+        assert list(recording.acquired_ns) == [12_500_000_000, 12_550_000_000, 12_600_000_000]
+    card = CliRunner().invoke(app, ["info", str(out)]).output
+    assert "0.1 s from an unknown date, 20 frames a second" in card
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("plus_bmode.igs.mha", "B-mode"), ("plus_iq_lines.igs.mha", "IQ")]
+)
+def test_sequences_that_are_no_rf_make_no_recording(
+    cases_folder: Path, tmp_path: Path, name: str, what: str
+) -> None:
+    out = tmp_path / "rec.h5"
+    geometry = ["--fs-mhz", "40", "--f0-mhz", "6.5", "--line-pitch-mm", "0.12"]
+    words = ["import", str(cases_folder / name), "--format", "metaimage", "--out", str(out), *geometry]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, FormatError)
+    assert f"expected RF_REAL: this is {what}" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
