@@ -83,18 +83,22 @@ def test_a_folder_without_such_files_and_a_missing_file_are_named(folder: Path, 
 
 
 @pytest.mark.parametrize(
-    ("odd", "shown"),
-    [(np.zeros((4, 6), np.int16), "4 x 6 int16"), (np.zeros((6, 4), np.float32), "6 x 4 float32")],
+    ("odd", "shown", "remedy"),
+    [
+        (np.zeros((4, 6), np.int16), "4 x 6 int16", ""),
+        (np.zeros((6, 4), np.float32), "6 x 4 float32", ""),
+        (np.zeros((8, 4), np.int16), "8 x 4 int16", ", or cut them alike by --rows"),
+    ],
 )
 def test_frames_that_differ_are_named_by_their_own_file(
-    folder: Path, tmp_path: Path, odd: np.ndarray, shown: str
+    folder: Path, tmp_path: Path, odd: np.ndarray, shown: str, remedy: str
 ) -> None:
     np.save(folder / "us7.npy", odd)
     result = call(folder, "--format", "numpy", "--out", tmp_path / "rec.h5")
     assert isinstance(result.exception, FormatError)
     assert str(result.exception) == (
         f"{folder / 'us7.npy'}: frame 0 is {shown}, expected 6 x 4 int16 as in {folder / 'us1.npy'}:"
-        " import them apart"
+        f" import them apart{remedy}"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["frames"]
 

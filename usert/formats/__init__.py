@@ -110,9 +110,10 @@ def read_frames(
             kept = _kept(array.dtype)
             first = first or (path, array.shape, kept)
             if first[1:] != (array.shape, kept):
+                longer = (array.shape[1], kept) == (first[1][1], first[2])
                 raise FormatError(
                     f"{path}: frame {count} is {_shown(array.shape, kept)}, expected {_shown(*first[1:])}"
-                    f" as in {first[0]}: import them apart"
+                    f" as in {first[0]}: import them apart{', or cut them alike by --rows' * longer}"
                 )
             count += 1
             if array.dtype == np.float64:
