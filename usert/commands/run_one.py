@@ -82,8 +82,9 @@ class One:
             if bundle is not None and (warning := extrapolation(bundle, source.scan)):
                 typer.echo(f"usert: {warning}", err=True)
             frames = (source.frame(reference).samples for reference, _ in pairs[:3])
-            if line := check_frames(frames, source.scan, judged=1).line:
-                typer.echo(f"usert: {self.recording}: {line}", err=True)
+            signal = check_frames(frames, source.scan, judged=1)
+            if signal.judged and signal.line:
+                typer.echo(f"usert: {self.recording}: {signal.line}", err=True)
             progress = progress_bar("strain")
             done = 0
 
