@@ -1,6 +1,6 @@
 """An RF frame and the geometry without which its samples mean nothing.
 
-Knows nothing of files, sockets or networks. Invariant: a `RFFrame` that exists has finite positive geometry
+Knows nothing of files, sockets or networks. Invariant: a `RFFrame` that exists has plausible geometry
 and a two-dimensional array of int16 or float32 samples, row 0 nearest the probe.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FrameError
+from .units import unit_fault
 
 Shape: TypeAlias = tuple[int, int]
 """(N, M): axial samples, scan lines of a frame."""
@@ -39,6 +40,9 @@ class Scan:
             if not (isinstance(value, int | float | np.number) and math.isfinite(value) and value > 0):
                 raise FrameError(f"{field.name}: got {value!r}, expected a finite number above 0")
             object.__setattr__(self, field.name, float(value))
+        for name in ("sound_speed_m_s", "line_pitch_mm", "fs_hz", "f0_hz"):  # the first two make frequencies
+            if fault := unit_fault(name, getattr(self, name)):
+                raise FrameError(fault)
         if self.f0_hz >= self.fs_hz / 2:
             raise FrameError(
                 f"f0_hz: got {self.f0_hz:g} at fs_hz {self.fs_hz:g}, expected less than half of fs_hz"

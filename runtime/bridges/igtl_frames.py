@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from usert.errors import FrameError, OptionError
 from usert.frame import FRAME_DTYPES, Scan
+from usert.units import unit_fault
 
 from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, MalformedError
 
@@ -39,15 +40,18 @@ class ImageReading:
     """Whether a row of the image is a scan line, as in RF of PLUS; otherwise a column is."""
 
     def __post_init__(self) -> None:
-        numbers = {
-            "--f0-mhz": self.f0_hz,
-            "--fs-mhz": self.fs_hz,
-            "--line-pitch-mm": self.line_pitch_mm,
-            "--sound-speed": self.sound_speed_m_s,
+        options = {
+            "f0_hz": "--f0-mhz",
+            "fs_hz": "--fs-mhz",
+            "line_pitch_mm": "--line-pitch-mm",
+            "sound_speed_m_s": "--sound-speed",
         }
-        for option, value in numbers.items():
+        for name, option in options.items():
+            value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise OptionError(f"{option}: expected a finite number above 0")
+            if value is not None and (fault := unit_fault(name, value)):
+                raise OptionError(f"{option}: {fault}")
         if self.fs_hz is not None and self.f0_hz >= self.fs_hz / 2:
             raise OptionError("--f0-mhz: expected less than half of --fs-mhz")
 

@@ -16,10 +16,12 @@ from threading import Event
 from typing import Any
 
 import zmq
+from numpy.typing import NDArray
 
 from usert.errors import OptionError, WireError
 from usert.frame import RFFrame, Scan
 from usert.log_format import printable
+from usert.signal_check import check_signal
 
 from ..protocol.age import clock_id, now_ns
 from ..protocol.header import MalformedError
@@ -90,6 +92,8 @@ class IgtlSource(Service):
         self._reader = FrameReader(config.reading)
         self._device = config.device
         self._seen: tuple[Any, ...] = ()
+        self._judged = False
+        """Whether the samples of this geometry were looked at."""
         self.sent = 0
         """Frames sent so far."""
         self.refused = FaultCounter(log, "not an RF frame")
@@ -154,6 +158,7 @@ class IgtlSource(Service):
             return
         self._device = device
         self._note(device, samples.shape, scan)
+        self._look(device, samples, scan)
         acquired_ns = round(1e9 * image.timestamp)
         frame = RFFrame(
             samples=samples,
@@ -168,11 +173,20 @@ class IgtlSource(Service):
 
     def _note(self, device: str, shape: tuple[int, ...], scan: Scan) -> None:
         if self._seen != (shape, scan):
-            self._seen = shape, scan
+            self._seen, self._judged = (shape, scan), False
             self._report_change(
                 f"frames of device {device}: {shape[0]} samples by {shape[1]} lines, fs {scan.fs_hz / 1e6:.4g} MHz, "
                 f"line pitch {scan.line_pitch_mm:.4g} mm"
             )
+
+    def _look(self, device: str, samples: NDArray[Any], scan: Scan) -> None:
+        """Warn once if these are not the samples of RF; a blank frame leaves it to the next."""
+        if self._judged:
+            return
+        signal = check_signal(samples, scan)
+        self._judged = signal.judged
+        if signal.judged and signal.line:
+            log.warning("device %s: %s", device, signal.line)
 
     def _rest(self) -> None:
         for _ in range(round(1e3 * _AGAIN_S / POLL_MS)):

@@ -21,11 +21,13 @@ from usert.quality import READABLE_QUALITY, readable_mean
 
 from .estimate import Estimate
 
-ImageWarning = Literal["low_quality", "strain_low", "strain_high", "strain_untrained", "precompressed"]
-"""`low_quality`: readable, but not by much. `strain_low`, `strain_high`: outside the useful range: press more, or
-less. `strain_untrained`: outside what the network was trained for. `precompressed`: the probe presses before it
-palpates; tissue under load is stiffer, and fat can pass for a tumour (Barr and Zhang, J. Ultrasound Med. 31 (2012)
-895-902)."""
+ImageWarning = Literal[
+    "not_rf", "low_quality", "strain_low", "strain_high", "strain_untrained", "precompressed"
+]
+"""`not_rf`: the first frames of the session were not RF of the frequencies told (`usert.signal_check`). `low_quality`:
+readable, but not by much. `strain_low`, `strain_high`: outside the useful range: press more, or less.
+`strain_untrained`: outside what the network was trained for. `precompressed`: the probe presses before it palpates;
+tissue under load is stiffer, and fat can pass for a tumour (Barr and Zhang, J. Ultrasound Med. 31 (2012) 895-902)."""
 
 _LOOKED_AT = (128, 128)
 """Samples and lines that means are taken over, at most twice as many."""

@@ -225,6 +225,7 @@ class StrainServer(Service):
     def _serve(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> None:
         """Make and publish the image of `current`; `before`: frames of its source, oldest first."""
         stream = self._stream(current)
+        stream.first_frames.look(current)
         if stream.frozen:
             frozen, stream.no_image = stream.frozen_image(), FROZEN
             if frozen is None:

@@ -88,6 +88,7 @@ def _stream(name: str, stream: Stream) -> dict[str, Any]:
         "lag_frames": stream.lag.lag,
         "state": None if shown is None else shown.state,
         "reason": None if shown is None else shown.reason,
+        "signal": None if stream.first_frames.signal is None else stream.first_frames.signal.kind,
         "no_image": shortened(stream.no_image, 128),
     }
     if shown is not None:

@@ -27,6 +27,7 @@ from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangl
 from ..protocol.age import clock_id
 from ..protocol.strain_message import Counters, StrainMessage
 from .config import ServerConfig
+from .first_frames import FirstFrames
 
 _PATCH_LINES = 12
 """Lines over which errors of strain hang together; see `RatioRule.patch`."""
@@ -106,6 +107,7 @@ class Stream:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
+        self.first_frames = FirstFrames()
         self.frozen = False
         self.no_image = ""
         """Why the newest frame gave no image of its own; empty where it did."""
@@ -161,6 +163,8 @@ class Stream:
         """
         precompression = self.lag.precompression
         quality = assess(pair.estimate, rule, precompression=precompression)
+        if self.first_frames.doubtful:
+            quality = replace(quality, warnings=("not_rf", *quality.warnings))
         if not (math.isfinite(quality.mean_strain) and math.isfinite(quality.mean_quality)):
             raise EngineError("estimate: got strain or quality that is not finite")
         self.lag.observe(

@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 
 from usert.commands.import_ import import_frames
 from usert.commands.info import info
-from usert.errors import FormatError, OptionError, RecordingError
+from usert.errors import FormatError, FrameError, OptionError, RecordingError
 from usert.frame import RFFrame
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording import Recording, write_recording
 
 app = typer.Typer()
@@ -120,3 +121,72 @@ def test_alpinion_frames_make_a_recording(rf_folder: Path, tmp_path: Path) -> No
     assert "4 of 2195 samples x 384 lines, float32" in card
     assert "42.3 mm deep, 41.5 mm wide" in card
     assert "unknown" in card
+
+
+def pressed(tmp_path: Path, *, lines_first: bool = False, samples: tuple[int, int] = (512, 96)) -> Path:
+    """Two simulated frames at 6.5 MHz in a `.npy` file."""
+    scanner = SimulatedScanner(ScannerConfig(shape=samples))
+    stack = np.stack([scanner.frame(k).samples for k in (0, 7)])
+    path = tmp_path / "frames.npy"
+    np.save(path, stack.transpose(0, 2, 1) if lines_first else stack)
+    return path
+
+
+TOLD = ["--format", "numpy", "--fs-mhz", "40", "--line-pitch-mm", "0.12"]
+
+
+def test_frames_with_lines_first_are_refused_until_transposed(tmp_path: Path) -> None:
+    file, out = pressed(tmp_path, lines_first=True, samples=(512, 128)), tmp_path / "rec.h5"
+    told = [*TOLD, "--f0-mhz", "6.5"]
+    with pytest.raises(FormatError, match=r"frames\.npy: looks like frames with lines first .*: --transpose"):
+        call("import", file, "--out", out, *told)
+    assert not out.exists()
+    assert "looks like" not in call("import", file, "--out", out, *told, "--transpose").output
+    assert "signal      RF, 9" in call("info", out).output
+
+
+def test_what_is_no_rf_is_imported_only_unchecked_and_then_told(tmp_path: Path) -> None:
+    file, out = pressed(tmp_path, lines_first=True), tmp_path / "rec.h5"
+    result = call("import", file, "--out", out, *TOLD, "--f0-mhz", "6.5", "--unchecked")
+    assert result.exit_code == 0
+    assert "looks like frames with lines first" in result.output
+    assert "signal      looks like frames with lines first" in call("info", out).output
+
+
+def test_a_centre_frequency_that_the_echo_has_not_is_told(tmp_path: Path) -> None:
+    file, out = pressed(tmp_path), tmp_path / "rec.h5"
+    result = call("import", file, "--out", out, *TOLD, "--f0-mhz", "2.5")
+    assert result.exit_code == 0
+    assert "it lies about 6.5 MHz: --f0-mhz" in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("--fs-mhz", "4e7", "fs_hz: got 4e+13, expected 200000 to 2e+09 Hz: --fs-mhz takes MHz"),
+        (
+            "--line-pitch-mm",
+            "0.00012",
+            "line_pitch_mm: got 0.00012, expected 0.001 to 50 mm: looks like metres",
+        ),
+        ("--sound-speed", "1.54", "got 1.54, expected 300 to 10000 m/s: looks like km/s or mm/µs"),
+    ],
+)
+def test_geometry_in_another_unit_is_refused(tmp_path: Path, option: str, value: str, line: str) -> None:
+    file, out = pressed(tmp_path), tmp_path / "rec.h5"
+    with pytest.raises(FrameError) as caught:
+        call("import", file, "--out", out, *TOLD, "--f0-mhz", "6.5", option, value)
+    assert str(caught.value).endswith(line)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"), [("lines_first_512x128", True), ("noise_below_penetration", False)]
+)
+def test_the_small_inputs_that_go_wrong(cases_folder: Path, tmp_path: Path, name: str, refused: bool) -> None:
+    words = ["import", cases_folder / f"{name}.npy", "--out", tmp_path / "rec.h5", *TOLD, "--f0-mhz", "6.5"]
+    if refused:
+        with pytest.raises(FormatError, match="--transpose"):
+            call(*words)
+    else:
+        assert "looks like" not in call(*words).output

@@ -38,12 +38,16 @@ def import_frames(
     ),
     sample_type: str = typer.Option("float32", "--sample-type", help="raw: float32 or int16, little-endian."),
     transpose: bool = typer.Option(False, "--transpose", help="The files hold scan lines first."),
+    unchecked: bool = typer.Option(
+        False, "--unchecked", help="Import also what looks like anything but RF of the frequencies given."
+    ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
     from usert.commands.shape_option import parse_shape
-    from usert.errors import OptionError
+    from usert.errors import FormatError, OptionError
     from usert.formats import FORMATS, Declared, ImportOptions, Rows, about_files, list_files, read_frames
     from usert.recording import Recording, write_recording
+    from usert.signal_check import check_frames
     from usert.strain import STRAIN_WINDOW_SAMPLES
 
     if file_format not in FORMATS:
@@ -67,6 +71,11 @@ def import_frames(
     about = about_files(file_format, paths, options)
     scan = asked.over(about.geometry).scan()
     frames = read_frames(file_format, paths, scan, options)
+    signal = check_frames((frame.samples for frame in frames), scan)
+    if signal.refused and not unchecked:
+        raise FormatError(f"{paths[0]}: {signal.line}; --unchecked imports it all the same")
+    if signal.line:
+        typer.echo(f"usert: {paths[0]}: {signal.line}", err=True)
     count = write_recording(out, frames)
     with Recording(out) as recording:
         rows_kept, lines = recording.shape

@@ -1,6 +1,6 @@
 """`usert info`: what a recording or a bundle is, on one card.
 
-Knows how to print only. Invariant: reads no samples, so it answers at once for any size.
+Knows how to print only. Invariant: reads one frame of a recording, so it answers at once for any size.
 """
 
 from __future__ import annotations
@@ -45,9 +45,21 @@ def recording_card(recording: Recording) -> str:
         "sampling": f"{scan.fs_hz / 1e6:g} MHz, {scan.axial_pitch_mm:.5f} mm a sample",
         "pulse": f"{scan.f0_hz / 1e6:g} MHz at {scan.sound_speed_m_s:g} m/s",
         "line pitch": f"{scan.line_pitch_mm:g} mm",
+        "signal": _signal(recording),
         "truth": truth,
     }
     return "\n".join(f"{name:<12}{text}" for name, text in lines_of_card.items())
+
+
+def _signal(recording: Recording) -> str:
+    from usert.signal_check import check_signal
+
+    if not len(recording):
+        return "none"
+    signal = check_signal(recording.frame(0).samples, recording.scan)
+    if signal.kind == "rf":
+        return f"RF, {100 * signal.share:.0f} % of the first frame's energy near f0"
+    return signal.line or "unknown: the first frame is blank, or too short"
 
 
 def _time(recording: Recording) -> str:

@@ -39,6 +39,7 @@ from usert.runtime.offline.run_pairs import (
     figure_path,
 )
 from usert.runtime.offline.scan_conversion import Fan
+from usert.signal_check import check_frames
 from usert.signals import stop_on_signals
 
 
@@ -80,6 +81,10 @@ class One:
             )
             if bundle is not None and (warning := extrapolation(bundle, source.scan)):
                 typer.echo(f"usert: {warning}", err=True)
+            frames = (source.frame(reference).samples for reference, _ in pairs[:3])
+            signal = check_frames(frames, source.scan, judged=1)
+            if signal.judged and signal.line:
+                typer.echo(f"usert: {self.recording}: {signal.line}", err=True)
             progress = progress_bar("strain")
             done = 0
 

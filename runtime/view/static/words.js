@@ -2,6 +2,7 @@
 // that is not known is shown as it is.
 
 const WARNINGS = {
+  not_rf: 'The frames are not RF as the scanner describes it: do not trust the image.',
   low_quality: 'Image quality is low: hold the probe steadier.',
   strain_low: 'Too little compression: press a little more.',
   strain_high: 'Too much compression: press less.',

@@ -7,6 +7,7 @@ import pytest
 from igtl_sender import samples_of
 from pyigtl.messages import ImageMessage
 
+from usert.errors import OptionError
 from usert.runtime.bridges.igtl_frames import FrameReader, ImageReading
 from usert.runtime.protocol.header import MalformedError
 
@@ -39,3 +40,8 @@ def test_a_geometry_that_really_changes_is_another() -> None:
         for pitch in pitches
     ]
     assert scans[0] == scans[1] != scans[2]
+
+
+def test_options_in_another_unit_are_refused_by_name() -> None:
+    with pytest.raises(OptionError, match=r"--f0-mhz: .*looks like MHz"):
+        ImageReading(f0_hz=6.5)

@@ -21,6 +21,7 @@ from live import TIMEOUT_S, running, wait_until
 from pyigtl.messages import ImageMessage
 
 from usert.errors import OptionError
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.bridges.igtl_frames import ImageReading
 from usert.runtime.bridges.igtl_reader import MOST_BODY_BYTES
 from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
@@ -31,6 +32,7 @@ from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
 READING = ImageReading(f0_hz=7e6)
+SIMULATED = SimulatedScanner(ScannerConfig(shape=(128, 96)))
 AXIAL_MM = 1e3 * 1540 / (2 * 40e6)
 
 
@@ -286,3 +288,13 @@ def test_addresses_elsewhere_need_so_many_words() -> None:
         config(1, receive="10.0.0.7:18944")
     assert config(1, receive="[::1]:18944").sender == ("::1", 18944)
     assert config(1, receive="10.0.0.7:18944", insecure=True).sender == ("10.0.0.7", 18944)
+
+
+def test_no_rf_is_sent_on_and_warned_of_once(talker: Talker, caplog: pytest.LogCaptureFixture) -> None:
+    lines_first = [SIMULATED.frame(k).samples.T[np.newaxis] for k in range(3)]
+    reading = ImageReading(f0_hz=6.5e6, fs_hz=40e6)
+    with running(IgtlSource(config(talker.port, reading=reading))) as source, talker.accept() as connection:
+        for number, image in enumerate(lines_first):
+            connection.sendall(rf_bytes(number, image=image))
+        wait_until(lambda: source.sent == 3)
+    assert caplog.text.count("device RF: looks like frames with lines first") == 1

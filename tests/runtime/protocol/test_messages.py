@@ -177,6 +177,8 @@ def test_a_ratio_that_was_refused_is_read_back_with_its_reason() -> None:
         ("geometry", changed(GOLDEN_RF, fs_hz=-1)),
         ("geometry", changed(GOLDEN_RF, f0_hz=39e6)),
         ("geometry", changed(GOLDEN_RF, line_pitch_mm=0)),
+        ("geometry", changed(GOLDEN_RF, fs_hz=40.0, f0_hz=7.5)),
+        ("geometry", changed(GOLDEN_RF, sound_speed_m_s=1.54)),
         ("size", changed(GOLDEN_RF, shape=[2, 4])),
         ("size", changed(GOLDEN_RF, shape=[6])),
         ("size", changed(GOLDEN_RF, shape=[1, 2, 3])),

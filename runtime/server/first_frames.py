@@ -1,0 +1,74 @@
+"""The first frames of a session: are they RF of the frequencies told, and does their clock count nanoseconds?
+
+Knows one source. Invariant: of each session at most one line on its samples and one on its clock are logged; samples
+are looked at once a second at most, and not again once the session is judged.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from usert.signal_check import Signal, check_signal
+
+from ..imaging.frames import ReceivedFrame
+
+_EVERY_NS = 1_000_000_000
+_CLOCK_NS = 2_000_000_000
+"""Arrivals so far apart show the clock's unit, whatever waited in queues."""
+_UNITS = {"microseconds": 1e3, "milliseconds": 1e6, "seconds": 1e9}
+_RATIO = 1.6
+"""How far the clock may seem to differ from a unit."""
+
+log = logging.getLogger(__name__)
+
+
+class FirstFrames:
+    """Looks at the frames of one source until each session is judged."""
+
+    def __init__(self) -> None:
+        self.signal: Signal | None = None
+        """What the session's samples look like; None until a frame could be judged."""
+        self._session = 0
+        self._looked_ns = -_EVERY_NS
+        self._first: ReceivedFrame | None = None
+        """The frame from which the clock is watched; None when that is done."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the session's samples are not RF of the frequencies told."""
+        return self.signal is not None and (self.signal.refused or self.signal.kind == "f0")
+
+    def look(self, current: ReceivedFrame) -> None:
+        """Take a frame of the source, of which a new session begins the judgement again."""
+        if current.session != self._session:
+            self._session, self.signal = current.session, None
+            self._first = current if current.frame.time_ns else None
+        if self.signal is None and current.received_ns - self._looked_ns >= _EVERY_NS:
+            self._looked_ns = current.received_ns
+            self._look_at_samples(current)
+        if self._first is not None and current.received_ns - self._first.received_ns >= _CLOCK_NS:
+            _look_at_clock(self._first, current)
+            self._first = None
+
+    def _look_at_samples(self, current: ReceivedFrame) -> None:
+        signal = check_signal(current.frame.samples, current.frame.scan)
+        if not signal.judged:
+            return
+        self.signal = signal
+        if signal.line:
+            log.warning("session %d: %r: %s", current.session, current.stream, signal.line)
+
+
+def _look_at_clock(first: ReceivedFrame, current: ReceivedFrame) -> None:
+    arrived = current.received_ns - first.received_ns
+    stamped = current.frame.time_ns - first.frame.time_ns
+    for unit, factor in _UNITS.items():
+        if arrived / _RATIO <= factor * stamped <= arrived * _RATIO:
+            log.warning(
+                "session %d: %r: time_ns grew by %d in %.1f s: looks like %s, expected nanoseconds; ages are wrong",
+                current.session,
+                current.stream,
+                stamped,
+                arrived / 1e9,
+                unit,
+            )

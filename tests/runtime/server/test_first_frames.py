@@ -1,0 +1,111 @@
+"""The first frames of a session are looked at once: RF or not, and the unit of their clock."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from live import TIMEOUT_S, Feed, numbered_message, received_frame
+
+from usert.analytic import envelope
+from usert.frame import Scan
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.protocol.rf_message import RFMessage
+from usert.runtime.server.first_frames import FirstFrames
+
+SECOND = 10**9
+RF = SimulatedScanner(ScannerConfig(shape=(160, 48))).frame(0)
+PICTURE = envelope(RF.samples)
+
+
+def frame(
+    samples: Any, *, at_s: float = 0, session: int = 1, time_ns: int = 0, scan: Scan = RF.scan
+) -> ReceivedFrame:
+    message = numbered_message(samples=samples, scan=scan, time_ns=time_ns)
+    return received_frame(message, received_ns=round(at_s * SECOND) + SECOND, session=session)
+
+
+def test_a_picture_is_warned_of_once_a_session(caplog: pytest.LogCaptureFixture) -> None:
+    first = FirstFrames()
+    for session, at_s in ((1, 0), (1, 2), (1, 4), (2, 6), (2, 8)):
+        first.look(frame(PICTURE, at_s=at_s, session=session))
+        assert first.doubtful
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
+        f"session {session}: 'test': looks like B-mode or an envelope, never negative" for session in (1, 2)
+    ]
+
+
+def test_good_rf_is_passed_in_silence_and_looked_at_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FirstFrames()
+    first.look(frame(RF.samples))
+    assert not first.doubtful
+    assert first.signal is not None
+    assert first.signal.kind == "rf"
+    monkeypatch.setattr("usert.runtime.server.first_frames.check_signal", None)
+    first.look(frame(PICTURE, at_s=5))
+    assert not first.doubtful
+    assert not caplog.records
+
+
+def test_frames_in_which_nothing_is_to_be_seen_leave_it_to_later_ones(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = FirstFrames()
+    noise = np.random.default_rng(0).standard_normal(RF.shape).astype(np.float32)
+    for at_s, samples in enumerate((np.zeros(RF.shape, np.int16), noise)):
+        first.look(frame(samples, at_s=at_s))
+        assert first.signal is None
+        assert not first.doubtful
+    first.look(frame(RF.samples, at_s=2))
+    assert first.signal is not None
+    assert not caplog.records
+
+
+def test_however_many_sessions_begin_samples_are_looked_at_once_a_second(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = FirstFrames()
+    for session in range(1, 101):
+        first.look(frame(PICTURE, at_s=session / 40, session=session))
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("microseconds", 1e3), ("milliseconds", 1e6), ("seconds", 1e9)])
+def test_a_clock_of_another_unit_is_told_in_one_line(
+    unit: str, factor: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = FirstFrames()
+    for at_s in np.arange(0, 8, 0.05):
+        first.look(frame(RF.samples, at_s=at_s, time_ns=round((1e9 * at_s + 5e9) / factor)))
+    assert len(caplog.records) == 1
+    assert f"looks like {unit}, expected nanoseconds" in caplog.text
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.3, 1, 3])
+def test_a_clock_of_nanoseconds_is_not_remarked_on(rate: float, caplog: pytest.LogCaptureFixture) -> None:
+    first, silent = FirstFrames(), FirstFrames()
+    for at_s in np.arange(0, 8, 0.05):
+        first.look(frame(RF.samples, at_s=at_s, time_ns=round(1e9 * rate * at_s) + 1))
+        silent.look(frame(RF.samples, at_s=at_s))
+    assert not caplog.records
+
+
+def message_of(samples: Any, sequence: int) -> RFMessage:
+    return numbered_message(sequence, stream="picture", samples=samples, scan=RF.scan)
+
+
+def test_images_of_a_picture_carry_the_warning(feed: Feed, caplog: pytest.LogCaptureFixture) -> None:
+    sequence, image = 0, None
+    deadline = time.monotonic() + TIMEOUT_S
+    while image is None or image.stream != "picture":
+        assert time.monotonic() < deadline
+        sequence += 1
+        feed.source.send(message_of(PICTURE + np.float32(sequence), sequence))
+        image = feed.client.receive(0.05)
+    assert image.warnings[0] == "not_rf"
+    assert caplog.text.count("looks like B-mode") == 1
