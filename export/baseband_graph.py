@@ -33,7 +33,7 @@ QUALITY_WINDOW = (10.6, 5)
 """Wavelengths and lines over which the correlation is formed."""
 TRACKED_WINDOW = (4.0, 7)
 """The same for the question whether a place is tracked at all: short, so that noise beside strong echoes shows."""
-SMOOTHED = 2.0
+SMOOTHED = 0.5
 """Wavelengths beyond the window of the strain from which the smoothing carries what is wrong into it."""
 LOST, TRACKED = 0.3, 0.6
 """Correlation in the short window at which a place is certainly not, and certainly, tracked."""

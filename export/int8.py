@@ -3,9 +3,10 @@
 Activations get the range that they have on simulated pairs, weights one of their own an output channel; all ranges
 are symmetric about 0 and biases stay float32, since TensorRT takes nothing else. Weights have seven bits: without VNNI
 a CPU adds two products of eight bits in sixteen, which do not hold them (SSE4.1 to AVX-512: 12 % off in
-`tests/export/test_int8.py`; with seven bits exact). The first layer, which sees the
-echoes, and those that give the flow stay in float32: that halves the error and costs no time
-(`benchmarks/RESULTS.md`). What comes after the network is untouched.
+`tests/export/test_int8.py`; with seven bits exact). Layers that give the flow
+stay in float32, and with the front end `rf` the first one, which sees the echoes, too: that halves the error and costs
+no time (`benchmarks/RESULTS.md`). With `baseband` the first layer is a third of the network's time, and what int8
+takes from its channels does not show. What comes after the network is untouched.
 
 Knows nothing of bundles. Invariant: parameters stay float32 in the graph, and become int8 when it is loaded, so that
 they are still those of the one weights file.
@@ -44,7 +45,8 @@ from onnxruntime.quantization import (  # noqa: E402
 
 RANGES_SHAPE = (1024, 256)
 """Frames that the graph for any shape takes its ranges from: those of small frames are too short for large ones."""
-KEPT = ("features.levels.0.", "head.6.", "scale_x.", "scale_y.")
+FLOW = ("head.6.", "scale_x.", "scale_y.")
+KEPT: dict[FrontEnd, tuple[str, ...]] = {"rf": ("features.levels.0.", *FLOW), "baseband": FLOW}
 """In the names of weights whose convolutions stay in float32."""
 SEEDS = (1000, 1001, 1002)
 """Of simulated scanners that the gate's own is not among."""
@@ -103,17 +105,21 @@ def quantised(
     front_end: FrontEnd = "rf",
 ) -> onnx.ModelProto:
     """A copy of a traced float32 `model` in int8, its ranges from pairs of `shape` (N, M) and the `recorded` ones."""
-    return with_int8_weights(model, Calibration(shape, recorded, front_end=front_end))
+    data = Calibration(shape, recorded, front_end=front_end)
+    return with_int8_weights(model, data, kept=KEPT[front_end])
 
 
-def with_int8_weights(model: onnx.ModelProto, data: Iterator[dict[str, NDArray[Any]]]) -> onnx.ModelProto:
-    """A copy of `model` whose convolutions are in int8, the ranges of their inputs from `data`."""
+def with_int8_weights(
+    model: onnx.ModelProto, data: Iterator[dict[str, NDArray[Any]]], *, kept: Sequence[str] = KEPT["rf"]
+) -> onnx.ModelProto:
+    """A copy of `model` whose convolutions, but for those of `kept` weights, are in int8, the ranges of their inputs
+    from `data`."""
     nodes = [
         node.name
         for node in model.graph.node
         if node.op_type == "Conv"
         and is_parameter(node.input[1])
-        and not any(part in node.input[1] for part in KEPT)
+        and not any(part in node.input[1] for part in kept)
     ]
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

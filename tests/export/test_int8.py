@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from usert.export.int8 import keep_signs, with_int8_weights
+from usert.export.int8 import KEPT, keep_signs, with_int8_weights
+from usert.front_end import FrontEnd
 
 ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
@@ -111,3 +112,24 @@ def test_weights_have_seven_bits() -> None:
     }
     (scale,) = scales.values()
     np.testing.assert_allclose(scale, np.abs(kernel).max(axis=(1, 2, 3)) / 63.5, rtol=0.02)
+
+
+@pytest.mark.parametrize(("front_end", "in_int8"), [("rf", 1), ("baseband", 2)])
+def test_the_first_layer_stays_in_float32_with_rf_alone(front_end: FrontEnd, in_int8: int) -> None:
+    names = "motion.network.features.levels.0.0.weight", "motion.network.one.weight"
+    kernel = np.linspace(-1, 1, 4 * 4 * 9, dtype=np.float32).reshape(4, 4, 3, 3)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["reference", names[0]], ["first"], "first", pads=[1, 1, 1, 1]),
+            helper.make_node("Conv", ["first", names[1]], ["out"], "second", pads=[1, 1, 1, 1]),
+        ],
+        "two",
+        [helper.make_tensor_value_info("reference", TensorProto.FLOAT, (1, 4, 8, 8))],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, (1, 4, 8, 8))],
+        [numpy_helper.from_array(kernel, name) for name in names],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    data = [{"reference": np.random.default_rng(0).standard_normal((1, 4, 8, 8), np.float32)}]
+    found = with_int8_weights(model, iter(data), kept=KEPT[front_end])
+    scales = [i.name for i in found.graph.initializer if i.name.endswith("weight_scale")]
+    assert len(scales) == in_int8

@@ -31,6 +31,12 @@ GRID_BLOCK = 4
 ROUNDS = ((12, 4), (8, 2), (6, 2), (5, 1))
 """Of each round: steps of conjugate gradients, and how many points of the grid, along depth and across lines, are taken
 together."""
+MIXED, PRESSED = 1.8, 0.02
+"""Factor of the axial field's λ_rc in a pair that hardly moves, and the strain of a pair at which half of it is left;
+it falls with the square. How strain changes from line to line is noise in a pair of little strain, and in a hard press
+the tissue."""
+ACROSS = 1.2
+"""Factor of its λ_cc."""
 STIFFEST = 4.0
 """Factor of the lateral field's λ where all that incompressible tissue calls for is seen, and the frames so bear it
 out; a power of κ² of it where they do less. Thirty takes more off the error on the simulated scanners, but on an arm
@@ -80,15 +86,25 @@ class GridRefinement(nn.Module):
         smoothing, coarser = self.smoothing[done], ROUNDS[done][1]
         assert isinstance(smoothing, Smoothing)
         each = coarser, coarser
+        firmer = (1.0, MIXED / (1 + (strain / PRESSED).square()), ACROSS)
         if done == 0:
-            return smoothed(smoothing, grid, measurement, start, strain, block, again=False, coarser=each)
+            return smoothed(
+                smoothing, grid, measurement, start, strain, block, again=False, firmer=firmer, coarser=each
+            )
         about, share = called_for(start, measurement.weight[:, 1:], coarser * block, coarser)
         stiffer = torch.exp(math.log(STIFFEST) * share.square())
         about = torch.cat((torch.zeros_like(about), about), dim=1)
-        rest = Measurement(measurement.displacement - about, measurement.weight)
-        begin = start - about
         found = smoothed(
-            smoothing, grid, rest, begin, strain, block, again=True, stiffer=stiffer, coarser=each
+            smoothing,
+            grid,
+            Measurement(measurement.displacement - about, measurement.weight),
+            start - about,
+            strain,
+            block,
+            again=True,
+            firmer=firmer,
+            stiffer=stiffer,
+            coarser=each,
         )
         return found + about
 

@@ -18,6 +18,7 @@ and sign as the one it started from, finite where that one was.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
 import torch
@@ -102,25 +103,26 @@ def smoothed(
     block: int,
     *,
     again: bool,
+    firmer: Sequence[Tensor | float] = (1.0, 1.0, 1.0),
     stiffer: Tensor | None = None,
     coarser: tuple[int, int] = (1, 1),
 ) -> Tensor:
     """The smooth displacement (B, 2, K, M) that agrees with a measurement, both fields solved side by side as a batch.
 
     `start` is what the solution begins at, and when it is looked for `again`, where the borders of inclusions are taken
-    from. `strain` (B, 1, 1, 1) is that of the pair (`strain_of`). `stiffer` (B, 1, 1, 1): a factor of the lateral
-    field's λ. The λ are those of a grid whose points are `block` rows and a line; one point here is the mean of
-    `coarser` of those, so that a second difference is so many times as large, for the same field.
+    from. `strain` (B, 1, 1, 1) is that of the pair (`strain_of`). `firmer` are factors of the axial field's λ_rr, λ_rc
+    and λ_cc, `stiffer` (B, 1, 1, 1) is one of all of the lateral field's. The λ are those of a grid whose points are
+    `block` rows and a line; one point here is the mean of `coarser` of those, so that a second difference is so many
+    times as large, for the same field.
     """
     down, over = coarser
     fall = (strain / 0.01) ** -FALL
     steady = torch.ones_like(fall)
     aside = steady if stiffer is None else stiffer
+    larger = (down * down, down * over, over * over)
     along, mixed, across = (
-        torch.cat((axial * fall, lateral * aside)) * larger**-2
-        for axial, lateral, larger in zip(
-            AXIAL, LATERAL, (down * down, down * over, over * over), strict=True
-        )
+        torch.cat((axial * firm * fall, lateral * aside)) * size**-2
+        for axial, lateral, firm, size in zip(AXIAL, LATERAL, firmer, larger, strict=True)
     )
     # no borders in the lateral field
     border = BORDER * block * down * over
