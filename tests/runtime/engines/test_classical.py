@@ -187,5 +187,7 @@ def test_a_bad_frame_names_its_pair(tmp_path: Path, pair: tuple[RFFrame, RFFrame
             file.attrs[name] = getattr(SCANNER.scan, name)
     done = usert("run", path, "--out", tmp_path / "o.h5", "--method", "ncc")
     assert done.returncode == 1
-    assert done.stderr == "usert: pair 0:1: current frame: 1 of 12288 samples are NaN or infinite\n"
+    (line,) = done.stderr.splitlines()
+    assert "0:1" in line
+    assert "1 of 12288 samples are NaN or infinite" in line
     assert [entry.name for entry in tmp_path.iterdir()] == ["rec.h5"]
