@@ -1,7 +1,7 @@
 """The first frames of a session: are they RF of the frequencies told, and does their clock count nanoseconds?
 
 Knows one source. Invariant: of each session at most one line on its samples and one on its clock are logged; samples
-are looked at once a second at most, and not again once the session is judged.
+are looked at once a second at most, ever more seldom, and not again once the session is judged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from usert.signal_check import Signal, check_signal
 
 from ..imaging.frames import ReceivedFrame
 
-_EVERY_NS = 1_000_000_000
+_EVERY_NS, _SELDOM_NS = 1_000_000_000, 64_000_000_000
+"""Between two looks at a session whose samples could not be judged, such as a probe in air: at first, and at most."""
 _CLOCK_NS = 2_000_000_000
 """Arrivals so far apart show the clock's unit, whatever waited in queues."""
 _UNITS = {"microseconds": 1e3, "milliseconds": 1e6, "seconds": 1e9}
@@ -30,6 +31,7 @@ class FirstFrames:
         """What the session's samples look like; None until a frame could be judged."""
         self._session = 0
         self._looked_ns = -_EVERY_NS
+        self._every_ns = _EVERY_NS
         self._first: ReceivedFrame | None = None
         """The frame from which the clock is watched; None when that is done."""
 
@@ -41,10 +43,11 @@ class FirstFrames:
     def look(self, current: ReceivedFrame) -> None:
         """Take a frame of the source, of which a new session begins the judgement again."""
         if current.session != self._session:
-            self._session, self.signal = current.session, None
+            self._session, self.signal, self._every_ns = current.session, None, _EVERY_NS
             self._first = current if current.frame.time_ns else None
-        if self.signal is None and current.received_ns - self._looked_ns >= _EVERY_NS:
+        if self.signal is None and current.received_ns - self._looked_ns >= self._every_ns:
             self._looked_ns = current.received_ns
+            self._every_ns = min(2 * self._every_ns, _SELDOM_NS)
             self._look_at_samples(current)
         if self._first is not None and current.received_ns - self._first.received_ns >= _CLOCK_NS:
             _look_at_clock(self._first, current)

@@ -15,6 +15,7 @@ from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.server.first_frames import FirstFrames
+from usert.signal_check import Signal
 
 SECOND = 10**9
 RF = SimulatedScanner(ScannerConfig(shape=(160, 48))).frame(0)
@@ -73,6 +74,20 @@ def test_however_many_sessions_begin_samples_are_looked_at_once_a_second(
     for session in range(1, 101):
         first.look(frame(PICTURE, at_s=session / 40, session=session))
     assert len(caplog.records) == 3
+
+
+def test_samples_that_show_nothing_are_looked_at_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def look(samples: Any, scan: Scan) -> Signal:
+        looked.append(1)
+        return Signal(kind="noise")
+
+    monkeypatch.setattr("usert.runtime.server.first_frames.check_signal", look)
+    first = FirstFrames()
+    for at_s in range(120):
+        first.look(frame(RF.samples, at_s=at_s))
+    assert len(looked) == 6  # at 0, 2, 6, 14, 30 and 62 s
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("microseconds", 1e3), ("milliseconds", 1e6), ("seconds", 1e9)])
