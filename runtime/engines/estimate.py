@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from usert.bundle import Bundle, default_bundle_path
+from usert.errors import OptionError
 from usert.frame import Scan
 
 from ..imaging.estimate import Estimate
 from .interface import Engine
-from .registry import BEST, open_engine
+from .registry import BEST, REFERENCE, open_engine
 
 _busy = threading.Lock()
 
@@ -35,6 +36,8 @@ def estimate(
     precision: str | None = None,
 ) -> Estimate:
     """Displacement, strain and quality between two RF frames; see `usert.estimate`."""
+    if engine == REFERENCE:
+        raise OptionError(f"engine: got {engine!r}, which only commands open: usert run --engine {engine}")
     folder = os.fspath(default_bundle_path() if bundle is None else bundle)
     with _busy:
         return _opened(folder, engine, threads, precision).run(
