@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from .errors import FrameError
 from .frame import Demodulation, RFFrame, Scan, check_shape
 
+IQLayout: TypeAlias = Literal["iq-pairs", "iq-lines"]
+"""How I and Q stand in an array of real numbers: in turns along depth, or a line of I before each line of Q."""
 ROWS_PER_CYCLE = 4.0
 """Rows of RF in a cycle of the echo: enough for echoes up to twice the centre frequency."""
 _REACH = 12
@@ -47,6 +49,18 @@ def as_rf(frame: RFFrame, rows: int | None = None) -> RFFrame:
         samples=turned_up(frame.samples, frame.scan, rows),
         scan=rf_scan(frame.scan, frame.shape[0], rows),
     )
+
+
+def split_iq(samples: NDArray[Any], layout: IQLayout) -> NDArray[Any]:
+    """Real samples (…, 2 N, M) in pairs, or (…, N, 2 M) in lines, as IQ (…, N, M, 2).
+
+    Errors: `FrameError` for an odd number of them.
+    """
+    what, axis = ("samples along depth", -2) if layout == "iq-pairs" else ("lines", -1)
+    if samples.ndim < 2 or samples.shape[axis] % 2:
+        raise FrameError(f"{layout}: got shape {samples.shape}, expected an even number of {what}")
+    turns = np.moveaxis(samples, axis, 0)
+    return np.stack([np.moveaxis(turns[k::2], 0, axis) for k in (0, 1)], axis=-1)
 
 
 def rf_rows(rows: int, scan: Scan, *, rows_per_cycle: float = ROWS_PER_CYCLE) -> int:
