@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from .errors import FrameError
 from .frame import Demodulation, RFFrame, Scan, check_shape
+from .front_end import TYPICAL
 
 IQLayout: TypeAlias = Literal["iq-pairs", "iq-lines"]
 """How I and Q stand in an array of real numbers: in turns along depth, or a line of I before each line of Q."""
@@ -66,6 +67,11 @@ def split_iq(samples: NDArray[Any], layout: IQLayout) -> NDArray[Any]:
 def rf_rows(rows: int, scan: Scan, *, rows_per_cycle: float = ROWS_PER_CYCLE) -> int:
     """Rows of RF, so many or more a cycle of the echo, for `rows` of IQ."""
     return math.ceil(rows_per_cycle * rows * max(scan.f0_hz, *_frequencies(scan)) / scan.fs_hz)
+
+
+def common_sample(scan: Scan) -> float:
+    """Rows of a frame that a sample of RF takes where it is sampled as is common; 1 for frames of RF."""
+    return 1.0 if scan.kind == "rf" else TYPICAL / scan.cycles_per_sample
 
 
 def rf_scan(scan: Scan, rows: int, new_rows: int) -> Scan:

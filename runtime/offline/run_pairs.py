@@ -151,7 +151,7 @@ def extrapolation(bundle: Bundle, scan: Scan) -> str | None:
         return "the bundle's weights were not trained on RF: trust the quality map"
     low, high = trained_for.centre_cycles_per_sample
     cycles = scan.cycles_per_sample
-    if low <= cycles <= high:
+    if scan.kind == "iq" or low <= cycles <= high:  # IQ is turned up to a sampling that suits the network
         return None
     return f"f0/fs is {cycles:.3f}, the bundle was trained for {low:g} to {high:g}: trust the quality map"
 

@@ -95,7 +95,7 @@ class RFMessage:
     def cut(self, rows: tuple[int, int]) -> RFMessage:
         """The same frame with samples `rows[0]` to before `rows[1]` of each line alone, not copied.
 
-        Errors: `MalformedError` for a frame that ends before.
+        Errors: `MalformedError` for a frame that ends before, or so deep that no scanner sees it.
         """
         first, end = rows
         if self.frame.shape[0] < end:
@@ -103,7 +103,11 @@ class RFMessage:
                 "rows",
                 f"rows {first}:{end}: got a frame of {self.frame.shape[0]} samples, expected {end} or more",
             )
-        return replace(self, frame=replace(self.frame, samples=self.frame.samples[first:end]))
+        try:
+            scan = self.frame.scan.from_row(first)
+        except FrameError as error:
+            raise MalformedError("geometry", str(error)) from error
+        return replace(self, frame=replace(self.frame, samples=self.frame.samples[first:end], scan=scan))
 
 
 def rf_decoder(rows: tuple[int, int] | None) -> Callable[[Sequence[Buffer]], RFMessage]:

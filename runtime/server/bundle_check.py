@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import BundleError
-from usert.frame import Scan, Shape
+from usert.frame import Scan
 
-from ..engines.interface import TYPICAL_SCAN, Engine
+from ..engines.interface import Engine, FrameFormat, noise_pair
 from ..imaging.estimate import Estimate
 from ..imaging.image_quality import ImageQualityRule, assess
 
@@ -31,7 +31,7 @@ class TrialPair:
 
     reference: NDArray[Any]
     current: NDArray[Any]
-    """(N, M), as `reference`."""
+    """(N, M), or IQ (N, M, 2), as `reference`."""
     scan: Scan
     estimate: Estimate
 
@@ -56,7 +56,7 @@ def check_engine(
     begin = time.perf_counter()
     got = engine.run(trial.reference, trial.current, trial.scan)
     elapsed = time.perf_counter() - begin
-    _check_finite(got, trial.reference.shape)
+    _check_finite(got, trial.reference.shape[:2])
     new, running = (assess(estimate, quality_rule) for estimate in (got, trial.estimate))
     if new.score < held_score <= running.score:
         raise BundleError(
@@ -78,10 +78,9 @@ def check_engine(
     )
 
 
-def run_noise(engine: Engine, shape: Shape) -> None:
-    """Run `engine` on noise of `shape`, where there is no pair. Errors: as `check_engine`."""
-    reference, current = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
-    _check_finite(engine.run(reference, current, TYPICAL_SCAN), shape)
+def run_noise(engine: Engine, frames: FrameFormat) -> None:
+    """Run `engine` on noise, where there is no pair. Errors: as `check_engine`."""
+    _check_finite(engine.run(*noise_pair(*frames)), frames.shape)
 
 
 def _check_finite(estimate: Estimate, shape: tuple[int, ...]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, RecordingError
 
-from ..engines.interface import TYPICAL_SCAN, Engine
+from ..engines.interface import Engine, noise_pair
 from ..record.recorder import RESERVE_BYTES
 from ..record.writer import check_free
 from ..transport.keys import ServerKeys, public_keys
@@ -43,9 +43,7 @@ def check(site: Site, *, print_line: PrintLine) -> None:
             probe = site.record_folder / ".usert-check.h5"
             check_free(probe)
             report(describe_record(probe))
-        with open_server(
-            site, engine, site.shapes, report=report
-        ):  # without a recorder: a source may send already
+        with open_server(site, engine, (), report=report):  # without a recorder: a source may send already
             report("all is well")
 
 
@@ -88,8 +86,7 @@ def try_engine(engine: Engine, bundle: Bundle, precision: str | None) -> str:
             refused = error
             continue
         warm_s = time.monotonic()
-        noise = np.random.default_rng(1).integers(-1000, 1000, (2, *shape), dtype=np.int16)
-        estimate = engine.run(noise[0], noise[1], TYPICAL_SCAN)
+        estimate = engine.run(*noise_pair(shape))
         done_s = time.monotonic()
         if not all(np.isfinite(part).all() for part in (estimate.strain, estimate.quality)):
             raise EngineError(f"{engine.name}: got strain or quality that is not finite, of noise")
