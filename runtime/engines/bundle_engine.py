@@ -97,7 +97,8 @@ class BundleEngine(ABC, Generic[Artefact]):
         if scan is None or scan.kind == "rf":
             return self._run(reference, current, None if scan is None else scan.cycles_per_sample)
         check_shape("reference frame", reference, "iq")
-        self._check_length(reference.shape[0], scan.cycles_per_sample)
+        if self._front_end == "baseband":  # whose window is told in wavelengths, so in rows of the IQ, too
+            self._check_length(reference.shape[0], scan.cycles_per_sample)
         rows = self._rf_rows((reference.shape[0], reference.shape[1]), scan)
         return run_iq(self.run, reference, current, scan, rf_rows=rows)
 
