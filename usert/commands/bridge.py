@@ -6,6 +6,7 @@ A bridge is a process of its own, and to the live server a viewer or a source li
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import typer
 
@@ -105,6 +106,15 @@ def igtl_rf(
     transpose: bool = typer.Option(
         False, "--transpose", help="Rows of the image are scan lines, as in RF frames of PLUS."
     ),
+    kind: str = typer.Option(
+        "rf",
+        "--kind",
+        help="rf; iq: two components a pixel; iq-pairs: I and Q in turns along depth; iq-lines: a line of I, a line "
+        "of Q.",
+    ),
+    demodulation_mhz: float | None = typer.Option(
+        None, "--demodulation-mhz", metavar="MHZ", help="Of IQ: the frequency by which it was turned down."
+    ),
     device: str = typer.Option(
         "", metavar="NAME", help="Device to receive; by default the first whose image is an RF frame."
     ),
@@ -113,7 +123,7 @@ def igtl_rf(
     allow: Path | None = typer.Option(None, metavar="DIR", help=ALLOW_HELP),
     insecure: bool = typer.Option(False, "--insecure", help=_INSECURE_HELP),
 ) -> None:
-    """Receive RF frames from an OpenIGTLink server, such as PLUS, for `usert serve`; Ctrl-C ends.
+    """Receive RF or IQ frames from an OpenIGTLink server, such as PLUS, for `usert serve`; Ctrl-C ends.
 
     Waits for the sender, and connects again after a loss.
     """
@@ -131,6 +141,8 @@ def igtl_rf(
             line_pitch_mm=line_pitch_mm,
             sound_speed_m_s=sound_speed,
             transpose=transpose,
+            kind=cast("Any", kind),
+            demodulation_hz=None if demodulation_mhz is None else 1e6 * demodulation_mhz,
         ),
         device=device,
         stream=stream,
