@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -149,12 +150,13 @@ def accept(
 
     Errors: `WeightsError` or `UsertError` for a disk that takes no more.
     """
-    recordings = len({pair.recording for pair in plan.training})
+    kinds = {pair.recording: pair.signal for pair in plan.training}
+    iq = Counter(kinds.values())["iq"]
     made = provenance(
         run.recipe,
         made_by="usert train",
         # how much there was, and no more: names of recordings may be private
-        data=f"{len(plan.training)} unlabelled pairs of {recordings} recordings",
+        data=f"{len(plan.training)} unlabelled pairs of {len(kinds)} recordings" + f", {iq} of IQ" * bool(iq),
         start_recipe=history(weights),
         steps=run.step,
         device=run.fabric.device,
