@@ -1,8 +1,4 @@
-"""Accuracy in a benchmark: estimates compared with the float32 graph of their bundle and with the truth.
-
-Invariants: an estimate that passes is finite, has the right shapes, and lies within what the bundle's manifest allows
-for its precision; a figure that is NaN is within no tolerance.
-"""
+"""Accuracy in a benchmark: estimates compared with the float32 graph of their bundle and with the truth."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A picture of a benchmark: for each shape a bar of latency for each variant, with p99, the maximum and the floor.
-
-Invariant: bars of one shape have one scale, which begins at 0; a variant without times has no bar.
-"""
+"""A picture of a benchmark: for each shape a bar of latency for each variant, with p99, the maximum and the floor."""
 
 from __future__ import annotations
 

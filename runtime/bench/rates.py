@@ -2,8 +2,7 @@
 
     python -m usert.runtime.bench.rates THREADS    # one JSON object
 
-Measured in a process of its own, because numpy's library fixes its number of threads when it is loaded. Invariant: a
-rate is the best of all repetitions.
+Measured in a process of its own, because numpy's library fixes its number of threads when it is loaded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The report of a benchmark: a table and sentences for people, CSV and JSON for programs.
-
-Invariant: a column without any figure is left out of the table, but not of CSV and JSON.
-"""
+"""The report of a benchmark: a table and sentences for people, CSV and JSON for programs."""
 
 from __future__ import annotations
 

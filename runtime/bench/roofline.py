@@ -1,8 +1,7 @@
 """The roofline of a graph: a lower bound of its time, from its operations and bytes and the peak rates of a device.
 
 Convolutions and matrix products of the ONNX file are counted, with their inputs and outputs read and written once; all
-else (warps, refinement, activations) is left out, so the bound is too low rather than too high. Invariant: a graph is
-counted completely or not at all.
+else (warps, refinement, activations) is left out, so the bound is too low rather than too high.
 """
 
 from __future__ import annotations

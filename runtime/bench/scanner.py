@@ -1,8 +1,7 @@
 """The scanner of a benchmark over sockets: a process that sends frames when they are due, stamped with their due time.
 
 Unlike `Replay` it catches up: a frame that ZeroMQ could not take is sent late, stamped with the time at which it was
-due, and those behind it follow at once. So the age of an image includes all waiting. Invariant: due times are fixed
-when a batch begins; the process ends with the `with` block.
+due, and those behind it follow at once. So the age of an image includes all waiting.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""A client of the live server: the newest strain image of each stream, and its age at the moment.
-
-Knows the protocol, not the server. Invariant: the caller, however slow, gets the newest image of a stream that has
-arrived, and an image that is too old is called stale.
-"""
+"""A client of the live server: the newest strain image of each stream, and its age at the moment."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The terminal client: a status line about the newest image.
-
-Invariant: an image that is too old is shown as stale with its age, and where a line cannot be refreshed (a pipe, a log)
-there is a new one at most once a second.
-"""
+"""The terminal client: a status line about the newest image."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The messages between a supervisor (`usert.runtime.failover.supervisor`) and a server that it has started.
 
 One message a line, over a pair of sockets. To the server: `warm NxM`, and once `serve`. From the server: `ready`,
-`serving`, and `warm NxM` for each new shape of frames. Knows neither servers nor engines. Invariant: when one side has
-ended, the other side notices at once.
+`serving`, and `warm NxM` for each new shape of frames. Invariant: when one side has ended, the other side notices at
+once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A supervisor of two server processes: one serves, the spare has everything loaded and takes over when the first dies.
 
-Both run the same command line, `usert serve …`. Knows their messages (`handover`) and exit codes (`usert.errors`), not
-what they serve. Invariant: at most one of them serves, the next one only once the last has ended and its endpoints are
-free; both have ended when the supervisor ends.
+Both run the same command line, `usert serve …`. Invariant: at most one of them serves, the next one only once the last
+has ended and its endpoints are free; both have ended when the supervisor ends.
 """
 
 from __future__ import annotations

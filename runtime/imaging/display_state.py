@@ -1,7 +1,4 @@
-"""The state that an image is shown in: live, held, stale or idle, and why.
-
-Knows the quality of one image at a time; nothing of frames, messages or time.
-"""
+"""The state that an image is shown in: live, held, stale or idle, and why."""
 
 from __future__ import annotations
 

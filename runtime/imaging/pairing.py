@@ -1,7 +1,7 @@
 """Which frame the newest one is compared with.
 
-Pure logic: no threads, no sockets, no samples read. Invariant: both frames of a pair belong to one session,
-the reference is the older, and the distance between them is within the rule.
+Invariant: both frames of a pair belong to one session, the reference is the older, and the distance between them is
+within the rule.
 """
 
 from __future__ import annotations

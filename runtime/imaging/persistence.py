@@ -1,15 +1,14 @@
 """Averaging strain images over time without blurring what moves: the past is carried along with the tissue.
 
 Images of pairs differ in how much the tissue was compressed, and in whether it was: a release is the negative of a
-press. So what is averaged is each image over its own mean strain, of either sign, weighted by precision, as Lindop
-and others do it ("An intelligent interface for freehand strain imaging", Ultrasound in Med. & Biol. 34 (2008)):
+press. So what is averaged is each image over its own mean strain, of either sign, weighted by precision, as Lindop and
+others do it ("An intelligent interface for freehand strain imaging", Ultrasound in Med. & Biol. 34 (2008)):
 
     n = Σ βʲ wⱼ nⱼ / Σ βʲ wⱼ,   w = q²/(1 - q² + c) · k²/(k² + k₀²)    q quality, k mean strain, j images ago
 
 The first factor is that of correlation noise (Walker and Trahey, IEEE Trans. UFFC 42 (1995) 301-308), the second that
 of noise which in part does not shrink with the strain. Shown is k n: a strain image of the newest pair again. With
-equal weights noise falls to √((1 - β)/(1 + β)). Knows arrays; not states: only good images may be given to it.
-Invariant: with β = 0 an image comes back as it is.
+equal weights noise falls to √((1 - β)/(1 + β)). Invariant: with β = 0 an image comes back as it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Colour maps of perceptual order, also for colour-blind people and in print.
-
-Invariant: lightness rises with the number.
-"""
+"""Colour maps of perceptual order, also for colour-blind people and in print."""
 
 from __future__ import annotations
 

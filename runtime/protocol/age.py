@@ -1,7 +1,7 @@
 """How old an image is: the clocks that times on the wire were read from, its age, and rate and ages of a stream.
 
-Knows no sockets. Invariants: times are subtracted only when both were read from one monotonic clock, so the wall
-clocks of two machines are never compared; an age that cannot be known exactly is a lower bound, and says so.
+Invariants: times are subtracted only when both were read from one monotonic clock, so the wall clocks of two machines
+are never compared; an age that cannot be known exactly is a lower bound, and says so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The messages of the control channel: commands to a live server and its replies, in protocol version 1.
 
-A message is one JSON header part; `docs/protocol.md` is its specification. Knows neither sockets nor how a command is
-carried out. Invariant: a command that exists has the arguments of its kind alone, each within its limits, so that
-nothing is carried out that was understood by half.
+A message is one JSON header part; `docs/protocol.md` is its specification. Invariant: a command that exists has the
+arguments of its kind alone, each within its limits, so that nothing is carried out that was understood by half.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The check of another engine on a pair of frames, beside what the running engine made of the same pair.
-
-Knows two estimates and the rules of the server; not where the engine came from. Invariant: an estimate that is not
-finite, that would not be shown, or whose strain has the other sign, is refused with both figures.
-"""
+"""The check of another engine on a pair of frames, beside what the running engine made of the same pair."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """The handlers of the control commands of a live server.
 
 Commands arrive in the control thread; those that touch streams or the engine wait here for the serving thread, which
-handles them between two frames. Knows streams, engine and recorder; no messages but commands, no sockets. Invariants:
-every command is answered once, at the latest when the server closes; a command whose future was cancelled before it
-began is not handled; no record spans a change of bundle.
+handles them between two frames. Invariants: every command is answered once, at the latest when the server closes; a
+command whose future was cancelled before it began is not handled; no record spans a change of bundle.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The control channel of a live server: a thread that takes commands from one ROUTER socket and answers them.
 
-Knows messages and connections, not what a command does. Invariant: every command that is read gets one reply, whatever
-becomes of it, and neither a message, nor a slow command, nor a client that sends too many delays the replies to others.
+Invariant: every command that is read gets one reply, whatever becomes of it, and neither a message, nor a slow command,
+nor a client that sends too many delays the replies to others.
 """
 
 from __future__ import annotations

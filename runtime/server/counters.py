@@ -1,6 +1,6 @@
 """What the live server counts and measures: written by the serving thread, read by any.
 
-Knows no sockets and no engine. Invariant: an image is counted before it is sent, or a client could know of it first.
+Invariant: an image is counted before it is sent, or a client could know of it first.
 """
 
 from __future__ import annotations

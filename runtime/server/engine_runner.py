@@ -1,7 +1,6 @@
 """The engine that runs now: warmed up for each shape of frames, run, and changed for another between two frames.
 
-Knows engines and frames; no sources, no sockets, and no thread but the serving one. Invariant: an engine that came by
-`swap` is closed here; the first one stays its maker's to close.
+Invariant: an engine that came by `swap` is closed here; the first one stays its maker's to close.
 """
 
 from __future__ import annotations

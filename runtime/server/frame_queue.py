@@ -2,8 +2,8 @@
 
 Each source (a stream's name) has its own sessions and its own queue; the sources take turns. By default a waiting frame
 is dropped when a newer one of its source comes. Where every frame is wanted, the queue is short and `put` blocks, so
-that ZeroMQ's own queues fill up and hold the sender back. Knows no sockets, engines or pairs. Invariant: received =
-duplicates + late + rejected + dropped + taken + waiting, over all sources that there ever were.
+that ZeroMQ's own queues fill up and hold the sender back. Invariant: received = duplicates + late + rejected + dropped
++ taken + waiting, over all sources that there ever were.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Interpreter settings for low jitter: no long garbage collections, and quick switches between threads.
 
-They hold for the whole process, so whoever starts a server chooses them, not the server. Invariant: the settings found
-are the settings left behind.
+They hold for the whole process, so whoever starts a server chooses them, not the server.
 """
 
 from __future__ import annotations

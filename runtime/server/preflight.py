@@ -1,7 +1,4 @@
-"""Preflight of a live server, `usert serve --check`: go through its start, report what is there, and end.
-
-Invariant: nothing is left behind but what the engine compiled for later starts.
-"""
+"""Preflight of a live server, `usert serve --check`: go through its start, report what is there, and end."""
 
 from __future__ import annotations
 

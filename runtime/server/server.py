@@ -1,7 +1,6 @@
 """The live server: RF frames in, the newest pair through the engine, strain images out.
 
-Knows the engine only by its protocol. Invariant: no message, no frame and nothing that the engine raises ends the
-server; only `stop()` does.
+Invariant: no message, no frame and nothing that the engine raises ends the server; only `stop()` does.
 """
 
 from __future__ import annotations

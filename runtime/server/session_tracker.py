@@ -1,7 +1,7 @@
 """The sessions of one source: runs of frames that may be paired with each other, and the frames that are rejected.
 
-Pure logic over headers: no threads, no samples read. Invariant: within a session the sequence grows and, where the
-source stamps times, they do not fall; a frame that would break this begins another session or is rejected.
+Invariant: within a session the sequence grows and, where the source stamps times, they do not fall; a frame that would
+break this begins another session or is rejected.
 """
 
 from __future__ import annotations

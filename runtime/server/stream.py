@@ -1,7 +1,6 @@
 """What the server keeps of one source between images: the lag, the display state, the last good image, the average.
 
-Knows frames and estimates; no sockets, no engine, no thread but its caller's. Invariant: nothing of one session is
-left in the next, except what a person has set: rectangles and freezing.
+Invariant: nothing of one session is left in the next, except what a person has set: rectangles and freezing.
 """
 
 from __future__ import annotations

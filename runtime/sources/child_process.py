@@ -1,7 +1,6 @@
 """A `usert` command in a child process, whose output is read line by line.
 
-Knows `python -m usert`, not what its commands do. Invariant: at the end of the `with` block the process has ended and
-its output was read to the end, on every way out.
+Invariant: at the end of the `with` block the process has ended and its output was read to the end, on every way out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
 """The demo: the whole live path on this machine, with simulated scanner, server, client, live page and a final picture.
-
-Invariant: when `run` returns or raises, the child processes have ended and no file is half-written.
 """
 
 from __future__ import annotations

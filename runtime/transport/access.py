@@ -1,7 +1,7 @@
 """Who may connect: the clients whose public keys lie in a folder, as ZeroMQ asks at every handshake (ZAP, RFC 27).
 
-Knows keys and folders, not messages. Invariant: a handshake succeeds only while the file of its key lies in the folder;
-whatever goes wrong is a denial, and without an open `Authenticator` every handshake is denied.
+Invariant: a handshake succeeds only while the file of its key lies in the folder; whatever goes wrong is a denial, and
+without an open `Authenticator` every handshake is denied.
 
 ZeroMQ asks at the handshake only. Connected clients whose key was removed since are found by reading the folder twice a
 second; the owner of the socket then cuts every connection (`BoundSocket.renew`).

@@ -1,6 +1,6 @@
 """A socket that receives messages in a thread of its own.
 
-Knows nothing of what a message means or what becomes of it. Invariant: no message, however broken, ends the thread.
+Invariant: no message, however broken, ends the thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""ZeroMQ sockets that stay at their endpoints: bound ones cut off revoked clients, connected ones reconnect.
-
-Invariant: a client whose key was revoked is cut off at the next `renew()` of a bound socket, and a connected socket
-does not give up as long as `renew()` is called.
-"""
+"""ZeroMQ sockets that stay at their endpoints: bound ones cut off revoked clients, connected ones reconnect."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Services that work in a thread of their own.
-
-Invariant: the thread has ended before the resources that it uses are closed, and an error that ends it is logged and
-kept for whoever checks.
-"""
+"""Services that work in a thread of their own."""
 
 from __future__ import annotations
 

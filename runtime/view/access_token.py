@@ -1,7 +1,4 @@
-"""The access token: the secret that authenticates a browser where other machines can reach the page.
-
-Invariant: a token is too long to guess, and a file that other users can read is rejected.
-"""
+"""The access token: the secret that authenticates a browser where other machines can reach the page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Starts and stops recording at the strain server, from the page.
-
-Invariant: one command at a time is under way, and each ends with a reply or an error.
-"""
+"""Starts and stops recording at the strain server, from the page."""
 
 from __future__ import annotations
 

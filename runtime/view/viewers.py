@@ -1,7 +1,4 @@
-"""All connected browsers.
-
-Invariant: there are at most `MOST_VIEWERS`, and a new one gets the newest picture at once.
-"""
+"""All connected browsers."""
 
 from __future__ import annotations
 
