@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
 from ..engines import ENGINES
 from ..imaging.estimate import Estimate
+from ..transport.lifecycle import Service
 from .worker import Frame, Opener, Variant, Worker
 
 STEEP = 9, 13
@@ -87,7 +87,7 @@ class Accuracy:
     """RMS error of the axial displacement in samples; None where the frames are not simulated."""
 
 
-class AccuracyCheck:
+class AccuracyCheck(Service):
     """Checks estimates of the variants of one shape; its reference engines run until the end of the `with` block."""
 
     def __init__(
@@ -95,6 +95,7 @@ class AccuracyCheck:
     ) -> None:
         """`bundles`: the first of them is the one that accuracy is measured against. `keep`: keep the reference
         engines open, since estimates of other pairs than the scene's will be checked."""
+        super().__init__()
         self._bundles = bundles
         self._scene = scene
         self._opener = opener
@@ -105,26 +106,20 @@ class AccuracyCheck:
         self.notes: list[str] = []
         """Lines about bundles whose estimates cannot be compared."""
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            for bundle in self._bundles:
-                own = stack.enter_context(ExitStack())
-                reference = self._open_reference(bundle, own)
-                if reference is None:
-                    self.notes.append(
-                        f"{bundle.folder}: no float32 graph runs here: its answers are not compared"
-                    )
-                    continue
-                self._answers[bundle.folder] = reference.opened.answer
-                if self._keep:
-                    self._references[bundle.folder] = reference
-                else:
-                    own.close()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def _open(self, stack: ExitStack) -> None:
+        for bundle in self._bundles:
+            own = stack.enter_context(ExitStack())
+            reference = self._open_reference(bundle, own)
+            if reference is None:
+                self.notes.append(
+                    f"{bundle.folder}: no float32 graph runs here: its answers are not compared"
+                )
+                continue
+            self._answers[bundle.folder] = reference.opened.answer
+            if self._keep:
+                self._references[bundle.folder] = reference
+            else:
+                own.close()
 
     def check(self, variant: Variant, answer: Estimate, pair: tuple[Frame, Frame]) -> Accuracy:
         """Accuracy of the estimate `answer` of `pair`. Errors: `EngineError` for a wrong one."""

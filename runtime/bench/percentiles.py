@@ -6,9 +6,10 @@ than a thousand, it is the largest.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ..protocol.age import nearest_rank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,3 @@ class Percentiles:
             p999=nearest_rank(ordered, 0.999),
             most=nearest_rank(ordered, 1.0),
         )
-
-
-def nearest_rank(ordered: list[float], share: float) -> float:
-    """The smallest value that `share` of the `ordered` ones do not exceed; NaN where there are none."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
