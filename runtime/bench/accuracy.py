@@ -173,16 +173,8 @@ def check_answer(
 
     Errors: `EngineError` that says what is wrong.
     """
-    for name, values, expected in (
-        ("displacement", answer.displacement, (2, *shape)),
-        ("strain", answer.strain, shape),
-        ("quality", answer.quality, shape),
-    ):
-        if values.shape != expected:
-            raise EngineError(f"wrong answer: {name}: got shape {values.shape}, expected {expected}")
-        if not (finite := np.isfinite(values)).all():
-            bad = finite.size - int(np.count_nonzero(finite))
-            raise EngineError(f"wrong answer: {name}: {bad} of {finite.size} numbers are NaN or infinite")
+    if fault := answer.fault(shape):
+        raise EngineError(f"wrong answer: {fault}")
     if reference is None:
         return
     for figure, value in asdict(Difference.between(answer, reference)).items():

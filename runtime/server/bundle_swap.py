@@ -25,8 +25,9 @@ from usert.frame import Shape
 from ..engines.bundle_engine import first_line
 from ..engines.interface import Engine
 from ..imaging.display_state import StateRule
+from ..imaging.estimate import EstimatedPair
 from ..imaging.image_quality import ImageQualityRule
-from .bundle_check import BundleCheck, TrialPair, check_engine, run_noise
+from .bundle_check import BundleCheck, check_engine, run_noise
 
 Opener = Callable[[Bundle], Engine]
 
@@ -92,7 +93,7 @@ class BundleSwap:
         *,
         opener: Opener,
         shapes: Sequence[Shape],
-        trial: TrialPair | None,
+        trial: EstimatedPair | None,
     ) -> Future[PreparedBundle]:
         """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial` pair the engine runs on noise.
 
@@ -183,7 +184,7 @@ class BundleSwap:
         folder: Path,
         opener: Opener,
         shapes: tuple[Shape, ...],
-        trial: TrialPair | None,
+        trial: EstimatedPair | None,
         future: Future[PreparedBundle],
     ) -> PreparedBundle:
         bundle = Bundle.load(folder)

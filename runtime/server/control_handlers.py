@@ -35,7 +35,6 @@ from ..protocol.commands import (
     StopRecord,
 )
 from ..record.switch import RecordSwitch, RunningBundle
-from .bundle_check import TrialPair
 from .bundle_swap import BundleSwap, PreparedBundle
 from .engine_runner import EngineRunner
 from .stream import Stream
@@ -204,20 +203,11 @@ class ControlHandlers:
             raise OptionError("bundle: this server cannot change it")
         self._refuse_beside_a_record()
         good = [stream.good.pair for stream in self._streams().values() if stream.good is not None]
-        trial = None
-        if good:
-            newest = max(good, key=lambda pair: pair.ended_ns)
-            trial = TrialPair(
-                reference=newest.reference.frame.samples,
-                current=newest.current.frame.samples,
-                scan=newest.reference.frame.scan,
-                estimate=newest.estimate,
-            )
         change = self._swap.start(
             command.path,
             opener=lambda bundle: opening(bundle, command.engine, command.precision),
             shapes=list(dict.fromkeys(stream.shape for stream in self._streams().values())),
-            trial=trial,
+            trial=max(good, key=lambda pair: pair.ended_ns, default=None),
         )
         self._loading = change, future
         self._next = RunningBundle(

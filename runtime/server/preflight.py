@@ -40,9 +40,8 @@ def check(site: Site, *, print_line: PrintLine) -> None:
             probe = site.record_folder / ".usert-check.h5"
             check_free(probe)
             report(describe_record(probe))
-        with open_server(
-            site, engine, site.shapes, report=report
-        ):  # without a recorder: a source may send already
+        # without a recorder: a source may send already
+        with open_server(site, engine, site.shapes, report=report):
             report("all is well")
 
 
@@ -88,8 +87,8 @@ def try_engine(engine: Engine, bundle: Bundle, precision: str | None) -> str:
         noise = np.random.default_rng(1).integers(-1000, 1000, (2, *shape), dtype=np.int16)
         estimate = engine.run(noise[0], noise[1], TYPICAL_SCAN)
         done_s = time.monotonic()
-        if not all(np.isfinite(part).all() for part in (estimate.strain, estimate.quality)):
-            raise EngineError(f"{engine.name}: got strain or quality that is not finite, of noise")
+        if fault := estimate.fault(shape):
+            raise EngineError(f"{engine.name}: of noise, {fault}")
         warm_ms, run_ms = 1e3 * (warm_s - begun_s), 1e3 * (done_s - warm_s)
         return (
             f"engine {engine.name}, {shape[0]} x {shape[1]}: warm-up {warm_ms:.0f} ms, a pair {run_ms:.0f} ms"

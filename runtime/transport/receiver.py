@@ -79,7 +79,7 @@ class Receiver(Worker, Generic[M]):
             self._socket.renew()
             self.malformed.log_repeated()
             if self._socket.socket.poll(POLL_MS):
-                self._take(_receive_parts(self._socket.socket))
+                self._take(receive_parts(self._socket.socket))
 
     def _take(self, parts: list[Buffer]) -> None:
         arrived_ns = now_ns()
@@ -91,7 +91,7 @@ class Receiver(Worker, Generic[M]):
         self._accept(message, arrived_ns)
 
 
-def _receive_parts(socket: zmq.Socket[bytes]) -> list[Buffer]:
+def receive_parts(socket: zmq.Socket[bytes]) -> list[Buffer]:
     """All parts of the next message, of which those beyond one more than `MAX_PARTS` are dropped."""
     parts: list[Buffer] = []
     while True:

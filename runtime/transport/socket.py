@@ -6,7 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -34,12 +34,20 @@ log = logging.getLogger(__name__)
 class ManagedSocket(ABC):
     """A ZeroMQ socket that is open inside a `with` block, for one thread at a time."""
 
+    _action: ClassVar[Literal["bind", "connect"]]
+
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, options: Options
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        kind: int,
+        endpoint: str,
+        options: Options,
+        security: Security | None,
     ) -> None:
         self._context = context
         self._kind = kind
         self._options = options
+        self._security = security
         self._faults = FaultCounter(log, "socket not restored")
         self.endpoint = endpoint
         """Where the socket is; once it is open with the real port, where port 0 was asked for."""
@@ -64,20 +72,20 @@ class ManagedSocket(ABC):
         The loop that uses the socket calls this now and then. It costs next to nothing while there is nothing to do.
         """
 
-    @abstractmethod
-    def _secure(self, socket: zmq.Socket[bytes]) -> None:
-        """Give `socket` its keys, if it has any."""
-
-    @abstractmethod
     def _attach(self) -> None:
         """Bind or connect. Errors: `OptionError`."""
+        try:
+            getattr(self.socket, self._action)(self.endpoint)
+        except zmq.ZMQError as error:
+            raise OptionError(f"endpoint {self.endpoint}: cannot {self._action}: {error.strerror}") from error
 
     def _make(self) -> None:
         socket = self._context.socket(self._kind)
         try:
             for option, value in self._options.items():
                 socket.setsockopt(option, value)
-            self._secure(socket)
+            if self._security is not None:
+                self._security.secure(socket)
         except zmq.ZMQError as error:
             socket.close()
             raise OptionError(
@@ -93,9 +101,6 @@ class ManagedSocket(ABC):
         except OptionError as error:  # another process took the port: it is tried again next time
             self._faults.add("endpoint", str(error))
 
-    def _refusal(self, action: str, error: zmq.ZMQError) -> OptionError:
-        return OptionError(f"endpoint {self.endpoint}: cannot {action}: {error.strerror}")
-
     def _close(self, linger_ms: int | None = None) -> None:
         self.socket.close(linger_ms)
 
@@ -107,6 +112,8 @@ class BoundSocket(ManagedSocket):
     bound in its place; clients that still have a key reconnect by themselves.
     """
 
+    _action = "bind"
+
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
@@ -117,7 +124,7 @@ class BoundSocket(ManagedSocket):
         access: AccessList | None = None,
     ) -> None:
         """`access`: the clients that may connect; None: anybody may."""
-        super().__init__(context, kind, endpoint, options)
+        super().__init__(context, kind, endpoint, options, access)
         self._access = access
         self._bound = False
 
@@ -134,15 +141,8 @@ class BoundSocket(ManagedSocket):
             self._make()
             self._reattach()
 
-    def _secure(self, socket: zmq.Socket[bytes]) -> None:
-        if self._access is not None:
-            self._access.secure(socket)
-
     def _attach(self) -> None:
-        try:
-            self.socket.bind(self.endpoint)
-        except zmq.ZMQError as error:
-            raise self._refusal("bind", error) from error
+        super()._attach()
         self.endpoint = self.socket.get_string(zmq.LAST_ENDPOINT)
         self._bound = True
 
@@ -163,6 +163,8 @@ class ConnectedSocket(ManagedSocket):
     events of the socket tell: as long as ZeroMQ tries, there are some.
     """
 
+    _action = "connect"
+
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
@@ -173,8 +175,7 @@ class ConnectedSocket(ManagedSocket):
         keys: ClientKeys | None = None,
     ) -> None:
         """`keys`: those of this client and its server; None: the connection is not encrypted."""
-        super().__init__(context, kind, endpoint, options)
-        self._keys = keys
+        super().__init__(context, kind, endpoint, options, keys)
         self._connected = False
         self._event_s = 0.0
         self._failures = 0
@@ -188,16 +189,6 @@ class ConnectedSocket(ManagedSocket):
             self._close(linger_ms=0)
             self._make()
             self._reattach()
-
-    def _secure(self, socket: zmq.Socket[bytes]) -> None:
-        if self._keys is not None:
-            self._keys.secure(socket)
-
-    def _attach(self) -> None:
-        try:
-            self.socket.connect(self.endpoint)
-        except zmq.ZMQError as error:
-            raise self._refusal("connect", error) from error
 
     def _make(self) -> None:
         super()._make()
@@ -217,13 +208,10 @@ class ConnectedSocket(ManagedSocket):
         elif event & _FAILED:
             self._failures += 1
             if self._failures > 1:  # the first may be a server that was just going away
-                self._report(event)
-
-    def _report(self, event: int) -> None:
-        if event == _KEY_REFUSED:
-            self._refused.add("key", f"{self.endpoint} does not allow this key")
-        else:
-            self._refused.add("handshake", f"{self.endpoint} has another key, or only one side has keys")
+                kind, reason = "handshake", "has another key, or only one side has keys"
+                if event == _KEY_REFUSED:
+                    kind, reason = "key", "does not allow this key"
+                self._refused.add(kind, f"{self.endpoint} {reason}")
 
 
 def make_socket(

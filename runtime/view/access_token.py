@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from pathlib import Path
 
 from usert.errors import OptionError
 
+from ..transport.keys import check_owner_only
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")
 _RANDOM_BYTES = 32
-_WIDER_THAN_OWNER = 0o077
 
 
 def random_token() -> str:
@@ -23,8 +23,7 @@ def read_token(path: Path) -> str:
     """The token in the file at `path`. Errors: `OptionError`, also for a file that other users may read."""
     try:
         with path.open("rb") as file:
-            if os.name == "posix" and os.fstat(file.fileno()).st_mode & _WIDER_THAN_OWNER:
-                raise OptionError(f"--token-file: {path} is a secret that others may read: chmod 600 it")
+            check_owner_only(file, path, "--token-file")
             text = file.read(1024).decode("ascii", "replace").strip()
     except OSError as error:
         raise OptionError(f"--token-file: cannot read {path}: {error.strerror}") from error
@@ -33,8 +32,3 @@ def read_token(path: Path) -> str:
             f"--token-file: got {path}, which is not a token, expected one line of 22 to 256 letters, digits, - and _"
         )
     return text
-
-
-def same(given: str, token: str) -> bool:
-    """Whether both are equal, compared in constant time."""
-    return secrets.compare_digest(given.encode(), token.encode())

@@ -7,6 +7,7 @@ the application never sees a rejected request, and every response carries the se
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +15,6 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..transport.address import is_loopback
-from .access_token import same
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -69,7 +69,7 @@ class Authentication:
             given = asked or self._cookie_of(headers)
             if not given:
                 return "this page needs an access token: open the full address that usert view printed"
-            if not same(given, self._token):
+            if not secrets.compare_digest(given.encode(), self._token.encode()):
                 return "wrong token: open the address that usert view printed last"
         return ""
 
