@@ -38,9 +38,6 @@ class Hunting(LagControl):
     def __init__(self, window_frames: int) -> None:
         self.window_frames = window_frames
         super().__init__()
-
-    def reset(self) -> None:
-        super().reset()
         self.seen: list[tuple[float, int]] = []
 
     def lag_for(self, sequence: int, reach: int = 256) -> int:

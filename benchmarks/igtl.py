@@ -37,7 +37,7 @@ from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
 from usert.runtime.server.config import ServerConfig
-from usert.runtime.server.low_jitter import low_jitter
+from usert.runtime.server.launch import low_jitter
 from usert.runtime.server.server import StrainServer
 
 _LOOPBACK = "tcp://127.0.0.1:0"

@@ -154,7 +154,6 @@ class Benchmark:
     def _group(
         self, bundles: Sequence[Bundle], variants: Sequence[tuple[Bundle, Variant]], scene: Scene | None
     ) -> list[Result]:
-        """Open, check and time `variants` together."""
         config = self._config
         with ExitStack() as stack:
             check: AccuracyCheck | None = None
@@ -238,16 +237,13 @@ class Benchmark:
 
     def _result(self, entry: _Entry) -> Result:
         stage = entry.stage
-        memory = None
-        if entry.error is None:
-            memory = stage.memory()
         if isinstance(stage, LiveServer) and not stage.ages_exact:
             self._note("ages are lower bounds: the source has another clock")
         return Result(
             variant=stage.variant,
             opened=stage.opened,
             measurements=entry.measurements,
-            memory=memory,
+            memory=stage.memory() if entry.error is None else None,
             accuracy=entry.accuracy,
             cost=self._cost(stage.variant),
             error=entry.error,

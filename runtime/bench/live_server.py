@@ -170,7 +170,6 @@ class LiveServer(Service):
                     self._raise_if_silent(time.monotonic() - begin)
 
     def _one_image(self) -> StrainMessage:
-        """The next image, of frames sent slowly."""
         if self._scanner is None:
             before = len(self._seen)
             self._wait(lambda: len(self._seen) > before)

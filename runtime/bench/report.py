@@ -138,7 +138,6 @@ def write(path: Path, text: str) -> None:
 
 
 def _legend(report: Report) -> list[str]:
-    """Lines that explain the columns."""
     compared = any(row["displacement_rms_samples"] is not None for row in report.rows)
     return [
         "times: from when a frame was due to its answer, of n frames; of fewer than 1000, p99.9 is the largest",

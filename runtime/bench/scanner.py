@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import zmq
@@ -25,12 +25,6 @@ from .process import PipedProcess
 _STREAM = "bench"
 _QUEUE_FRAMES = 2
 _START_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Batch:
-    frames: int
-    rate_hz: float
 
 
 class Scanner(PipedProcess):
@@ -50,7 +44,7 @@ class Scanner(PipedProcess):
 
     def send(self, frames: int, rate_hz: float) -> None:
         """Send `frames` frames at `rate_hz`, in the background; one batch at a time."""
-        self._send(_Batch(frames=frames, rate_hz=rate_hz))
+        self._send((frames, rate_hz))
         self._waiting = True
 
     def skip_rest(self) -> None:
@@ -79,23 +73,25 @@ def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...]) -> None:
             while True:
                 batch = pipe.recv()
                 if batch is not None:
-                    sent = _send_batch(batch, pipe, socket, frames, sent)
+                    count, rate_hz = batch
+                    sent = _send_batch(count, rate_hz, pipe, socket, frames, sent)
                     pipe.send(sent)
         except (EOFError, OSError):
             return
 
 
 def _send_batch(
-    batch: _Batch,
+    count: int,
+    rate_hz: float,
     pipe: Connection,
     socket: zmq.Socket[bytes],
     frames: tuple[RFFrame, ...],
     sent: int,
 ) -> int:
-    """Send a batch until it is done or stopped; returns the number of frames sent in all."""
-    period_ns = round(1e9 / batch.rate_hz)
+    """Send `count` frames until it is done or stopped; returns the number of frames sent in all."""
+    period_ns = round(1e9 / rate_hz)
     begin = now_ns() + period_ns
-    for k in range(batch.frames):
+    for k in range(count):
         due = begin + k * period_ns
         while (left_ns := due - now_ns()) > 0:
             if pipe.poll(max(left_ns / 1e9 - 1e-3, 0)):

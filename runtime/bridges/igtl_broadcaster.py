@@ -154,7 +154,6 @@ class Broadcaster(Worker):
 
 
 async def _discard(reader: asyncio.StreamReader) -> None:
-    """Read and discard until the client disconnects."""
     with suppress(OSError):
         while await reader.read(_READ_BYTES):
             pass

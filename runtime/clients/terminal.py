@@ -105,7 +105,6 @@ def status_text(client: StrainClient, message: StrainMessage | None, readings: R
 
 
 def _ratio_text(reading: RatioReading) -> str:
-    """A ratio with its spread, or the reason why there is none."""
     if reading.ratio is None or reading.spread is None:
         return f"none ({reading.refused})"
     return f"{reading.ratio:.2f} ± {reading.spread:.2f}"

@@ -42,14 +42,10 @@ class StateRule:
 
 
 class StateMachine:
-    """The state to publish each image in. Invariant: `held` only where the session has a good image to hold."""
+    """The state to publish each image of a session in; `held` only where there is a good image to hold."""
 
     def __init__(self, rule: StateRule | None = None) -> None:
         self.rule = rule or StateRule()
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin as at the first image: for a new session."""
         self._has_good = False
         self._poor = self._still = True
         self._still_images = self.rule.idle_after

@@ -139,16 +139,11 @@ class Course:
 
 
 class LagControl:
-    """`lag_for` each frame, then `observe` what came of it."""
+    """`lag_for` each frame of a session, then `observe` what came of it."""
 
     def __init__(self, rule: LagRule | None = None) -> None:
         self.rule = rule or LagRule()
         self.course = Course()
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin as at the first frame: for a new session."""
-        self.course.clear()
         self._lag = self.rule.least
         self._longest = float(self.rule.most)
         self._unanswered = 0

@@ -97,21 +97,18 @@ class SetRegions(_Command):
         return Rectangle.parse(self.target), Rectangle.parse(self.background)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClearRegions(_StreamCommand):
     """Stop measuring a strain ratio."""
 
     name = "roi-clear"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze(_StreamCommand):
     """Hold the present image."""
 
     name = "freeze"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Resume(_StreamCommand):
     """End a freeze."""
 
@@ -145,7 +142,6 @@ class ChangeBundle(_Command):
     precision: Choice = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Compare(_StreamCommand):
     """Estimate the next pair forward and backward, and compare."""
 
@@ -159,18 +155,8 @@ class Quit(_Command):
     name = "quit"
 
 
-Command: TypeAlias = (
-    Status
-    | SetRegions
-    | ClearRegions
-    | Freeze
-    | Resume
-    | StartRecord
-    | StopRecord
-    | ChangeBundle
-    | Compare
-    | Quit
-)
+StreamCommand: TypeAlias = SetRegions | ClearRegions | Freeze | Resume
+Command: TypeAlias = Status | StreamCommand | StartRecord | StopRecord | ChangeBundle | Compare | Quit
 COMMANDS: Mapping[str, type[Command]] = {kind.name: kind for kind in get_args(Command)}
 """The commands by their names on the wire."""
 

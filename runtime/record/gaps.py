@@ -70,15 +70,8 @@ class Gaps:
             run.last, run.until_ns = sequence, now
             run.count += 1
 
-    def queued(self, what: What) -> None:
-        """An item of this kind was queued: the next that finds the queue full begins a new run."""
-        self._end(what, queued=True)
-
-    def written(self, what: What) -> None:
-        """An item of this kind was written: the next queued one that is not begins a new run."""
-        self._end(what, queued=False)
-
-    def _end(self, what: What, *, queued: bool) -> None:
+    def end(self, what: What, *, queued: bool) -> None:
+        """End the runs of this kind: an item was queued, those with a full queue; or one was written, the others."""
         with self._lock:
             for key in list(self._growing):
                 if key[0] == what and (key[2] == "queue full") == queued:

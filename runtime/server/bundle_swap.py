@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -83,8 +83,7 @@ class BundleSwap:
         self._thread: threading.Thread | None = None
         self._future: Future[PreparedBundle] | None = None
         self._under_way: Path | None = None
-        """Folder that is being loaded, until its outcome is taken or it is cancelled."""
-        self._outcome: PreparedBundle | UsertError | None = None
+        """Folder that is being loaded, until its outcome is taken, or its loading ends after it was cancelled."""
         self._closed = False
 
     def start(
@@ -124,12 +123,11 @@ class BundleSwap:
         Errors: the error of the loading, once.
         """
         with self._lock:
-            outcome, self._outcome = self._outcome, None
-            if outcome is not None:
-                self._under_way = None
-        if isinstance(outcome, UsertError):
-            raise outcome
-        return outcome
+            future = self._future
+            if future is None or not future.done() or future.cancelled():
+                return None
+            self._under_way = self._future = None
+        return future.result()
 
     def close(self, wait_s: float = _GRACE_S) -> None:
         """Cancel the loading and close an engine that was not taken; idempotent.
@@ -138,12 +136,12 @@ class BundleSwap:
         """
         with self._lock:
             self._closed = True
-            outcome, self._outcome = self._outcome, None
             thread, future = self._thread, self._future
-        if isinstance(outcome, PreparedBundle):
-            _close(outcome.engine)
-        if future is not None:
-            future.cancel()
+            if future is not None:
+                future.cancel()
+        with suppress(UsertError):
+            if (prepared := self.take()) is not None:
+                _close(prepared.engine)
         if thread is not None:
             thread.join(wait_s)
             if thread.is_alive():
@@ -165,19 +163,15 @@ class BundleSwap:
         except BaseException as error:  # an engine runs foreign code, and the client must have its answer
             outcome = EngineError(f"bundle {folder}: {' '.join(str(error).split()) or type(error).__name__}")
         with self._lock:
-            wanted = not self._closed and future.set_running_or_notify_cancel()
-            if wanted:
-                self._outcome = outcome
+            wanted = future.set_running_or_notify_cancel()
+            if not wanted:
+                self._under_way = self._future = None
+            elif isinstance(outcome, PreparedBundle):
+                future.set_result(outcome)
             else:
-                self._under_way = None
-        if not wanted:
-            future.cancel()
-            if isinstance(outcome, PreparedBundle):
-                _close(outcome.engine)
-        elif isinstance(outcome, PreparedBundle):
-            future.set_result(outcome)
-        else:
-            future.set_exception(outcome)
+                future.set_exception(outcome)
+        if not wanted and isinstance(outcome, PreparedBundle):
+            _close(outcome.engine)
 
     def _prepared(
         self,
@@ -228,7 +222,6 @@ def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
 
 
 def _least_shape(manifest: Manifest) -> Shape:
-    """A shape that the bundle has a graph for."""
     return manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64)
 
 

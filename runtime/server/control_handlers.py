@@ -11,6 +11,7 @@ import queue
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from ..protocol.commands import (
     StartRecord,
     Status,
     StopRecord,
+    StreamCommand,
 )
 from ..record.switch import RecordSwitch, RunningBundle
 from .bundle_swap import BundleSwap, PreparedBundle
@@ -40,7 +42,7 @@ from .engine_runner import EngineRunner
 from .stream import Stream
 
 Result = Mapping[str, Any]
-_Queued = SetRegions | ClearRegions | Freeze | Resume | ChangeBundle | Compare
+_Queued = StreamCommand | ChangeBundle | Compare
 """Commands that are carried out between two frames."""
 OpenBundle = Callable[[Bundle, str, str], Engine]
 """Opens a bundle with the engine and the precision of these names; empty means the server's own."""
@@ -141,12 +143,9 @@ class ControlHandlers:
             for future in wanted:
                 future.set_exception(error)
             return
-        stamps = {
-            what: frame.frame.sequence
-            for what, frame in (("reference", pair.reference), ("current", pair.current))
-        }
+        numbers = {"reference": pair.reference.frame.sequence, "current": pair.current.frame.sequence}
         for future in wanted:
-            future.set_result({"stream": name, **stamps, **found.fields()})
+            future.set_result({"stream": name, **numbers, **asdict(found)})
 
     def close(self) -> None:
         """Answer all waiting commands, and give up a bundle that is loading; idempotent."""

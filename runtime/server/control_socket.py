@@ -210,7 +210,6 @@ class ControlServer(Worker):
             sender.socket.send_multipart([*sender.envelope, *parts])
 
     def _reply(self, name: str, future: Future[Result]) -> list[Buffer]:
-        """The reply for a future that is done."""
         error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             try:

@@ -7,6 +7,8 @@ a phase opened is closed on every way out, in reverse order.
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -28,10 +30,11 @@ from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch, RunningBundle
 from ..transport.ipc_file import claimed
 from .config import ServerConfig
-from .low_jitter import low_jitter
 from .server import StrainServer
 
 Shape = tuple[int, int]
+_SWITCH_S = 5e-4
+"""Time after which a waiting thread gets the interpreter; Python's own 5 ms would delay an image several times."""
 PrintLine = Callable[[str], None]
 """Prints a line for the person who started the command."""
 
@@ -185,3 +188,20 @@ def open_server(
             monitor = MonitorServer(site.monitor, pages, insecure=config.insecure)
             report(f"monitor on {stack.enter_context(monitor).url}")
         yield server
+
+
+@contextmanager
+def low_jitter() -> Iterator[None]:
+    """Quick switches between threads inside the block, and no long garbage collections, which would take 20 to 40 ms.
+
+    Of the whole process, so whoever starts a server chooses it: objects that exist already are never collected.
+    """
+    before_s = sys.getswitchinterval()
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)
+        gc.unfreeze()

@@ -50,16 +50,17 @@ def describe_keys(config: ServerConfig) -> str:
     if config.keys is None:
         viewers = "none, anybody who reaches the endpoint sees the images"
     else:
-        count = len(public_keys(config.keys.allowed))
-        viewers = f"{count} viewer{'' if count == 1 else 's'} allowed by {config.keys.allowed}"
+        viewers = _allowed("viewer", config.keys)
     if config.rf_keys is None:
         return f"keys: {viewers}; no key asked of the source"
     if isinstance(config.rf_keys, ServerKeys):
-        count = len(public_keys(config.rf_keys.allowed))
-        return (
-            f"keys: {viewers}; {count} source{'' if count == 1 else 's'} allowed by {config.rf_keys.allowed}"
-        )
+        return f"keys: {viewers}; {_allowed('source', config.rf_keys)}"
     return f"keys: {viewers}; the source by its key {config.rf_keys.server.decode()}"
+
+
+def _allowed(what: str, keys: ServerKeys) -> str:
+    count = len(public_keys(keys.allowed))
+    return f"{count} {what}{'' if count == 1 else 's'} allowed by {keys.allowed}"
 
 
 def describe_bundle(bundle: Bundle) -> str:

@@ -20,6 +20,9 @@ from .control_handlers import shortened
 from .engine_runner import EngineRunner
 from .stream import Stream
 
+_SOURCES = "lost", "duplicates", "late", "turned_away", "clock_jumps", "sessions"
+"""Counts of frames and sessions that a source is the cause of."""
+
 
 def status_fields(
     *,
@@ -52,12 +55,7 @@ def status_fields(
             "received": frames.received,
             "dropped": frames.dropped,
             "unpaired": counts.unpaired,
-            "lost": frames.lost,
-            "duplicates": frames.duplicates,
-            "late": frames.late,
-            "turned_away": frames.turned_away,
-            "clock_jumps": frames.clock_jumps,
-            "sessions": frames.sessions,
+            **{name: getattr(frames, name) for name in _SOURCES},
         },
         "failed": dict(counts.failed),
         "malformed": dict(counts.malformed),

@@ -30,8 +30,7 @@ from .authentication import Authentication
 from .feed import Feed
 from .pages import pages
 from .record_button import RecordButton
-from .viewer import Viewer
-from .viewers import Viewers
+from .viewer import Viewer, Viewers
 
 _MOST_MESSAGE = 1 << 16
 _GRACE_S = 2

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from usert.runtime.bench.percentiles import Percentiles
+from usert.runtime.bench.result import Percentiles
 from usert.runtime.protocol.age import nearest_rank
 
 
