@@ -142,7 +142,7 @@ def measure(
         )
         server._send = probe.behind(server._send)
         source = stack.enter_context(
-            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoints[0], shapes=(shape,), frames="noise"))
         )
         stack.enter_context(low_jitter())  # as `usert serve`
         profiler = cProfile.Profile()

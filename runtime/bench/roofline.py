@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Cost:
         return "FLOPs" if self.flops / rates.flops >= self.bytes / rates.bytes else "bytes"
 
 
+@cache
 def graph_cost(path: Path, shape: tuple[int, int]) -> Cost:
     """The cost of the graph in `path` for frames of `shape` (N, M).
 

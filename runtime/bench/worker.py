@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from ..monitor.gpu_memory import gpu_memory
 from .process import PipedProcess
 from .workload import Measurement, Workload, run_workload
 
+T = TypeVar("T")
 Frame = NDArray[np.int16]
 Opener = Callable[..., Engine]
 """A function such as `usert.runtime.engines.open_engine`, importable by name."""
@@ -88,22 +89,20 @@ class Worker(PipedProcess):
 
     def measure(self, workload: Workload) -> Measurement:
         """Run `workload` in the process. Errors: those of the engine; `EngineError` when the process has died."""
-        measurement: Measurement = self._ask(partial(_measure, workload))
-        return measurement
+        return self._ask(partial(_measure, workload))
 
     def run(self, reference: Frame, current: Frame) -> Estimate:
         """Run another pair once."""
-        estimate: Estimate = self._ask(partial(_run, reference, current))
-        return estimate
+        return self._ask(partial(_run, reference, current))
 
     def memory(self) -> Memory:
         """Memory in use now."""
-        memory: Memory = self._ask(_memory)
-        return memory
+        return self._ask(_memory)
 
-    def _ask(self, question: Callable[[_Held], object]) -> Any:
+    def _ask(self, question: Callable[[_Held], T]) -> T:
         self._send(question)
-        return self._answer()
+        answer: T = self._answer()
+        return answer
 
     def _answer(self) -> Any:
         answer = self._receive()

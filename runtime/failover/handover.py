@@ -98,10 +98,6 @@ class Handover:
         """A worker that reports new `shapes()` while it is open, and calls `stop()` when the supervisor has ended."""
         return _Reporter(self._channel, shapes, stop)
 
-    def close(self) -> None:
-        """Close the channel, which the supervisor takes for the end of the server."""
-        self._channel.close()
-
 
 class _Reporter(Worker):
     def __init__(

@@ -74,10 +74,6 @@ class Course:
     """Compression of the frames of one session, relative to the first: what the images add up to."""
 
     def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all frames."""
         self._frames: deque[int] = deque(maxlen=_REMEMBERED)
         self._compression: deque[float] = deque(maxlen=_REMEMBERED)
         self._least = 0.0
@@ -166,7 +162,7 @@ class LagControl:
             self._shorten(self._lag)
         longest = max(rule.least, min(rule.most, int(self._longest), reach))
         if last is not None and sequence - last > rule.most:
-            self.course.clear()  # too long without a good image to say where the tissue is now
+            self.course = Course()  # too long without a good image to say where the tissue is now
             self._lag = rule.least
         if self.course.first is None:
             self._lag = min(self._lag, longest)

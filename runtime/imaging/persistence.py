@@ -87,10 +87,6 @@ class Persistence:
 
     def __init__(self, rule: PersistenceRule | None = None) -> None:
         self.rule = rule or PersistenceRule()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the past: for a new session."""
         self._past: NDArray[np.complex64] | None = None
         """Σ βʲ wⱼ nⱼ + i Σ βʲ wⱼ at every `step`-th row: one array, so that both are carried along in one go."""
         self._images = 0
@@ -118,7 +114,9 @@ class Persistence:
         before *= before.imag > _FORGOTTEN
         self._past = before + present * (np.float32(gain) * values + np.complex64(1j * gain * scale))
         self._images += 1
-        shown = np.where(self._past.imag > 0, np.float32(scale) * _mean(self._past), strain)
+        shown = np.where(
+            self._past.imag > 0, np.float32(scale) * _over(self._past.real, self._past.imag), strain
+        )
         return Persisted(
             strain=_at_all_rows(shown, estimate.strain.shape[0], step),
             averaging=Averaging(
@@ -149,14 +147,10 @@ def _over(values: _Array, weights: _Array) -> _Array:
     return np.divide(values, weights, out=np.zeros(weights.shape, np.float32), where=weights > 0)
 
 
-def _mean(past: NDArray[np.complex64]) -> _Array:
-    return _over(past.real, past.imag)
-
-
 def _scale(past: NDArray[np.complex64], present: _Array, values: _Array) -> float | None:
     """What the past is to be multiplied by, to have the present's mean over the pixels that both know."""
     common = past.imag * present
-    of_past = float(np.sum(common * _mean(past)))
+    of_past = float(np.sum(common * _over(past.real, past.imag)))
     if np.count_nonzero(common) < _LEAST_COMMON * common.size or of_past <= 0:
         return None
     return float(np.sum(common * values)) / of_past

@@ -121,7 +121,6 @@ class ArchiveWorker:
                 self._bundle,
                 job.out,
                 pairs=parse_pairs(self._recipe.pairs, len(source)),
-                observe=lambda *_: None,
                 made_of=made_of,
                 stopped=self._stopped,
             )

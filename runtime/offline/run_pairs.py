@@ -65,8 +65,8 @@ def estimate_pairs(
     out: str | os.PathLike[str],
     *,
     pairs: Sequence[Pair],
-    observe: Observer,
     made_of: Origin,
+    observe: Observer = lambda *_: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[tuple[PairReport, ...], tuple[LeftOut, ...]]:
     """Estimate each pair and store it in `out`, which appears when the last is done.

@@ -23,7 +23,7 @@ from .header import (
     as_fields,
     decode_header,
     encode_header,
-    read_fields,
+    read_values,
     text,
 )
 
@@ -213,11 +213,9 @@ class Reply:
     def from_parts(cls, parts: Sequence[Buffer]) -> Self:
         """Check and read; the values in the result are not checked. Errors: `MalformedError`."""
         header = _only_part(parts, "reply")
-        if header.get("ok") is False:
-            refused = read_fields(_Refused, header)
-            return cls(command=refused.command, error=refused.error)
-        done = read_fields(_Done, header)
-        return cls(command=done.command, result=done.result)
+        values = read_values(_Refused if header.get("ok") is False else _Done, header)
+        del values["ok"]
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,17 +37,11 @@ _GRACE_S = 2.0
 log = logging.getLogger(__name__)
 
 
-class _CancelledError(Exception):
-    """The future was cancelled while the bundle loaded."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBundle:
     """A bundle with its engine open and checked; the engine is to be closed by whoever takes this."""
 
     engine: Engine
-    name: str
-    """Name of the engine after it was checked."""
     path: Path
     bundle_sha256: str
     weights_sha256: str
@@ -64,7 +58,7 @@ class PreparedBundle:
             "bundle": str(self.path),
             "bundle_sha256": self.bundle_sha256,
             "weights_sha256": self.weights_sha256,
-            "engine": self.name,
+            "engine": self.engine.name,
             "shapes": self.shapes,
             "check": None if self.check is None else asdict(self.check),
         }
@@ -153,13 +147,12 @@ class BundleSwap:
     def _work(
         self, folder: Path, prepare: Callable[[], PreparedBundle], future: Future[PreparedBundle]
     ) -> None:
-        outcome: PreparedBundle | UsertError | None
+        outcome: PreparedBundle | UsertError
         try:
             outcome = prepare()
-        except _CancelledError:
-            outcome = None
         except UsertError as error:
-            outcome = error
+            named = str(error).startswith(f"bundle {folder}: ")
+            outcome = error if named else type(error)(f"bundle {folder}: {error}")
         except BaseException as error:  # an engine runs foreign code, and the client must have its answer
             outcome = EngineError(f"bundle {folder}: {' '.join(str(error).split()) or type(error).__name__}")
         with self._lock:
@@ -182,9 +175,10 @@ class BundleSwap:
         future: Future[PreparedBundle],
     ) -> PreparedBundle:
         bundle = Bundle.load(folder)
-        shapes = shapes or (_least_shape(bundle.manifest),)
-        with ExitStack() as stack, _named(folder):
-            quality_rule = replace(self._quality_rule, trained_strain=trained_strain(bundle.manifest))
+        manifest = bundle.manifest
+        shapes = shapes or (manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64),)
+        with ExitStack() as stack:
+            quality_rule = replace(self._quality_rule, trained_strain=trained_strain(manifest))
             _check_wanted(future)
             engine = opener(bundle)
             stack.callback(_close, engine)
@@ -200,10 +194,9 @@ class BundleSwap:
             bundle.verify()
             prepared = PreparedBundle(
                 engine=engine,
-                name=engine.name,
                 path=bundle.folder,
                 bundle_sha256=bundle.sha256,
-                weights_sha256=bundle.manifest.weights.sha256,
+                weights_sha256=manifest.weights.sha256,
                 quality_rule=quality_rule,
                 shapes=shapes,
                 check=check,
@@ -221,24 +214,9 @@ def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
     return low / 100, high / 100
 
 
-def _least_shape(manifest: Manifest) -> Shape:
-    return manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64)
-
-
-@contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """Let errors of the engine name the bundle, too."""
-    try:
-        yield
-    except UsertError as error:
-        if str(error).startswith(f"bundle {folder}: "):
-            raise
-        raise type(error)(f"bundle {folder}: {error}") from error
-
-
 def _check_wanted(future: Future[PreparedBundle]) -> None:
     if future.cancelled():
-        raise _CancelledError
+        raise CancelledError
 
 
 def _close(engine: Engine) -> None:

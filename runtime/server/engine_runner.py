@@ -91,7 +91,12 @@ class EngineRunner:
         self.quality_rule, self.weights_hash = prepared.quality_rule, prepared.weights_sha256
         self.bundle = prepared.path
         self._shapes = set(prepared.shapes)
-        log.info("bundle %s: %s runs, weights %s", prepared.path, prepared.name, prepared.weights_sha256[:12])
+        log.info(
+            "bundle %s: %s runs, weights %s",
+            prepared.path,
+            prepared.engine.name,
+            prepared.weights_sha256[:12],
+        )
 
     def close(self) -> None:
         """Close the engine if it was handed over; idempotent."""

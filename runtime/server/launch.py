@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from usert.bundle import Bundle
 from usert.machine import usable_cores
@@ -39,21 +38,14 @@ PrintLine = Callable[[str], None]
 """Prints a line for the person who started the command."""
 
 
-class OpenEngine(Protocol):
-    """Opens a bundle by the engine of a name, such as `best`, in a precision, None being the engine's own choice."""
-
-    def __call__(
-        self, bundle: Bundle, *, engine: str, threads: int | None, precision: str | None
-    ) -> Engine: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """Everything that the server of one place is started with."""
 
     config: ServerConfig
     bundle: Bundle
-    open_engine: OpenEngine
+    open_engine: Callable[..., Engine]
+    """Opens a bundle with the names `engine` and `precision`, which may be None, and `threads`."""
     engine: str = "best"
     precision: str | None = None
     threads: int | None = None

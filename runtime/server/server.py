@@ -77,14 +77,15 @@ class StrainServer(Service):
         """
         super().__init__()
         self._config = config
-        self._engine = EngineRunner(
+        self.engine = EngineRunner(
             engine, quality_rule=config.quality_rule, weights_hash=weights_hash, bundle=bundle, warm=warm
         )
+        """The engine that runs now."""
         self._switch = switch or RecordSwitch()
         self._frames = FrameQueue(kept=config.kept, queue=config.every_frame, admitted=self._admitted)
         self._streams: dict[str, Stream] = {}
         self._handlers = ControlHandlers(
-            engine=self._engine,
+            engine=self.engine,
             streams=lambda: self._streams,
             switch=self._switch,
             status=self._status,
@@ -102,7 +103,7 @@ class StrainServer(Service):
 
     def _open(self, stack: ExitStack) -> None:
         config = self._config
-        stack.callback(self._engine.close)
+        stack.callback(self.engine.close)
         stack.callback(self._switch.close)
         context = stack.enter_context(zmq.Context())
         self._authenticator = stack.enter_context(
@@ -168,19 +169,9 @@ class StrainServer(Service):
                     self._serve(*taken)
 
     @property
-    def rf_endpoint(self) -> str:
-        """Where the first RF socket really is."""
-        return self.rf_endpoints[0]
-
-    @property
     def control_endpoint(self) -> str | None:
         """Where commands are taken; None where they are not."""
         return None if self._control is None else self._control.endpoint
-
-    @property
-    def engine(self) -> EngineRunner:
-        """The engine that runs now."""
-        return self._engine
 
     @property
     def recorder(self) -> Recorder | None:
@@ -206,7 +197,7 @@ class StrainServer(Service):
         return status_fields(
             counts=self.counts,
             output=self.output,
-            engine=self._engine,
+            engine=self.engine,
             streams=dict(self._streams),
             recorder=self.recorder,
             health=self._health.report(now_ns()),
@@ -236,7 +227,7 @@ class StrainServer(Service):
         if reference is None:
             stream.no_image = self._counters.unpaired(stream.explain_unpaired(current, before))
             return
-        engine = self._engine
+        engine = self.engine
         try:
             pair = engine.estimate(reference, current)
             window = engine.engine.strain_window_samples
@@ -268,7 +259,7 @@ class StrainServer(Service):
                 log.info("session %d: %r, %d x %d %s (%s)", current.session, name, *frame.shape, *kind)
             stream.begin(current.session, frame.shape, current.session_reason)
             self._health.warming(now_ns())
-            self._engine.warm_up(frame.shape, frame.scan)
+            self.engine.warm_up(frame.shape, frame.scan)
             self._health.turn(now_ns())
         return stream
 
@@ -277,7 +268,7 @@ class StrainServer(Service):
         return shown.message(
             counters=self._counters.image(shown, published_ns, pair=pair),
             published_ns=published_ns,
-            rule=self._engine.quality_rule,
+            rule=self.engine.quality_rule,
             deadline_ms=self._config.deadline_ms,
         )
 

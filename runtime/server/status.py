@@ -50,7 +50,14 @@ def status_fields(
             "bundle": None if engine.bundle is None else str(engine.bundle)[-256:],
             "weights_sha256": engine.weights_hash,
         },
-        "output": _output(output, counts.missed_deadlines),
+        "output": {
+            "images": output.count,
+            "rate_hz": round(output.rate_hz, 2),
+            "age_p50_ms": _figure(output.age_p50_ms),
+            "age_p99_ms": _figure(output.age_p99_ms),
+            "ages_exact": output.ages_exact,
+            "missed_deadlines": counts.missed_deadlines,
+        },
         "frames": {
             "received": frames.received,
             "dropped": frames.dropped,
@@ -62,17 +69,6 @@ def status_fields(
         "denied": denied,
         "streams": [_stream(name, stream) for name, stream in streams.items()],
         "record": None if recorder is None else record_fields(recorder.stats),
-    }
-
-
-def _output(readings: Readings, missed: int) -> dict[str, Any]:
-    return {
-        "images": readings.count,
-        "rate_hz": round(readings.rate_hz, 2),
-        "age_p50_ms": _figure(readings.age_p50_ms),
-        "age_p99_ms": _figure(readings.age_p99_ms),
-        "ages_exact": readings.ages_exact,
-        "missed_deadlines": missed,
     }
 
 

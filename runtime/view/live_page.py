@@ -1,7 +1,4 @@
-"""The live page as a service: `with LivePage(config) as page:` binds its address, `page.run()` serves it.
-
-Invariant: one strain client serves all browsers, and when `run` returns no thread and no socket is left.
-"""
+"""The live page as a service: `with LivePage(config) as page:` binds its address, `page.run()` serves it."""
 
 from __future__ import annotations
 

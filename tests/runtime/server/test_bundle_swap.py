@@ -29,7 +29,7 @@ def test_a_good_bundle_is_ready_warm_and_tried(
     ready = future.result(TIMEOUT_S)
     assert change.take() is ready
     assert change.take() is None
-    assert ready.name == ready.engine.name == "onnxruntime CPUExecutionProvider"
+    assert ready.engine.name == "onnxruntime CPUExecutionProvider"
     assert (ready.path, ready.bundle_sha256) == (bundle.folder, bundle.sha256)
     assert ready.weights_sha256 == bundle.manifest.weights.sha256
     assert ready.quality_rule == ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
