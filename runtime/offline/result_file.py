@@ -18,7 +18,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,7 +62,7 @@ class ResultWriter:
             "usert_kind": KIND,
             "format": FORMAT,
             "usert_version": __version__,
-            **asdict(scan),
+            **scan.stated,
         }
         self._attributes["axial_pitch_mm"] = scan.axial_pitch_mm
 

@@ -145,7 +145,7 @@ def _drawer(figure: Path | None, *, every: bool, fan: Fan | None) -> Observer:
         first = first or report.pair
         if figure is not None and (every or report.pair == first):
             page = figure_page(
-                samples=reference.samples,
+                samples=reference.signal,
                 scan=reference.scan,
                 strain=estimate.strain,
                 quality=estimate.quality,
