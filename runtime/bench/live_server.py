@@ -79,8 +79,6 @@ class LiveServer(Service):
         self._receiver: Receiver[StrainMessage] = Receiver(
             context=context,
             endpoint=strain,
-            socket_type="sub",
-            bind=False,
             max_bytes=MAX_STRAIN_BYTES,
             decode=StrainMessage.from_parts,
             accept=self._accept,

@@ -1,8 +1,4 @@
-"""The result of one variant, and the row of plain figures that the report shows.
-
-Invariant: a row has the same keys whatever was measured; what was not is None, and a variant that failed has no times,
-only its `error`.
-"""
+"""The result of one variant, and the row of plain figures that the report shows."""
 
 from __future__ import annotations
 
@@ -60,7 +56,7 @@ class Result:
 
 
 def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
-    """The figures of `result`, each of whose measurements ran `workload`."""
+    """The figures of `result`, whose measurements ran `workload`, always under the same keys; None: not measured."""
     variant, error = result.variant, result.error
     measurements = result.measurements if error is None else ()
     latency = Percentiles.of(ms for m in measurements for ms in m.latency_ms)

@@ -106,7 +106,7 @@ class ControlClient(Service):
                 zmq.REQ,
                 self._endpoint,
                 options={zmq.LINGER: 0, zmq.MAXMSGSIZE: MAX_HEADER_BYTES},
-                keys=self._keys,
+                security=self._keys,
             ).__enter__()
         return self._connected.socket
 

@@ -106,8 +106,6 @@ class StrainClient(Service):
         self._receiver: Receiver[StrainMessage] = Receiver(
             context=context,
             endpoint=self._endpoint,
-            socket_type="sub",
-            bind=False,
             max_bytes=MAX_STRAIN_BYTES,
             decode=StrainMessage.from_parts,
             accept=lambda message, arrived_ns: self._newest.put((message, arrived_ns), message.stream),

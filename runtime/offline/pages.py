@@ -1,8 +1,4 @@
-"""A result as a sequence of pages, one a pair: B-mode, strain and quality, with the same colour scale on all pages.
-
-Invariant: a strain has the same colour on all pages on which the tissue is compressed, and the opposite strain has that
-colour on pages of a release.
-"""
+"""A result as a sequence of pages, one a pair: B-mode, strain and quality, with the same colour scale on all pages."""
 
 from __future__ import annotations
 

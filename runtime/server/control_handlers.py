@@ -176,12 +176,9 @@ class ControlHandlers:
 
     def _set_rectangles(self, command: SetRegions | ClearRegions) -> None:
         rectangles = command.rectangles if isinstance(command, SetRegions) else None
-        if command.stream:
-            for stream in self._named(command.stream):
-                stream.set_rectangles(rectangles)
-            return
-        self.rectangles = rectangles
-        for stream in self._streams().values():
+        if not command.stream:
+            self.rectangles = rectangles
+        for stream in self._named(command.stream) if command.stream else self._streams().values():
             stream.set_rectangles(rectangles)
 
     def _names(self, name: str) -> list[str]:

@@ -114,7 +114,7 @@ class ControlServer(Worker):
             context,
             zmq.ROUTER,
             endpoint,
-            access=access,
+            security=access,
             options={
                 zmq.LINGER: _LINGER_MS,
                 zmq.RCVHWM: _QUEUE_MESSAGES,

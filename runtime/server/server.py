@@ -114,7 +114,7 @@ class StrainServer(Service):
                 context,
                 zmq.PUB,
                 config.publish,
-                access=self._authenticator.access("strain"),
+                security=self._authenticator.access("strain"),
                 options={
                     zmq.LINGER: _LINGER_MS,
                     zmq.SNDHWM: _QUEUE_IMAGES,
@@ -244,7 +244,6 @@ class StrainServer(Service):
         self._handlers.on_pair(pair)
 
     def _stream(self, current: ReceivedFrame) -> Stream:
-        """The stream of the source of `current`, in its session."""
         name, frame = current.stream, current.frame
         stream = self._streams.get(name)
         if stream is None:

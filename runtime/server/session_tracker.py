@@ -112,7 +112,6 @@ class SessionTracker:
             self.counts["duplicates"] += 1
 
     def _miss(self, first: int, newest: int) -> None:
-        """Count the frames from `first` to before `newest` as lost."""
         self.counts["lost"] += newest - first
         self._missing = {k for k in self._missing if k >= newest - _LATE_FRAMES}
         self._missing.update(range(max(first, newest - _LATE_FRAMES), newest))

@@ -149,7 +149,6 @@ class Replay(Service):
         return False
 
     def _wait_until(self, due_ns: int) -> bool:
-        """Wait until `due_ns`; False once stopped."""
         while not self.stopping:
             left_s = (due_ns - now_ns()) / 1e9
             if left_s <= 0:

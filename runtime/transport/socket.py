@@ -6,7 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -17,6 +17,7 @@ from .access import AccessList, Security
 from .fault_counter import FaultCounter
 from .keys import ClientKeys
 
+S = TypeVar("S", AccessList, ClientKeys)
 Options = Mapping[int, int | bytes]
 """Options of a ZeroMQ socket, set before it binds or connects."""
 
@@ -31,7 +32,7 @@ _UP_OR_DOWN = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 log = logging.getLogger(__name__)
 
 
-class ManagedSocket(ABC):
+class ManagedSocket(ABC, Generic[S]):
     """A ZeroMQ socket that is open inside a `with` block, for one thread at a time."""
 
     _action: ClassVar[Literal["bind", "connect"]]
@@ -41,14 +42,17 @@ class ManagedSocket(ABC):
         context: zmq.Context[zmq.Socket[bytes]],
         kind: int,
         endpoint: str,
+        *,
         options: Options,
-        security: Security | None,
+        security: S | None = None,
     ) -> None:
+        """`security`: the clients that may connect, or the keys of a client and its server; None: no encryption."""
         self._context = context
         self._kind = kind
         self._options = options
-        self._security = security
+        self._security: S | None = security
         self._faults = FaultCounter(log, "socket not restored")
+        self._refused = FaultCounter(log, "not connected")
         self.endpoint = endpoint
         """Where the socket is; once it is open with the real port, where port 0 was asked for."""
 
@@ -105,7 +109,7 @@ class ManagedSocket(ABC):
         self.socket.close(linger_ms)
 
 
-class BoundSocket(ManagedSocket):
+class BoundSocket(ManagedSocket[AccessList]):
     """A socket that binds, and cuts off clients whose key was revoked.
 
     ZeroMQ has no way to close one connection. When a key in use is revoked, the socket is closed and another one is
@@ -113,31 +117,18 @@ class BoundSocket(ManagedSocket):
     """
 
     _action = "bind"
-
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        kind: int,
-        endpoint: str,
-        *,
-        options: Options,
-        access: AccessList | None = None,
-    ) -> None:
-        """`access`: the clients that may connect; None: anybody may."""
-        super().__init__(context, kind, endpoint, options, access)
-        self._access = access
-        self._bound = False
+    _bound = False
 
     def renew(self) -> None:
         """Bind another socket in place of this one if a client that is connected has lost its key."""
-        if self._access is None:
+        if self._security is None:
             return
         if not self._bound:
             self._reattach()
-        elif self._access.revoked:
+        elif self._security.revoked:
             self._unbind()
             self._close(linger_ms=0)
-            self._access.reset()
+            self._security.reset()
             self._make()
             self._reattach()
 
@@ -155,7 +146,7 @@ class BoundSocket(ManagedSocket):
             self.socket.disable_monitor()
 
 
-class ConnectedSocket(ManagedSocket):
+class ConnectedSocket(ManagedSocket[ClientKeys]):
     """A socket that connects, and is replaced by another one where ZeroMQ has given up.
 
     ZeroMQ reconnects by itself when the peer goes away, but gives up for good, without an error, after a handshake that
@@ -164,22 +155,7 @@ class ConnectedSocket(ManagedSocket):
     """
 
     _action = "connect"
-
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        kind: int,
-        endpoint: str,
-        *,
-        options: Options,
-        keys: ClientKeys | None = None,
-    ) -> None:
-        """`keys`: those of this client and its server; None: the connection is not encrypted."""
-        super().__init__(context, kind, endpoint, options, keys)
-        self._connected = False
-        self._event_s = 0.0
-        self._failures = 0
-        self._refused = FaultCounter(log, "not connected")
+    _failures = 0
 
     def renew(self) -> None:
         """Connect another socket in place of this one if ZeroMQ has given up."""
@@ -222,15 +198,15 @@ def make_socket(
     bind: bool,
     options: Options,
     security: Security | None = None,
-) -> ManagedSocket:
+) -> ManagedSocket[Any]:
     """A bound or a connected socket, not open yet.
 
     `security`: an access list if it binds, a client's keys if it connects. Errors: `ValueError` for the other one.
     """
     if bind and not isinstance(security, ClientKeys):
-        return BoundSocket(context, kind, endpoint, options=options, access=security)
+        return BoundSocket(context, kind, endpoint, options=options, security=security)
     if not bind and not isinstance(security, AccessList):
-        return ConnectedSocket(context, kind, endpoint, options=options, keys=security)
+        return ConnectedSocket(context, kind, endpoint, options=options, security=security)
     raise ValueError(
         f"{endpoint}: a socket that binds has an access list, one that connects has a client's keys"
     )

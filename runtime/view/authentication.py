@@ -104,7 +104,6 @@ class Authentication:
 
 
 def _name_of(host: str) -> str:
-    """The name in a Host header, without port and brackets."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
