@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from usert.errors import OptionError
 
 from ..transport.address import listen, require_loopback
-from ..transport.worker import Worker
+from ..transport.lifecycle import Worker
 
 MOST_CLIENTS = 16
 _STALLED_S = 30.0
@@ -66,9 +66,8 @@ class Broadcaster(Worker):
         self._listener = stack.enter_context(
             listen(host, port, name=f"--host {host} --port {port}", backlog=_QUEUE_CONNECTIONS)
         )
-        self._listener.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
-        )  # of connections, too
+        # of its connections, too
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         host, self.port = self._listener.getsockname()[:2]
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         """The address that is really bound."""

@@ -98,11 +98,9 @@ def _describe_series(dataset: Any, pages: Pages, instance: str) -> None:
     made_by = pages.attributes
     dataset.Modality = "US"
     dataset.SeriesInstanceUID = uid("series", instance)
-    dataset.SeriesNumber = None
-    dataset.Laterality = None
+    dataset.SeriesNumber = dataset.Laterality = dataset.PatientOrientation = None  # not known
     dataset.SeriesDescription = "Axial strain of ultrasound RF (usert)"
     dataset.InstanceNumber = 1
-    dataset.PatientOrientation = None
     dataset.ConversionType = "WSD"
     dataset.SecondaryCaptureDeviceManufacturer = "usert"
     dataset.SecondaryCaptureDeviceSoftwareVersions = __version__

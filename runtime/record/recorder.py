@@ -19,8 +19,7 @@ from pathlib import Path
 from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
 from ..transport.fault_counter import FaultCounter, by_kind
-from ..transport.lifecycle import POLL_MS
-from ..transport.worker import Worker
+from ..transport.lifecycle import POLL_MS, Worker
 from .backlog import Backlog
 from .file import RecordedImage
 from .gaps import Gaps, Reason, What

@@ -23,10 +23,9 @@ from ..protocol.commands import Command, Quit, Reply, Status, StopRecord, read_c
 from ..protocol.header import MAX_HEADER_BYTES, Buffer, MalformedError
 from ..transport.access import AccessList
 from ..transport.fault_counter import FaultCounter
-from ..transport.lifecycle import POLL_MS
+from ..transport.lifecycle import POLL_MS, Worker
 from ..transport.receiver import receive_parts
 from ..transport.socket import BoundSocket
-from ..transport.worker import Worker
 
 _RATE_HZ, _BURST = 20.0, 40
 """Commands a second that one connection may send, and how many at once after a pause."""

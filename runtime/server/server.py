@@ -133,6 +133,7 @@ class StrainServer(Service):
                     access=self._authenticator.access("control"),
                 )
             )
+        self.control_endpoint = None if self._control is None else self._control.endpoint
         stack.callback(self._handlers.close)
         self._receivers = [
             stack.enter_context(self._receiver(context, origin)) for origin in range(len(config.rf_endpoints))
@@ -167,11 +168,6 @@ class StrainServer(Service):
                 taken = self._frames.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
-
-    @property
-    def control_endpoint(self) -> str | None:
-        """Where commands are taken; None where they are not."""
-        return None if self._control is None else self._control.endpoint
 
     @property
     def recorder(self) -> Recorder | None:
@@ -257,7 +253,7 @@ class StrainServer(Service):
                 kind = frame.samples.dtype, current.session_reason
                 log.info("session %d: %r, %d x %d %s (%s)", current.session, name, *frame.shape, *kind)
             stream.begin(current.session, frame.shape, current.session_reason)
-            self._health.warming(now_ns())
+            self._health.turn(now_ns(), warming=True)
             self.engine.warm_up(frame.shape, frame.scan)
             self._health.turn(now_ns())
         return stream

@@ -25,8 +25,7 @@ from usert.errors import OptionError
 
 from .fault_counter import FaultCounter
 from .keys import ClientKeys, Keys, ServerKeys, key_files, load_public
-from .lifecycle import POLL_MS
-from .worker import Worker
+from .lifecycle import POLL_MS, Worker
 
 _ADDRESS = "inproc://zeromq.zap.01"
 _CHECK_S = 0.5

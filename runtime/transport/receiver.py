@@ -16,9 +16,8 @@ from ..protocol.age import now_ns
 from ..protocol.header import MAX_PARTS, Buffer, MalformedError
 from .access import Security
 from .fault_counter import FaultCounter
-from .lifecycle import POLL_MS
+from .lifecycle import POLL_MS, Worker
 from .socket import make_socket
-from .worker import Worker
 
 M = TypeVar("M")
 ReceiverType = Literal["sub", "pull"]

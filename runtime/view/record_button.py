@@ -12,8 +12,7 @@ from usert.errors import UsertError
 
 from ..clients.control_client import ControlClient
 from ..protocol.commands import StartRecord, Status, StopRecord
-from ..transport.lifecycle import POLL_MS
-from ..transport.worker import Worker
+from ..transport.lifecycle import POLL_MS, Worker
 from .measure import one_line
 
 OnError = Callable[[str], None]
