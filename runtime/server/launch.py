@@ -186,7 +186,7 @@ def open_server(
 def low_jitter() -> Iterator[None]:
     """Quick switches between threads inside the block, and no long garbage collections, which would take 20 to 40 ms.
 
-    Of the whole process, so whoever starts a server chooses it: objects that exist already are never collected.
+    The settings hold for the whole process, so whoever starts a server chooses them, not the server.
     """
     before_s = sys.getswitchinterval()
     gc.collect()
