@@ -234,7 +234,7 @@ def _trust(height: Tensor, chance: float) -> Tensor:
 
 
 def on_pixels(field: Tensor, height: int, width: int) -> Tensor:
-    """Interpolate (B, C, WINDOWS, BANDS) to (B, C, H, M), linear between the middles of windows and bands and beyond."""
+    """Interpolate (B, C, WINDOWS, BANDS) to (B, C, H, M), linear between the middles of windows and bands."""
 
     def weights(count: int, size: int) -> Tensor:
         at = torch.arange(size, device=field.device, dtype=field.dtype)

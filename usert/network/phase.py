@@ -56,9 +56,7 @@ class Measurement(NamedTuple):
 
 
 def from_channels(first: Tensor, second: Tensor) -> Signals:
-    """Signals of a pair at the scanner's sampling about its mean frequency, from `Channels` (B, 3, N, M) of both
-    frames.
-    """
+    """Signals of a pair at the scanner's sampling, about its mean frequency, from both `Channels` (B, 3, N, M)."""
     a, b = first[:, 0::2].float(), second[:, 0::2].float()
     lag = (lag_one(a) + lag_one(b)).sum(dim=(2, 3), keepdim=True)
     frequency = angle(lag)
