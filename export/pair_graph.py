@@ -21,7 +21,7 @@ def pair_graph(
     samples: int = STRAIN_WINDOW_SAMPLES,
     wavelengths: float = STRAIN_WINDOW,
 ) -> PairGraph:
-    """The graph of `network` in eval mode, its strain window `samples` long with `rf`, `wavelengths` with `baseband`."""
+    """Graph of `network` in eval mode, its strain window `samples` long with `rf`, `wavelengths` with `baseband`."""
     if network.front_end == "baseband":
         return BasebandGraph(network, strain_window=wavelengths, refinement=refinement).eval()
     return StrainGraph(network, strain_window=samples, refinement=refinement).eval()
