@@ -154,7 +154,7 @@ def test_nothing_usable_is_one_line_with_the_commonest_reason(tmp_path: Path) ->
         "no usable pair in 1 recording: 3 candidates rejected, most often for their strain (3 times"
         in str(caught.value)
     )
-    with pytest.raises(RecordingError, match="no such file"):
+    with pytest.raises(RecordingError, match=r"none\.h5"):
         select([tmp_path / "none.h5"], CONFIG)
 
 
@@ -185,7 +185,7 @@ def test_the_near_field_is_in_no_region(tmp_path: Path) -> None:
     (pair,) = select([path], SelectionConfig(lags=(1,), strain=(0.001, 0.05))).chosen
     assert pair.lag == 1
     assert {(region.rows, region.lines) for region in pair.regions} == {((156, 508), (0, 128))}
-    with pytest.raises(RecordingError, match="frames of 512 x 128, expected 64 or more lines"):
+    with pytest.raises(RecordingError, match="512 x 128, expected 64"):
         select([path], SelectionConfig(near_field_mm=9.0))
 
 
@@ -193,9 +193,9 @@ def test_a_recording_counts_once_and_one_without_candidates_is_named(press: Path
     selection = select([press, press.parent / ".." / press.parent.name / press.name], CONFIG)
     assert [reason for _, reason in selection.skipped] == ["named twice"]
     two = write(tmp_path / "two.h5", [scanner().frame(k).samples for k in range(2)])
-    with pytest.raises(RecordingError, match=r"two\.h5: 2 frames, expected 7 or more for a lag of 6"):
+    with pytest.raises(RecordingError, match=r"two\.h5: 2 frames, expected 7 .*lag of 6"):
         select([two], dataclasses.replace(CONFIG, lags=(6,)))
-    with pytest.raises(RecordingError, match=r"no usable pair in 0 recordings: .* none was named"):
+    with pytest.raises(RecordingError, match=r"0 recordings"):
         select([], CONFIG)
 
 
