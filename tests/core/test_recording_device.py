@@ -126,7 +126,7 @@ def test_hdf5_reads_the_marks_of_an_open_file_as_its_own(tmp_path: Path, make_fr
                 assert file["acquired_ns"].shape == (k + 1,)
         with pytest.raises(OSError, match="unable to lock file"):
             h5py.File(path, "r+")
-        with pytest.raises(RecordingError, match="another process has it open"):
+        with pytest.raises(RecordingError, match=r"a\.h5: .*another process"):
             Device(path)
     with h5py.File(path, "r+") as file:
         assert file["rf"].shape == (3, 128, 16)
