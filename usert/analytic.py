@@ -28,19 +28,23 @@ def analytic_signal(rf: NDArray[Any]) -> NDArray[np.complex64]:
 
 
 def envelope(rf: NDArray[Any]) -> NDArray[np.float32]:
-    """Envelope (…, N, M) of RF (…, N, M), float32: magnitude of the analytic signal, in the unit of the samples."""
-    return np.abs(analytic_signal(rf)).astype(np.float32, copy=False)
+    """Envelope (…, N, M) of RF or complex IQ (…, N, M), float32, in the unit of the samples.
+
+    It is the magnitude of the analytic signal of RF, and that of IQ as it is.
+    """
+    signal = rf if np.iscomplexobj(rf) else analytic_signal(rf)
+    return np.abs(signal).astype(np.float32, copy=False)
 
 
 def b_mode(rf: NDArray[Any], dynamic_range_db: float = 60.0) -> NDArray[np.float32]:
-    """B-mode (…, N, M) of RF (…, N, M), float32: dB relative to the brightest sample, from -`dynamic_range_db` to 0.
+    """B-mode (…, N, M) of RF or IQ (…, N, M), float32: dB relative to the brightest, down to -`dynamic_range_db`.
 
     A frame of zeros is dark throughout. The mean of each line is subtracted first, since an offset is no echo. Errors:
     `ValueError` for a range that is not above 0.
     """
     if not dynamic_range_db > 0:
         raise ValueError(f"dynamic_range_db: got {dynamic_range_db}, expected above 0")
-    samples = rf.astype(np.float64)
+    samples = rf.astype(np.complex128 if np.iscomplexobj(rf) else np.float64)
     brightness = envelope(samples - samples.mean(axis=-2, keepdims=True))
     peak = float(np.nanmax(brightness)) if np.isfinite(brightness).any() else 0.0
     floor = 10 ** (-dynamic_range_db / 20)

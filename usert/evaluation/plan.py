@@ -79,7 +79,7 @@ class PlannedPair:
         `OptionError`.
         """
         where = f"{self.recording} {self.frames[0]}:{self.frames[1]}"
-        with Recording(self.recording) as recording:
+        with Recording(self.recording, as_rf=True) as recording:
             count, shape = len(recording), recording.shape
             has_truth = recording.has_truth
         if not 0 <= min(self.frames) <= max(self.frames) < count:
@@ -116,7 +116,7 @@ class PlannedPair:
 
     def load(self, default_window: int) -> Pair:
         """Load samples and truth; `default_window` as in `check`. Errors: `RecordingError`."""
-        with Recording(self.recording) as recording:
+        with Recording(self.recording, as_rf=True) as recording:
             reference, current = (recording.frame(k) for k in self.frames)
             return Pair(
                 name=self.label,

@@ -126,7 +126,7 @@ class RecordingWriter:
 
     def _check(self, frame: RFFrame) -> None:
         rf = self._file["rf"]
-        got, expected = (frame.samples.dtype, frame.shape), (rf.dtype, rf.shape[1:])
+        got, expected = (frame.samples.dtype, frame.samples.shape), (rf.dtype, rf.shape[1:])
         if got != expected:
             raise FrameError(
                 f"{self.path}: frame {self._count} is {got[0]} {got[1]}, expected {expected[0]} {expected[1]}"
