@@ -43,7 +43,7 @@ class _CancelledError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBundle:
-    """A bundle with its engine open and checked; the engine is to be closed by whoever takes this."""
+    """A bundle with its engine open and checked; its receiver must close the engine."""
 
     engine: Engine
     name: str
@@ -219,7 +219,7 @@ class BundleSwap:
 
 
 def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
-    """|Mean strain| that the weights were trained for, fractions; None: unknown."""
+    """Range of |mean strain| that the weights were trained for, fractions; None if unknown."""
     trained = manifest.input.trained_for
     if trained is None:
         return None

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class ServerCounters:
-    """The counts of one server since it opened, and the monitors that are to know of each image."""
+    """The counts of one server since it opened, with the monitors to notify of each image."""
 
     def __init__(
         self, frames: FrameQueue, *, health: Health, metrics: Metrics | None, deadline_ms: float

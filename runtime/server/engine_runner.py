@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineRunner:
-    """Runs the engine of one server; see the module."""
+    """Runs the engine of one server."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class EngineRunner:
         return tuple(self._shapes)
 
     def warm_up(self, shape: Shape, scan: Scan | None = None) -> None:
-        """Load once what frames of `shape`, sampled as `scan` says, need.
+        """Load once what frames of `shape` (N, M), sampled as in `scan`, need.
 
-        What the engine raises is counted: the pairs to come will fail alike.
+        An error of the engine is counted, since the pairs to come will fail alike.
         """
         if shape in self._shapes:
             return

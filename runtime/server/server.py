@@ -175,7 +175,7 @@ class StrainServer(Service):
 
     @property
     def control_endpoint(self) -> str | None:
-        """Where commands are taken; None where they are not."""
+        """Endpoint of commands; None without one."""
         return None if self._control is None else self._control.endpoint
 
     @property
@@ -190,7 +190,7 @@ class StrainServer(Service):
 
     @property
     def frozen_streams(self) -> int:
-        """How many streams are frozen; for any thread."""
+        """Number of streams that are frozen; for any thread."""
         return sum(stream.frozen for stream in list(self._streams.values()))
 
     @property
