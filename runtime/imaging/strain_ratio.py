@@ -57,7 +57,7 @@ class Rectangle:
         return ",".join(f"{first:g}:{last:g}" for first, last in (self.depth_mm, self.lateral_mm))
 
     def slices(self, pitch_mm: tuple[float, float]) -> tuple[slice, slice]:
-        """Rows and columns of an image whose centres lie inside; those beyond the image are not cut off."""
+        """Rows and columns of an image whose centres lie in it; those beyond the image are not cut off."""
         return _inside(self.depth_mm, pitch_mm[0]), _inside(self.lateral_mm, pitch_mm[1])
 
 
@@ -146,7 +146,7 @@ class RatioMeter:
     def read(
         self, strain: NDArray[Any], quality: NDArray[Any], pitch_mm: tuple[float, float]
     ) -> RatioReading:
-        """Read the ratio with this image, `strain` and `quality` (N, M), as the newest.
+        """The ratio with this image (N, M) as the newest.
 
         `pitch_mm`: distances between neighbouring rows and columns of the image, as `Scan.pitch_mm`.
         """
@@ -182,7 +182,7 @@ class RatioMeter:
 
 
 def read_region(strain: NDArray[Any], quality: NDArray[Any], rule: RatioRule) -> RegionReading:
-    """Figures of a part of an image, `strain` and `quality` alike; all 0 where nothing may be read."""
+    """Figures of a part of an image; all 0 where nothing may be read."""
     readable = (quality >= rule.readable_quality) & np.isfinite(strain)
     at = np.flatnonzero(readable)
     count = len(at)

@@ -50,9 +50,9 @@ class EngineRunner:
         return tuple(self._shapes)
 
     def warm_up(self, shape: Shape, scan: Scan | None = None) -> None:
-        """Load once what frames of `shape` (N, M), sampled as in `scan`, need.
+        """Load once what frames of `shape`, sampled as `scan` says, need.
 
-        An error of the engine is counted, since the pairs to come will fail alike.
+        What the engine raises is counted: the pairs to come will fail alike.
         """
         if shape in self._shapes:
             return

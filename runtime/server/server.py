@@ -175,7 +175,7 @@ class StrainServer(Service):
 
     @property
     def control_endpoint(self) -> str | None:
-        """Endpoint of commands; None without one."""
+        """Where commands are taken; None where they are not."""
         return None if self._control is None else self._control.endpoint
 
     @property
