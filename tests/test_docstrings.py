@@ -14,8 +14,6 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 NO_DOCSTRINGS = {"ABC", "Exception", "Generic", "NamedTuple", "Protocol"}
 """Bases that hand no docstring of a method down."""
-PLAIN = {"attributes", "of", "pid", "scan"}
-"""Methods whose name and type say all."""
 BEGINNING = re.compile(r"[A-ZΑ-Ω`(|]|\w+'s ")
 """A capital, an identifier or formula, a shape, or a maker in its own spelling."""
 FRAGMENT = re.compile(r"(As|Errors|Likewise|Of|Raises|Same)\b")
@@ -87,7 +85,7 @@ def documented_elsewhere(name: Public) -> bool:
     if name.owner is None or not isinstance(name.node, Function):
         return False
     stub = ast.unparse(name.node.body[-1]) == "..."
-    return stub or name.node.name in PROMISED | PLAIN or bool(bases(name.owner) - NO_DOCSTRINGS)
+    return stub or name.node.name in PROMISED or bool(bases(name.owner) - NO_DOCSTRINGS)
 
 
 def own_errors(body: list[ast.stmt]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The state that an image is shown in: live, held, stale or idle, and why."""
+"""The display state of an image, live, held, stale or idle, and its reason."""
 
 from __future__ import annotations
 

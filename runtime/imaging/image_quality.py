@@ -1,4 +1,4 @@
-"""What an image is worth: how much of it may be read, whether there is motion in it, what to warn of.
+"""The quality of an image: the share that may be read, whether there is motion in it, and its warnings.
 
 The network gives a smooth picture of anything, of a still probe as well, so stillness is not judged by strain: the
 axial displacement is fitted by a plane, and the compression that the plane shows counts only as far as it exceeds what

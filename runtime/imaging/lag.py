@@ -1,8 +1,8 @@
-"""How far back the next pair reaches: the lag that brings mean strain into the useful range, and keeps quality.
+"""The lag of the next pair, which brings mean strain into the useful range and keeps quality.
 
 Each image tells how much the tissue was compressed between two frames. Chained, the images tell the compression of
 every frame of the last seconds, so the strain that each lag would give is known before the pair is computed: the lag is
-looked up, not hunted for, and has nothing to oscillate about. At a turn of the hand, where a fixed lag sees nothing, it
+looked up, not hunted for, and cannot oscillate. At a turn of the hand, where a fixed lag sees nothing, it
 reaches back past the turn. What it leaves out, an image that decorrelates, is learnt the plain way: the longest lag is
 halved at once and grows again slowly.
 """

@@ -1,4 +1,4 @@
-"""Which frame the newest one is compared with.
+"""The choice of the frame that the newest one is paired with.
 
 Invariant: both frames of a pair belong to one session, the reference is the older, and the distance between them is
 within the rule.

@@ -1,4 +1,4 @@
-"""Two rectangles of the strain image and their ratio: never a bare number.
+"""The strain ratio of two rectangles of an image, with its uncertainty: never a bare number.
 
 Strain is averaged over the pixels that may be read; the ratio is that of target over background, below 1 for a stiff
 target, as in `usert.quality`. Over frames it is the slope of target on background through the origin, Σ tb / Σ b², so

@@ -1,7 +1,7 @@
 """Loading another bundle while a server runs: opened, warmed up and checked in a thread of its own.
 
 All files are hashed before they are opened and again afterwards, since somebody may copy to the folder meanwhile.
-Invariant: an engine opened here is either taken or closed, whatever goes wrong and whoever ends first.
+Invariant: an engine opened here is either taken or closed, whatever goes wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the live server counts and measures: written by the serving thread, read by any.
+"""Counts and measurements of the live server: written by the serving thread, read by any.
 
 Invariant: an image is counted before it is sent, or a client could know of it first.
 """

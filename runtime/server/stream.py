@@ -1,4 +1,4 @@
-"""What the server keeps of one source between images: the lag, the display state, the last good image, the average.
+"""The state of one source between images: the lag, the display state, the last good image, the average.
 
 Invariant: nothing of one session is left in the next, except what a person has set: rectangles and freezing.
 """
