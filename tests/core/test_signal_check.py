@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from public_rf import public_frames
 
 from usert.analytic import analytic_signal
-from usert.formats import ImportOptions, read_frames
 from usert.frame import Scan
-from usert.iq import turned_down
 from usert.phantom.beam import Beam
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.signal_check import Signal, SignalKind, check_frames, check_signal
@@ -81,9 +79,9 @@ KINDS: dict[str, tuple[SignalKind, Callable[[Samples, Scan], Samples]]] = {
     "envelope": ("picture", envelope),
     "B-mode": ("picture", bmode),
     "B-mode lines first": ("picture", lambda samples, scan: bmode(samples, scan).T),
-    "B-mode in dB": ("iq", decibels),
-    "I alone": ("iq", lambda samples, scan: baseband(samples, scan).real),
-    "I and Q lines": ("iq", iq_lines),
+    "B-mode in dB": ("demodulated", decibels),
+    "I alone": ("demodulated", lambda samples, scan: baseband(samples, scan).real),
+    "I and Q lines": ("demodulated", iq_lines),
     "I and Q in turns": ("iq_turns", iq_in_turns),
     "zeros": ("blank", lambda samples, scan: np.zeros_like(samples)),
     "one value": ("blank", lambda samples, scan: np.full_like(samples, 7)),
@@ -100,7 +98,7 @@ def test_each_kind_is_called_by_its_name(name: str, f0_hz: float) -> None:
     kind, made_of = KINDS[name]
     signal = check_signal(made_of(simulated(scan), scan), scan)
     assert signal.kind == kind, signal
-    assert signal.refused == (kind in ("picture", "iq", "lines_first", "byte_order", "iq_turns"))
+    assert signal.refused == (kind in ("picture", "demodulated", "lines_first", "byte_order", "iq_turns"))
     assert bool(signal.line) == (kind not in ("rf", "blank"))
 
 
@@ -145,40 +143,6 @@ def test_rf_of_any_simulated_scanner_passes(cycles: float, bandwidth: float) -> 
             assert not check_signal(worse, scan).refused, name
 
 
-def as_iq(samples: Samples, scan: Scan, decimation: int) -> tuple[Samples, Scan]:
-    iq = Scan(**scan.stated | {"fs_hz": scan.fs_hz / decimation, "demodulation_hz": 0.95 * scan.f0_hz})
-    return turned_down(samples, iq, decimation), iq
-
-
-@pytest.mark.parametrize("cycles", [0.05, 0.1625, 0.3])
-@pytest.mark.parametrize("decimation", [1, 4, 8])
-def test_iq_of_any_simulated_scanner_passes(cycles: float, decimation: int) -> None:
-    scan = scan_of(cycles * 40e6)
-    for bandwidth in (0.25, 0.9):
-        for name, worse in degraded(simulated(scan, (1024, 128), bandwidth)):
-            signal = check_signal(*as_iq(worse, scan, decimation))
-            assert (signal.line, signal.refused) == ("", False), name
-            assert signal.kind == "iq" or name == "one line"
-
-
-@pytest.mark.parametrize(
-    ("kind", "made_of"),
-    [
-        ("one_part", lambda rf: rf.reshape(512, 48, 2)),
-        ("one_part", lambda rf: rf.reshape(256, 2, 96).swapaxes(1, 2)),
-        ("one_part", lambda rf: np.stack((rf, 0 * rf), axis=-1)),
-        ("picture", lambda rf: np.abs(rf.reshape(512, 48, 2))),
-        ("blank", lambda rf: np.zeros((512, 48, 2), np.int16)),
-        ("blank", lambda rf: np.full((512, 48, 2), np.nan)),
-    ],
-)
-def test_what_is_no_iq_though_it_was_told(kind: SignalKind, made_of: Callable[[Samples], Samples]) -> None:
-    scan = scan_of(4e6)
-    signal = check_signal(made_of(simulated(scan)), replace(scan, demodulation_hz=4e6))
-    assert signal.kind == kind
-    assert signal.refused == bool(signal.line) == (kind != "blank")
-
-
 def test_rf_at_20_mhz_of_a_pulse_of_6_5_mhz_passes() -> None:
     scan = scan_of(6.5e6, fs_hz=20e6)
     assert check_signal(simulated(scan), scan).kind == "rf"
@@ -192,18 +156,6 @@ def test_a_wrong_centre_frequency_is_never_refused(factor: float) -> None:
             assert check_signal(samples, scan_of(factor * cycles * 40e6)).kind in ("rf", "f0")
 
 
-def public_frames(folder: Path) -> Iterator[tuple[str, Samples, float]]:
-    """All public RF: name, (N, M), f0 in Hz at 40 MHz."""
-    scan = scan_of()
-    for path in sorted((folder / "alpinion_phantom").glob("*.mat")):
-        yield path.name, next(iter(read_frames("alpinion", [path], scan))).samples, 6.25e6
-    for path in sorted((folder / "fieldii_fem").glob("*.mat")):
-        options = ImportOptions(variables=("Im2" if "2.0" in path.name else "Im0",))
-        yield path.name, next(iter(read_frames("mat", [path], scan, options))).samples, 6.7e6
-    for path in sorted((folder / "invivo_arm").glob("*/*.raw")):
-        yield "/".join(path.parts[-2:]), np.fromfile(path, "<f4").reshape(2000, 128), 5.7e6
-
-
 def test_public_rf_passes_and_what_is_made_of_it_does_not(rf_folder: Path) -> None:
     found = list(public_frames(rf_folder))
     assert len(found) > 20
@@ -212,7 +164,6 @@ def test_public_rf_passes_and_what_is_made_of_it_does_not(rf_folder: Path) -> No
             scan = scan_of(factor * f0_hz)
             signal = check_signal(samples, scan)
             assert (signal.kind, signal.line) == ("rf", ""), name
-            assert check_signal(*as_iq(samples, scan, 4)) == Signal(kind="iq"), name
         scan = scan_of(f0_hz)
         for kind, made_of in (KINDS["lines first"], KINDS["envelope"], KINDS["B-mode"]):
             assert check_signal(made_of(samples, scan), scan).kind == kind, name
