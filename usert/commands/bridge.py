@@ -23,7 +23,7 @@ def igtl(
         ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
     ),
     rf: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Endpoint of the RF frames (PUB), for B-mode beside the strain."
+        None, metavar="ENDPOINT", help="Endpoint of the frames (PUB), for B-mode beside the strain."
     ),
     rows: str | None = typer.Option(
         None, metavar="A:B", help="Samples of --rf along depth, as `usert serve --rows` cuts them."
@@ -88,7 +88,9 @@ def igtl(
 @bridge.command("igtl-rf")
 def igtl_rf(
     receive: str = typer.Option(
-        ..., metavar="HOST:PORT", help="An OpenIGTLink server that sends RF frames as images, such as PLUS."
+        ...,
+        metavar="HOST:PORT",
+        help="An OpenIGTLink server that sends RF or IQ frames as images, such as PLUS.",
     ),
     publish: str = typer.Option(
         ..., metavar="ENDPOINT", help="Bind here, for `usert serve --rf`; port 0 is any free one."
