@@ -81,6 +81,12 @@ class RFMessage:
         try:
             scan = read_fields(Scan, fields)
             trailing = () if scan.kind == "rf" else (2,)
+            if isinstance(header.shape, list) and len(header.shape) != 2 + len(trailing):
+                told = "no demodulation_hz" if scan.kind == "rf" else "demodulation_hz"
+                expected = ["N", "M", *trailing]
+                raise MalformedError(
+                    "size", f"header: shape: got {header.shape!r:.40} and {told}, expected {expected}"
+                )
             frame = RFFrame(
                 scan=scan,
                 samples=read_array(parts[1], header.dtype, header.shape, "samples", trailing=trailing),
