@@ -78,7 +78,7 @@ def test_geometry_is_never_guessed(tmp_path: Path) -> None:
         at = GEOMETRY.index(option)
         partial = GEOMETRY[:at] + GEOMETRY[at + 2 :]
         with pytest.raises(OptionError, match=f"{option}: got none, and the file does not say"):
-            call("import", file, "--format", "raw", "--out", tmp_path / "rec.h5", *partial)
+            call("import", file, "--format", "raw", "--out", tmp_path / "rec.h5", "--shape", "6,2", *partial)
         assert not (tmp_path / "rec.h5").exists()
 
 

@@ -79,9 +79,9 @@ KINDS: dict[str, tuple[SignalKind, Callable[[Samples, Scan], Samples]]] = {
     "envelope": ("picture", envelope),
     "B-mode": ("picture", bmode),
     "B-mode lines first": ("picture", lambda samples, scan: bmode(samples, scan).T),
-    "B-mode in dB": ("iq", decibels),
-    "I alone": ("iq", lambda samples, scan: baseband(samples, scan).real),
-    "I and Q lines": ("iq", iq_lines),
+    "B-mode in dB": ("demodulated", decibels),
+    "I alone": ("demodulated", lambda samples, scan: baseband(samples, scan).real),
+    "I and Q lines": ("demodulated", iq_lines),
     "I and Q in turns": ("iq_turns", iq_in_turns),
     "zeros": ("blank", lambda samples, scan: np.zeros_like(samples)),
     "one value": ("blank", lambda samples, scan: np.full_like(samples, 7)),
@@ -98,7 +98,7 @@ def test_each_kind_is_called_by_its_name(name: str, f0_hz: float) -> None:
     kind, made_of = KINDS[name]
     signal = check_signal(made_of(simulated(scan), scan), scan)
     assert signal.kind == kind, signal
-    assert signal.refused == (kind in ("picture", "iq", "lines_first", "byte_order", "iq_turns"))
+    assert signal.refused == (kind in ("picture", "demodulated", "lines_first", "byte_order", "iq_turns"))
     assert bool(signal.line) == (kind not in ("rf", "blank"))
 
 
