@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from public_rf import public_frames
 
 from usert.analytic import analytic_signal
-from usert.formats import ImportOptions, read_frames
 from usert.frame import Scan
 from usert.phantom.beam import Beam
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
@@ -154,18 +154,6 @@ def test_a_wrong_centre_frequency_is_never_refused(factor: float) -> None:
         if factor * cycles < 0.5:
             samples = simulated(scan_of(cycles * 40e6))
             assert check_signal(samples, scan_of(factor * cycles * 40e6)).kind in ("rf", "f0")
-
-
-def public_frames(folder: Path) -> Iterator[tuple[str, Samples, float]]:
-    """All public RF: name, (N, M), f0 in Hz at 40 MHz."""
-    scan = scan_of()
-    for path in sorted((folder / "alpinion_phantom").glob("*.mat")):
-        yield path.name, next(iter(read_frames("alpinion", [path], scan))).samples, 6.25e6
-    for path in sorted((folder / "fieldii_fem").glob("*.mat")):
-        options = ImportOptions(variables=("Im2" if "2.0" in path.name else "Im0",))
-        yield path.name, next(iter(read_frames("mat", [path], scan, options))).samples, 6.7e6
-    for path in sorted((folder / "invivo_arm").glob("*/*.raw")):
-        yield "/".join(path.parts[-2:]), np.fromfile(path, "<f4").reshape(2000, 128), 5.7e6
 
 
 def test_public_rf_passes_and_what_is_made_of_it_does_not(rf_folder: Path) -> None:

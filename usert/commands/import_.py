@@ -6,6 +6,7 @@ all.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -77,6 +78,7 @@ def import_frames(
         read_frames,
     )
     from usert.formats.declared import parse_demodulation
+    from usert.iq import rf_rows
     from usert.recording import Recording, write_recording
     from usert.signal_check import check_frames
     from usert.strain import STRAIN_WINDOW_SAMPLES
@@ -136,8 +138,10 @@ def import_frames(
             f"the first row lies {skipped * scan.axial_pitch_mm:.2f} mm deep by the file, but depth is counted from"
             f" it: add this to every depth"
         )
-    if rows_kept < STRAIN_WINDOW_SAMPLES:
+    samples = rows_kept if scan.kind == "rf" else rf_rows(rows_kept, scan)
+    if samples < STRAIN_WINDOW_SAMPLES:
+        needed = math.ceil(STRAIN_WINDOW_SAMPLES * rows_kept / samples)
         typer.echo(
-            f"{rows_kept} rows are too few for strain, which needs {STRAIN_WINDOW_SAMPLES}: import more rows,"
+            f"{rows_kept} rows are too few for strain, which needs {needed}: import more rows,"
             f" or with --transpose where the file holds scan lines first"
         )

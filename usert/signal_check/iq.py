@@ -99,15 +99,15 @@ def _judge(samples: NDArray[Any], view: _View, scan: Scan) -> tuple[SignalKind, 
     one_sided = [_one_sided(samples[..., part]) for part in (0, 1)]
     if view.improper > (_IMPROPER_FEW if view.few else _IMPROPER):
         return _not_in_quadrature(samples, scan, one_sided)
-    if any(one_sided):
-        if all(one_sided) and view.improper > _PROPER:
-            return _PICTURE
-        return "offset", "I or Q is of one sign, expected samples about 0: subtract their middle, if it is IQ"
     if max(view.along, view.across) < _NOISE:
         swapped = _look(_byteswapped(samples), scan)
         if swapped is not None and swapped.good:
             return "byte_order", _SWAPPED
         return "noise", "neighbouring samples have nothing in common: noise, or not IQ"
+    if any(one_sided):
+        if all(one_sided) and view.improper > _PROPER:
+            return _PICTURE
+        return "offset", "I or Q is of one sign, expected samples about 0: subtract their middle, if it is IQ"
     if _lines_first(samples, view, scan):
         return "lines_first", "looks like IQ with lines first: --transpose"
     if abs(view.away) * scan.fs_hz > _AWAY * scan.f0_hz:
@@ -125,10 +125,15 @@ def _not_in_quadrature(samples: NDArray[Any], scan: Scan, one_sided: list[bool])
     if all(one_sided):
         return _PICTURE
     found = "I and Q go together, expected them in quadrature"
-    for kind, other in (("pairs", _pairs_of(_as_lines(samples))), ("lines", _lines_of(_as_pairs(samples)))):
-        again = _look(other, scan)
-        if again is not None and again.good and abs(again.away) * scan.fs_hz < _AWAY * scan.f0_hz:
-            return "no_quadrature", f"{found}: --kind iq-{kind}"
+    others = {"pairs": _pairs_of(_as_lines(samples)), "lines": _lines_of(_as_pairs(samples))}
+    looks = ((kind, _look(other, scan)) for kind, other in others.items())
+    better = {
+        kind: look.along + look.across
+        for kind, look in looks
+        if look is not None and look.good and abs(look.away) * scan.fs_hz < _AWAY * scan.f0_hz
+    }
+    if better:
+        return "no_quadrature", f"{found}: --kind iq-{max(better, key=lambda kind: better[kind])}"
     return "no_quadrature", f"{found}: looks like RF or a picture taken for I and Q: --kind rf, if it is RF"
 
 
@@ -190,6 +195,7 @@ def _look(samples: NDArray[Any], scan: Scan) -> _View | None:
     """None where there is no energy, or no number, or few rows."""
     rows, lines = samples.shape[:2]
     size = min(_BLOCK, rows)
+    carrier = scan.demodulation_hz or 0.0
     if size < _LEAST_ROWS or lines == 0:
         return None
     step = max(1, lines // _MOST[1])
@@ -213,13 +219,11 @@ def _look(samples: NDArray[Any], scan: Scan) -> _View | None:
     echoes = whole > _FAINT * whole.max()
     blocks, whole, at = blocks[echoes], whole[echoes], at[echoes]
     improper = float(np.median(np.abs((blocks**2).sum(axis=(1, 2))) / whole))
-    turn = (
-        carrier_cycles(at.astype(np.float64), scan.fs_hz, scan.demodulation_hz) - at * scan.cycles_per_sample
-    )
+    turn = carrier_cycles(at.astype(np.float64), scan.fs_hz, carrier) - at * scan.cycles_per_sample
     blocks = blocks * np.exp(2j * np.pi * turn)[..., None]  # about f0
     along = _correlation(blocks[:, 1:], blocks[:, :-1])
     power = (np.abs(np.fft.fft(blocks * np.hanning(size + 2)[1:-1, None], axis=1)) ** 2).sum(axis=2)
-    spectrum = (power / power.sum(axis=1, keepdims=True)).mean(axis=0)
+    spectrum = np.asarray((power / power.sum(axis=1, keepdims=True)).mean(axis=0), np.float64)
     frequency = np.fft.fftfreq(size)
     return _View(
         improper=improper,
