@@ -21,6 +21,7 @@ from ..frame import FRAME_DTYPES, RFFrame, Scan
 from .clarius import about_clarius, read_clarius
 from .declared import About, Declared
 from .files import list_files
+from .isolated import isolated_about, isolated_read
 from .matlab import read_alpinion, read_mat
 from .metaimage import about_metaimage, read_metaimage
 from .nrrd import about_nrrd, read_nrrd
@@ -58,16 +59,16 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "alpinion": Format(read_alpinion, (".mat",)),
-    "clarius": Format(read_clarius, ("_rf.raw", ".tar"), about_clarius),
-    "mat": Format(read_mat, (".mat",), named=True),
+    "alpinion": Format(isolated_read(read_alpinion), (".mat",)),
+    "clarius": Format(read_clarius, ("_rf.raw", "_rf.raw.lzo", ".tar"), about_clarius),
+    "mat": Format(isolated_read(read_mat), (".mat",), named=True),
     "metaimage": Format(read_metaimage, (".mha", ".mhd"), about_metaimage),
     "nrrd": Format(read_nrrd, (".nrrd", ".nhdr"), about_nrrd),
     "numpy": Format(read_numpy, (".npy", ".npz"), named=True),
     "raw": Format(read_raw, ("",)),
-    "uff": Format(read_uff, (".uff",), about_uff, named=True),
+    "uff": Format(isolated_read(read_uff), (".uff",), isolated_about(about_uff), named=True),
     "ultrasonix": Format(read_ultrasonix, (".rf",), about_ultrasonix),
-    "zea": Format(read_zea, (".hdf5", ".h5"), about_zea),
+    "zea": Format(isolated_read(read_zea), (".hdf5", ".h5"), isolated_about(about_zea)),
 }
 
 

@@ -27,6 +27,7 @@ def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Pa
             continue
         there = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
         found = sorted((file for file in there if file.name.lower().endswith(endings)), key=_natural)
+        found = [file for file in found if not _unpacked_beside(file, found)]
         if not found:
             raise FormatError(
                 f"{path}: {len(there)} files, expected at least one whose name ends in {' or '.join(endings)}"
@@ -42,6 +43,11 @@ def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Pa
             f"files are taken in the order given, {_first(files)}; by their names it would be {_first(by_number)}"
         )
     return files, notes
+
+
+def _unpacked_beside(file: Path, files: Sequence[Path]) -> bool:
+    """`lzop -d` leaves what it unpacked where it is."""
+    return file.suffix.lower() == ".lzo" and file.with_suffix("") in files
 
 
 def _natural(path: Path) -> list[str | int]:

@@ -31,6 +31,12 @@ def opened(path: Path, what: str) -> Iterator[Any]:
         raise FormatError(f"{path}: not a sound {what} ({one_line(error)})") from error
 
 
+def text_attribute(item: Any, name: str) -> str:
+    """An attribute of a group or dataset; empty where it has none, or a damaged link leads nowhere."""
+    text = "" if item is None else item.attrs.get(name, "")
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+
+
 def check_size(path: Path, dataset: Any) -> None:
     """Raises `FormatError` where the file cannot hold as much as its dataset claims, even packed."""
     if dataset.nbytes > DEFLATE_LIMIT * path.stat().st_size:

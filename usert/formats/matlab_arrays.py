@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, MissingExtraError, require
 from ..recording.layout import one_line
-from .hdf5 import opened, values
+from .hdf5 import opened, text_attribute, values
 
 _NUMERIC = {"double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
 _DEPTH = 8
@@ -142,7 +142,12 @@ def _in_hdf5(path: Path, file: Any, item: Any, address: str, depth: int) -> Iter
     elif _refers(item):
         for k, reference in enumerate(values(path, item).ravel(), 1):
             yield from _in_hdf5(path, file, file[reference], f"{address}{{{k}}}", depth + 1)
-    elif item.ndim > 1 and _class(item) in _NUMERIC | {""} and "MATLAB_empty" not in item.attrs:
+    elif (
+        isinstance(item, h5py.Dataset)
+        and len(item.shape or ()) > 1
+        and _class(item) in _NUMERIC | {""}
+        and "MATLAB_empty" not in item.attrs
+    ):
         yield MatArray(address, item.shape[::-1], lambda: values(path, item).T)
 
 
@@ -151,5 +156,4 @@ def _refers(item: Any) -> bool:
 
 
 def _class(item: Any) -> str:
-    kind = item.attrs.get("MATLAB_class", b"")
-    return kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
+    return text_attribute(item, "MATLAB_class")

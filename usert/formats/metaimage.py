@@ -34,6 +34,8 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+_DIGITS = 19
+"""Of a number that is more than any file has bytes."""
 _LINE_LIMIT = 1 << 20
 _CHUNK = 1 << 16
 
@@ -175,7 +177,7 @@ def _spacing(path: Path, fields: dict[str, str]) -> tuple[float, float]:
 
 def _size(path: Path, fields: dict[str, str]) -> tuple[int, int, int]:
     text = _value(path, fields, "DimSize")
-    size = [int(part) for part in text.split() if part.isascii() and part.isdecimal()]
+    size = [int(part) for part in text.split() if part.isascii() and part.isdecimal() and len(part) < _DIGITS]
     named = _integer(path, fields, "NDims", len(size))
     if len(size) == 4 and size[2] == 1:
         del size[2]

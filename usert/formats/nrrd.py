@@ -37,6 +37,7 @@ _TYPES = {
 }
 _CODES = {name: code for code, names in _TYPES.items() for name in names}
 _MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _GZIP = 31
 """zlib's number for a stream in gzip's own wrapping."""
 _FRAMES = ("list", "time")
@@ -223,7 +224,6 @@ def _value(path: Path, fields: dict[str, str], key: str) -> str:
 
 
 def _whole(path: Path, fields: dict[str, str], key: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise FormatError(f"{path}: {key} is {fields[key]!r}, expected whole numbers") from error
+    if not _WHOLE.fullmatch(text):
+        raise FormatError(f"{path}: {key} is {fields[key]!r}, expected whole numbers")
+    return int(text)

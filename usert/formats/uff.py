@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
-from .hdf5 import opened, values
+from .hdf5 import opened, text_attribute, values
 from .options import ImportOptions
 
 _BEAMFORMED, _LINEAR = "uff.beamformed_data", "uff.linear_scan"
@@ -102,8 +102,7 @@ def _axes(path: Path, group: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _class(item: Any) -> str:
-    kind = item.attrs.get("class", "")
-    return kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
+    return text_attribute(item, "class")
 
 
 def _step_mm(path: Path, name: str, axis: NDArray[Any]) -> float:

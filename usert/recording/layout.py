@@ -92,7 +92,7 @@ def open_file(path: Path) -> Any:
         raise RecordingError(f"{path}: no such file, expected an HDF5 recording")
     try:
         return h5py.File(path, "r", swmr=left_open(path))
-    except OSError as error:
+    except HDF5_ERRORS as error:
         reason = one_line(error)
         if "truncated" in reason:
             reason = f"truncated, only {path.stat().st_size} bytes of it are there: copy it again"
@@ -121,8 +121,8 @@ def create_file(path: Path, frame: RFFrame, *, with_truth: bool, furnish: Furnis
 
 
 def one_line(error: BaseException) -> str:
-    """The text of a foreign error, without its line breaks."""
-    return " ".join(str(error).split())
+    """The text of a foreign error without its line breaks, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def add_growing(file: Any, name: str, shape: tuple[int, ...], dtype: Any, *, rows: int = 1024) -> None:
@@ -132,13 +132,22 @@ def add_growing(file: Any, name: str, shape: tuple[int, ...], dtype: Any, *, row
 
 
 def _check_kind(file: Any, path: Path) -> None:
-    kind = file.attrs.get("usert_kind", KIND)
-    kind = kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
-    if kind != KIND:
-        raise RecordingError(f"{path}: a file of kind {kind!r}, expected a recording of RF frames")
-    number = file.attrs.get("format", FORMAT)
-    if "usert_kind" in file.attrs and number != FORMAT:
+    if "usert_kind" not in file.attrs:
+        return
+    if _in_place(file, "usert_kind") or "rf" not in file:
+        kind = file.attrs["usert_kind"]
+        kind = kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
+        if kind != KIND:
+            raise RecordingError(f"{path}: a file of kind {kind!r}, expected a recording of RF frames")
+    number = file.attrs["format"] if "format" in file.attrs and _in_place(file, "format") else FORMAT
+    if number != FORMAT:
         raise RecordingError(f"{path}: recording format {number}, expected {FORMAT}: update usert")
+
+
+def _in_place(file: Any, name: str) -> bool:
+    """Whether an attribute is not of variable length: those lie in a heap, in which libhdf5 searches without end where
+    it is damaged."""
+    return not file.attrs.get_id(name).dtype.hasobject
 
 
 def _rf(file: Any, path: Path) -> Any:
@@ -189,6 +198,9 @@ def _scan(file: Any, path: Path) -> Scan:
             f"{path}: no root attribute {', '.join(missing)}, expected {', '.join(GEOMETRY)}:"
             f" set it with h5py, file.attrs[{missing[0]!r}] = value"
         )
+    for name in GEOMETRY:
+        if not _in_place(file, name):
+            raise RecordingError(f"{path}: root attribute {name} is text or a list, expected one number")
     values = {name: np.asarray(file.attrs[name]) for name in GEOMETRY}
     for name, value in values.items():
         if value.size != 1 or value.dtype.kind not in "iuf":

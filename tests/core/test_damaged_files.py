@@ -1,0 +1,147 @@
+"""Some damaged files for every reader, and the kinds of damage that were a traceback, a hang or no clear line once.
+
+`python tests/load fuzz-readers` takes as many as one has time for.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from foreign_files import SCAN, STACK, valid_files
+from reader_fuzz import READERS, fuzz_reader
+
+from usert.errors import FormatError, RecordingError
+from usert.formats import FORMATS, ImportOptions, isolated, read_frames
+from usert.recording import Recording
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_damaged_file_is_read_or_is_one_line(reader: str, tmp_path: Path) -> None:
+    findings = fuzz_reader(reader, 40, 0, tmp_path)
+    assert not findings.wrong, findings.wrong
+    assert findings.kinds.keys() == {"read", "refused"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_format_and_recordings_are_tried() -> None:
+    assert set(READERS) == {*FORMATS, "recording"}
+
+
+def refusal(name: str, path: Path) -> str:
+    """The one line that says why the file is not read."""
+    with pytest.raises(FormatError) as caught:
+        list(read_frames(name, [path], SCAN, ImportOptions()))
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value)
+
+
+def heap_without_end(content: bytes) -> bytes:
+    """HDF5 keeps text of any length in a heap; an object in it that has no size makes libhdf5 search without end."""
+    at = content.index(b"GCOL") + 16
+    return content[:at] + bytes(200) + content[at + 200 :]
+
+
+def test_hdf5_that_libhdf5_reads_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolated, "_FEWEST_S", 0.2)
+    path = tmp_path / "a.uff"
+    path.write_bytes(heap_without_end(valid_files("uff")[0].content))
+    assert "not read within" in refusal("uff", path)
+
+
+def test_a_recording_does_not_need_the_heap(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    path.write_bytes(heap_without_end(valid_files("recording")[0].content))
+    code = "import sys; from usert.recording import Recording; print(len(Recording(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == f"{len(STACK)}\n"
+
+
+def test_a_recording_with_a_damaged_superblock_is_one_line(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.h5", valid_files("recording")[0].content
+    path.write_bytes(content[:8] + b"\x63" + content[9:])
+    with pytest.raises(RecordingError, match="cannot be opened") as caught:
+        Recording(path)
+    assert "\n" not in str(caught.value)
+
+
+def _uff(file: Any) -> None:
+    file["ghost"] = h5py.SoftLink("/nowhere")
+
+
+def _zea(file: Any) -> None:
+    file["data"] = np.zeros((3, 2))
+
+
+def _zea_type(file: Any) -> None:
+    file["data/beamformed_data"] = np.dtype("<f4")
+
+
+def _mat(file: Any) -> None:
+    file["data/rf"] = h5py.SoftLink("/nowhere")
+    file["type"] = np.dtype("<f4")
+    file["cells"] = h5py.Empty("f4")
+
+
+@pytest.mark.parametrize(
+    ("name", "fill", "message"),
+    [
+        ("uff", _uff, r"ghost \(no class\), expected one uff.beamformed_data"),
+        ("zea", _zea, "data holds nothing, expected beamformed_data"),
+        ("zea", _zea_type, "holds nothing, expected pixels"),
+        ("mat", _mat, "holds no numbers, expected one array"),
+    ],
+)
+def test_links_that_lead_nowhere_and_things_in_the_place_of_others(
+    tmp_path: Path, name: str, fill: Callable[[Any], None], message: str
+) -> None:
+    path = tmp_path / "a"
+    with h5py.File(path, "w") as file:
+        fill(file)
+    with pytest.raises(FormatError, match=message):
+        list(read_frames(name, [path], SCAN, ImportOptions()))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "numpy",
+            b"\x93NUMPY\x01\x00\x20\x00" + b"{'descr': ('<i2'".ljust(31) + b"\n",
+            "not a sound NumPy file",
+        ),
+        ("numpy", b"PK\x03\x04" + bytes(100), "not a sound NumPy file"),
+        ("metaimage", b"DimSize = 2 " + b"9" * 5000 + b"\nElementDataFile = LOCAL\n", "DimSize"),
+        (
+            "metaimage",
+            b"DimSize = 2 2\nElementType = MET\x85\x1b[2J\nElementDataFile = LOCAL\n",
+            "MET��\\[2J",
+        ),
+        (
+            "metaimage",
+            b"DimSize = 2 2\nElementType = " + b"A" * 70000 + b"\nElementDataFile = LOCAL\n",
+            "A … ",
+        ),
+        ("nrrd", b"NRRD0004\ntype: short\nencoding: raw\nsizes: 2 " + b"9" * 400 + b"\n\n", "whole numbers"),
+    ],
+)
+def test_what_a_header_states_does_not_spoil_the_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    line = refusal(name, path)
+    assert line.isprintable()
+    assert len(line) < 1100
+    with pytest.raises(FormatError, match=message):
+        list(read_frames(name, [path], SCAN, ImportOptions()))
