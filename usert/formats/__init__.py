@@ -20,7 +20,7 @@ from ..errors import FormatError, OptionError
 from ..frame import FRAME_DTYPES, RFFrame, Scan
 from .clarius import about_clarius, read_clarius
 from .declared import About, Declared
-from .files import list_files
+from .files import check_count, list_files
 from .isolated import isolated_about, isolated_read
 from .matlab import read_alpinion, read_mat
 from .metaimage import about_metaimage, read_metaimage
@@ -181,6 +181,7 @@ def _arrays(kind: Format, path: Path, options: ImportOptions) -> Iterator[NDArra
                 f"{path}: frame {k} has {bad} samples that are NaN or infinite, expected numbers:"
                 f" cut them off by rows, or mend the file"
             )
+        check_count(path, k + 1, native.size)
         yield native
 
 

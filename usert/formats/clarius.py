@@ -31,7 +31,7 @@ from .options import ImportOptions
 _HEADER = struct.Struct("<5I")
 _TIME_BYTES, _SAMPLE_BYTES = 8, 2
 _YML_LIMIT = 1 << 20
-_NUMBER = r"^{}:\s*([0-9]+(?:\.[0-9]+)?)\s*{}\s*$"
+_NUMBER = r"^{}:[ \t]*+([0-9]+(?:\.[0-9]+)?)[ \t]*+{}[ \t\r]*+$"
 _ANGLE = re.compile(r"angle:\s*(-?[0-9]+(?:\.[0-9]+)?)")
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from ..errors import FormatError
 
+_MANY, _TINY = 10_000, 1000
+
 
 def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Path], list[str]]:
     """The files of `paths`, folders replaced by their files with these endings, and what a person should know.
@@ -43,6 +45,15 @@ def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Pa
             f"files are taken in the order given, {_first(files)}; by their names it would be {_first(by_number)}"
         )
     return files, notes
+
+
+def check_count(path: Path, frames: int, samples: int) -> None:
+    """Raises `FormatError` for more frames than anyone takes of so few samples each, which would take hours to read."""
+    if frames > _MANY and samples < _TINY:
+        raise FormatError(
+            f"{path}: more than {_MANY} frames of {samples} samples, expected larger ones: are its axes in another"
+            " order, or its header damaged?"
+        )
 
 
 def _unpacked_beside(file: Path, files: Sequence[Path]) -> bool:

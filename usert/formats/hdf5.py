@@ -15,10 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..recording.layout import HDF5_ERRORS, one_line
-
-DEFLATE_LIMIT = 1032
-"""No byte of deflate becomes more bytes than this (https://zlib.net/zlib_tech.html)."""
+from ..recording.layout import DEFLATE_LIMIT, HDF5_ERRORS, one_line
 
 
 @contextmanager

@@ -111,7 +111,8 @@ def _items(function: Callable[..., Any], path: Path, options: ImportOptions) -> 
     memory = _LEAST_BYTES + _BYTES_A_BYTE * size
     child = _take()
     try:
-        kind, item = child.ask((function, path, options, seconds, memory))
+        folder = None if path.is_absolute() else os.getcwd()  # it may have changed since the child began
+        kind, item = child.ask((folder, function, path, options, seconds, memory))
         while kind == "item":
             try:
                 yield item
@@ -153,9 +154,11 @@ def serve(descriptor: int) -> None:
     connection = Connection(descriptor)
     while True:
         try:
-            function, path, options, seconds, memory = connection.recv()
+            folder, function, path, options, seconds, memory = connection.recv()
         except EOFError:
             return
+        if folder is not None:
+            os.chdir(folder)
         _limit_memory(memory)
         for answer in _answers(function, path, options, seconds):
             connection.send(answer)

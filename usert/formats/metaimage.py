@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..recording.layout import DEFLATE_LIMIT
 from .declared import About
-from .hdf5 import DEFLATE_LIMIT
+from .files import check_count
 from .options import ImportOptions
 from .plus import read_sequence
 
@@ -135,6 +136,7 @@ def read_header(path: Path) -> Header:
             f"{source}: {max(there, 0)} bytes of {'compressed ' * header.compressed}samples, expected"
             f" {header.data_bytes} for {size} {header.dtype}: the file is truncated"
         )
+    check_count(path, size[2], size[0] * size[1])
     return header
 
 

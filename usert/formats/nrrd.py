@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..recording.layout import DEFLATE_LIMIT
 from .declared import About
-from .hdf5 import DEFLATE_LIMIT
+from .files import check_count
 from .options import ImportOptions
 from .plus import read_sequence
 
@@ -151,6 +152,7 @@ def read_header(path: Path) -> Header:
             f"{source}: {max(there, 0)} bytes of {'compressed ' * header.packed}samples, expected"
             f" {header.data_bytes} for {sizes} {header.dtype}: the file is truncated"
         )
+    check_count(path, header.frames, math.prod(sizes) // header.frames)
     return header
 
 
@@ -205,7 +207,7 @@ def _spacings(path: Path, fields: dict[str, str]) -> list[float]:
     if "spacings" in fields:
         parts = fields["spacings"].split()
         return [1.0 if part.lower() == "nan" else _number(path, part) for part in parts]
-    found = re.findall(r"none|\([^)]*\)", fields.get("spacedirections", ""))
+    found = re.findall(r"none|\([^()]*\)", fields.get("spacedirections", ""))
     vectors = ("1" if text == "none" else text.strip("()") for text in found)
     return [math.hypot(*(_number(path, part) for part in vector.split(","))) for vector in vectors]
 

@@ -35,6 +35,8 @@ GEOMETRY = tuple(field.name for field in fields(Scan))
 """Names of the root attributes that make the `Scan`."""
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError)
 """What h5py raises for damaged files."""
+DEFLATE_LIMIT = 1032
+"""No byte of deflate becomes more bytes than this (https://zlib.net/zlib_tech.html)."""
 OWN = ("rf", "acquired_ns", "truth")
 """Members of the root that are the recording's own."""
 Furnish = Callable[[Any], None]
@@ -161,7 +163,16 @@ def _rf(file: Any, path: Path) -> Any:
         raise RecordingError(
             f"{path}: rf has dtype {rf.dtype}, expected int16 or float32: convert it and save it again"
         )
+    _check_size(rf, path)
     return rf
+
+
+def _check_size(dataset: Any, path: Path) -> None:
+    """What was never written takes no place in a file, but memory when it is read."""
+    if dataset.nbytes > DEFLATE_LIMIT * path.stat().st_size:
+        raise RecordingError(
+            f"{path}: {dataset.name} claims {dataset.nbytes} bytes, more than its file can hold: damaged"
+        )
 
 
 def _times(file: Any, path: Path, frames: int, ours: bool) -> NDArray[np.int64]:
@@ -174,6 +185,7 @@ def _times(file: Any, path: Path, frames: int, ours: bool) -> NDArray[np.int64]:
     count = times.shape[0]
     if count > frames or (count < frames and not ours):
         raise RecordingError(f"{path}: acquired_ns has {count} entries, expected {frames}, one a frame")
+    _check_size(times, path)
     values: NDArray[np.int64] = times[:].astype(np.int64)
     return values
 
@@ -188,6 +200,7 @@ def _truth(file: Any, path: Path, frames: int, shape: tuple[int, int]) -> Any | 
         raise RecordingError(
             f"{path}: truth/displacement has shape {found}, expected {(pairs, 2, *shape)}: (F - 1, 2, N, M)"
         )
+    _check_size(truth, path)
     return truth
 
 
