@@ -92,7 +92,7 @@ def recorded_pairs(paths: Sequence[Path], *, least_rows: int) -> list[FramePair]
     """
     pairs = []
     for path in paths:
-        with Recording(path) as recording:
+        with Recording(path, as_rf=True) as recording:
             if len(recording) < 2 or recording.shape[0] < least_rows:
                 raise OptionError(
                     f"--recording: {path}: got {len(recording)} frames of {recording.shape[0]} samples, "

@@ -32,7 +32,7 @@ def estimate(
     threads: int | None = None,
     precision: str | None = None,
 ) -> Estimate:
-    """Displacement, axial strain and quality between two beamformed RF frames.
+    """Displacement, axial strain and quality between two beamformed frames, RF or IQ.
 
     The first call opens the engine, which takes about a second; it stays open for the calls after it, which wait for
     one another.
@@ -40,10 +40,11 @@ def estimate(
     Parameters
     ----------
     reference, current
-        Real samples (N, M), axial samples by scan lines, row 0 nearest the probe: integers or floats, before and after
-        the motion.
+        Samples before and after the motion, axial samples by scan lines, row 0 nearest the probe. RF: real, (N, M),
+        integers or floats. IQ: (N, M) complex, or (N, M, 2) in-phase and quadrature.
     scan
-        Sampling frequency, centre frequency, sound speed and line pitch of both frames.
+        Sampling frequency, centre frequency, sound speed and line pitch of both frames, and of IQ the frequency by
+        which it was demodulated.
     bundle
         Folder of a bundle made by `usert export`; None for the default one.
     engine
@@ -63,7 +64,8 @@ def estimate(
     Raises
     ------
     usert.errors.FrameError
-        For frames of different or too small shape, or samples that are complex, constant, NaN or infinite.
+        For frames of different or too small shape, samples that are constant, NaN or infinite, and complex ones without
+        a demodulation frequency.
     usert.errors.UsertError
         For a bundle that is damaged, and an engine that is unknown, not installed or fails.
 

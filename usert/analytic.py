@@ -28,18 +28,19 @@ def analytic_signal(rf: NDArray[Any]) -> NDArray[np.complex64]:
 
 
 def envelope(rf: NDArray[Any]) -> NDArray[np.float32]:
-    """(…, N, M) RF → magnitude of its analytic signal."""
-    return np.abs(analytic_signal(rf)).astype(np.float32, copy=False)
+    """(…, N, M) RF → magnitude of its analytic signal; that of complex samples (IQ) as they are."""
+    signal = rf if np.iscomplexobj(rf) else analytic_signal(rf)
+    return np.abs(signal).astype(np.float32, copy=False)
 
 
 def b_mode(rf: NDArray[Any], dynamic_range_db: float = 60.0) -> NDArray[np.float32]:
-    """(…, N, M) RF → decibels below the brightest sample, from -`dynamic_range_db` to 0.
+    """(…, N, M) RF, or complex IQ → decibels below the brightest sample, from -`dynamic_range_db` to 0.
 
     A frame of zeros is dark throughout. The mean of each line is taken out first: an offset is no echo.
     """
     if not dynamic_range_db > 0:
         raise ValueError(f"dynamic_range_db: got {dynamic_range_db}, expected above 0")
-    samples = rf.astype(np.float64)
+    samples = rf.astype(np.complex128 if np.iscomplexobj(rf) else np.float64)
     brightness = envelope(samples - samples.mean(axis=-2, keepdims=True))
     peak = float(np.nanmax(brightness)) if np.isfinite(brightness).any() else 0.0
     floor = 10 ** (-dynamic_range_db / 20)

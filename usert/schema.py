@@ -96,7 +96,7 @@ class Schema:
             if value is None and type(None) in parts:
                 return None
             some = [part for part in parts if part is not type(None)]
-            return self.value(type(value) if type(value) in some else some[0], value, where)
+            return self.value(next((part for part in some if _suits(part, value)), some[0]), value, where)
         if origin is Annotated or origin is Literal:
             scalar = parts[1] if origin is Annotated else _choice(parts)
             if not scalar.holds(value):
@@ -117,6 +117,11 @@ class Schema:
 
     def _wrong(self, where: str, value: object, expected: str) -> Exception:
         return self.error(f"{where + ': ' if where else ''}got {value!r:.40}, expected {expected}")
+
+
+def _suits(part: Any, value: object) -> bool:
+    """Whether `value` is of the kind of one `part` of a union."""
+    return type(value) is part or (isinstance(value, list) and get_origin(part) is tuple)
 
 
 @cache

@@ -29,6 +29,7 @@ _LIMITS = {
     "line_pitch_mm": _Limits("mm", 1e-3, 50, ((1e3, "looks like metres"), (1e-3, "looks like µm"))),
     "fs_hz": _Limits("Hz", 2e5, 2e9, (*_MHZ, (1e-6, "--fs-mhz takes MHz"))),
     "f0_hz": _Limits("Hz", 1e5, 5e8, (*_MHZ, (1e-6, "--f0-mhz takes MHz"))),
+    "demodulation_hz": _Limits("Hz", 1e5, 5e8, (*_MHZ, (1e-6, "--demodulation-mhz takes MHz"))),
 }
 
 

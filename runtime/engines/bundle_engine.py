@@ -20,18 +20,22 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph, Plan
 from usert.errors import EngineError, FrameError
-from usert.frame import Scan, Shape
+from usert.frame import Scan, Shape, check_shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
+from usert.iq import rf_rows, rf_scan
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
 from .graph_choice import by_preference, choose_graph
 from .int16 import to_int16
+from .iq_pair import run_iq
 from .padding import cut, padded
 
 FRAMES = ("reference", "current")
 DEPTHS = "depths"
 OUTPUTS = ("displacement", "strain", "quality")
+MOST_FINER = 3
+"""How many times as many rows as needed IQ is turned up to, so that it fits a graph of one shape."""
 
 Inputs = Sequence[NDArray[Any]]
 """Contiguous arrays: two int16 frames (N, M), and with the front end `baseband` float32 depths (K,)."""
@@ -86,11 +90,44 @@ class BundleEngine(ABC, Generic[Artefact]):
         self._session(self._fit(shape, TYPICAL)[0])
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
+        if scan is not None and scan.kind == "iq":
+            rows = self._rf_rows(shape, scan)
+            shape, scan = (rows, shape[1]), rf_scan(scan, shape[0], rows)
         noise = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
         self._run(noise[0], noise[1], TYPICAL if scan is None else scan.cycles_per_sample)
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
-        return self._run(reference, current, None if scan is None else scan.cycles_per_sample)
+        if scan is None or scan.kind == "rf":
+            return self._run(reference, current, None if scan is None else scan.cycles_per_sample)
+        check_shape("reference frame", reference, "iq")
+        self._check_length(reference.shape[0], scan.cycles_per_sample)
+        rows = self._rf_rows((reference.shape[0], reference.shape[1]), scan)
+        return run_iq(self.run, reference, current, scan, rf_rows=rows)
+
+    def _rf_rows(self, shape: Shape, scan: Scan) -> int:
+        """Rows to which IQ frames of `shape` (N, M) are turned up: those of a graph of one shape where one fits.
+
+        The front end `rf` wants them as finely sampled as the RF that its weights were trained on.
+        """
+        if self._front_end == "rf":
+            return rf_rows(shape[0], scan, rows_per_cycle=1 / TYPICAL)
+        least = rf_rows(shape[0], scan)
+        grid = grid_rows(least, scan.cycles_per_sample * shape[0] / least)
+        fitting = [
+            graph.shape[0]
+            for graph in self._bundle.manifest.graphs
+            if graph.shape and graph.shape[1] == shape[1] and graph.grid_rows == grid
+        ]
+        return min((rows for rows in fitting if least <= rows <= MOST_FINER * least), default=least)
+
+    def _check_length(self, rows: int, cycles: float | None) -> int:
+        """The length of the strain window in rows of `cycles`. Errors: `FrameError` for frames that are shorter."""
+        least = self._bundle.manifest.strain_window_at(cycles)
+        if rows < least:
+            raise FrameError(
+                f"frame: got {rows} samples along depth, expected at least {least}: the strain window"
+            )
+        return least
 
     def _run(self, reference: NDArray[Any], current: NDArray[Any], cycles: float | None) -> Estimate:
         """Run a pair; `cycles`: centre over sampling frequency, None where the scan is not known."""
@@ -100,11 +137,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         shape = first.shape[0], first.shape[1]
         if self._front_end == "baseband" and cycles is not None:
             grid_rows(shape[0], cycles)  # refuses frequencies that cannot be before lengths are made of them
-        least = self._bundle.manifest.strain_window_at(cycles)
-        if shape[0] < least:
-            raise FrameError(
-                f"frame: got {shape[0]} samples along depth, expected at least {least}: the strain window"
-            )
+        least = self._check_length(shape[0], cycles)
         if (shape, cycles) not in self._last_fit:
             self._last_fit = {(shape, cycles): self._fit(shape, cycles)}
         artefact, room = self._last_fit[shape, cycles]

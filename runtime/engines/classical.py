@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from usert.errors import FrameError, OptionError
 from usert.estimators import ESTIMATORS
-from usert.frame import Scan
+from usert.frame import Scan, check_shape
+from usert.front_end import TYPICAL
+from usert.iq import rf_rows
 from usert.quality import warped_ncc
 from usert.strain import axial_strain
 
 from ..imaging.estimate import Estimate
 from .int16 import to_int16
+from .iq_pair import run_iq
 
 
 class ClassicalEngine:
@@ -43,6 +46,10 @@ class ClassicalEngine:
         """Do nothing: there is nothing to load."""
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
+        if scan is not None and scan.kind == "iq":
+            check_shape("reference frame", reference, "iq")
+            rows = rf_rows(len(reference), scan, rows_per_cycle=1 / TYPICAL)
+            return run_iq(self.run, reference, current, scan, rf_rows=rows)
         first, second = to_int16(reference, current)
         if len(first) < self._window:
             raise FrameError(

@@ -10,9 +10,10 @@ import atexit
 import os
 import threading
 from functools import cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError
@@ -35,14 +36,22 @@ def estimate(
     threads: int | None = None,
     precision: str | None = None,
 ) -> Estimate:
-    """Displacement, strain and quality between two RF frames; see `usert.estimate`."""
+    """Displacement, strain and quality between two frames; see `usert.estimate`."""
     if engine == REFERENCE:
         raise OptionError(f"engine: got {engine!r}, which only commands open: usert run --engine {engine}")
     folder = os.fspath(default_bundle_path() if bundle is None else bundle)
     with _busy:
         return _opened(folder, engine, threads, precision).run(
-            np.asarray(reference), np.asarray(current), scan
+            _samples(reference, scan), _samples(current, scan), scan
         )
+
+
+def _samples(frame: ArrayLike, scan: Scan) -> NDArray[Any]:
+    """`frame` as an array, complex numbers of an IQ scan as in-phase and quadrature on a last axis."""
+    samples = np.asarray(frame)
+    if scan.kind == "iq" and np.iscomplexobj(samples):
+        return np.stack((samples.real, samples.imag), axis=-1).astype(np.float32, copy=False)
+    return samples
 
 
 @cache

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import FrameError
+from usert.frame import check_shape
 
 INT16_PEAK = 32767
 
@@ -38,10 +39,10 @@ def to_int16(reference: NDArray[Any], current: NDArray[Any]) -> tuple[NDArray[np
 
 
 def _check_samples(name: str, samples: NDArray[Any]) -> None:
-    if samples.ndim != 2 or 0 in samples.shape:
-        raise FrameError(f"{name} frame: got shape {samples.shape}, expected (axial samples, scan lines)")
+    check_shape(f"{name} frame", samples, "rf")
     if samples.dtype.kind not in "iuf":
-        raise FrameError(f"{name} frame: got dtype {samples.dtype}, expected integers or floats")
+        hint = "; IQ needs a scan with demodulation_hz" if samples.dtype.kind == "c" else ""
+        raise FrameError(f"{name} frame: got dtype {samples.dtype}, expected integers or floats{hint}")
     if samples.dtype.kind == "f" and not (finite := np.isfinite(samples)).all():
         bad = finite.size - int(np.count_nonzero(finite))
         raise FrameError(f"{name} frame: {bad} of {samples.size} samples are NaN or infinite")

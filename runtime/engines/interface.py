@@ -33,7 +33,8 @@ class Engine(Protocol):
         """Load what frames of `shape` (N, M) need, and run once; without `scan`, at a common sampling frequency."""
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
-        """Estimate the motion from `reference` to `current`, both (N, M) int16 or float32, sampled as `scan` says.
+        """Estimate the motion from `reference` to `current`, both int16 or float32, sampled as `scan` states: RF
+        (N, M), or IQ (N, M, 2) for a scan with a demodulation frequency.
 
         Errors: `FrameError` for shapes that differ or are too small, samples that are not finite or are constant, or no
         `scan` where the engine needs one; `EngineError` when the library fails.

@@ -74,7 +74,7 @@ class Pages:
             estimate = self._result.estimate(index)
             mean, share = readable_mean(estimate.strain, estimate.quality)
             yield figure_page(
-                samples=self._recording.frame(reference).samples,
+                samples=self._recording.frame(reference).signal,
                 scan=self.scan,
                 strain=estimate.strain,
                 quality=estimate.quality,

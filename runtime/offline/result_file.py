@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,7 +62,7 @@ class ResultWriter:
             "usert_kind": KIND,
             "format": FORMAT,
             "usert_version": __version__,
-            **asdict(scan),
+            **scan.stated,
         }
         self._attributes["axial_pitch_mm"] = scan.axial_pitch_mm
 

@@ -107,20 +107,16 @@ def read_values(kind: type, header: Mapping[str, Any], *, without: Collection[st
     return _SCHEMA.values(kind, header, without=without)
 
 
-def _read_shape(shape: Any, leading: tuple[int, ...]) -> tuple[int, ...]:
-    """`shape` as `leading` + (N, M) within the limits on samples, lines and pixels."""
-    if (
-        isinstance(shape, list)
-        and all(type(size) is int for size in shape)
-        and len(shape) == len(leading) + 2
-    ):
-        n, m = shape[-2:]
+def _read_shape(shape: Any, leading: tuple[int, ...], trailing: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape` as `leading` + (N, M) + `trailing` within the limits on samples, lines and pixels."""
+    if isinstance(shape, list) and all(type(size) is int for size in shape):
+        n, m = [*shape[len(leading) :], 0, 0][:2]
         within = 0 < n <= MAX_AXIAL and 0 < m <= MAX_LINES and n * m <= MAX_PIXELS
-        if within and tuple(shape[:-2]) == leading:
+        if within and tuple(shape) == (*leading, n, m, *trailing):
             return tuple(shape)
     limits = f"N <= {MAX_AXIAL}, M <= {MAX_LINES}, N·M <= {MAX_PIXELS}"
     raise MalformedError(
-        "size", f"header: shape: got {shape!r:.40}, expected {[*leading, 'N', 'M']} with {limits}"
+        "size", f"header: shape: got {shape!r:.40}, expected {[*leading, 'N', 'M', *trailing]} with {limits}"
     )
 
 
@@ -131,13 +127,19 @@ def as_fields(value: Any) -> Any:
 
 
 def read_array(
-    part: Buffer, dtype: str, shape: Any, what: str, *, leading: tuple[int, ...] = ()
+    part: Buffer,
+    dtype: str,
+    shape: Any,
+    what: str,
+    *,
+    leading: tuple[int, ...] = (),
+    trailing: tuple[int, ...] = (),
 ) -> NDArray[Any]:
-    """`part` as an array of `leading` + (N, M), without a copy, from little-endian bytes.
+    """`part` as an array of `leading` + (N, M) + `trailing`, without a copy, from little-endian bytes.
 
     `shape`: the value of the header, checked first. Errors: `MalformedError`.
     """
-    shape = _read_shape(shape, leading)
+    shape = _read_shape(shape, leading, trailing)
     wire_dtype = np.dtype(dtype).newbyteorder("<")
     expected = math.prod(shape) * wire_dtype.itemsize
     size = memoryview(part).nbytes

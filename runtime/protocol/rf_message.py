@@ -26,7 +26,7 @@ from .header import (
     write_array,
 )
 
-MAX_RF_BYTES = 4 * MAX_PIXELS
+MAX_RF_BYTES = 8 * MAX_PIXELS
 """Largest part of an RF message: what a socket needs to refuse before it allocates."""
 
 
@@ -65,10 +65,10 @@ class RFMessage:
             acquired_ns=frame.acquired_ns,
             clock=self.clock,
             dtype=dtype,
-            shape=list(frame.shape),
+            shape=list(frame.samples.shape),
             byte_order=BYTE_ORDER,
         )
-        fields = as_fields(header) | as_fields(frame.scan)
+        fields = as_fields(header) | frame.scan.stated
         return [encode_header("rf", fields), write_array(frame.samples, dtype)]
 
     @classmethod
@@ -79,9 +79,11 @@ class RFMessage:
             raise MalformedError("parts", f"rf message: got {len(parts)} parts, expected 2 (header, samples)")
         header = read_fields(_Header, fields)
         try:
+            scan = read_fields(Scan, fields)
+            trailing = () if scan.kind == "rf" else (2,)
             frame = RFFrame(
-                scan=read_fields(Scan, fields),
-                samples=read_array(parts[1], header.dtype, header.shape, "samples"),
+                scan=scan,
+                samples=read_array(parts[1], header.dtype, header.shape, "samples", trailing=trailing),
                 sequence=header.sequence,
                 time_ns=header.time_ns,
                 acquired_ns=header.acquired_ns,

@@ -25,7 +25,6 @@ from .header import (
     MAX_PIXELS,
     Buffer,
     MalformedError,
-    as_fields,
     decode_header,
     encode_header,
     read_array,
@@ -163,7 +162,7 @@ class StrainMessage:
         header: dict[str, Any] = {}
         for name in _HEADER:
             if name == "scan":
-                header |= {"sign": SIGN, **as_fields(self.scan)}
+                header |= {"sign": SIGN, **self.scan.stated}
             else:
                 header[name] = getattr(self, name)
         header["byte_order"] = BYTE_ORDER

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from usert.frame import RFFrame, Scan
 
@@ -132,17 +132,24 @@ def _geometry_change(old: Scan, new: Scan) -> str:
     changes = [
         f"{field.name} {_number(field.name, before)} → {_number(field.name, after)}"
         for field in fields(Scan)
-        if not math.isclose(
-            before := getattr(old, field.name),
-            after := getattr(new, field.name),
-            rel_tol=_GEOMETRY_TOLERANCE,
-        )
+        if not _close(before := getattr(old, field.name), after := getattr(new, field.name))
     ]
     return f"geometry: {', '.join(changes)}" if changes else ""
 
 
-def _number(name: str, value: float) -> str:
+def _close(before: Any, after: Any) -> bool:
+    """Whether two values of a field of `Scan` are one within `_GEOMETRY_TOLERANCE`."""
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        return len(before) == len(after) and all(map(_close, before, after))
+    if isinstance(before, float) and isinstance(after, float):
+        return math.isclose(before, after, rel_tol=_GEOMETRY_TOLERANCE)
+    return bool(before == after)
+
+
+def _number(name: str, value: Any) -> str:
     """`value` with as many digits as the tolerance lets differ; frequencies in millions, such as 31.25e6."""
+    if not isinstance(value, float):
+        return "none" if value is None else str(value)
     return f"{value / 1e6:.8g}e6" if name.endswith("_hz") else f"{value:.8g}"
 
 

@@ -31,7 +31,7 @@ class BMode:
     def plane(self, frame: RFFrame) -> Plane:
         """The B-mode of `frame`: 255 at the brightest shade, 0 at `RANGE_DB` below it and darker."""
         across = steps(frame.shape, MOST_BMODE)[1]
-        amplitude, down = reduced_envelope(frame.samples[:, ::across])
+        amplitude, down = reduced_envelope(frame.signal[:, ::across])
         level_db = 20 * np.log10(np.maximum(amplitude, 1e-9))
         self._follow(frame, level_db)
         unit = 1 + (level_db - (self._level_db or 0.0)) / RANGE_DB
@@ -47,11 +47,21 @@ class BMode:
 
 
 def reduced_envelope(rf: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
-    """Envelope of RF (N, M) at every k-th sample, with at most `MOST_BMODE` rows, and k.
+    """Envelope of RF (N, M), or of complex IQ, at every k-th sample, with at most `MOST_BMODE` rows, and k.
 
     An analytic signal has positive frequencies only, so half of its samples, from half of its spectrum, tell its
     magnitude: as `usert.analytic.envelope`, in half the time. Where still fewer are wanted, neighbours are averaged.
     """
+    amplitude, down = (np.abs(rf.T), 1) if np.iscomplexobj(rf) else _analytic_magnitude(rf)
+    more = math.ceil(amplitude.shape[1] / MOST_BMODE[0])
+    if more > 1:
+        rows = amplitude.shape[1] // more
+        amplitude = amplitude[:, : rows * more].reshape(len(amplitude), rows, more).mean(axis=2)
+    return np.ascontiguousarray(amplitude.T), down * more
+
+
+def _analytic_magnitude(rf: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
+    """(M, N) or, where N is even and more than is shown, (M, N / 2); and over how many samples its rows lie."""
     lines = np.ascontiguousarray(rf.T, np.float32)
     lines -= lines.mean(axis=1, keepdims=True)
     count = lines.shape[1]
@@ -60,9 +70,4 @@ def reduced_envelope(rf: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
     spectrum[:, 1:] *= 2
     size, down = (half, 2) if count > MOST_BMODE[0] and count % 2 == 0 else (count, 1)
     signal = np.fft.ifft(spectrum, n=size, axis=1) * (size / count)
-    amplitude = np.abs(signal).astype(np.float32, copy=False)
-    more = math.ceil(amplitude.shape[1] / MOST_BMODE[0])
-    if more > 1:
-        rows = amplitude.shape[1] // more
-        amplitude = amplitude[:, : rows * more].reshape(len(amplitude), rows, more).mean(axis=2)
-    return np.ascontiguousarray(amplitude.T), down * more
+    return np.abs(signal).astype(np.float32, copy=False), down

@@ -18,7 +18,7 @@ from foreign_files import SCAN, STACK, valid_files
 from reader_fuzz import READERS, fuzz_reader
 
 from usert.errors import FormatError, RecordingError
-from usert.formats import FORMATS, ImportOptions, isolated, read_frames
+from usert.formats import FORMATS, Declared, ImportOptions, about_files, isolated, read_frames
 from usert.recording import Recording
 
 
@@ -75,6 +75,18 @@ def test_a_recording_with_a_damaged_superblock_is_one_line(tmp_path: Path) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_recording_of_a_killed_writer_is_one_line(tmp_path: Path) -> None:
+    """libhdf5 would read it again, with waits that double up to 2^99 ns."""
+    path, content = tmp_path / "a.h5", valid_files("recording")[2].content
+    path.write_bytes(content[:44] + bytes(4) + content[48:])
+    code = "import sys; from usert.recording import Recording; Recording(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "RecordingError" in done.stderr
+    assert "after all read attempts" in done.stderr
+
+
 def _uff(file: Any) -> None:
     file["ghost"] = h5py.SoftLink("/nowhere")
 
@@ -85,6 +97,10 @@ def _zea(file: Any) -> None:
 
 def _zea_type(file: Any) -> None:
     file["data/beamformed_data"] = np.dtype("<f4")
+
+
+def _mat_names(file: Any) -> None:
+    file[b"r\xff"] = np.zeros((3, 2))
 
 
 def _mat(file: Any) -> None:
@@ -99,6 +115,7 @@ def _mat(file: Any) -> None:
         ("uff", _uff, r"ghost \(no class\), expected one uff.beamformed_data"),
         ("zea", _zea, "data holds nothing, expected beamformed_data"),
         ("zea", _zea_type, "holds nothing, expected pixels"),
+        ("mat", _mat_names, "not a sound MATLAB 7.3 file"),
         ("mat", _mat, "holds no numbers, expected one array"),
     ],
 )
@@ -110,6 +127,44 @@ def test_links_that_lead_nowhere_and_things_in_the_place_of_others(
         fill(file)
     with pytest.raises(FormatError, match=message):
         list(read_frames(name, [path], SCAN, ImportOptions()))
+
+
+@pytest.mark.parametrize("text", ["delay samples: 5" + " " * 500_000 + "x", "angle:" + " " * 500_000])
+def test_text_beside_a_capture_is_searched_once(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a_rf.raw"
+    path.write_bytes(valid_files("clarius")[0].content)
+    path.with_suffix(".yml").write_text(text)
+    assert about_files("clarius", [path]).geometry == Declared()
+
+
+def test_directions_of_a_nrrd_are_searched_once(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.nrrd", valid_files("nrrd")[0].content
+    path.write_bytes(content.replace(b"spacings: 0.01925 0.2 NaN", b"space directions: " + b"(" * 500_000))
+    assert about_files("nrrd", [path]).geometry == Declared()
+
+
+@pytest.mark.parametrize("name", ["metaimage", "numpy", "raw"])
+def test_a_great_many_tiny_frames_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a"
+    samples = np.zeros((20_000, 2, 2), "<f4")
+    if name == "numpy":
+        with path.open("wb") as file:
+            np.save(file, samples.repeat(16, axis=2))
+    else:
+        header = b"DimSize = 2 2 20000\nElementType = MET_FLOAT\nElementDataFile = LOCAL\n"
+        path.write_bytes(header * (name == "metaimage") + samples.tobytes())
+    with pytest.raises(FormatError, match=r"more than 10000 frames of (4|64) samples, .* in another order"):
+        list(read_frames(name, [path], SCAN, ImportOptions(shape=(2, 2))))
+
+
+def test_a_recording_that_claims_more_than_its_file_can_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    path.write_bytes(valid_files("recording")[-1].content)
+    with h5py.File(path, "r+") as file:
+        del file["rf"], file["acquired_ns"]
+        file.create_dataset("rf", (10**6, 1000, 1000), "f4", chunks=(1, 100, 100))
+    with pytest.raises(RecordingError, match="rf claims 4000000000000 bytes, more than its file can hold"):
+        Recording(path)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +186,11 @@ def test_links_that_lead_nowhere_and_things_in_the_place_of_others(
             "metaimage",
             b"DimSize = 2 2\nElementType = " + b"A" * 70000 + b"\nElementDataFile = LOCAL\n",
             "A … ",
+        ),
+        (
+            "metaimage",
+            b"DimSize = 2 2\nElementType = MET_SHORT\nElementDataFile = " + b"A" * 500 + b"\n",
+            "cannot be read .*too long",
         ),
         ("nrrd", b"NRRD0004\ntype: short\nencoding: raw\nsizes: 2 " + b"9" * 400 + b"\n\n", "whole numbers"),
     ],

@@ -87,7 +87,7 @@ def compare(
     after: list[Figures] = []
     names = []
     for done, pair in enumerate(chosen):
-        with Recording(pair.recording) as recording:
+        with Recording(pair.recording, as_rf=True) as recording:
             first, second = (recording.frame(k).samples for k in (pair.reference, pair.current))
             cycles = recording.scan.cycles_per_sample
             follows = recording.has_truth and pair.current == pair.reference + 1

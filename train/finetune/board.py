@@ -41,7 +41,7 @@ class Board:
 
     def picture(self, network: LiteFlowNet, step: int, device: torch.device | str) -> None:
         """Write the strain of the held-out pair as `network` estimates it."""
-        with Recording(self._pair.recording) as recording:
+        with Recording(self._pair.recording, as_rf=True) as recording:
             frames = [recording.frame(k).samples for k in (self._pair.reference, self._pair.current)]
             cycles = recording.scan.cycles_per_sample
         displacement, _ = estimate(network, *frames, cycles=cycles, device=device)

@@ -63,7 +63,7 @@ class PairDataset:
         """The item `index`, augmented for the epoch. Errors: `RecordingError` where a frame cannot be read."""
         pair, region = self._items[index]
         rng = np.random.default_rng((seed, epoch, index))
-        with Recording(pair.recording) as recording:
+        with Recording(pair.recording, as_rf=True) as recording:
             region = self._jittered(region, (pair.near_rows, 0), recording.shape, rng)
             inside = (..., slice(*region.rows), slice(*region.lines))
             frames = [recording.frame(k).samples[inside] for k in (pair.reference, pair.current)]

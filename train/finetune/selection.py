@@ -125,7 +125,7 @@ def select(
     seen: set[Path] = set()
     for path in recordings:
         try:
-            with Recording(path) as recording:
+            with Recording(path, as_rf=True) as recording:
                 if fault := "named twice" if path.resolve() in seen else _unusable(recording, config):
                     skipped.append((path, fault))
                 else:

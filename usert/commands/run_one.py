@@ -146,7 +146,7 @@ def _drawer(figure: Path | None, *, every: bool, fan: Fan | None) -> Observer:
         if figure is not None and (every or report.pair == first):
             save_figure(
                 figure_path(figure, report.pair, first),
-                samples=reference.samples,
+                samples=reference.signal,
                 scan=reference.scan,
                 strain=estimate.strain,
                 quality=estimate.quality,

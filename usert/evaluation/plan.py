@@ -74,7 +74,7 @@ class PlannedPair:
     def check(self, default_window: int) -> tuple[int, int]:
         """Check that the pair can be loaded; returns the shape (N, M). Errors: `RecordingError`, `OptionError`."""
         where = f"{self.recording} {self.frames[0]}:{self.frames[1]}"
-        with Recording(self.recording) as recording:
+        with Recording(self.recording, as_rf=True) as recording:
             count, shape = len(recording), recording.shape
             has_truth = recording.has_truth
         if not 0 <= min(self.frames) <= max(self.frames) < count:
@@ -111,7 +111,7 @@ class PlannedPair:
 
     def load(self, default_window: int) -> Pair:
         """Load samples and truth. Errors: `RecordingError`."""
-        with Recording(self.recording) as recording:
+        with Recording(self.recording, as_rf=True) as recording:
             reference, current = (recording.frame(k) for k in self.frames)
             return Pair(
                 name=self.label,

@@ -57,7 +57,7 @@ def plan(
     tables: list[PlannedTable] = []
     notes: tuple[str, ...] = ()
     for path in recordings:
-        with Recording(path) as recording:
+        with Recording(path, as_rf=True) as recording:
             fields[path] = look.fields(recording)
             if pairs is not None:
                 planned = tuple(

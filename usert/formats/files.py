@@ -8,10 +8,12 @@ order is taken for the order of the frames.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import FormatError
+from ..recording.layout import one_line
 
 _MANY, _TINY = 10_000, 1000
 
@@ -45,6 +47,24 @@ def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Pa
             f"files are taken in the order given, {_first(files)}; by their names it would be {_first(by_number)}"
         )
     return files, notes
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What the system refuses in the block is a `FormatError`."""
+    try:
+        yield
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def file_beside(path: Path, name: str, what: str) -> Path:
+    """The file that the header in `path` names. Raises `FormatError` where it is not there."""
+    beside = path.parent / name
+    with readable(path):  # a name may be too long for the system
+        if beside.is_file():
+            return beside
+    raise FormatError(f"{path}: its {what} {beside} is missing, expected it beside the header")
 
 
 def check_count(path: Path, frames: int, samples: int) -> None:

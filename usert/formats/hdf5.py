@@ -28,6 +28,11 @@ def opened(path: Path, what: str) -> Iterator[Any]:
         raise FormatError(f"{path}: not a sound {what} ({one_line(error)})") from error
 
 
+def names(group: Any) -> list[str]:
+    """What is in a group; h5py has names that are no UTF-8 as bytes."""
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in group]
+
+
 def text_attribute(item: Any, name: str) -> str:
     """An attribute of a group or dataset; empty where it has none, or a damaged link leads nowhere."""
     text = "" if item is None else item.attrs.get(name, "")

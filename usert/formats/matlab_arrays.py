@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, MissingExtraError, require
 from ..recording.layout import one_line
-from .hdf5 import opened, text_attribute, values
+from .hdf5 import names, opened, text_attribute, values
 
 _NUMERIC = {"double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
 _DEPTH = 8
@@ -50,8 +50,8 @@ def mat_arrays(path: Path) -> Iterator[list[MatArray]]:
     """
     if h5py.is_hdf5(path):
         with opened(path, "MATLAB 7.3 file") as file:
-            names = [name for name in file if not name.startswith("#")]
-            yield [found for name in names for found in _in_hdf5(path, file, file[name], name, 0)]
+            variables = [name for name in names(file) if not name.startswith("#")]
+            yield [found for name in variables for found in _in_hdf5(path, file, file[name], name, 0)]
     else:
         listed = call_scipy(path, "whosmat")
         nested = [name for name, _, kind in listed if kind in ("struct", "cell")]

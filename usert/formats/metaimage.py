@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..recording.layout import DEFLATE_LIMIT
 from .declared import About
-from .files import check_count
+from .files import check_count, file_beside
 from .options import ImportOptions
 from .plus import read_sequence
 
@@ -118,9 +118,7 @@ def read_header(path: Path) -> Header:
     if not _flag(fields, "BinaryData", default=True):
         raise FormatError(f"{path}: samples written as text, expected BinaryData = True")
     local = name.upper() == "LOCAL"
-    source = path if local else path.parent / name
-    if not source.is_file():
-        raise FormatError(f"{path}: its ElementDataFile {source} is missing, expected it beside the header")
+    source = path if local else file_beside(path, name, "ElementDataFile")
     header = Header(
         fields=fields,
         size=size,

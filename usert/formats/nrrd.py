@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..recording.layout import DEFLATE_LIMIT
 from .declared import About
-from .files import check_count
+from .files import check_count, file_beside
 from .options import ImportOptions
 from .plus import read_sequence
 
@@ -133,9 +133,7 @@ def read_header(path: Path) -> Header:
     name = fields.get("datafile", "")
     if "%" in name or name.split()[:1] == ["LIST"]:
         raise FormatError(f"{path}: data file {name!r}, expected one file")
-    source = path.parent / name if name else path
-    if not source.is_file():
-        raise FormatError(f"{path}: its data file {source} is missing, expected it beside the header")
+    source = file_beside(path, name, "data file") if name else path
     skip = _whole(path, fields, "byteskip", fields.get("byteskip", "0"))
     header = Header(
         fields=fields,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
-from .hdf5 import check_size, opened, values
+from .hdf5 import check_size, names, opened, values
 from .options import ImportOptions
 
 _DATA = "data/beamformed_data"
@@ -32,14 +32,14 @@ def read_zea(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
         item = file.get(_DATA)
         if item is None:
             data = file.get("data")
-            there = (isinstance(data, h5py.Group) and ", ".join(data)) or "nothing"
+            there = (isinstance(data, h5py.Group) and ", ".join(names(data))) or "nothing"
             raise FormatError(
                 f"{path}: data holds {there}, expected beamformed_data to read: channel data must be beamformed"
             )
         grouped = isinstance(item, h5py.Group)
         pixels = item.get("pixels") if grouped else item
         if not isinstance(pixels, h5py.Dataset):
-            there = (grouped and ", ".join(item)) or "nothing"
+            there = (grouped and ", ".join(names(item))) or "nothing"
             raise FormatError(f"{path}: {_DATA} holds {there}, expected pixels: damaged?")
         if pixels.ndim not in (4, 5) or pixels.dtype.kind not in "iuf":
             raise FormatError(

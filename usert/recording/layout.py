@@ -1,11 +1,12 @@
 """What an HDF5 recording looks like, and the one place that judges whether a file is one.
 
-    /rf                  (F, N, M) int16 or float32, one chunk a frame
+    /rf                  (F, N, M) int16 or float32, one chunk a frame; of IQ (F, N, M, 2), in-phase and quadrature
     /acquired_ns         (F,) int64, wall clock (Unix epoch); may be missing, then all 0
     /truth/displacement  (F - 1, 2, N, M) float32, optional: motion from frame k to k + 1 on the grid of
                          frame k, axial in samples and lateral in lines, post(r + d) = pre(r)
-    attributes           fs_hz, f0_hz, sound_speed_m_s, line_pitch_mm; and of our own making usert_kind and
-                         format, which a file made by hand need not have
+    attributes           fs_hz, f0_hz, sound_speed_m_s, line_pitch_mm; of IQ demodulation_hz, a number or (K, 2) rows
+                         and Hz; of curved and phased arrays radius_mm and line_angle_deg; first_depth_mm; and of our
+                         own making usert_kind and format, which a file made by hand need not have
 
 Further groups may stand beside these, such as those of a live server's record; they are nothing to a recording.
 
@@ -15,6 +16,8 @@ one `RecordingError` that names its fault.
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -26,13 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FrameError, RecordingError
-from ..frame import FRAME_DTYPES, RFFrame, Scan
+from ..frame import FRAME_DTYPES, PLAIN_GEOMETRY, RFFrame, Scan
 from .device import Device
 
 KIND = "recording"
 FORMAT = 1
 GEOMETRY = tuple(field.name for field in fields(Scan))
-"""Names of the root attributes that make the `Scan`."""
+"""Names of the root attributes that make the `Scan`; those of `PLAIN_GEOMETRY` are always there."""
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError)
 """What h5py raises for damaged files."""
 DEFLATE_LIMIT = 1032
@@ -42,6 +45,8 @@ OWN = ("rf", "acquired_ns", "truth")
 Furnish = Callable[[Any], None]
 """Adds groups and attributes to an `h5py.File` that is being made."""
 
+_ATTEMPTS = 30
+"""Take a second in all, the first wait being a nanosecond."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -51,7 +56,7 @@ class Layout:
 
     scan: Scan
     rf: Any
-    """Dataset (≥ F, N, M); a writer that died may have left more than the F complete frames."""
+    """Dataset (≥ F, N, M), of IQ (≥ F, N, M, 2); a writer that died may have left more than the F complete frames."""
     dtype: np.dtype[Any]
     """Of the samples in native byte order."""
     acquired_ns: NDArray[np.int64]
@@ -67,14 +72,16 @@ class Layout:
         try:
             _check_kind(file, path)
             ours = "usert_kind" in file.attrs
-            rf = _rf(file, path)
-            acquired_ns = _times(file, path, rf.shape[0], ours)
+            scan = _scan(file, path)
+            times = _times(file, path, ours)  # before the frames, which a writer puts on file first
+            rf = _rf(file, path, scan)
+            acquired_ns = _of_frames(times, path, rf.shape[0], ours)
             return cls(
-                scan=_scan(file, path),
+                scan=scan,
                 rf=rf,
                 dtype=rf.dtype.newbyteorder("="),
                 acquired_ns=acquired_ns,
-                truth=_truth(file, path, len(acquired_ns), rf.shape[1:]),
+                truth=_truth(file, path, len(acquired_ns), rf.shape[1:3]),
                 appendable=ours,
             )
         except HDF5_ERRORS as error:
@@ -93,7 +100,7 @@ def open_file(path: Path) -> Any:
     if not path.exists():
         raise RecordingError(f"{path}: no such file, expected an HDF5 recording")
     try:
-        return h5py.File(path, "r", swmr=left_open(path))
+        return _open_growing(path) if left_open(path) else h5py.File(path, "r")
     except HDF5_ERRORS as error:
         reason = one_line(error)
         if "truncated" in reason:
@@ -105,15 +112,28 @@ def open_file(path: Path) -> Any:
         raise RecordingError(f"{path}: {reason}") from error
 
 
+def _open_growing(path: Path) -> Any:
+    """Open in SWMR mode, in which libhdf5 reads what it finds damaged again, for there may be a writer at work: 100
+    times, and waits twice as long each time. h5py has no setting for that."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
+    limit = getattr(ctypes.CDLL(h5py.h5p.__file__), "H5Pset_metadata_read_attempts", None)
+    if limit is not None:
+        limit.argtypes = [ctypes.c_int64, ctypes.c_uint]
+        limit(access.id, _ATTEMPTS)
+    return h5py.File(
+        h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY | h5py.h5f.ACC_SWMR_READ, fapl=access)
+    )
+
+
 def create_file(path: Path, frame: RFFrame, *, with_truth: bool, furnish: Furnish | None = None) -> None:
     """An empty recording for frames like `frame`, in the place of what is there. Raises `OSError`."""
     with closing(Device(path, new=True)) as device:
         with h5py.File(device, "w", libver="latest") as file:
             file.attrs["usert_kind"] = KIND
             file.attrs["format"] = FORMAT
-            for name in GEOMETRY:
-                file.attrs[name] = getattr(frame.scan, name)
-            add_growing(file, "rf", frame.shape, frame.samples.dtype)
+            file.attrs.update(frame.scan.stated)
+            add_growing(file, "rf", frame.samples.shape, frame.samples.dtype)
             add_growing(file, "acquired_ns", (), np.int64)
             if with_truth:
                 add_growing(file, "truth/displacement", (2, *frame.shape), np.float32)
@@ -152,13 +172,20 @@ def _in_place(file: Any, name: str) -> bool:
     return not file.attrs.get_id(name).dtype.hasobject
 
 
-def _rf(file: Any, path: Path) -> Any:
+def _rf(file: Any, path: Path, scan: Scan) -> Any:
     rf = file.get("rf")
     if not isinstance(rf, h5py.Dataset):
-        found = ", ".join(file) or "nothing"
+        found = ", ".join(map(str, file)) or "nothing"
         raise RecordingError(f"{path}: no dataset 'rf' (found {found}), expected (F, N, M) RF samples")
-    if rf.ndim != 3 or 0 in rf.shape[1:]:
-        raise RecordingError(f"{path}: rf has shape {rf.shape}, expected (frames, axial samples, scan lines)")
+    axes, expected = {
+        "rf": (3, "(frames, axial samples, scan lines); IQ needs the root attribute demodulation_hz"),
+        "iq": (
+            4,
+            "(frames, axial samples, scan lines, 2): in-phase and quadrature, for demodulation_hz is there",
+        ),
+    }[scan.kind]
+    if rf.ndim != axes or 0 in rf.shape[1:] or rf.shape[3:] not in ((), (2,)):
+        raise RecordingError(f"{path}: rf has shape {rf.shape}, expected {expected}")
     if rf.dtype.newbyteorder("=") not in FRAME_DTYPES:
         raise RecordingError(
             f"{path}: rf has dtype {rf.dtype}, expected int16 or float32: convert it and save it again"
@@ -175,19 +202,24 @@ def _check_size(dataset: Any, path: Path) -> None:
         )
 
 
-def _times(file: Any, path: Path, frames: int, ours: bool) -> NDArray[np.int64]:
+def _times(file: Any, path: Path, ours: bool) -> NDArray[np.int64] | None:
     times = file.get("acquired_ns")
     if times is None and not ours:
-        return np.zeros(frames, np.int64)
+        return None
     if not isinstance(times, h5py.Dataset) or times.ndim != 1 or times.dtype.kind not in "iu":
         found = f"{times.dtype} {times.shape}" if isinstance(times, h5py.Dataset) else "no dataset"
         raise RecordingError(f"{path}: acquired_ns is {found}, expected int64 (frames,)")
-    count = times.shape[0]
-    if count > frames or (count < frames and not ours):
-        raise RecordingError(f"{path}: acquired_ns has {count} entries, expected {frames}, one a frame")
     _check_size(times, path)
     values: NDArray[np.int64] = times[:].astype(np.int64)
     return values
+
+
+def _of_frames(times: NDArray[np.int64] | None, path: Path, frames: int, ours: bool) -> NDArray[np.int64]:
+    if times is None:
+        return np.zeros(frames, np.int64)
+    if len(times) > frames or (len(times) < frames and not ours):
+        raise RecordingError(f"{path}: acquired_ns has {len(times)} entries, expected {frames}, one a frame")
+    return times
 
 
 def _truth(file: Any, path: Path, frames: int, shape: tuple[int, int]) -> Any | None:
@@ -205,20 +237,26 @@ def _truth(file: Any, path: Path, frames: int, shape: tuple[int, int]) -> Any | 
 
 
 def _scan(file: Any, path: Path) -> Scan:
-    missing = [name for name in GEOMETRY if name not in file.attrs]
+    missing = [name for name in PLAIN_GEOMETRY if name not in file.attrs]
     if missing:
         raise RecordingError(
-            f"{path}: no root attribute {', '.join(missing)}, expected {', '.join(GEOMETRY)}:"
+            f"{path}: no root attribute {', '.join(missing)}, expected {', '.join(PLAIN_GEOMETRY)}:"
             f" set it with h5py, file.attrs[{missing[0]!r}] = value"
         )
-    for name in GEOMETRY:
+    there = [name for name in GEOMETRY if name in file.attrs]
+    for name in there:
         if not _in_place(file, name):
             raise RecordingError(f"{path}: root attribute {name} is text or a list, expected one number")
-    values = {name: np.asarray(file.attrs[name]) for name in GEOMETRY}
+    values = {name: np.asarray(file.attrs[name]) for name in there}
+    told: dict[str, Any] = {}
     for name, value in values.items():
-        if value.size != 1 or value.dtype.kind not in "iuf":
-            raise RecordingError(f"{path}: root attribute {name} is {value.tolist()!r}, expected one number")
+        steps = name == "demodulation_hz" and value.ndim == 2
+        if value.dtype.kind not in "iuf" or not (steps or value.size == 1):
+            raise RecordingError(
+                f"{path}: root attribute {name} is {value.tolist()!r:.80}, expected one number"
+            )
+        told[name] = tuple(map(tuple, value.tolist())) if steps else float(value.item())
     try:
-        return Scan(**{name: float(value.item()) for name, value in values.items()})
+        return Scan(**told)
     except FrameError as error:
         raise RecordingError(f"{path}: root attribute {error}") from error

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecordingError
-from ..frame import RFFrame, Scan
+from ..frame import RFFrame, Shape
+from ..iq import motion_at_rows, rf_rows, rf_scan, turned_up
 from .layout import HDF5_ERRORS, OWN, Layout, one_line, open_file
 
 
@@ -29,6 +30,9 @@ class Recording:
     ----------
     path
         An HDF5 file as `docs/files.md` specifies it, by `usert import`, `usert serve --record` or another program.
+    as_rf
+        Whether IQ is turned up to RF as it is read (`usert.iq`): frames, truth, shape and scan are then those of the
+        RF.
 
     Raises
     ------
@@ -52,7 +56,7 @@ class Recording:
     (2, (256, 64), 'int16')
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, as_rf: bool = False) -> None:
         self.path = Path(path)
         self._file = open_file(self.path)
         try:
@@ -60,21 +64,20 @@ class Recording:
         except BaseException:
             self._file.close()
             raise
-
-    @property
-    def scan(self) -> Scan:
+        self.scan = self._layout.scan
         """Geometry and frequencies of the frames."""
-        return self._layout.scan
-
-    @property
-    def shape(self) -> tuple[int, int]:
+        self.shape: Shape = self._layout.rf.shape[1:3]
         """(N, M): axial samples, scan lines."""
-        return self._layout.rf.shape[1], self._layout.rf.shape[2]
+        self._turned_up = as_rf and self.scan.kind == "iq"
+        if self._turned_up:
+            rows, lines = self.shape
+            self.shape = rf_rows(rows, self.scan), lines
+            self.scan = rf_scan(self.scan, rows, self.shape[0])
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the samples, int16 or float32."""
-        return self._layout.dtype
+        return np.dtype(np.float32) if self._turned_up else self._layout.dtype
 
     @property
     def acquired_ns(self) -> NDArray[np.int64]:
@@ -97,7 +100,9 @@ class Recording:
     def frame(self, k: int) -> RFFrame:
         """Frame `k` from 0; its `sequence` is k, its `time_ns` the wall clock of acquisition."""
         self._check_index(k, len(self), "frame")
-        samples = self._read(self._layout.rf, k, f"frame {k}").astype(self.dtype, copy=False)
+        samples = self._read(self._layout.rf, k, f"frame {k}").astype(self._layout.dtype, copy=False)
+        if self._turned_up:
+            samples = turned_up(samples, self._layout.scan, self.shape[0])
         time_ns = int(self.acquired_ns[k])
         return RFFrame(samples=samples, scan=self.scan, sequence=k, time_ns=time_ns, acquired_ns=time_ns)
 
@@ -106,7 +111,8 @@ class Recording:
         if self._layout.truth is None:
             raise RecordingError(f"{self.path}: no truth/displacement, expected a simulated recording")
         self._check_index(k, len(self) - 1, "truth")
-        return self._read(self._layout.truth, k, f"truth {k}").astype(np.float32, copy=False)
+        motion = self._read(self._layout.truth, k, f"truth {k}").astype(np.float32, copy=False)
+        return motion_at_rows(motion, self.shape[0]) if self._turned_up else motion
 
     @property
     def furnished(self) -> dict[str, Any]:

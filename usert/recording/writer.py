@@ -64,9 +64,10 @@ class RecordingWriter:
             self._count, self._scan = len(recording), recording.scan
             self._with_truth = recording.has_truth
             if recording.appendable and recording.furnished:
+                there = ", ".join(map(str, recording.furnished))
                 raise RecordingError(
-                    f"{self.path}: holds {', '.join(recording.furnished)} beside its frames, expected frames alone"
-                    f" to go on with: name another file"
+                    f"{self.path}: holds {there} beside its frames, expected frames alone to go on with: name another"
+                    " file"
                 )
             if left_open(self.path) or not recording.appendable:
                 _rewrite(recording)
@@ -126,7 +127,7 @@ class RecordingWriter:
 
     def _check(self, frame: RFFrame) -> None:
         rf = self._file["rf"]
-        got, expected = (frame.samples.dtype, frame.shape), (rf.dtype, rf.shape[1:])
+        got, expected = (frame.samples.dtype, frame.samples.shape), (rf.dtype, rf.shape[1:])
         if got != expected:
             raise FrameError(
                 f"{self.path}: frame {self._count} is {got[0]} {got[1]}, expected {expected[0]} {expected[1]}"

@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ import lzallright
 import numpy as np
 import scipy.io
 
-from usert.frame import RFFrame, Scan
-from usert.recording import write_recording
+from usert.frame import PLAIN_GEOMETRY, RFFrame, Scan
+from usert.recording import RecordingWriter, write_recording
 
 FRAMES, SAMPLES, LINES = 3, 40, 17
 STACK = np.random.default_rng(0).integers(-3000, 3000, (FRAMES, SAMPLES, LINES), dtype=np.int16)
@@ -232,12 +232,20 @@ def _recording() -> Iterator[ForeignFile]:
         for some in (None, truths):
             write_recording(path, frames, some)
             yield ForeignFile("a.h5", path.read_bytes())
+        demodulated = replace(SCAN, fs_hz=10e6, demodulation_hz=((0.0, 6e6), (20.0, 5e6)))
+        write_recording(path, [RFFrame(samples=np.stack([STACK[0], STACK[1]], axis=-1), scan=demodulated)])
+        iq = path.read_bytes()
+        with RecordingWriter(Path(folder, "b.h5")) as writer:
+            for frame in frames:
+                writer.append(frame)
+            yield ForeignFile("a.h5", writer.path.read_bytes())  # as a writer leaves it that is killed
+    yield ForeignFile("a.h5", iq)
 
     def fill(file: Any) -> None:
         file["rf"] = STACK.astype("<f4")
         file["acquired_ns"] = np.arange(FRAMES)
-        for field in fields(SCAN):
-            file.attrs[field.name] = getattr(SCAN, field.name)
+        for name in PLAIN_GEOMETRY:
+            file.attrs[name] = getattr(SCAN, name)
 
     yield ForeignFile("a.h5", _hdf5(fill))
 

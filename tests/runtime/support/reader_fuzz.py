@@ -259,7 +259,8 @@ def _defaults() -> Options:
 def _read_recording(path: Path) -> None:
     """All of it, as the commands do."""
     with Recording(path) as recording:
-        recording_card(recording)
+        if recording.scan.demodulation_hz is None:
+            recording_card(recording)
         for k, _ in enumerate(recording):
             if recording.has_truth and k:
                 recording.truth(k - 1)
