@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 from foreign_files import SCAN, STACK, valid_files
 from reader_fuzz import READERS, fuzz_reader
 
@@ -55,6 +56,15 @@ def test_hdf5_that_libhdf5_reads_without_end_is_refused(
     path = tmp_path / "a.uff"
     path.write_bytes(heap_without_end(valid_files("uff")[0].content))
     assert "not read within" in refusal("uff", path)
+
+
+def test_a_mat_file_that_unpacks_to_more_than_its_size_allows_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolated, "_LEAST_BYTES", 1 << 25)
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"rf": np.zeros((5000, 2000))}, do_compression=True)
+    assert "takes more than" in refusal("mat", path)
 
 
 def test_a_recording_does_not_need_the_heap(tmp_path: Path) -> None:

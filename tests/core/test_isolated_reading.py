@@ -126,7 +126,7 @@ def test_a_crash_and_an_endless_loop_are_one_line_and_leave_no_process(
 
 
 def test_memory_is_bounded_by_the_size_of_the_file(path: Path) -> None:
-    with pytest.raises(FormatError, match=r"takes more than 537 MB of memory, expected less for 7 bytes"):
+    with pytest.raises(FormatError, match=r"takes more than 268 MB of memory, expected less for 7 bytes"):
         isolated_about(swelling)(path, OPTIONS)
 
 

@@ -29,7 +29,7 @@ from .declared import About
 from .options import ImportOptions
 
 _FEWEST_S, _BYTES_A_SECOND = 20.0, 5e6
-_LEAST_BYTES, _BYTES_A_BYTE = 1 << 29, 16
+_LEAST_BYTES, _BYTES_A_BYTE = 1 << 28, 16
 _STATM = Path("/proc/self/statm")
 _COMMAND = "import sys; from usert.formats.isolated import serve; serve(int(sys.argv[1]))"
 

@@ -99,7 +99,7 @@ def call_scipy(path: Path, function: str, **options: Any) -> Any:
     """A function of `scipy.io` on the file; whatever it raises for damaged files is a `FormatError`."""
     try:
         return getattr(require("scipy.io", "matlab"), function)(path, **options)
-    except MissingExtraError:
+    except (MissingExtraError, MemoryError):
         raise
     except NotImplementedError as error:  # scipy's answer to 7.3
         raise FormatError(f"{path}: MATLAB 7.3, expected version 7 or older: try the format mat") from error

@@ -208,11 +208,11 @@ def _fill(place: Path, file: ForeignFile) -> None:
 def _read(reader: str, place: Path, file: ForeignFile, number: int, options: Options) -> Outcome:
     size = sum(len(content) for _, content in (("", file.content), *file.beside))
     pids = ["self", *(str(child._process.pid) for child in isolated._idle)]
-    before = sum(_memory(pid, reset=True)[0] for pid in pids)
+    before = [_memory(pid, reset=True)[0] for pid in pids]
     begin = time.perf_counter()
     kind, told = _outcome(reader, place, place / file.name, options)
     seconds = time.perf_counter() - begin
-    peak_mb = sum(_memory(pid)[1] for pid in pids) - before
+    grown = [max(_memory(pid)[1] - had, 0.0) for pid, had in zip(pids, before, strict=True)]
     left = sorted(
         {p.name for p in place.iterdir()} - {file.name, *(name for name, _ in file.beside), "out.h5"}
     )
@@ -221,10 +221,11 @@ def _read(reader: str, place: Path, file: ForeignFile, number: int, options: Opt
         kind, told = "leaves a file", f"{left} {told}"
     if _unraisable:
         kind, told = "traceback", _unraisable.pop()
-    if peak_mb > _MOST_MB + _MOST_TIMES * size / 1e6:
+    most = _MOST_MB, isolated._LEAST_BYTES / 1e6
+    if any(some > fixed + _MOST_TIMES * size / 1e6 for some, fixed in zip(grown, most, strict=False)):
         kind = "swells"
     (place / "out.h5").unlink(missing_ok=True)
-    return Outcome(number, kind, told, seconds, peak_mb)
+    return Outcome(number, kind, told, seconds, sum(grown))
 
 
 def _outcome(reader: str, place: Path, path: Path, options: Options) -> tuple[str, str]:
