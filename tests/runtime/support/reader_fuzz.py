@@ -33,7 +33,7 @@ from usert.commands.import_ import import_frames
 from usert.commands.info import recording_card
 from usert.errors import UsertError
 from usert.formats import isolated
-from usert.recording import Recording
+from usert.recording import Recording, layout
 
 READERS = tuple(MAKERS)
 Options: TypeAlias = dict[str, Any]
@@ -54,6 +54,8 @@ _PATIENCE_S = 30.0
 """Of the parent for one file: more is a hang."""
 _COMPUTING_S = 0.5
 """What a file may cost in a process of its own; 20 s for a user."""
+_ATTEMPTS = 16
+"""At metadata that is damaged where a writer may be at work: no wait to speak of; 30, a second in all, for a user."""
 _MOST_MB, _MOST_TIMES = 48.0, 16
 _LONGEST_LINE = 2000
 _unraisable: list[str] = []
@@ -161,6 +163,7 @@ def _in_a_child(reader: str, seed: int, first: int, count: int, folder: Path) ->
 
 def _child(connection: Connection, reader: str, seed: int, first: int, count: int, folder: Path) -> None:
     isolated._FEWEST_S = _COMPUTING_S
+    layout._ATTEMPTS = _ATTEMPTS
     warnings.simplefilter("error")
     sys.unraisablehook = lambda found: _unraisable.append(
         f"{type(found.exc_value).__name__}: {found.exc_value}"
