@@ -1,11 +1,12 @@
-"""Readers that rest on C libraries, called in a process of their own.
+"""Readers that rest on C libraries, called in a child process.
 
-libhdf5 runs forever on some damaged attributes, and scipy's reader of MATLAB 5 files crashes on some damaged types;
-neither can be caught in the same process. The child has limits of computing time and of memory, by the size of the
-file, and is kept for the files after it. It ends with its parent. It guards against damage, not against malice: what it
-sends is unpickled.
+libhdf5 never returns from some damaged heaps of text, and scipy's reader of MATLAB 5 files crashes on some damaged
+types; neither can be caught in the same process. The child has limits of computing time and of memory, by the size of
+the file, and is kept for the files after it. It ends when its parent ends, at the latest when its time is up. It guards
+against damage, not against malice: what it sends is unpickled.
 
-Invariant: a file costs one `UsertError` at most, and a child that broke is reaped before that is raised.
+Invariant: a damaged file costs one `UsertError`, and a child that crashed or was stopped is reaped before that is
+raised.
 """
 
 from __future__ import annotations
@@ -37,12 +38,15 @@ _COMMAND = "import sys; from usert.formats.isolated import serve; serve(int(sys.
 def isolated_read(
     read: Callable[[Path, ImportOptions], Iterator[NDArray[Any]]],
 ) -> Callable[[Path, ImportOptions], Iterator[NDArray[Any]]]:
-    """A module's function `read`, so that it runs in a child; each array is fetched when it is asked for."""
+    """`read`, a function of a module, called in the child process; each array is fetched when it is asked for.
+
+    The result raises `FormatError` where the child crashes or reaches a limit, and what `read` raises.
+    """
     return lambda path, options: _items(read, path, options)
 
 
 def isolated_about(about: Callable[[Path, ImportOptions], About]) -> Callable[[Path, ImportOptions], About]:
-    """A module's function `about`, so that it runs in a child."""
+    """`about`, a function of a module, called in the child process. Errors: as `isolated_read`."""
 
     def called(path: Path, options: ImportOptions) -> About:
         (found,) = _items(about, path, options)
@@ -135,11 +139,12 @@ def _items(function: Callable[..., Any], path: Path, options: ImportOptions) -> 
     except BaseException:
         child.end()
         raise
-    _idle.append(child)
     if kind == "memory":
+        child.end()
         raise FormatError(
             f"{path}: takes more than {memory / 1e6:.0f} MB of memory, expected less for {size} bytes: damaged?"
         )
+    _idle.append(child)
     if kind == "error":
         raise item
     if kind == "bug":
@@ -161,7 +166,11 @@ def serve(descriptor: int) -> None:
             os.chdir(folder)
         _limit_memory(memory)
         for answer in _answers(function, path, options, seconds):
-            connection.send(answer)
+            try:
+                connection.send(answer)
+            except MemoryError:
+                connection.send(("memory", None))
+                break
             if answer[0] == "item" and not connection.recv():
                 connection.send(("end", None))
                 break
