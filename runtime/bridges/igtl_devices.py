@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,6 @@ from ..protocol.age import Age
 from ..protocol.strain_message import StrainMessage
 from ..view.bmode import BMode
 from .igtl_library import require_pyigtl
-
-if TYPE_CHECKING:
-    from pyigtl.messages import MessageBase
 
 NAMES = ("strain", "quality", "bmode", "status")
 BLANK_PERCENT = -100.0
@@ -107,7 +104,7 @@ class Devices:
                 "sequence": message.current.sequence,
             }
         text = json.dumps(fields)  # ASCII, or pyigtl cannot encode it
-        return {"status": _bytes(StringMessage(text, timestamp=wall_s, device_name=self.name("status")))}
+        return {"status": StringMessage(text, timestamp=wall_s, device_name=self.name("status")).pack()}
 
     def _strain(self, message: StrainMessage, state: State) -> NDArray[np.float32]:
         if state not in _READABLE:
@@ -122,15 +119,14 @@ class Devices:
     ) -> bytes:
         from pyigtl.messages import ImageMessage
 
-        return _bytes(
-            ImageMessage(
-                np.ascontiguousarray(values)[np.newaxis],
-                ijk_to_world_matrix=matrix(pitch_mm),
-                world_coordinate_system="ras",
-                timestamp=wall_s,
-                device_name=self.name(device),
-            )
-        )
+        packed: bytes = ImageMessage(
+            np.ascontiguousarray(values)[np.newaxis],
+            ijk_to_world_matrix=matrix(pitch_mm),
+            world_coordinate_system="ras",
+            timestamp=wall_s,
+            device_name=self.name(device),
+        ).pack()
+        return packed
 
 
 def pitch_of(scan: Scan, step: tuple[int, int] = (1, 1)) -> tuple[float, float]:
@@ -150,8 +146,3 @@ def wall_of(message: StrainMessage, age: Age, now_s: float) -> float:
     """
     acquired_s = message.current.acquired_ns / 10**9
     return acquired_s if 0 < acquired_s < _MOST_S else max(0.0, now_s - age.ms / 1e3)
-
-
-def _bytes(message: MessageBase) -> bytes:
-    packed: bytes = message.pack()
-    return packed
