@@ -109,6 +109,13 @@ def _zea_type(file: Any) -> None:
     file["data/beamformed_data"] = np.dtype("<f4")
 
 
+def _time(file: Any) -> None:
+    """An attribute of a type that NumPy does not have."""
+    kind, scalar = h5py.h5t.UNIX_D32LE, h5py.h5s.create(h5py.h5s.SCALAR)
+    for name, item in ((b"class", file.create_group("b_data")), (b"usert_kind", file)):
+        h5py.h5a.create(item.id, name, kind, scalar).write(np.zeros((), "<i4"), mtype=kind)
+
+
 def _mat_names(file: Any) -> None:
     file[b"r\xff"] = np.zeros((3, 2))
 
@@ -123,6 +130,7 @@ def _mat(file: Any) -> None:
     ("name", "fill", "message"),
     [
         ("uff", _uff, r"ghost \(no class\), expected one uff.beamformed_data"),
+        ("uff", _time, r"not a sound UFF file \(.*[tT]ype"),
         ("zea", _zea, "data holds nothing, expected beamformed_data"),
         ("zea", _zea_type, "holds nothing, expected pixels"),
         ("mat", _mat_names, "not a sound MATLAB 7.3 file"),
@@ -137,6 +145,13 @@ def test_links_that_lead_nowhere_and_things_in_the_place_of_others(
         fill(file)
     with pytest.raises(FormatError, match=message):
         list(read_frames(name, [path], SCAN, ImportOptions()))
+
+
+def test_a_recording_with_an_attribute_of_a_type_of_its_own_is_one_line(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        _time(file)
+    with pytest.raises(RecordingError, match="damaged or truncated"):
+        Recording(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize("text", ["delay samples: 5" + " " * 500_000 + "x", "angle:" + " " * 500_000])

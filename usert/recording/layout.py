@@ -36,7 +36,7 @@ KIND = "recording"
 FORMAT = 1
 GEOMETRY = tuple(field.name for field in fields(Scan))
 """Names of the root attributes that make the `Scan`; those of `PLAIN_GEOMETRY` are always there."""
-HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError)
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises for damaged files."""
 DEFLATE_LIMIT = 1032
 """No byte of deflate becomes more bytes than this (https://zlib.net/zlib_tech.html)."""
