@@ -154,6 +154,20 @@ def test_a_recording_with_an_attribute_of_a_type_of_its_own_is_one_line(tmp_path
         Recording(tmp_path / "a.h5")
 
 
+def test_geometry_without_values_is_one_line_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.uff"
+    for value in (np.dtype("<f4"), h5py.Empty("f4"), np.zeros(0)):
+        path.write_bytes(valid_files("uff")[0].content)
+        with h5py.File(path, "r+") as file:
+            del file["b_data/pulse/center_frequency"]
+            file["b_data/pulse/center_frequency"] = value
+        if isinstance(value, np.ndarray):
+            assert about_files("uff", [path]).geometry.f0_hz is None
+        else:
+            with pytest.raises(FormatError, match="center_frequency holds no values"):
+                about_files("uff", [path])
+
+
 @pytest.mark.parametrize("text", ["delay samples: 5" + " " * 500_000 + "x", "angle:" + " " * 500_000])
 def test_text_beside_a_capture_is_searched_once(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a_rf.raw"

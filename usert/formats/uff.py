@@ -65,12 +65,13 @@ def about_uff(path: Path, options: ImportOptions) -> About:
         group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
         f0 = group.get("pulse/center_frequency")
+        stated = [] if f0 is None else np.ravel(values(path, f0))[:1]
         pitch = _step_mm(path, "z_axis", z)
         return About(
             geometry=Declared(
                 axial_pitch_mm=pitch,
                 line_pitch_mm=_step_mm(path, "x_axis", x),
-                f0_hz=None if f0 is None else float(np.ravel(values(path, f0))[0]),
+                f0_hz=float(stated[0]) if len(stated) else None,
                 delay_samples=1e3 * float(z[0]) / pitch,
             )
         )
