@@ -39,10 +39,10 @@ _LONGEST_LINE = 1000
 
 
 class UsertError(Exception):
-    """Base of all errors that a user can cause and mend.
+    """The base of all errors that a user can cause and mend; `str()` of one is the line to show.
 
-    Its text is one line that a terminal can show, whatever a damaged file had it quote: signs that cannot be printed
-    are replaced, and the middle of a long line is left out.
+    A terminal can show that line, whatever it quotes of a damaged file: characters that cannot be printed are replaced,
+    and the middle of a long line is left out.
     """
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class MissingExtraError(UsertError):
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional `module`, or name the extra that brings it."""
+    """Import the optional package `module`. Errors: `MissingExtraError` that names the `extra` of usert to install."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

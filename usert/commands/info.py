@@ -32,7 +32,7 @@ def info(path: Path = typer.Argument(..., help="A recording, or the folder of a 
 
 
 def recording_card(recording: Recording) -> str:
-    """A few lines for a person: frames, size, time, geometry, truth."""
+    """A description of a recording in a few lines: frames, size, time, geometry, truth."""
     (rows, lines), scan = recording.shape, recording.scan
     truth = "none"
     if recording.has_truth:

@@ -51,7 +51,7 @@ def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Pa
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """What the system refuses in the block is a `FormatError`."""
+    """A block in which what the system refuses is a `FormatError`."""
     try:
         yield
     except OSError as error:
@@ -59,7 +59,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def file_beside(path: Path, name: str, what: str) -> Path:
-    """The file that the header in `path` names. Raises `FormatError` where it is not there."""
+    """The file that the header in `path` names, `what` for messages. Errors: `FormatError` where it is not there."""
     beside = path.parent / name
     with readable(path):  # a name may be too long for the system
         if beside.is_file():
@@ -68,7 +68,7 @@ def file_beside(path: Path, name: str, what: str) -> Path:
 
 
 def check_count(path: Path, frames: int, samples: int) -> None:
-    """Raises `FormatError` for more frames than anyone takes of so few samples each, which would take hours to read."""
+    """Check that there are not a great many tiny frames, which would take hours to read. Errors: `FormatError`."""
     if frames > _MANY and samples < _TINY:
         raise FormatError(
             f"{path}: more than {_MANY} frames of {samples} samples, expected larger ones: are its axes in another"

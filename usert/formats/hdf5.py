@@ -40,7 +40,7 @@ def text_attribute(item: Any, name: str) -> str:
 
 
 def check_size(path: Path, dataset: Any) -> None:
-    """Raises `FormatError` where the file cannot hold as much as its dataset claims, even packed, or it is none."""
+    """Check that this is a dataset, and the file can hold as much as it claims, even packed. Errors: `FormatError`."""
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         raise FormatError(f"{path}: {dataset.name} holds no values, expected numbers: damaged?")
     if dataset.nbytes > DEFLATE_LIMIT * path.stat().st_size:

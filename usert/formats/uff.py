@@ -65,7 +65,7 @@ def about_uff(path: Path, options: ImportOptions) -> About:
         group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
         f0 = group.get("pulse/center_frequency")
-        stated = [] if f0 is None else np.ravel(values(path, f0))[:1]
+        stated = np.zeros(0) if f0 is None else np.ravel(values(path, f0))[:1]
         pitch = _step_mm(path, "z_axis", z)
         return About(
             geometry=Declared(
