@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
-from .hdf5 import opened, values
+from .hdf5 import opened, text_attribute, values
 from .options import ImportOptions
 
 _BEAMFORMED, _LINEAR = "uff.beamformed_data", "uff.linear_scan"
@@ -65,12 +65,13 @@ def about_uff(path: Path, options: ImportOptions) -> About:
         group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
         f0 = group.get("pulse/center_frequency")
+        stated = np.zeros(0) if f0 is None else np.ravel(values(path, f0))[:1]
         pitch = _step_mm(path, "z_axis", z)
         return About(
             geometry=Declared(
                 axial_pitch_mm=pitch,
                 line_pitch_mm=_step_mm(path, "x_axis", x),
-                f0_hz=None if f0 is None else float(np.ravel(values(path, f0))[0]),
+                f0_hz=float(stated[0]) if len(stated) else None,
                 delay_samples=1e3 * float(z[0]) / pitch,
             )
         )
@@ -102,8 +103,7 @@ def _axes(path: Path, group: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _class(item: Any) -> str:
-    kind = item.attrs.get("class", "")
-    return kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
+    return text_attribute(item, "class")
 
 
 def _step_mm(path: Path, name: str, axis: NDArray[Any]) -> float:
