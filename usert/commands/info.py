@@ -65,6 +65,10 @@ def _signal(recording: Recording) -> str:
 def _time(recording: Recording) -> str:
     from datetime import UTC, datetime
 
+    import numpy as np
+
+    from usert.units import clock_unit
+
     times = recording.acquired_ns
     if not len(times) or not times.any():
         return "unknown"
@@ -74,4 +78,8 @@ def _time(recording: Recording) -> str:
     seconds = int(times[-1] - times[0]) / 1e9
     if seconds <= 0:
         return f"from {start}"
+    steps = np.diff(times)
+    interval = float(np.median(steps[steps > 0]))
+    if unit := clock_unit(interval):
+        return f"acquired_ns grows by {interval:g} a frame: looks like {unit}, expected nanoseconds"
     return f"{seconds:.3g} s from {start}, {(len(times) - 1) / seconds:.3g} frames a second"
