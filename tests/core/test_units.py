@@ -78,7 +78,7 @@ def test_the_unit_of_a_clock_shows_in_the_interval_of_its_frames(interval: float
 
 def test_info_names_times_in_another_unit(tmp_path: Path) -> None:
     path = tmp_path / "rec.h5"
-    scanner = SimulatedScanner(ScannerConfig(shape=(128, 16)), seed=0)
+    scanner = SimulatedScanner(ScannerConfig(shape=(256, 64)), seed=0)
     start_us = 1_700_000_000_000_000
     write_recording(path, [replace(scanner.frame(k), acquired_ns=start_us + 40_000 * k) for k in range(3)])
     with Recording(path) as recording:
