@@ -37,6 +37,8 @@ _FAN_PX, _AROUND_FAN = 512, 30  # a side in beam space at least across and at mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
+    """A picture with its title and colour bar."""
+
     title: str
     image: Image.Image
     anchors: str
@@ -155,6 +157,7 @@ def _laid_out(panel: Panel, fan: Fan, depth_mm: float, size: tuple[int, int]) ->
 
 
 def bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> Panel:
+    """B-mode of RF `samples` (N, M), in a picture of `size` (width, height)."""
     amplitude = resized(envelope(samples - samples.mean(axis=0)), size)
     bright = max(float(np.percentile(amplitude, 99.5)), 1e-30)
     level_db = 20 * np.log10(np.maximum(amplitude / bright, 1e-9))
@@ -170,6 +173,7 @@ def bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> Panel:
 def strain_panel(
     strain: NDArray[Any], quality: NDArray[Any], size: tuple[int, int], soft: float | None = None
 ) -> Panel:
+    """Axial strain (N, M) in a picture of `size`, hatched below readable quality; `soft`: its upper end."""
     hard, widest = strain_range(strain, quality)
     soft = widest if soft is None else soft
     picture = colours((resized(strain, size) - hard) / (soft - hard), VIRIDIS).astype(np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from foreign_files import as_v5, as_v73, sequence
+from plus_and_matlab import as_v5, as_v73, sequence
 
 from usert.errors import FormatError, FrameError, OptionError
 from usert.formats import Declared, ImportOptions, Rows, about_files, kind_of_files, read_frames

@@ -80,7 +80,7 @@ def import_frames(
     from usert.formats.declared import parse_demodulation
     from usert.iq import rf_rows
     from usert.recording import Recording, write_recording
-    from usert.signal_check import check_frames
+    from usert.signal_check import check_frames, check_motion
     from usert.strain import STRAIN_WINDOW_SAMPLES
 
     if file_format not in FORMATS:
@@ -117,8 +117,9 @@ def import_frames(
     signal = check_frames((frame.samples for frame in frames), scan)
     if signal.refused and not unchecked:
         raise FormatError(f"{paths[0]}: {signal.line}; --unchecked imports it all the same")
-    if signal.line:
-        typer.echo(f"usert: {paths[0]}: {signal.line}", err=True)
+    moved = check_motion((frame.samples for frame in frames), scan) if signal.kind == "iq" else ""
+    for line in filter(None, (signal.line, moved)):
+        typer.echo(f"usert: {paths[0]}: {line}", err=True)
     count = write_recording(out, frames)
     with Recording(out) as recording:
         rows_kept, lines = recording.shape

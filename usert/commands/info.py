@@ -33,7 +33,7 @@ def info(path: Path = typer.Argument(..., help="A recording, or the folder of a 
 
 
 def recording_card(recording: Recording) -> str:
-    """A few lines for a person: frames, size, time, geometry, truth."""
+    """A description of a recording in a few lines: frames, size, time, geometry, truth."""
     (rows, lines), scan = recording.shape, recording.scan
     truth = "none"
     if recording.has_truth:
@@ -76,6 +76,10 @@ def _signal(recording: Recording) -> str:
 def _time(recording: Recording) -> str:
     from datetime import UTC, datetime
 
+    import numpy as np
+
+    from usert.units import clock_unit
+
     times = recording.acquired_ns
     if not len(times) or not times.any():
         return "unknown"
@@ -85,4 +89,8 @@ def _time(recording: Recording) -> str:
     seconds = int(times[-1] - times[0]) / 1e9
     if seconds <= 0:
         return f"from {start}"
+    steps = np.diff(times)
+    interval = float(np.median(steps[steps > 0]))
+    if unit := clock_unit(interval):
+        return f"acquired_ns grows by {interval:g} a frame: looks like {unit}, expected nanoseconds"
     return f"{seconds:.3g} s from {start}, {(len(times) - 1) / seconds:.3g} frames a second"

@@ -39,13 +39,13 @@ from usert.runtime.offline.run_pairs import (
     figure_path,
 )
 from usert.runtime.offline.scan_conversion import Fan
-from usert.signal_check import check_frames
+from usert.signal_check import check_frames, check_motion
 from usert.signals import stop_on_signals
 
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """One recording, and what is to be done with it."""
+    """One recording, and how to process it."""
 
     recording: Path
     out: Path
@@ -55,7 +55,9 @@ class One:
     threads: int | None
 
     def run(self, figure: Path | None, fan: Fan | None = None) -> None:
-        """Estimate, write, tell; `fan`: how the figure's lines lie."""
+        """Estimate, write the file and, if named, the `figure`, and report; `fan` is the geometry of the figure's
+        lines.
+        """
         stop = Event()
         with stop_on_signals(stop.set):
             reports, left_out = self._estimate(figure, fan, stop.is_set)
@@ -83,8 +85,10 @@ class One:
                 typer.echo(f"usert: {warning}", err=True)
             frames = (source.frame(reference).samples for reference, _ in pairs[:3])
             signal = check_frames(frames, source.scan, judged=1)
-            if signal.judged and signal.line:
-                typer.echo(f"usert: {self.recording}: {signal.line}", err=True)
+            pair = (source.frame(k).samples for k in pairs[0])
+            moved = check_motion(pair, source.scan) if signal.kind == "iq" else ""
+            for line in filter(None, (signal.line if signal.judged else "", moved)):
+                typer.echo(f"usert: {self.recording}: {line}", err=True)
             progress = progress_bar("strain")
             done = 0
 

@@ -5,8 +5,8 @@ files there: five little-endian uint32 (id, frames, lines, samples of a line, by
 time of 8 bytes and the samples, line after line; RF is beamformed int16, IQ a pair of int16, I and Q, whose
 demodulation frequency no file states: it "depends on the scanner and workflow, and may also vary on scanning parameters
 and depth". The times are nanoseconds from an event that is not stated, so they are no wall clock and are left out.
-`delay samples` are those between the probe and the first one kept. `.raw.lzo` must be unpacked first, and a curved
-array's lines are not parallel.
+`delay samples` are those between the probe and the first one kept. A curved array's lines are not parallel. A `.raw`
+may be packed by lzop (`.raw.lzo`, `usert.formats.lzop`), which is told by its first bytes.
 
 Invariant: the size of a capture is what its header states, to the byte.
 """
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
+from .lzop import SIGNATURE, open_lzop
 from .options import ImportOptions, SampleKind
 from .samples import upright
 
@@ -34,11 +35,10 @@ _HEADER = struct.Struct("<5I")
 _TIME_BYTES = 8
 _KINDS: dict[int, SampleKind] = {2: "rf", 4: "iq-pairs"}
 """By the bytes of a sample."""
-_LZO = b"\x89LZO"
 _YML_LIMIT = 1 << 20
-_NUMBER = r"^{}:\s*([0-9]+(?:\.[0-9]+)?)\s*{}\s*$"
-_ENDINGS = ("_rf.raw", "_iq.raw")
-_PLACE = re.compile(r"rx element:\s*([0-9.]+).*angle:\s*(-?[0-9.]+)")
+_NUMBER = r"^{}:[ \t]*+([0-9]+(?:\.[0-9]+)?)[ \t]*+{}[ \t\r]*+$"
+_ENDINGS = ("_rf.raw", "_iq.raw", "_rf.raw.lzo", "_iq.raw.lzo")
+_PLACE = re.compile(r"rx element:[ \t]*+([0-9.]++)[^\n}]*?angle:[ \t]*+(-?[0-9.]++)")
 _ANGLE = re.compile(r"angle:\s*(-?[0-9]+(?:\.[0-9]+)?)")
 
 
@@ -54,7 +54,7 @@ def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
                 " the file is truncated, or none of a Clarius"
             )
         for _ in range(count):
-            file.seek(_TIME_BYTES, 1)
+            file.read(_TIME_BYTES)
             frame = np.frombuffer(file.read(frame_bytes), "<i2").reshape(lines, -1)
             yield upright(frame, lines_first=not options.transpose)
 
@@ -104,8 +104,6 @@ def about_clarius(path: Path, options: ImportOptions) -> About:
 def _header(path: Path, file: IO[bytes]) -> tuple[int, int, int, int]:
     """Frames, lines, samples of a line, bytes of a sample."""
     head = file.read(_HEADER.size)
-    if head.startswith(_LZO):
-        raise FormatError(f"{path}: packed by LZO, expected the .raw file in it: unpack it by `lzop -d`")
     if len(head) < _HEADER.size:
         raise FormatError(f"{path}: {len(head)} bytes, expected a header of {_HEADER.size}: not a .raw file")
     _, count, lines, samples, sample_bytes = _HEADER.unpack(head)
@@ -121,37 +119,37 @@ def _header(path: Path, file: IO[bytes]) -> tuple[int, int, int, int]:
 def _capture(path: Path) -> Iterator[tuple[IO[bytes], int, str]]:
     """The samples' file, its size, and the text of its `.yml`, empty where there is none."""
     if path.suffix.lower() != ".tar":
+        plain = path.with_suffix("") if path.suffix.lower() == ".lzo" else path
         try:
-            with path.with_suffix(".yml").open("rb") as yml:
+            with plain.with_suffix(".yml").open("rb") as yml:
                 text = yml.read(_YML_LIMIT)
         except OSError:
             text = b""
         with path.open("rb") as file:
-            yield file, path.stat().st_size, text.decode("utf-8", "replace")
+            yield *_plain(path, file, path.stat().st_size), text.decode("utf-8", "replace")
         return
     try:
         with tarfile.open(path, "r:") as archive:
             members = {m.name: m for m in archive.getmembers() if m.isreg() and not m.issparse()}
             found = [name for name in members if name.endswith(_ENDINGS)]
             if len(found) != 1:
-                packed = any(name.removesuffix(".lzo").endswith(_ENDINGS) for name in members)
                 raise FormatError(
-                    f"{path}: holds {', '.join(members) or 'nothing'}, expected one …_rf.raw or …_iq.raw: "
-                    + (
-                        "unpack it, and `lzop -d` what is in it"
-                        if packed
-                        else "capture in RF or IQ mode, or unpack it"
-                    )
+                    f"{path}: holds {', '.join(members) or 'nothing'}, expected one …_rf.raw or …_iq.raw, packed or"
+                    " not: capture in RF or IQ mode, or unpack it"
                 )
-            beside = members.get(found[0].removesuffix(".raw") + ".yml")
+            beside = members.get(found[0].removesuffix(".lzo").removesuffix(".raw") + ".yml")
             text = _extract(archive, beside).read(_YML_LIMIT) if beside else b""
-            yield (
-                _extract(archive, members[found[0]]),
-                members[found[0]].size,
-                text.decode("utf-8", "replace"),
-            )
+            raw = members[found[0]]
+            yield *_plain(path, _extract(archive, raw), raw.size), text.decode("utf-8", "replace")
     except (tarfile.TarError, EOFError) as error:
         raise FormatError(f"{path}: not a sound .tar file ({error})") from error
+
+
+def _plain(path: Path, file: IO[bytes], size: int) -> tuple[IO[bytes], int]:
+    """What is in the file, unpacked if it is packed, and its size."""
+    packed = file.read(len(SIGNATURE)) == SIGNATURE
+    file.seek(0)
+    return open_lzop(path, file) if packed else (file, size)
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

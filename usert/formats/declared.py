@@ -49,7 +49,7 @@ class Declared:
     def scan(self, kind: Kind = "rf") -> Scan:
         """The scan of samples of that kind; of IQ the demodulation frequency stands in for an f0 that is not known.
 
-        Errors: `OptionError` for what is missing, by the option that gives it; `FrameError` for nonsense.
+        Errors: `OptionError` for what is missing, by the option that gives it; `FrameError`.
         """
         sound_speed = self.sound_speed_m_s or SOUND_SPEED_M_S
         fs_hz, f0_hz = self._fs_hz(sound_speed), self.f0_hz

@@ -61,9 +61,9 @@ class Sequence:
         return turned.reshape(-1, 2, turned.shape[1])[::-1].reshape(turned.shape)
 
     def geometry(self, path: Path, first: float, second: float) -> Declared:
-        """Of the spacing of the fastest and the second axis in mm; PLUS and ITK write 1 where they know none.
+        """Geometry by the spacing in mm of the fastest and the second axis; 1 means unknown.
 
-        Where I and Q are in turns, what is sampled once takes two of them.
+        Where I and Q are in turns, what is sampled once takes two of them. Errors: `FormatError`.
         """
         if first == second == 1:
             return Declared()

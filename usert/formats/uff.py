@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
-from .hdf5 import opened, values
+from .hdf5 import opened, text_attribute, values
 from .options import ImportOptions
 from .samples import is_number, upright
 
@@ -93,9 +93,8 @@ def _in_order(path: Path, group: Any, data: Any, pixels: int) -> NDArray[Any]:
 
 def _number(path: Path, group: Any, name: str) -> float | None:
     item = group.get(name)
-    if not isinstance(item, h5py.Dataset) or item.size == 0 or item.dtype.kind not in "iuf":
-        return None
-    return float(np.ravel(values(path, item))[0])
+    stated = np.zeros(0) if item is None else np.ravel(values(path, item))[:1]
+    return float(stated[0]) if len(stated) else None
 
 
 def _beamformed(path: Path, file: Any, name: str | None) -> Any:
@@ -124,8 +123,7 @@ def _axes(path: Path, group: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _class(item: Any) -> str:
-    kind = item.attrs.get("class", "")
-    return kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
+    return text_attribute(item, "class")
 
 
 def _step_mm(path: Path, name: str, axis: NDArray[Any]) -> float:

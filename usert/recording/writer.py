@@ -64,9 +64,10 @@ class RecordingWriter:
             self._count, self._scan = len(recording), recording.scan
             self._with_truth = recording.has_truth
             if recording.appendable and recording.furnished:
+                there = ", ".join(map(str, recording.furnished))
                 raise RecordingError(
-                    f"{self.path}: holds {', '.join(recording.furnished)} beside its frames, expected frames alone"
-                    f" to go on with: name another file"
+                    f"{self.path}: holds {there} beside its frames, expected frames alone to go on with: name another"
+                    " file"
                 )
             if left_open(self.path) or not recording.appendable:
                 _rewrite(recording)
@@ -183,8 +184,8 @@ def write_recording(
 ) -> int:
     """Write all `frames` beside `path` (`.part`), then rename, replacing what was there; returns how many.
 
-    `truths` gives the motion from each frame to the next, one fewer than frames. On any error nothing is
-    left behind and an older file at `path` is untouched.
+    `truths` gives the motion from each frame to the next, one fewer than frames. On any error nothing is left behind
+    and an older file at `path` is untouched. Errors: those of `RecordingWriter.append`.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
