@@ -57,11 +57,13 @@ def split_iq(samples: NDArray[Any], layout: IQLayout) -> NDArray[Any]:
 
     Errors: `FrameError` for an odd number of them.
     """
-    what, axis = ("samples along depth", -2) if layout == "iq-pairs" else ("lines", -1)
-    if samples.ndim < 2 or samples.shape[axis] % 2:
-        raise FrameError(f"{layout}: got shape {samples.shape}, expected an even number of {what}")
-    turns = np.moveaxis(samples, axis, 0)
-    return np.stack([np.moveaxis(turns[k::2], 0, axis) for k in (0, 1)], axis=-1)
+    *lead, rows, lines = samples.shape
+    if layout == "iq-pairs" and rows % 2 == 0:
+        return samples.reshape(*lead, rows // 2, 2, lines).swapaxes(-1, -2)
+    if layout == "iq-lines" and lines % 2 == 0:
+        return samples.reshape(*lead, rows, lines // 2, 2)
+    what = "samples along depth" if layout == "iq-pairs" else "lines"
+    raise FrameError(f"{layout}: got shape {samples.shape}, expected an even number of {what}")
 
 
 def rf_rows(rows: int, scan: Scan, *, rows_per_cycle: float = ROWS_PER_CYCLE) -> int:

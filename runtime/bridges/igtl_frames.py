@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import FrameError, OptionError
-from usert.frame import FRAME_DTYPES, Scan
+from usert.frame import FRAME_DTYPES, Demodulation, Scan
 from usert.iq import IQLayout, split_iq
 from usert.units import unit_fault
 
@@ -42,7 +42,7 @@ class ImageReading:
     """Whether a row of the image is a scan line, as in RF of PLUS; otherwise a column is."""
     kind: Literal["rf", "iq"] | IQLayout = "rf"
     """RF; or IQ, as the two components of a pixel, in pairs along depth, or a line of I before each line of Q."""
-    demodulation_hz: float | None = None
+    demodulation_hz: Demodulation | None = None
     """Of IQ the frequency by which it was turned down."""
 
     def __post_init__(self) -> None:
@@ -54,11 +54,12 @@ class ImageReading:
             "demodulation_hz": "--demodulation-mhz",
         }
         for name, option in options.items():
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise OptionError(f"{option}: expected a finite number above 0")
-            if value is not None and (fault := unit_fault(name, value)):
-                raise OptionError(f"{option}: {fault}")
+            told = getattr(self, name)
+            for value in [hz for _, hz in told] if isinstance(told, tuple) else [told]:
+                if value is not None and not 0 < value < math.inf:
+                    raise OptionError(f"{option}: expected a finite number above 0")
+                if value is not None and (fault := unit_fault(name, value)):
+                    raise OptionError(f"{option}: {fault}")
         if self.kind not in _KINDS:
             raise OptionError(f"--kind: got {self.kind!r}, expected one of {', '.join(_KINDS)}")
         if (self.kind == "rf") != (self.demodulation_hz is None):

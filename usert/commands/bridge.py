@@ -114,8 +114,11 @@ def igtl_rf(
         help="rf; iq: two components a pixel; iq-pairs: I and Q in turns along depth; iq-lines: a line of I, a line "
         "of Q.",
     ),
-    demodulation_mhz: float | None = typer.Option(
-        None, "--demodulation-mhz", metavar="MHZ", help="Of IQ: the frequency by which it was turned down."
+    demodulation_mhz: str | None = typer.Option(
+        None,
+        "--demodulation-mhz",
+        metavar="MHZ",
+        help="Of IQ: the frequency by which it was turned down; row:MHZ,row:MHZ,… where it changes with depth.",
     ),
     device: str = typer.Option(
         "", metavar="NAME", help="Device to receive; by default the first whose image is an RF frame."
@@ -129,6 +132,7 @@ def igtl_rf(
 
     Waits for the sender, and connects again after a loss.
     """
+    from usert.formats.declared import parse_demodulation
     from usert.log_format import configure
     from usert.runtime.bridges.igtl_frames import ImageReading
     from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
@@ -144,7 +148,7 @@ def igtl_rf(
             sound_speed_m_s=sound_speed,
             transpose=transpose,
             kind=cast("Any", kind),
-            demodulation_hz=None if demodulation_mhz is None else 1e6 * demodulation_mhz,
+            demodulation_hz=None if demodulation_mhz is None else parse_demodulation(demodulation_mhz),
         ),
         device=device,
         stream=stream,

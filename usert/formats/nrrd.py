@@ -1,9 +1,9 @@
 """NRRD: a text header of `field: value` and `key:=value` lines up to an empty one, then samples, or a file of them.
 
 After the public description, https://teem.sourceforge.net/nrrd/format.html. Sizes name the fastest axis first; the axis
-whose kind is `list` counts frames wherever it stands, as PLUS (`.igs.nrrd`) and 3D Slicer (`.seq.nrrd`) write it; the
-keys of PLUS are honoured as in MetaImage (`usert.formats.plus`). Knows of raw and gzip encoding. Invariant: no more is
-inflated than the header announced, and nothing that the file is too small for.
+whose kind is `list` counts frames wherever it stands, as PLUS (`.igs.nrrd`) and 3D Slicer (`.seq.nrrd`) write it; that
+of kind `complex` holds I and Q; the keys of PLUS are honoured as in MetaImage (`usert.formats.plus`). Knows of raw and
+gzip encoding. Invariant: no more is inflated than the header announced, and nothing that the file is too small for.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..recording.layout import DEFLATE_LIMIT
 from .declared import About
-from .hdf5 import DEFLATE_LIMIT
+from .files import check_count, file_beside
 from .options import ImportOptions
 from .plus import read_sequence
 
@@ -37,6 +38,7 @@ _TYPES = {
 }
 _CODES = {name: code for code, names in _TYPES.items() for name in names}
 _MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _GZIP = 31
 """zlib's number for a stream in gzip's own wrapping."""
 _FRAMES = ("list", "time")
@@ -54,6 +56,8 @@ class Header:
     sizes: tuple[int, ...]
     axes: tuple[int, int, int | None]
     """Which of the sizes are the image's fastest axis, its second, and the frames."""
+    pairs: int | None
+    """Which of the sizes is that of real and imaginary part."""
     dtype: np.dtype[Any]
     source: Path
     offset: int
@@ -76,13 +80,16 @@ class Header:
 
 
 def read_nrrd(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
-    """Frames (N, M) of an image, row 0 nearest the probe; those that PLUS calls INVALID are left out."""
+    """Frames (N, M) of an image, of IQ (N, M, 2), row 0 nearest the probe; without those that PLUS calls INVALID."""
     header = read_header(path)
     sequence = read_sequence(path, header.keys, header.frames, options)
     stored = _samples(header).reshape(header.sizes[::-1]).T  # axes as the header names them
+    last = [] if header.pairs is None else [header.pairs]
     shown = [axis for axis in header.axes if axis is not None]
-    others = [axis for axis in range(stored.ndim) if axis not in shown]
-    stack = stored.transpose(*shown, *others).reshape(*(stored.shape[axis] for axis in shown[:2]), -1)
+    others = [axis for axis in range(stored.ndim) if axis not in shown + last]
+    stack = stored.transpose(*shown, *others, *last).reshape(
+        *(stored.shape[axis] for axis in shown[:2]), -1, *[2 for _ in last]
+    )
     for k in sequence.valid:
         yield sequence.upright(stack[:, :, k])
 
@@ -96,6 +103,7 @@ def about_nrrd(path: Path, options: ImportOptions) -> About:
         spacings[axis] if axis < len(spacings) else 1.0 for axis in header.axes[:2] if axis is not None
     )
     return About(
+        kind=sequence.stated if header.pairs is None else None,
         geometry=sequence.geometry(path, first, second),
         acquired_ns=sequence.acquired_ns,
         notes=sequence.notes,
@@ -134,15 +142,15 @@ def read_header(path: Path) -> Header:
     name = fields.get("datafile", "")
     if "%" in name or name.split()[:1] == ["LIST"]:
         raise FormatError(f"{path}: data file {name!r}, expected one file")
-    source = path.parent / name if name else path
-    if not source.is_file():
-        raise FormatError(f"{path}: its data file {source} is missing, expected it beside the header")
+    source = file_beside(path, name, "data file") if name else path
     skip = _whole(path, fields, "byteskip", fields.get("byteskip", "0"))
+    pairs = _pairs(path, fields, sizes)
     header = Header(
         fields=fields,
         keys=keys,
         sizes=sizes,
-        axes=_axes(path, fields, sizes),
+        axes=_axes(path, fields, sizes, pairs),
+        pairs=pairs,
         dtype=np.dtype((">" if fields.get("endian", "").lower() == "big" else "<") + _CODES[kind]),
         source=source,
         offset=skip if skip < 0 else skip + (0 if name else end),
@@ -153,19 +161,30 @@ def read_header(path: Path) -> Header:
             f"{source}: {max(there, 0)} bytes of {'compressed ' * header.packed}samples, expected"
             f" {header.data_bytes} for {sizes} {header.dtype}: the file is truncated"
         )
+    check_count(path, header.frames, math.prod(sizes) // header.frames)
     return header
 
 
-def _axes(path: Path, fields: dict[str, str], sizes: tuple[int, ...]) -> tuple[int, int, int | None]:
+def _pairs(path: Path, fields: dict[str, str], sizes: tuple[int, ...]) -> int | None:
+    """The axis of real and imaginary part, if there is one."""
+    kinds = fields.get("kinds", "").lower().split()[: len(sizes)]
+    if "complex" not in kinds:
+        return None
+    axis = kinds.index("complex")
+    if sizes[axis] != 2:
+        raise FormatError(f"{path}: {sizes[axis]} numbers along the axis of kind complex, expected 2")
+    return axis
+
+
+def _axes(
+    path: Path, fields: dict[str, str], sizes: tuple[int, ...], pairs: int | None
+) -> tuple[int, int, int | None]:
     kinds = fields.get("kinds", "").lower().split()
-    if "complex" in kinds:
-        raise FormatError(
-            f"{path}: kinds {fields['kinds']!r} (IQ, which is not read yet), expected real RF samples"
-        )
     listed = [axis for axis, kind in enumerate(kinds[: len(sizes)]) if kind in _FRAMES]
-    if not listed and len(sizes) > 2:
-        listed = [len(sizes) - 1]
-    image = [axis for axis in range(len(sizes)) if axis not in listed]
+    others = [axis for axis in range(len(sizes)) if axis != pairs]
+    if not listed and len(others) > 2:
+        listed = others[-1:]
+    image = [axis for axis in others if axis not in listed]
     named = fields.get("dimension", str(len(sizes)))
     if (
         named != str(len(sizes))
@@ -207,7 +226,7 @@ def _spacings(path: Path, fields: dict[str, str]) -> list[float]:
     if "spacings" in fields:
         parts = fields["spacings"].split()
         return [1.0 if part.lower() == "nan" else _number(path, part) for part in parts]
-    found = re.findall(r"none|\([^)]*\)", fields.get("spacedirections", ""))
+    found = re.findall(r"none|\([^()]*\)", fields.get("spacedirections", ""))
     vectors = ("1" if text == "none" else text.strip("()") for text in found)
     return [math.hypot(*(_number(path, part) for part in vector.split(","))) for vector in vectors]
 
@@ -226,7 +245,6 @@ def _value(path: Path, fields: dict[str, str], key: str) -> str:
 
 
 def _whole(path: Path, fields: dict[str, str], key: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise FormatError(f"{path}: {key} is {fields[key]!r}, expected whole numbers") from error
+    if not _WHOLE.fullmatch(text):
+        raise FormatError(f"{path}: {key} is {fields[key]!r}, expected whole numbers")
+    return int(text)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ..frame import Scan
 from .iq import check_iq
+from .motion import check_motion
 from .rf import check_rf
 from .signal import Signal, SignalKind
 
-__all__ = ["Signal", "SignalKind", "check_frames", "check_signal"]
+__all__ = ["Signal", "SignalKind", "check_frames", "check_motion", "check_signal"]
 
 
 def check_signal(samples: NDArray[Any], scan: Scan) -> Signal:

@@ -97,6 +97,10 @@ def test_an_image_of_another_kind_is_refused(kind: Any, shape: tuple[int, ...], 
     [
         ({"kind": "iq-lines"}, "--demodulation-mhz: got None, expected one with --kind iq-lines"),
         ({"demodulation_hz": 6.5e6}, "expected none of RF"),
+        (
+            {"kind": "iq", "demodulation_hz": ((0.0, 6.5e6), (9.0, 6.5))},
+            "--demodulation-mhz: .*looks like MHz",
+        ),
         ({"kind": "iq-columns"}, "--kind: got 'iq-columns', expected one of rf, iq, iq-pairs, iq-lines"),
     ],
 )
