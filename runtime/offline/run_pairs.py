@@ -153,7 +153,7 @@ def extrapolation(bundle: Bundle, scan: Scan) -> str | None:
         return None  # turned up to four samples a cycle
     low, high = trained_for.centre_cycles_per_sample
     cycles = scan.cycles_per_sample
-    if scan.kind == "iq" or low <= cycles <= high:  # IQ is turned up to a sampling that suits the network
+    if low <= cycles <= high:
         return None
     return f"f0/fs is {cycles:.3f}, the bundle was trained for {low:g} to {high:g}: trust the quality map"
 

@@ -140,11 +140,11 @@ def test_lines_of_i_and_of_q_become_images(engine: Engine) -> None:
         ):
             image = client.receive(TIMEOUT_S)
             assert image is not None
-            assert (image.scan, image.shape) == (scan, (24, 8))
-            numbers = [round(stamp.acquired_ns / 1e9) - START_S for stamp in (image.reference, image.current)]
-            pair = (samples_of(number, "int16", (24, 16)).reshape(24, 8, 2) for number in numbers)
-            np.testing.assert_array_equal(image.displacement, engine.run(*pair, scan).displacement)
         assert bridge.end()[0] == 0
+    assert (image.scan, image.shape) == (scan, (24, 8))
+    numbers = [round(stamp.acquired_ns / 1e9) - START_S for stamp in (image.reference, image.current)]
+    pair = (samples_of(number, "int16", (24, 16)).reshape(24, 8, 2) for number in numbers)
+    np.testing.assert_array_equal(image.displacement, engine.run(*pair, scan).displacement)
 
 
 def test_a_sender_that_is_killed_is_waited_for() -> None:
