@@ -74,19 +74,9 @@ def test_or_a_queue_grow_where_every_frame_is_wanted(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("name", "number", "error", "message"),
     [
-        (
-            "scanner",
-            signal.SIGSTOP,
-            SilentError,
-            r"simulated scanner: got no frame for \d+ s after \d+ of them: it has",
-        ),
+        ("scanner", signal.SIGSTOP, SilentError, r"^simulated scanner: .* \d+ s after \d+ "),
         ("scanner", signal.SIGKILL, EngineError, "^simulated scanner: .* -9$"),
-        (
-            "server",
-            signal.SIGKILL,
-            EngineError,
-            "^usert serve.*( -9: | monitor )",
-        ),
+        ("server", signal.SIGKILL, EngineError, "^usert serve.*( -9: | monitor )"),
     ],
 )
 def test_who_falls_silent_is_named(
