@@ -46,7 +46,7 @@ class UsertError(Exception):
     """
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = " ".join(super().__str__().split())
         if len(text) > _LONGEST_LINE:
             text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 2 :]}"
         return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
