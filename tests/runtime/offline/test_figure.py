@@ -84,7 +84,7 @@ def test_a_fan_is_painted_inside_and_grey_outside() -> None:
 
 
 def test_a_place_in_mm_has_its_pixel() -> None:
-    """A disc of known size at a known place of a curved array, in the figure's own pixels; background beyond the fan."""
+    """A disc of known size at a known place of a curved array; background beyond the fan."""
     scan = replace(
         CANVAS_SCAN, fs_hz=4e6, f0_hz=1.5e6, radius_mm=50.0, line_angle_deg=1.0, first_depth_mm=4.0
     )
