@@ -24,7 +24,22 @@ def import_frames(
     ),
     f0_mhz: float | None = typer.Option(None, "--f0-mhz", help="Centre frequency of the pulse."),
     line_pitch_mm: float | None = typer.Option(
-        None, "--line-pitch-mm", help="Distance of neighbouring scan lines."
+        None,
+        "--line-pitch-mm",
+        help="Distance of neighbouring scan lines; of a curved or phased array half-way down, by default computed.",
+    ),
+    radius_mm: float | None = typer.Option(
+        None,
+        "--radius-mm",
+        help="Radius of a curved array, 0 of a phased one; by default lines are parallel.",
+    ),
+    line_angle_deg: float | None = typer.Option(
+        None, "--line-angle-deg", help="Angle between neighbouring lines of a curved or phased array."
+    ),
+    first_depth_mm: float | None = typer.Option(
+        None,
+        "--first-depth-mm",
+        help="Depth of the file's first row below the array; by default what the file states, else 0.",
     ),
     sound_speed: float | None = typer.Option(
         None, "--sound-speed", help="Speed of sound in m/s; by default what the file states, else 1540."
@@ -43,9 +58,19 @@ def import_frames(
     ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
+    from usert.commands.info import describe_lines
     from usert.commands.shape_option import parse_shape
     from usert.errors import FormatError, OptionError
-    from usert.formats import FORMATS, Declared, ImportOptions, Rows, about_files, list_files, read_frames
+    from usert.formats import (
+        FORMATS,
+        Declared,
+        ImportOptions,
+        Rows,
+        about_files,
+        list_files,
+        read_frames,
+        rows_of_files,
+    )
     from usert.recording import Recording, write_recording
     from usert.signal_check import check_frames
     from usert.strain import STRAIN_WINDOW_SAMPLES
@@ -67,9 +92,14 @@ def import_frames(
         f0_hz=None if f0_mhz is None else 1e6 * f0_mhz,
         sound_speed_m_s=sound_speed,
         line_pitch_mm=line_pitch_mm,
+        radius_mm=radius_mm,
+        line_angle_deg=line_angle_deg,
+        first_depth_mm=first_depth_mm,
     )
     about = about_files(file_format, paths, options)
-    scan = asked.over(about.geometry).scan()
+    geometry = asked.over(about.geometry)
+    kept = rows_of_files(file_format, paths, options) if geometry.line_angle_deg is not None else 0
+    scan = geometry.of_rows(kept, options.rows.start if options.rows else 0).scan()
     frames = read_frames(file_format, paths, scan, options)
     signal = check_frames((frame.samples for frame in frames), scan)
     if signal.refused and not unchecked:
@@ -82,18 +112,12 @@ def import_frames(
         typer.echo(f"{out}: {count} frames of {rows_kept} x {lines} {recording.dtype}")
         typer.echo(
             f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, line pitch {scan.line_pitch_mm:.6g} mm, "
-            f"sound speed {scan.sound_speed_m_s:g} m/s"
+            f"sound speed {scan.sound_speed_m_s:g} m/s{describe_lines(recording)}"
         )
     if frames.scale != 1:
         typer.echo(f"float64 samples of all frames multiplied by {frames.scale:.6g}, to a peak of 1")
     for note in (*notes, *about.notes, *asked.contradicting(about.geometry)):
         typer.echo(note)
-    if delay := about.geometry.delay_samples:
-        skipped = delay + (options.rows.start if options.rows else 0)
-        typer.echo(
-            f"the first row lies {skipped * scan.axial_pitch_mm:.2f} mm deep by the file, but depth is counted from"
-            f" it: add this to every depth"
-        )
     if rows_kept < STRAIN_WINDOW_SAMPLES:
         typer.echo(
             f"{rows_kept} rows are too few for strain, which needs {STRAIN_WINDOW_SAMPLES}: import more rows,"

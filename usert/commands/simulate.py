@@ -19,12 +19,28 @@ def simulate(
     modulus_ratio: float = typer.Option(3.0, metavar="R", help="Stiffness of the lesion over the rest."),
     noise: float = typer.Option(0.02, metavar="R", help="Rms electronic noise over rms echo."),
     seed: int = typer.Option(0, metavar="K", help="Another seed is another phantom."),
+    radius_mm: float | None = typer.Option(
+        None,
+        "--radius-mm",
+        metavar="R",
+        help="Give the frames the geometry of a curved array of that radius, 0 of a phased one; the echo is the same.",
+    ),
+    line_angle_deg: float | None = typer.Option(
+        None,
+        "--line-angle-deg",
+        metavar="DEG",
+        help="Angle between its lines; by default lines are as far apart half-way down as they are simulated.",
+    ),
+    first_depth_mm: float = typer.Option(
+        0.0, "--first-depth-mm", metavar="MM", help="Depth of the first row."
+    ),
     fem: bool = typer.Option(False, "--fem", help="A slab under a rigid probe, by finite elements."),
 ) -> None:
     """Write frames of a phantom with one lesion, pressed by hand, and the true motion between them.
 
     The same options give the same samples. Ctrl-C writes nothing.
     """
+    import math
     import time
     from collections.abc import Iterator
     from dataclasses import replace
@@ -53,6 +69,15 @@ def simulate(
         peak_strain=strain / 100,
         modulus_ratio=modulus_ratio,
         noise=noise,
+    )
+    if radius_mm is not None:
+        middle_mm = first_depth_mm + config.shape[0] * config.scan.axial_pitch_mm / 2
+        line_angle_deg = line_angle_deg or math.degrees(config.scan.line_pitch_mm / (radius_mm + middle_mm))
+    config = replace(
+        config,
+        scan=replace(
+            config.scan, radius_mm=radius_mm, line_angle_deg=line_angle_deg, first_depth_mm=first_depth_mm
+        ),
     )
     if not out.absolute().parent.is_dir():
         raise RecordingError(f"--out: {out.parent} is not a folder, expected one that exists")

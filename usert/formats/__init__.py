@@ -42,6 +42,7 @@ __all__ = [
     "about_files",
     "list_files",
     "read_frames",
+    "rows_of_files",
 ]
 
 
@@ -148,6 +149,16 @@ def about_files(name: str, paths: Sequence[Path], options: ImportOptions | None 
                 f"{path}: states {about.geometry}, expected {geometry} as {paths[0]}: import them apart"
             )
     return About(geometry=geometry, notes=tuple(note for about in stated.values() for note in about.notes))
+
+
+def rows_of_files(name: str, paths: Sequence[Path], options: ImportOptions | None = None) -> int:
+    """Axial samples that are kept of the first frame of files in format `name`, 0 without one.
+
+    Errors: as `read_frames`.
+    """
+    options = options or ImportOptions()
+    kind = _format(name, paths, options)
+    return next((array.shape[0] for path in paths for array in _arrays(kind, path, options)), 0)
 
 
 def _format(name: str, paths: Sequence[Path], options: ImportOptions) -> Format:
