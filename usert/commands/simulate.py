@@ -23,13 +23,13 @@ def simulate(
         None,
         "--radius-mm",
         metavar="R",
-        help="Give the frames the geometry of a curved array of that radius, 0 of a phased one; the echo is the same.",
+        help="Give the frames the geometry of a curved array of that radius, 0 of a phased one.",
     ),
     line_angle_deg: float | None = typer.Option(
         None,
         "--line-angle-deg",
         metavar="DEG",
-        help="Angle between its lines; by default lines are as far apart half-way down as they are simulated.",
+        help="Angle between its lines; by default lines are as far apart half-way down as else.",
     ),
     first_depth_mm: float = typer.Option(
         0.0, "--first-depth-mm", metavar="MM", help="Depth of the first row."
@@ -40,12 +40,12 @@ def simulate(
 
     The same options give the same samples. Ctrl-C writes nothing.
     """
-    import math
     import time
     from collections.abc import Iterator
     from dataclasses import replace
     from threading import Event
 
+    from usert.beam_space import half_way_pitch_mm
     from usert.commands.progress import progress_bar
     from usert.commands.shape_option import parse_shape
     from usert.errors import OptionError, RecordingError
@@ -70,15 +70,13 @@ def simulate(
         modulus_ratio=modulus_ratio,
         noise=noise,
     )
+    scan = config.scan
     if radius_mm is not None:
-        middle_mm = first_depth_mm + config.shape[0] * config.scan.axial_pitch_mm / 2
-        line_angle_deg = line_angle_deg or math.degrees(config.scan.line_pitch_mm / (radius_mm + middle_mm))
-    config = replace(
-        config,
-        scan=replace(
-            config.scan, radius_mm=radius_mm, line_angle_deg=line_angle_deg, first_depth_mm=first_depth_mm
-        ),
-    )
+        to_pitch = half_way_pitch_mm(radius_mm, 1.0, first_depth_mm, config.shape[0] * scan.axial_pitch_mm)
+        line_angle_deg = scan.line_pitch_mm / to_pitch if line_angle_deg is None else line_angle_deg
+        scan = replace(scan, line_pitch_mm=line_angle_deg * to_pitch)
+    scan = replace(scan, radius_mm=radius_mm, line_angle_deg=line_angle_deg, first_depth_mm=first_depth_mm)
+    config = replace(config, scan=scan)
     if not out.absolute().parent.is_dir():
         raise RecordingError(f"--out: {out.parent} is not a folder, expected one that exists")
     scanner, stop = SimulatedScanner(config, seed), Event()
