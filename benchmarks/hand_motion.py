@@ -38,29 +38,26 @@ class Hunting(LagControl):
     def __init__(self, window_frames: int) -> None:
         self.window_frames = window_frames
         super().__init__()
-
-    def reset(self) -> None:
-        super().reset()
         self.seen: list[tuple[float, int]] = []
 
     def lag_for(self, sequence: int, reach: int = 256) -> int:
-        return min(self._lag, reach)
+        return min(self.lag, reach)
 
     def observe(
         self, *, reference: int, current: int, mean_strain: float, score: float, moving: bool
     ) -> None:
         lag, rule = current - reference, self.rule
         if score < rule.poor_score:
-            self._lag = max(1, lag // 2)
+            self.lag = max(1, lag // 2)
             return
         self.seen.append((abs(mean_strain) / lag, current))
         self.seen = [(speed, at) for speed, at in self.seen if current - at < self.window_frames]
         fastest = max(speed for speed, _ in self.seen)
         wanted = round(0.01 / max(fastest, 1e-9))
         if fastest * lag > rule.useful_strain[1]:
-            self._lag = max(1, wanted)
+            self.lag = max(1, wanted)
         elif fastest * lag < 2 * rule.useful_strain[0] and len(self.seen) > 4:
-            self._lag = min(max(lag, wanted), 2 * lag, rule.most)
+            self.lag = min(max(lag, wanted), 2 * lag, rule.most)
 
 
 class Known(LagControl):

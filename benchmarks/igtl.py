@@ -37,7 +37,7 @@ from usert.evaluation.markdown import markdown
 from usert.machine import cpu_name
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT
 from usert.runtime.server.config import ServerConfig
-from usert.runtime.server.low_jitter import low_jitter
+from usert.runtime.server.launch import low_jitter
 from usert.runtime.server.server import StrainServer
 
 _LOOPBACK = "tcp://127.0.0.1:0"
@@ -160,7 +160,7 @@ def measure(name: str, shape: tuple[int, int], rate_hz: float, seconds: float) -
         stack.enter_context(low_jitter())  # as `usert serve`
         server = stack.enter_context(running(StrainServer(engine=engine, config=config)))
         source = stack.enter_context(
-            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoints[0], shapes=(shape,), frames="noise"))
         )
         bridge, client, killed = None, None, [0]
         source.order(shape=shape)

@@ -45,7 +45,7 @@ from usert.runtime.record.file import RecordedImage
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
-from usert.runtime.server.low_jitter import low_jitter
+from usert.runtime.server.launch import low_jitter
 from usert.runtime.server.server import StrainServer
 
 CEILING_MS = 2.0
@@ -142,7 +142,7 @@ def measure(
         )
         server._send = probe.behind(server._send)
         source = stack.enter_context(
-            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=(shape,), frames="noise"))
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoints[0], shapes=(shape,), frames="noise"))
         )
         stack.enter_context(low_jitter())  # as `usert serve`
         profiler = cProfile.Profile()

@@ -151,7 +151,7 @@ def measure(
     from usert.commands.engine import open_named
     from usert.errors import BundleError, EngineError, MissingExtraError
     from usert.runtime.bench.accuracy import AccuracyCheck, Scene
-    from usert.runtime.bench.percentiles import Percentiles
+    from usert.runtime.bench.result import Percentiles
     from usert.runtime.bench.roofline import graph_cost
     from usert.runtime.bench.worker import Variant, Worker
     from usert.runtime.bench.workload import Workload

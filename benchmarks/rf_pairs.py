@@ -35,7 +35,7 @@ SCANNERS = {
     "fine": (40, 9.5, 0.0745, (1664, 384), 0.7),
 }
 """Sampling and centre frequency in MHz, line pitch in mm, shape, fractional bandwidth: six kinds."""
-SCANNER_STRAINS = (0.001, 0.003, 0.01, 0.02, 0.03)
+SCANNER_STRAINS = (0.0005, 0.001, 0.003, 0.01, 0.02, 0.03)
 TITLES = {
     "alpinion": "Alpinion phantom, a stiff lesion (strain window 93 samples)",
     "alpinion-large": "Alpinion phantom, 1.1 to 1.6 % of strain (strain window 93 samples)",

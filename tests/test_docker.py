@@ -22,8 +22,8 @@ from packaging.utils import canonicalize_name
 
 from usert.cli import app
 from usert.runtime.monitor.http import MonitorServer, Page
-from usert.runtime.view.access_token import random_token
 from usert.runtime.view.address import Address
+from usert.runtime.view.authentication import random_token
 from usert.runtime.view.live_page import LivePage, PageConfig
 
 ROOT = Path(__file__).parents[1]

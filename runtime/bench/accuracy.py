@@ -1,8 +1,4 @@
-"""Accuracy in a benchmark: estimates compared with the float32 graph of their bundle and with the truth.
-
-Invariants: an estimate that passes is finite, has the right shapes, and lies within what the bundle's manifest allows
-for its precision; a figure that is NaN is within no tolerance.
-"""
+"""Accuracy in a benchmark: estimates compared with the float32 graph of their bundle and with the truth."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +18,7 @@ from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
 from ..engines import ENGINES
 from ..imaging.estimate import Estimate
+from ..transport.lifecycle import Service
 from .worker import Frame, Opener, Variant, Worker
 
 STEEP = 9, 13
@@ -91,7 +87,7 @@ class Accuracy:
     """RMS error of the axial displacement in samples; None where the frames are not simulated."""
 
 
-class AccuracyCheck:
+class AccuracyCheck(Service):
     """Checks estimates of the variants of one shape; its reference engines run until the end of the `with` block."""
 
     def __init__(
@@ -99,6 +95,7 @@ class AccuracyCheck:
     ) -> None:
         """`bundles`: the first of them is the one that accuracy is measured against. `keep`: keep the reference
         engines open, since estimates of other pairs than the scene's will be checked."""
+        super().__init__()
         self._bundles = bundles
         self._scene = scene
         self._opener = opener
@@ -109,26 +106,20 @@ class AccuracyCheck:
         self.notes: list[str] = []
         """Lines about bundles whose estimates cannot be compared."""
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            for bundle in self._bundles:
-                own = stack.enter_context(ExitStack())
-                reference = self._open_reference(bundle, own)
-                if reference is None:
-                    self.notes.append(
-                        f"{bundle.folder}: no float32 graph runs here: its answers are not compared"
-                    )
-                    continue
-                self._answers[bundle.folder] = reference.opened.answer
-                if self._keep:
-                    self._references[bundle.folder] = reference
-                else:
-                    own.close()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def _open(self, stack: ExitStack) -> None:
+        for bundle in self._bundles:
+            own = stack.enter_context(ExitStack())
+            reference = self._open_reference(bundle, own)
+            if reference is None:
+                self.notes.append(
+                    f"{bundle.folder}: no float32 graph runs here: its answers are not compared"
+                )
+                continue
+            self._answers[bundle.folder] = reference.opened.answer
+            if self._keep:
+                self._references[bundle.folder] = reference
+            else:
+                own.close()
 
     def check(self, variant: Variant, answer: Estimate, pair: tuple[Frame, Frame]) -> Accuracy:
         """Accuracy of the estimate `answer` of `pair`. Errors: `EngineError` for a wrong one."""
@@ -182,16 +173,8 @@ def check_answer(
 
     Errors: `EngineError` that says what is wrong.
     """
-    for name, values, expected in (
-        ("displacement", answer.displacement, (2, *shape)),
-        ("strain", answer.strain, shape),
-        ("quality", answer.quality, shape),
-    ):
-        if values.shape != expected:
-            raise EngineError(f"wrong answer: {name}: got shape {values.shape}, expected {expected}")
-        if not (finite := np.isfinite(values)).all():
-            bad = finite.size - int(np.count_nonzero(finite))
-            raise EngineError(f"wrong answer: {name}: {bad} of {finite.size} numbers are NaN or infinite")
+    if fault := answer.fault(shape):
+        raise EngineError(f"wrong answer: {fault}")
     if reference is None:
         return
     for figure, value in asdict(Difference.between(answer, reference)).items():

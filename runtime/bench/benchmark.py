@@ -81,7 +81,6 @@ class Benchmark:
         self._threads = config.threads or usable_cores()
         self._notes: dict[str, None] = {}
         self._absent: dict[str, str] = {}
-        self._costs: dict[tuple[str, Shape], Cost | None] = {}
 
     def run(self) -> Report:
         """Measure all variants.
@@ -90,15 +89,15 @@ class Benchmark:
         runs, a scanner that sends nothing.
         """
         config = self._config
-        bundles = [Bundle.load(folder) for folder in config.bundles]
-        shapes = self._shapes(bundles)
+        self._bundles = {bundle.folder: bundle for bundle in map(Bundle.load, config.bundles)}
+        shapes = self._shapes()
         found = describe_machine()
         if told := load_warning(found):
             self._note(told)
         rates = self._measure_rates(self._threads)
         results: list[Result] = []
         for shape in shapes:
-            results += self._results(bundles, shape)
+            results += self._results(shape)
             rates = better(rates, self._measure_rates(self._threads))
         return Report(
             mode=mode(config.workload, wire=config.wire),
@@ -109,63 +108,55 @@ class Benchmark:
             notes=list(self._notes),
         )
 
-    def _shapes(self, bundles: Sequence[Bundle]) -> Sequence[Shape | None]:
+    def _shapes(self) -> Sequence[Shape | None]:
         if self._config.rf is not None:
             return [None]
-        own = [
-            graph.shape for bundle in bundles for graph in bundle.manifest.graphs if graph.shape is not None
-        ]
-        shapes = self._config.shapes or tuple(dict.fromkeys(sorted(own)))
+        graphs = [graph for bundle in self._bundles.values() for graph in bundle.manifest.graphs]
+        shapes = self._config.shapes or sorted({graph.shape for graph in graphs if graph.shape is not None})
         if not shapes:
             raise OptionError("--shape: got none, and the bundle has graphs for any shape only: name one")
         return shapes
 
-    def _variants(self, bundles: Sequence[Bundle], shape: Shape | None) -> Iterator[tuple[Bundle, Variant]]:
-        for bundle in bundles:
+    def _variants(self, shape: Shape | None) -> Iterator[Variant]:
+        for folder, bundle in self._bundles.items():
             there = {graph.precision for graph in bundle.manifest.graphs}
             for engine in self._config.engines or ENGINES:
                 for precision in self._config.precisions or sorted(there, key=PRECISIONS.index):
-                    if engine == REFERENCE and precision != "float32":
-                        continue
-                    yield (
-                        bundle,
-                        Variant(
-                            bundle=bundle.folder,
+                    if engine != REFERENCE or precision == "float32":
+                        yield Variant(
+                            bundle=folder,
                             engine=engine,
                             precision=precision,
                             shape=shape,
                             threads=self._threads,
-                        ),
-                    )
+                        )
 
-    def _results(self, bundles: Sequence[Bundle], shape: Shape | None) -> list[Result]:
+    def _results(self, shape: Shape | None) -> list[Result]:
         """Results of all variants of one shape; with the user's own scanner one variant is open at a time."""
-        variants = list(self._variants(bundles, shape))
+        variants = list(self._variants(shape))
         if shape is None:
-            found = [result for one in variants for result in self._group(bundles, [one], None)]
+            found = [result for one in variants for result in self._group([one], None)]
         else:
             self._log(f"{shape[0]}x{shape[1]}: simulating frames")
-            found = self._group(bundles, variants, Scene.of(shape))
+            found = self._group(variants, Scene.of(shape))
         if not found:
             told = "; ".join([*(f"{name}: {why}" for name, why in self._absent.items()), *self._notes])
             raise EngineError(f"bench: got no engine that runs here: {told or 'none was asked for'}")
         return found
 
-    def _group(
-        self, bundles: Sequence[Bundle], variants: Sequence[tuple[Bundle, Variant]], scene: Scene | None
-    ) -> list[Result]:
-        """Open, check and time `variants` together."""
+    def _group(self, variants: Sequence[Variant], scene: Scene | None) -> list[Result]:
         config = self._config
         with ExitStack() as stack:
             check: AccuracyCheck | None = None
             if scene is not None:
+                bundles = tuple(self._bundles.values())
                 check = AccuracyCheck(bundles, scene, self._opener, threads=self._threads, keep=config.wire)
                 stack.enter_context(check)
                 for note in check.notes:
                     self._note(note)
             entries: list[_Entry] = []
-            for bundle, variant in variants:
-                stage = self._opened(stack, bundle, variant, scene)
+            for variant in variants:
+                stage = self._opened(stack, variant, scene)
                 if stage is not None:
                     entries.append(self._checked(stage, check))
             for number in range(config.rounds if entries else 0):
@@ -174,14 +165,12 @@ class Benchmark:
                     self._measure(entry)
             return [self._result(entry) for entry in entries]
 
-    def _opened(
-        self, stack: ExitStack, bundle: Bundle, variant: Variant, scene: Scene | None
-    ) -> Worker | LiveServer | None:
+    def _opened(self, stack: ExitStack, variant: Variant, scene: Scene | None) -> Worker | LiveServer | None:
         """The open worker or server of `variant`; None, with a note, where it cannot run here and was not named."""
         if variant.engine in self._absent:
             return None
         try:
-            stage = self._stage(bundle, variant, scene)
+            stage = self._stage(variant, scene)
             stack.enter_context(stage)
             return stage
         except SilentError:
@@ -196,11 +185,11 @@ class Benchmark:
             self._log(f"{variant}: not here: {error}")
         return None
 
-    def _stage(self, bundle: Bundle, variant: Variant, scene: Scene | None) -> Worker | LiveServer:
+    def _stage(self, variant: Variant, scene: Scene | None) -> Worker | LiveServer:
         """The worker or server of `variant`, not open yet. Errors: `BundleError` for frames that no graph takes."""
         config = self._config
         if variant.shape is not None and variant.engine != REFERENCE:
-            choose_graph(bundle.manifest.graphs, variant.shape, (variant.precision,))
+            choose_graph(self._bundles[variant.bundle].manifest.graphs, variant.shape, (variant.precision,))
         if scene is not None and not config.wire:
             return Worker(variant, scene.pair, self._opener)
         return LiveServer(
@@ -238,16 +227,13 @@ class Benchmark:
 
     def _result(self, entry: _Entry) -> Result:
         stage = entry.stage
-        memory = None
-        if entry.error is None:
-            memory = stage.memory()
         if isinstance(stage, LiveServer) and not stage.ages_exact:
             self._note("ages are lower bounds: the source has another clock")
         return Result(
             variant=stage.variant,
             opened=stage.opened,
             measurements=entry.measurements,
-            memory=memory,
+            memory=stage.memory() if entry.error is None else None,
             accuracy=entry.accuracy,
             cost=self._cost(stage.variant),
             error=entry.error,
@@ -255,14 +241,11 @@ class Benchmark:
 
     def _cost(self, variant: Variant) -> Cost | None:
         """Cost of the graph that runs; None, with a note, where it cannot be counted."""
-        bundle = Bundle.load(variant.bundle, verify=False)
+        bundle = self._bundles[variant.bundle]
         assert variant.shape is not None
         try:
             graph, whole = choose_graph(bundle.manifest.graphs, variant.shape, (variant.precision,))
-            path = bundle.path_of(graph)
-            if (str(path), whole) not in self._costs:
-                self._costs[str(path), whole] = graph_cost(path, whole)
-            return self._costs[str(path), whole]
+            return graph_cost(bundle.path_of(graph), whole)
         except (BundleError, EngineError, MissingExtraError) as error:
             self._note(f"no floor: {error}")
             return None

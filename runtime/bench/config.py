@@ -1,7 +1,6 @@
 """The configuration of a benchmark, checked before anything is started.
 
-Errors name the options of `usert bench`. Invariant: a config that exists can be run, as far as that can be told without
-opening an engine.
+Errors name the options of `usert bench`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The times of one received image: what a benchmark keeps of it.
-
-Invariants: figures only, no pixels, so that memory hardly grows; and times are subtracted only where both come from one
-clock.
-"""
+"""The times of one received image: what a benchmark keeps of it."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ the engine was done; until the image was handed to the socket (the server's mean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTimes:
-    """Times of one image, and the state and counters it came with."""
+    """Times of one image, and the state and counters it came with; no pixels, so that memory hardly grows."""
 
     sequence: int
     """Number of the current frame."""

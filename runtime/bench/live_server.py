@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Self
 
 import zmq
 
@@ -22,6 +21,7 @@ from usert.frame import RFFrame
 from ..imaging.estimate import Estimate
 from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from ..sources.child_process import ChildProcess
+from ..transport.lifecycle import Service
 from ..transport.receiver import Receiver
 from .image_times import STAGES, ImageTimes
 from .monitor_client import MonitorClient, SilentError
@@ -41,7 +41,7 @@ _MOST_BATCHES = 20
 """Batches sent at most until a measurement has enough images, where the engine is slow."""
 
 
-class LiveServer:
+class LiveServer(Service):
     """A server with scanner and client: `with LiveServer(variant, frames=...) as server: server.measure(workload)`."""
 
     def __init__(
@@ -55,6 +55,7 @@ class LiveServer:
         patience_s: float = PATIENCE_S,
     ) -> None:
         """`frames`: one period of the simulated scanner; or `rf`: address at which the user's own scanner publishes."""
+        super().__init__()
         self.variant = variant
         self._frames = frames
         self._rf = rf
@@ -66,60 +67,44 @@ class LiveServer:
         self.pair: tuple[Frame, Frame] | None = None
         """The frames that `opened.answer` was estimated from; None where they are not known."""
 
-    def __enter__(self) -> Self:
+    def _open(self, stack: ExitStack) -> None:
         """Start all and wait for images. Errors: `EngineError` for a server that ends, or where no image comes."""
         begin, self._gpu_before_mb = time.monotonic(), gpu_mb_since() or 0.0
-        with ExitStack() as stack:
-            self._server = stack.enter_context(ChildProcess(self._command()))
-            rf = self._line(r"rf on (\S+)")
-            strain = self._line(r"strain on (\S+)")
-            self._monitor = MonitorClient(self._line(r"monitor on http://(\S+?)/?$"))
-            runs_on = self._line(r"serve: (.+), lag \S+; Ctrl-C ends")
-            context = stack.enter_context(zmq.Context())
-            self._receiver: Receiver[StrainMessage] = Receiver(
-                context=context,
-                endpoint=strain,
-                socket_type="sub",
-                bind=False,
-                max_bytes=MAX_STRAIN_BYTES,
-                decode=StrainMessage.from_parts,
-                accept=self._accept,
+        self._server = stack.enter_context(ChildProcess(self._command()))
+        rf = self._line(r"rf on (\S+)")
+        strain = self._line(r"strain on (\S+)")
+        self._monitor = MonitorClient(self._line(r"monitor on http://(\S+?)/?$"))
+        runs_on = self._line(r"serve: (.+), lag \S+; Ctrl-C ends")
+        context = stack.enter_context(zmq.Context())
+        self._receiver: Receiver[StrainMessage] = Receiver(
+            context=context,
+            endpoint=strain,
+            max_bytes=MAX_STRAIN_BYTES,
+            decode=StrainMessage.from_parts,
+            accept=self._accept,
+        )
+        stack.enter_context(self._receiver)
+        self._scanner = None if self._rf else stack.enter_context(Scanner(rf, self._frames))
+        self._until_images_come()
+        warm_up_s = time.monotonic() - begin
+        image = self._one_image()
+        if self._frames:
+            reference, current = (
+                self._frames[stamp.sequence % len(self._frames)] for stamp in (image.reference, image.current)
             )
-            stack.enter_context(self._receiver)
-            self._scanner = None if self._rf else stack.enter_context(Scanner(rf, self._frames))
-            self._until_images_come()
-            warm_up_s = time.monotonic() - begin
-            image = self._one_image()
-            if self._frames:
-                reference, current = (
-                    self._frames[stamp.sequence % len(self._frames)]
-                    for stamp in (image.reference, image.current)
-                )
-                self.pair = reference.samples, current.samples
-            self.variant = replace(self.variant, shape=image.shape)
-            self.opened = Opened(
-                runs_on=runs_on,
-                warm_up_s=warm_up_s,
-                first_ms=self._seen[-1].age_ms,
-                answer=Estimate(displacement=image.displacement, strain=image.strain, quality=image.quality),
-            )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+            self.pair = reference.samples, current.samples
+        self.variant = replace(self.variant, shape=image.shape)
+        self.opened = Opened(
+            runs_on=runs_on,
+            warm_up_s=warm_up_s,
+            first_ms=self._seen[-1].age_ms,
+            answer=Estimate(displacement=image.displacement, strain=image.strain, quality=image.quality),
+        )
 
     @property
     def ages_exact(self) -> bool:
         """Whether ages are exact; otherwise the source has another clock, and they are lower bounds."""
         return all(image.exact for image in self._seen)
-
-    @property
-    def pids(self) -> dict[str, int]:
-        """Process ids by name."""
-        return {"server": self._server.pid} | (
-            {} if self._scanner is None else {"scanner": self._scanner.pid}
-        )
 
     def measure(self, workload: Workload) -> Measurement:
         """Send the frames of `workload` and measure. Errors: `EngineError`, as on entering."""
@@ -183,7 +168,6 @@ class LiveServer:
                     self._raise_if_silent(time.monotonic() - begin)
 
     def _one_image(self) -> StrainMessage:
-        """The next image, of frames sent slowly."""
         if self._scanner is None:
             before = len(self._seen)
             self._wait(lambda: len(self._seen) > before)
@@ -216,7 +200,7 @@ class LiveServer:
         scanner.send(frames, workload.rate_hz or 1)
         self._wait(lambda: scanner.done() or time.monotonic() >= end)
         if not scanner.done():
-            scanner.stop()
+            scanner.skip_rest()
             self._wait(scanner.done)
         newest = scanner.sent - 1
         self._wait(lambda: self._seen[-1].sequence >= newest, quiet_s=_QUIET_S)

@@ -1,12 +1,10 @@
-"""A client of the monitor of a live server: its metrics and its health over HTTP, and why no images come.
-
-Every call makes a new request.
-"""
+"""A client of the monitor of a live server: its metrics and its health over HTTP, and why no images come."""
 
 from __future__ import annotations
 
 import http.client
 import json
+from contextlib import closing
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -87,13 +85,11 @@ class MonitorClient:
         return None
 
     def _get(self, page: str) -> bytes:
-        connection = http.client.HTTPConnection(self._address, timeout=_TIMEOUT_S)
         try:
-            connection.request("GET", page)
-            return connection.getresponse().read()
+            with closing(http.client.HTTPConnection(self._address, timeout=_TIMEOUT_S)) as connection:
+                connection.request("GET", page)
+                return connection.getresponse().read()
         except (OSError, http.client.HTTPException) as error:
             raise EngineError(
                 f"usert serve: got no answer of its monitor at {self._address}: {error}"
             ) from error
-        finally:
-            connection.close()

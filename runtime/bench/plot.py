@@ -1,41 +1,25 @@
-"""A picture of a benchmark: for each shape a bar of latency for each variant, with p99, the maximum and the floor.
-
-Invariant: bars of one shape have one scale, which begins at 0; a variant without times has no bar.
-"""
+"""A picture of a benchmark: for each shape a bar of latency for each variant, with p99, the maximum and the floor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from usert.errors import OptionError
-
-from ..offline.figure import ticks
+from ..offline.figure import ticks, write_text
 from .result import Row
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (24, 24, 28), (150, 150, 156)
-_BAR, _TAIL, _FLOOR = (72, 116, 184), (72, 116, 184), (200, 70, 50)
+_BAR, _FLOOR = (72, 116, 184), (200, 70, 50)
 _NAME_PX, _AXIS_PX, _VALUE_PX, _MARGIN_PX = 270, 620, 130, 24
 _TITLE_PX, _HEAD_PX, _ROW_PX, _FOOT_PX, _NOTE_PX = 44, 34, 30, 52, 30
 _TEXT_PX, _LARGE_PX = 16, 20
+_write = partial(write_text, ink=_INK, px=_TEXT_PX)
 
 
-def save_plot(path: Path, rows: Sequence[Row], *, title: str) -> None:
-    """Draw `rows` into the PNG `path`. Errors: `OptionError` when it cannot be written."""
-    page = plot(rows, title=title)
-    part = path.with_name(path.name + ".part")
-    try:
-        page.save(part, format="PNG")
-        part.replace(path)
-    except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def plot(rows: Sequence[Row], *, title: str) -> Image.Image:
+def draw_plot(rows: Sequence[Row], *, title: str) -> Image.Image:
     """A page with a panel for each shape, in the order of the rows."""
     panels: dict[str, list[Row]] = {}
     for row in rows:
@@ -87,29 +71,13 @@ def _draw_panel(page: Image.Image, top: int, shape: str, rows: Sequence[Row]) ->
             _write(page, (left + 6, middle), "failed", "lm", ink=_FLOOR)
             continue
         draw.rectangle((left, middle - 8, at(row["p50_ms"]), middle + 8), fill=_BAR)
-        draw.line((at(row["p50_ms"]), middle, at(row["p99_ms"]), middle), fill=_TAIL, width=2)
+        draw.line((at(row["p50_ms"]), middle, at(row["p99_ms"]), middle), fill=_BAR, width=2)
         if row["max_ms"] <= end:
             x = at(row["max_ms"])
-            draw.ellipse((x - 3, middle - 3, x + 3, middle + 3), fill=_TAIL)
+            draw.ellipse((x - 3, middle - 3, x + 3, middle + 3), fill=_BAR)
         if row["floor_ms"] is not None:
             x = at(row["floor_ms"])
             draw.line((x, middle - 11, x, middle + 11), fill=_FLOOR, width=2)
-        _write(
-            page,
-            (left + _AXIS_PX + 12, middle),
-            f"{row['p50_ms']:.{0 if row['p50_ms'] >= 100 else 1}f}",
-            "lm",
-        )
+        digits = 0 if row["p50_ms"] >= 100 else 1
+        _write(page, (left + _AXIS_PX + 12, middle), f"{row['p50_ms']:.{digits}f}", "lm")
     draw.line((left, top + _HEAD_PX, left, bottom), fill=_INK)
-
-
-def _write(
-    page: Image.Image,
-    at: tuple[int, int],
-    text: str,
-    anchor: str,
-    *,
-    ink: tuple[int, int, int] = _INK,
-    px: int = _TEXT_PX,
-) -> None:
-    ImageDraw.Draw(page).text(at, text, fill=ink, font=ImageFont.load_default(size=px), anchor=anchor)

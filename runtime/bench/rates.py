@@ -2,8 +2,7 @@
 
     python -m usert.runtime.bench.rates THREADS    # one JSON object
 
-Measured in a process of its own, because numpy's library fixes its number of threads when it is loaded. Invariant: a
-rate is the best of all repetitions.
+Measured in a process of its own, because numpy's library fixes its number of threads when it is loaded.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
@@ -65,11 +66,7 @@ def _measured(threads: int) -> Rates:
     for side in _SIDES:
         a, b = rng.standard_normal((2, side, side), np.float32)
         out = np.empty_like(a)
-
-        def multiply(a: object = a, b: object = b, out: object = out) -> None:
-            np.matmul(a, b, out=out)  # type: ignore[call-overload]
-
-        flops = max(flops, 2 * side**3 / _best_s(multiply))
+        flops = max(flops, 2 * side**3 / _best_s(partial(np.matmul, a, b, out=out)))
     source = np.ones((threads, _COPIED), np.float32)
     copy = np.zeros_like(source)
     with ThreadPoolExecutor(threads) as pool:
@@ -87,5 +84,4 @@ def _best_s(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    measured = _measured(int(sys.argv[1]))
-    print(json.dumps({"flops": measured.flops, "bytes": measured.bytes}))
+    print(json.dumps(asdict(_measured(int(sys.argv[1])))))

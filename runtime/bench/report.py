@@ -1,7 +1,4 @@
-"""The report of a benchmark: a table and sentences for people, CSV and JSON for programs.
-
-Invariant: a column without any figure is left out of the table, but not of CSV and JSON.
-"""
+"""The report of a benchmark: a table and sentences for people, CSV and JSON for programs."""
 
 from __future__ import annotations
 
@@ -141,19 +138,15 @@ def write(path: Path, text: str) -> None:
 
 
 def _legend(report: Report) -> list[str]:
-    """Lines that explain the columns."""
-    compared = any(row["displacement_rms_samples"] is not None for row in report.rows)
-    return [
-        "times: from when a frame was due to its answer, of n frames; of fewer than 1000, p99.9 is the largest",
-        *(
-            [
-                "displ. rms (samples), strain rms: from the float32 graph of the first bundle; every answer was within "
-                "its bundle's tolerances before it was timed"
-            ]
-            if compared
-            else []
-        ),
+    lines = [
+        "times: from when a frame was due to its answer, of n frames; of fewer than 1000, p99.9 is the largest"
     ]
+    if any(row["displacement_rms_samples"] is not None for row in report.rows):
+        lines.append(
+            "displ. rms (samples), strain rms: from the float32 graph of the first bundle; every answer was within its "
+            "bundle's tolerances before it was timed"
+        )
+    return lines
 
 
 def _rates(report: Report) -> str:

@@ -1,23 +1,43 @@
-"""The result of one variant, and the row of plain figures that the report shows.
-
-Invariant: a row has the same keys whatever was measured; what was not is None, and a variant that failed has no times,
-only its `error`.
-"""
+"""The result of one variant, and the row of plain figures that the report shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..protocol.age import nearest_rank
 from .accuracy import Accuracy
-from .percentiles import Percentiles
 from .roofline import Cost, Rates
 from .worker import Memory, Opened, Variant
 from .workload import Measurement, Workload
 
 Row = dict[str, Any]
 _PERCENTILES = {"p50_ms": "p50", "p90_ms": "p90", "p99_ms": "p99", "p999_ms": "p999", "max_ms": "most"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Percentiles of one set of values, each of which occurred; the largest where they are too few; NaN of none."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    p999: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Percentiles:
+        ordered = sorted(values)
+        return cls(
+            count=len(ordered),
+            p50=nearest_rank(ordered, 0.5),
+            p90=nearest_rank(ordered, 0.9),
+            p99=nearest_rank(ordered, 0.99),
+            p999=nearest_rank(ordered, 0.999),
+            most=nearest_rank(ordered, 1.0),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +56,9 @@ class Result:
 
 
 def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
-    """The figures of `result`, each of whose measurements ran `workload`."""
-    measurements, error, variant = (
-        (result.measurements if result.error is None else ()),
-        result.error,
-        result.variant,
-    )
+    """The figures of `result`, whose measurements ran `workload`, always under the same keys; None: not measured."""
+    variant, error = result.variant, result.error
+    measurements = result.measurements if error is None else ()
     latency = Percentiles.of(ms for m in measurements for ms in m.latency_ms)
     engine = Percentiles.of(ms for m in measurements for ms in m.engine_ms)
     leads = Percentiles.of(m.lead_ms for m in measurements)
@@ -112,9 +129,8 @@ def queue(measurements: Sequence[Measurement], workload: Workload) -> str | None
 
 def _roofline(result: Result, engine_ms: float | None) -> Row:
     cost, rates = result.cost, result.rates
-    floor_ms = (
-        None if cost is None or rates is None else cost.floor_ms(rates) or None
-    )  # one without layers has none
+    # a graph without layers has no floor
+    floor_ms = None if cost is None or rates is None else cost.floor_ms(rates) or None
     return {
         "gflop": None if cost is None else cost.flops / 1e9,
         "graph_mb": None if cost is None else cost.bytes / 1e6,

@@ -1,8 +1,7 @@
 """The roofline of a graph: a lower bound of its time, from its operations and bytes and the peak rates of a device.
 
 Convolutions and matrix products of the ONNX file are counted, with their inputs and outputs read and written once; all
-else (warps, refinement, activations) is left out, so the bound is too low rather than too high. Invariant: a graph is
-counted completely or not at all.
+else (warps, refinement, activations) is left out, so the bound is too low rather than too high.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Cost:
         return "FLOPs" if self.flops / rates.flops >= self.bytes / rates.bytes else "bytes"
 
 
+@cache
 def graph_cost(path: Path, shape: tuple[int, int]) -> Cost:
     """The cost of the graph in `path` for frames of `shape` (N, M).
 

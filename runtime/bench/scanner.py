@@ -1,20 +1,16 @@
 """The scanner of a benchmark over sockets: a process that sends frames when they are due, stamped with their due time.
 
 Unlike `Replay` it catches up: a frame that ZeroMQ could not take is sent late, stamped with the time at which it was
-due, and those behind it follow at once. So the age of an image includes all waiting. Invariant: due times are fixed
-when a batch begins; the process ends with the `with` block.
+due, and those behind it follow at once. So the age of an image includes all waiting.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Self
 
 import zmq
 
@@ -24,95 +20,50 @@ from usert.frame import RFFrame
 from ..protocol.age import clock_id, now_ns
 from ..protocol.rf_message import RFMessage
 from ..transport.lifecycle import POLL_MS
+from .process import PipedProcess
 
 _STREAM = "bench"
 _QUEUE_FRAMES = 2
 _START_S = 60.0
-_ENDING_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Batch:
-    frames: int
-    rate_hz: float
-
-
-class Scanner:
+class Scanner(PipedProcess):
     """Sends frames from a process of its own: `with Scanner(endpoint, frames) as scanner: scanner.send(100, 20.0)`."""
 
     def __init__(self, endpoint: str, frames: Sequence[RFFrame]) -> None:
         """`endpoint`: where the server has bound its PULL socket. `frames`: one period of an endless stream."""
-        self._arguments = endpoint, tuple(frames)
+        super().__init__("simulated scanner", _main, endpoint, tuple(frames))
         self.sent = 0
         """Frames that ZeroMQ took, of all finished batches."""
 
-    def __enter__(self) -> Self:
-        context = multiprocessing.get_context("spawn")
-        with ExitStack() as stack:
-            self._pipe, theirs = context.Pipe()
-            stack.callback(self._pipe.close)
-            self._process = context.Process(target=_main, args=(theirs, *self._arguments), daemon=True)
-            self._process.start()
-            stack.callback(self._end)
-            theirs.close()
-            self._waiting = True
-            if not self.done(_START_S):
-                raise EngineError(f"simulated scanner: got no answer of its process in {_START_S:g} s")
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid or 0
+    def _open(self, stack: ExitStack) -> None:
+        super()._open(stack)
+        self._waiting = True
+        if not self.done(_START_S):
+            raise EngineError(f"simulated scanner: got no answer of its process in {_START_S:g} s")
 
     def send(self, frames: int, rate_hz: float) -> None:
         """Send `frames` frames at `rate_hz`, in the background; one batch at a time."""
-        self._tell(_Batch(frames=frames, rate_hz=rate_hz))
+        self._send((frames, rate_hz))
         self._waiting = True
 
-    def stop(self) -> None:
+    def skip_rest(self) -> None:
         """Skip the rest of the batch."""
         if self._waiting:
-            self._tell(None)
+            self._send(None)
 
     def done(self, timeout_s: float = 0.0) -> bool:
         """Whether the batch was sent, after waiting at most `timeout_s`.
 
         Errors: `EngineError` when the process died.
         """
-        try:
-            if self._waiting and self._pipe.poll(timeout_s):
-                self.sent = self._pipe.recv()
-                self._waiting = False
-        except (EOFError, OSError):
-            self._raise_death()
+        if self._waiting and self._pipe.poll(timeout_s):
+            self.sent = self._receive()
+            self._waiting = False
         return not self._waiting
-
-    def _tell(self, batch: _Batch | None) -> None:
-        try:
-            self._pipe.send(batch)
-        except OSError:
-            self._raise_death()
-
-    def _raise_death(self) -> None:
-        self._process.join(_ENDING_S)
-        code = self._process.exitcode
-        raise EngineError(
-            f"simulated scanner: its process ended with exit code {code} after {self.sent} frames"
-        )
-
-    def _end(self) -> None:
-        self._pipe.close()  # which tells it to end
-        self._process.join(_ENDING_S)
-        self._process.kill()
-        self._process.join()
 
 
 def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     sent = 0
     with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
         socket.linger, socket.sndhwm, socket.immediate = 0, _QUEUE_FRAMES, 1
@@ -122,23 +73,25 @@ def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...]) -> None:
             while True:
                 batch = pipe.recv()
                 if batch is not None:
-                    sent = _send_batch(batch, pipe, socket, frames, sent)
+                    count, rate_hz = batch
+                    sent = _send_batch(count, rate_hz, pipe, socket, frames, sent)
                     pipe.send(sent)
         except (EOFError, OSError):
             return
 
 
 def _send_batch(
-    batch: _Batch,
+    count: int,
+    rate_hz: float,
     pipe: Connection,
     socket: zmq.Socket[bytes],
     frames: tuple[RFFrame, ...],
     sent: int,
 ) -> int:
-    """Send a batch until it is done or stopped; returns the number of frames sent in all."""
-    period_ns = round(1e9 / batch.rate_hz)
+    """Send `count` frames until it is done or stopped; returns the number of frames sent in all."""
+    period_ns = round(1e9 / rate_hz)
     begin = now_ns() + period_ns
-    for k in range(batch.frames):
+    for k in range(count):
         due = begin + k * period_ns
         while (left_ns := due - now_ns()) > 0:
             if pipe.poll(max(left_ns / 1e9 - 1e-3, 0)):

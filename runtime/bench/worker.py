@@ -6,8 +6,6 @@ slow another. Invariant: the process ends with the `with` block, and a `UsertErr
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,23 +13,24 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.bundle import Bundle
-from usert.errors import EngineError, UsertError
+from usert.errors import UsertError
 
 from ..engines.interface import TYPICAL_SCAN, Engine
 from ..imaging.estimate import Estimate
 from ..monitor.gpu_memory import gpu_memory
+from .process import PipedProcess
 from .workload import Measurement, Workload, run_workload
 
+T = TypeVar("T")
 Frame = NDArray[np.int16]
 Opener = Callable[..., Engine]
 """A function such as `usert.runtime.engines.open_engine`, importable by name."""
-_ENDING_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,78 +73,42 @@ class Memory:
     """GPU memory in use by all processes, above what was in use before the variant was opened."""
 
 
-class Worker:
+class Worker(PipedProcess):
     """An engine in another process: `with Worker(variant, pair, opener) as worker: worker.measure(workload)`."""
 
     def __init__(self, variant: Variant, pair: tuple[Frame, Frame], opener: Opener) -> None:
         """`pair`: reference and current frame (N, M) that every run is of."""
+        super().__init__(variant, _main, variant, pair, opener)
         self.variant = variant
         self.pair = pair
-        self._opener = opener
 
-    def __enter__(self) -> Self:
+    def _open(self, stack: ExitStack) -> None:
         """Start the process and open the engine. Errors: `UsertError` where it cannot be opened or does not run."""
-        context = multiprocessing.get_context("spawn")
-        with ExitStack() as stack:
-            self._pipe, theirs = context.Pipe()
-            stack.callback(self._pipe.close)
-            self._process = context.Process(
-                target=_main, args=(theirs, self.variant, self.pair, self._opener), daemon=True
-            )
-            self._process.start()
-            stack.callback(self._end)
-            theirs.close()
-            self.opened: Opened = self._answer()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid or 0
+        super()._open(stack)
+        self.opened: Opened = self._answer()
 
     def measure(self, workload: Workload) -> Measurement:
         """Run `workload` in the process. Errors: those of the engine; `EngineError` when the process has died."""
-        measurement: Measurement = self._ask(partial(_measure, workload))
-        return measurement
+        return self._ask(partial(_measure, workload))
 
     def run(self, reference: Frame, current: Frame) -> Estimate:
         """Run another pair once."""
-        estimate: Estimate = self._ask(partial(_run, reference, current))
-        return estimate
+        return self._ask(partial(_run, reference, current))
 
     def memory(self) -> Memory:
         """Memory in use now."""
-        memory: Memory = self._ask(_memory)
-        return memory
+        return self._ask(_memory)
 
-    def _ask(self, question: Callable[[_Held], object]) -> Any:
-        try:
-            self._pipe.send(question)
-        except OSError:
-            self._raise_death()
-        return self._answer()
+    def _ask(self, question: Callable[[_Held], T]) -> T:
+        self._send(question)
+        answer: T = self._answer()
+        return answer
 
     def _answer(self) -> Any:
-        try:
-            answer = self._pipe.recv()
-        except (EOFError, OSError):
-            self._raise_death()
+        answer = self._receive()
         if isinstance(answer, UsertError):
             raise answer
         return answer
-
-    def _raise_death(self) -> NoReturn:
-        self._process.join(_ENDING_S)
-        raise EngineError(f"{self.variant}: its process ended with exit code {self._process.exitcode}")
-
-    def _end(self) -> None:
-        self._pipe.close()  # which tells it to end
-        self._process.join(_ENDING_S)
-        self._process.kill()
-        self._process.join()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +148,6 @@ def peak_rss_mb(pid: int | None = None) -> float | None:
 
 
 def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener: Opener) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     begin = time.monotonic()
     gpu_before_mb = gpu_mb_since() or 0.0
     with ExitStack() as stack:

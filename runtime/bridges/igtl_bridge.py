@@ -16,7 +16,7 @@ from usert.errors import OptionError
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
 from ..imaging.display_state import State
-from ..protocol.age import Age, age_of, clock_id, now_ns
+from ..protocol.age import age_of, clock_id, now_ns
 from ..protocol.strain_message import StrainMessage
 from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
@@ -131,7 +131,7 @@ class IgtlBridge(Service):
             return self._devices.status(None, state="stale", age=None, wall_s=now_s)
         message, arrived_ns = self._newest
         age = age_of(message, arrived_ns, now_ns(), clock_id())
-        state = self._state_at(age)
+        state: State = "stale" if age.ms > self._config.stale_ms else message.state
         packed: Packed = {}
         if new or (state == "stale" and self._shown != "stale"):
             reference = None
@@ -142,11 +142,6 @@ class IgtlBridge(Service):
             self._shown = state
             self.sent += new
         return packed | self._devices.status(message, state=state, age=age, wall_s=now_s)
-
-    def _state_at(self, age: Age) -> State:
-        if self._newest is None or age.ms > self._config.stale_ms:
-            return "stale"
-        return self._newest[0].state
 
     def _report_change(self) -> None:
         quiet = self._newest is None or now_ns() - self._newest[1] > _QUIET_NS

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from usert.errors import OptionError
 
 from ..transport.address import listen, require_loopback
-from ..transport.worker import Worker
+from ..transport.lifecycle import Worker
 
 MOST_CLIENTS = 16
 _STALLED_S = 30.0
@@ -62,7 +62,12 @@ class Broadcaster(Worker):
         """Clients disconnected because they stalled."""
 
     def _open(self, stack: ExitStack) -> None:
-        self._listener = stack.enter_context(_listen(*self._address))
+        host, port = self._address
+        self._listener = stack.enter_context(
+            listen(host, port, name=f"--host {host} --port {port}", backlog=_QUEUE_CONNECTIONS)
+        )
+        # of its connections, too
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         host, self.port = self._listener.getsockname()[:2]
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         """The address that is really bound."""
@@ -154,13 +159,6 @@ class Broadcaster(Worker):
 
 
 async def _discard(reader: asyncio.StreamReader) -> None:
-    """Read and discard until the client disconnects."""
     with suppress(OSError):
         while await reader.read(_READ_BYTES):
             pass
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = listen(host, port, name=f"--host {host} --port {port}", backlog=_QUEUE_CONNECTIONS)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # of connections, too
-    return listener

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,6 @@ from ..protocol.age import Age
 from ..protocol.strain_message import StrainMessage
 from ..view.bmode import BMode
 from .igtl_library import require_pyigtl
-
-if TYPE_CHECKING:
-    from pyigtl.messages import MessageBase
 
 NAMES = ("strain", "quality", "bmode", "status")
 BLANK_PERCENT = -100.0
@@ -109,7 +106,7 @@ class Devices:
                 "sequence": message.current.sequence,
             }
         text = json.dumps(fields)  # ASCII, or pyigtl cannot encode it
-        return {"status": _bytes(StringMessage(text, timestamp=wall_s, device_name=self.name("status")))}
+        return {"status": StringMessage(text, timestamp=wall_s, device_name=self.name("status")).pack()}
 
     def _strain(self, message: StrainMessage, state: State) -> NDArray[np.float32]:
         """In percent, NaN where it must not be read."""
@@ -131,16 +128,14 @@ class Devices:
             pixels, pitch_mm = canvas.resampled(values), canvas.pixel_mm
             (top, _), (left, _) = space.bounds_mm
             first_mm = top + pitch_mm[0] / 2, left + pitch_mm[1] / 2
-        pixels = np.where(np.isnan(pixels), blank, pixels).astype(values.dtype)
-        return _bytes(
-            ImageMessage(
-                pixels[np.newaxis],
-                ijk_to_world_matrix=matrix(pitch_mm, first_mm),
-                world_coordinate_system="ras",
-                timestamp=wall_s,
-                device_name=self.name(device),
-            )
-        )
+        packed: bytes = ImageMessage(
+            np.where(np.isnan(pixels), blank, pixels).astype(values.dtype)[np.newaxis],
+            ijk_to_world_matrix=matrix(pitch_mm, first_mm),
+            world_coordinate_system="ras",
+            timestamp=wall_s,
+            device_name=self.name(device),
+        ).pack()
+        return packed
 
 
 def matrix(pitch_mm: tuple[float, float], first_mm: tuple[float, float]) -> NDArray[np.float64]:
@@ -157,8 +152,3 @@ def wall_of(message: StrainMessage, age: Age, now_s: float) -> float:
     """
     acquired_s = message.current.acquired_ns / 10**9
     return acquired_s if 0 < acquired_s < _MOST_S else max(0.0, now_s - age.ms / 1e3)
-
-
-def _bytes(message: MessageBase) -> bytes:
-    packed: bytes = message.pack()
-    return packed

@@ -107,7 +107,7 @@ class IgtlSource(Service):
                 context,
                 zmq.PUB,
                 self._config.publish,
-                access=authenticator.access("rf"),
+                security=authenticator.access("rf"),
                 options={
                     zmq.LINGER: 0,
                     zmq.SNDHWM: _QUEUE_FRAMES,

@@ -1,7 +1,7 @@
 """A client of the control channel, which sends commands to a live server and waits for their replies.
 
-Knows the protocol, not the server. Invariant: what `ask` returns is the reply to its own command; a socket on which a
-reply may still arrive is never used again.
+Invariant: what `ask` returns is the reply to its own command; a socket on which a reply may still arrive is never used
+again.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class ControlClient(Service):
                 zmq.REQ,
                 self._endpoint,
                 options={zmq.LINGER: 0, zmq.MAXMSGSIZE: MAX_HEADER_BYTES},
-                keys=self._keys,
+                security=self._keys,
             ).__enter__()
         return self._connected.socket
 

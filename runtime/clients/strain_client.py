@@ -1,8 +1,4 @@
-"""A client of the live server: the newest strain image of each stream, and its age at the moment.
-
-Knows the protocol, not the server. Invariant: the caller, however slow, gets the newest image of a stream that has
-arrived, and an image that is too old is called stale.
-"""
+"""A client of the live server: the newest strain image of each stream, and its age at the moment."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import zmq
@@ -54,12 +49,6 @@ class NewestOfEach(Generic[T]):
             if not self._filled.wait_for(lambda: bool(self._waiting), timeout_s):
                 return None
             return self._waiting.pop(next(iter(self._waiting)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Arrived:
-    message: StrainMessage
-    arrived_ns: int
 
 
 class StrainClient(Service):
@@ -108,21 +97,18 @@ class StrainClient(Service):
         self._endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         self._keys = keys
         self._stale_ms = stale_ms
-        self._newest: NewestOfEach[_Arrived] = NewestOfEach()
-        self._last: _Arrived | None = None
+        self._newest: NewestOfEach[tuple[StrainMessage, int]] = NewestOfEach()
+        self._last: tuple[StrainMessage, int] | None = None
+        """The image returned last, and when it arrived."""
 
     def _open(self, stack: ExitStack) -> None:
         context = stack.enter_context(zmq.Context())
         self._receiver: Receiver[StrainMessage] = Receiver(
             context=context,
             endpoint=self._endpoint,
-            socket_type="sub",
-            bind=False,
             max_bytes=MAX_STRAIN_BYTES,
             decode=StrainMessage.from_parts,
-            accept=lambda message, arrived_ns: self._newest.put(
-                _Arrived(message=message, arrived_ns=arrived_ns), message.stream
-            ),
+            accept=lambda message, arrived_ns: self._newest.put((message, arrived_ns), message.stream),
             security=self._keys,
         )
         stack.enter_context(self._receiver)
@@ -140,7 +126,7 @@ class StrainClient(Service):
                 taken = self._newest.take(max(0.0, min(left_s, POLL_MS / 1e3)))
                 if taken is not None:
                     self._last = taken
-                    return self._last.message
+                    return taken[0]
                 if left_s <= 0:
                     return None
             return None
@@ -156,18 +142,15 @@ class StrainClient(Service):
 
         Exact on the machine of the source, else a lower bound: `docs/protocol.md`, "Time and age".
         """
-        last = self._last
-        return None if last is None else age_of(last.message, last.arrived_ns, now_ns(), clock_id())
+        return None if self._last is None else age_of(*self._last, now_ns(), clock_id())
 
     @property
     def image_state(self) -> State:
         """The state of the image returned last, but `stale` when it is too old or there is none."""
         age = self.age
-        return (
-            "stale"
-            if age is None or self._last is None or age.ms > self._stale_ms
-            else self._last.message.state
-        )
+        if age is None or self._last is None or age.ms > self._stale_ms:
+            return "stale"
+        return self._last[0].state
 
     @property
     def skipped(self) -> int:

@@ -1,8 +1,4 @@
-"""The terminal client: a status line about the newest image.
-
-Invariant: an image that is too old is shown as stale with its age, and where a line cannot be refreshed (a pipe, a log)
-there is a new one at most once a second.
-"""
+"""The terminal client: a status line about the newest image."""
 
 from __future__ import annotations
 
@@ -109,7 +105,6 @@ def status_text(client: StrainClient, message: StrainMessage | None, readings: R
 
 
 def _ratio_text(reading: RatioReading) -> str:
-    """A ratio with its spread, or the reason why there is none."""
     if reading.ratio is None or reading.spread is None:
         return f"none ({reading.refused})"
     return f"{reading.ratio:.2f} ± {reading.spread:.2f}"

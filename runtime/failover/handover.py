@@ -1,8 +1,8 @@
 """The messages between a supervisor (`usert.runtime.failover.supervisor`) and a server that it has started.
 
 One message a line, over a pair of sockets. To the server: `warm NxM`, and once `serve`. From the server: `ready`,
-`serving`, and `warm NxM` for each new shape of frames. Knows neither servers nor engines. Invariant: when one side has
-ended, the other side notices at once.
+`serving`, and `warm NxM` for each new shape of frames. Invariant: when one side has ended, the other side notices at
+once.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import logging
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from typing import Self
 
 from usert.frame import Shape
 
-from ..transport.worker import Worker
+from ..transport.lifecycle import Worker
 
 SERVE, READY, SERVING, WARM = "serve", "ready", "serving", "warm"
 _CHECK_S = 0.5
@@ -63,11 +64,12 @@ class Channel:
         self._socket.close()
 
 
-class Handover:
-    """The server's side: it waits until it may serve, and reports while it does."""
+class Handover(Worker):
+    """The server's side: it waits until it may serve, and reports while it does, in a thread of its own."""
 
     def __init__(self, descriptor: int) -> None:
         """`descriptor`: that of the socket inherited from the supervisor."""
+        super().__init__("handover")
         end = socket.socket(fileno=descriptor)
         end.set_inheritable(False)
         end.settimeout(_CHECK_S)
@@ -94,23 +96,10 @@ class Handover:
                     warm.append(shape)
         return None
 
-    def serving(self, shapes: Callable[[], Iterable[Shape]], stop: Callable[[], None]) -> Worker:
-        """A worker that reports new `shapes()` while it is open, and calls `stop()` when the supervisor has ended."""
-        return _Reporter(self._channel, shapes, stop)
-
-    def close(self) -> None:
-        """Close the channel, which the supervisor takes for the end of the server."""
-        self._channel.close()
-
-
-class _Reporter(Worker):
-    def __init__(
-        self, channel: Channel, shapes: Callable[[], Iterable[Shape]], stop: Callable[[], None]
-    ) -> None:
-        super().__init__("handover")
-        self._channel = channel
-        self._shapes = shapes
-        self._stop_server = stop
+    def serving(self, shapes: Callable[[], Iterable[Shape]], stop: Callable[[], None]) -> Self:
+        """This worker: inside its block it reports new `shapes()`, and calls `stop()` when the supervisor has ended."""
+        self._shapes, self._stop_server = shapes, stop
+        return self
 
     def _open(self, stack: ExitStack) -> None:
         self._channel.send(SERVING)

@@ -1,8 +1,7 @@
 """A supervisor of two server processes: one serves, the spare has everything loaded and takes over when the first dies.
 
-Both run the same command line, `usert serve …`. Knows their messages (`handover`) and exit codes (`usert.errors`), not
-what they serve. Invariant: at most one of them serves, the next one only once the last has ended and its endpoints are
-free; both have ended when the supervisor ends.
+Both run the same command line, `usert serve …`. Invariant: at most one of them serves, the next one only once the last
+has ended and its endpoints are free; both have ended when the supervisor ends.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ _FINAL = (0, FAULT, 2, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 log = logging.getLogger(__name__)
 
 
-class _ServerProcess:
+class _ServerProcess(subprocess.Popen[bytes]):
     """`python -m usert ARGUMENTS --cue FD` in a process group of its own: signals reach it through the supervisor."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
+            super().__init__(
                 [sys.executable, "-m", "usert", *arguments, "--cue", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -50,22 +49,13 @@ class _ServerProcess:
             )
         self.channel = Channel(ours)
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    def terminate(self) -> None:
-        """Ask the process to end."""
-        self._process.send_signal(signal.SIGTERM)
-
-    def wait(self) -> int:
+    def reap(self) -> int:
         """Wait for the process to end, kill it if it does not, and return its exit code: -N if signal N ended it."""
         try:
-            code = self._process.wait(_GRACE_S)
+            code = self.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+            self.kill()
+            code = self.wait()
         self.channel.close()
         return code
 
@@ -163,7 +153,7 @@ class Supervisor:
 
     def _wait(self, process: _ServerProcess) -> int:
         self._selector.unregister(process.channel)
-        return process.wait()
+        return process.reap()
 
     def _start(self) -> _ServerProcess:
         process = _ServerProcess(self._arguments)

@@ -1,7 +1,4 @@
-"""The state that an image is shown in: live, held, stale or idle, and why.
-
-Knows the quality of one image at a time; nothing of frames, messages or time.
-"""
+"""The state that an image is shown in: live, held, stale or idle, and why."""
 
 from __future__ import annotations
 
@@ -45,14 +42,10 @@ class StateRule:
 
 
 class StateMachine:
-    """The state to publish each image in. Invariant: `held` only where the session has a good image to hold."""
+    """The state to publish each image of a session in; `held` only where there is a good image to hold."""
 
     def __init__(self, rule: StateRule | None = None) -> None:
         self.rule = rule or StateRule()
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin as at the first image: for a new session."""
         self._has_good = False
         self._poor = self._still = True
         self._still_images = self.rule.idle_after

@@ -23,6 +23,16 @@ class Estimate:
     quality: NDArray[np.float32]
     """(N, M): local correlation of the reference with the warped current frame, 0 (none) to 1."""
 
+    def fault(self, shape: tuple[int, ...]) -> str:
+        """What is wrong for frames of `shape` (N, M), another shape or values that are not finite; empty if nothing."""
+        for name, expected in (("displacement", (2, *shape)), ("strain", shape), ("quality", shape)):
+            values: NDArray[np.float32] = getattr(self, name)
+            if values.shape != expected:
+                return f"{name}: got shape {values.shape}, expected {expected}"
+            if wrong := values.size - int(np.count_nonzero(np.isfinite(values))):
+                return f"{name}: got {wrong} of {values.size} values that are NaN or infinite, expected none"
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedPair:

@@ -13,7 +13,6 @@ pass 2.9. Strain is the slope of the displacement, whatever its size, so the lim
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +47,6 @@ class Consistency:
     limit_samples: float
     strain_rms_percent: float | None
     """Of ε_f + ε_b / (1 - ε_b), ε_b at r + d_f(r): for motion along depth alone, 0 where d_b undoes d_f."""
-
-    def fields(self) -> dict[str, float | None]:
-        """The figures as plain values, for JSON."""
-        return dataclasses.asdict(self)
 
 
 def consistency(

@@ -1,10 +1,9 @@
 """What an image is worth: how much of it may be read, whether there is motion in it, what to warn of.
 
-Knows one estimate at a time, and figures a few thousand of its pixels; nothing of frames, messages or time. The
-network gives a smooth picture of anything, of a still probe as well, so stillness is not judged by strain: the
-axial displacement is fitted by a plane, and the compression that the plane shows counts only as far as it exceeds
-what the plane leaves over (the blobs of a still probe). Invariant: every figure but `mean_strain` and
-`mean_quality` is finite, whatever the estimate.
+The network gives a smooth picture of anything, of a still probe as well, so stillness is not judged by strain: the
+axial displacement is fitted by a plane, and the compression that the plane shows counts only as far as it exceeds what
+the plane leaves over (the blobs of a still probe). Invariant: every figure but `mean_strain` and `mean_quality` is
+finite, whatever the estimate.
 """
 
 from __future__ import annotations

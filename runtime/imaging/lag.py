@@ -1,13 +1,10 @@
 """How far back the next pair reaches: the lag that brings mean strain into the useful range, and keeps quality.
 
 Each image tells how much the tissue was compressed between two frames. Chained, the images tell the compression of
-every frame of the last seconds, so the strain that each lag would give is known before the pair is computed: the
-lag is looked up, not hunted for, and has nothing to oscillate about. At a turn of the hand, where a fixed lag sees
-nothing, it reaches back past the turn. What it leaves out, an image that decorrelates, is learnt the plain way: the
-longest lag is halved at once and grows again slowly.
-
-Knows numbers only; no frames, no images, no clock. Invariant: every lag is within the rule, and nothing of one
-session is left after `reset`.
+every frame of the last seconds, so the strain that each lag would give is known before the pair is computed: the lag is
+looked up, not hunted for, and has nothing to oscillate about. At a turn of the hand, where a fixed lag sees nothing, it
+reaches back past the turn. What it leaves out, an image that decorrelates, is learnt the plain way: the longest lag is
+halved at once and grows again slowly.
 """
 
 from __future__ import annotations
@@ -77,10 +74,6 @@ class Course:
     """Compression of the frames of one session, relative to the first: what the images add up to."""
 
     def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all frames."""
         self._frames: deque[int] = deque(maxlen=_REMEMBERED)
         self._compression: deque[float] = deque(maxlen=_REMEMBERED)
         self._least = 0.0
@@ -142,24 +135,15 @@ class Course:
 
 
 class LagControl:
-    """`lag_for` each frame, then `observe` what came of it."""
+    """`lag_for` each frame of a session, then `observe` what came of it."""
 
     def __init__(self, rule: LagRule | None = None) -> None:
         self.rule = rule or LagRule()
         self.course = Course()
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin as at the first frame: for a new session."""
-        self.course.clear()
-        self._lag = self.rule.least
+        self.lag = self.rule.least
+        """The last answer of `lag_for`, or less where an image failed since."""
         self._longest = float(self.rule.most)
         self._unanswered = 0
-
-    @property
-    def lag(self) -> int:
-        """The last answer of `lag_for`, or less where an image failed since."""
-        return self._lag
 
     @property
     def precompression(self) -> float:
@@ -171,23 +155,23 @@ class LagControl:
         rule, last = self.rule, self.course.last
         self._unanswered += 1
         if self._unanswered > _PATIENCE:
-            self._shorten(self._lag)
+            self._shorten(self.lag)
         longest = max(rule.least, min(rule.most, int(self._longest), reach))
         if last is not None and sequence - last > rule.most:
-            self.course.clear()  # too long without a good image to say where the tissue is now
-            self._lag = rule.least
+            self.course = Course()  # too long without a good image to say where the tissue is now
+            self.lag = rule.least
         if self.course.first is None:
-            self._lag = min(self._lag, longest)
-            return self._lag
+            self.lag = min(self.lag, longest)
+            return self.lag
         lags = np.arange(rule.least, max(rule.least, min(longest, sequence - self.course.first)) + 1)
         compression = self.course.at(np.append(sequence - lags, sequence))
-        self._lag = self._choose(lags, np.abs(compression[-1] - compression[:-1]))
-        return self._lag
+        self.lag = self._choose(lags, np.abs(compression[-1] - compression[:-1]))
+        return self.lag
 
     def _choose(self, lags: NDArray[np.int64], strains: NDArray[np.float64]) -> int:
         """By the |strain| that each of `lags`, ascending, is expected to give."""
         low, high = self.rule.useful_strain
-        at = int(np.clip(self._lag - lags[0], 0, len(lags) - 1))
+        at = int(np.clip(self.lag - lags[0], 0, len(lags) - 1))
         slack = 1 + self.rule.hysteresis
         if low * slack <= strains[at] <= high / slack:
             return int(lags[at])
@@ -211,4 +195,4 @@ class LagControl:
     def _shorten(self, failed: int) -> None:
         """After an image at the lag `failed` that was poor, or never came."""
         self._longest = max(self.rule.least, failed // 2)
-        self._lag = min(self._lag, int(self._longest))
+        self.lag = min(self.lag, int(self._longest))

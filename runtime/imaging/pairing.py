@@ -1,7 +1,7 @@
 """Which frame the newest one is compared with.
 
-Pure logic: no threads, no sockets, no samples read. Invariant: both frames of a pair belong to one session,
-the reference is the older, and the distance between them is within the rule.
+Invariant: both frames of a pair belong to one session, the reference is the older, and the distance between them is
+within the rule.
 """
 
 from __future__ import annotations
@@ -52,21 +52,14 @@ def choose_reference(
     Of two that are equally close the older is chosen: more motion is easier to see than less. `lag_for` returns the
     lag, given how many frames back the oldest possible reference lies; None takes that of the rule.
     """
-    kept = tuple(kept)
-    lag = rule.lag if lag_for is None else lag_for(_reach(current, kept, rule))
-
-    def distance(frame: ReceivedFrame) -> int:
-        return current.frame.sequence - frame.frame.sequence
-
-    allowed = [
-        frame
+    by_distance = {
+        current.frame.sequence - frame.frame.sequence: frame
         for frame in kept
-        if frame.session == current.session
-        and distance(frame) >= 1
-        and abs(distance(frame) - lag) <= rule.max_gap_frames
-        and interval_ms(frame, current) <= rule.max_interval_ms
-    ]
-    return min(allowed, key=lambda frame: (abs(distance(frame) - lag), -distance(frame)), default=None)
+        if frame.session == current.session and interval_ms(frame, current) <= rule.max_interval_ms
+    }
+    lag = rule.lag if lag_for is None else lag_for(max(by_distance, default=0))
+    allowed = [back for back in by_distance if back >= 1 and abs(back - lag) <= rule.max_gap_frames]
+    return by_distance[min(allowed, key=lambda back: (abs(back - lag), -back))] if allowed else None
 
 
 def explain_unpaired(
@@ -82,18 +75,6 @@ def explain_unpaired(
     return (
         f"no pair is allowed: got frames {min(back)} to {max(back)} back, {min(ages_ms):.0f} to {max(ages_ms):.0f} ms, "
         f"expected {least} to {most} back and at most {rule.max_interval_ms:g} ms"
-    )
-
-
-def _reach(current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule) -> int:
-    """How many frames back the oldest possible reference lies; 0 when there is none."""
-    return max(
-        (
-            current.frame.sequence - frame.frame.sequence
-            for frame in kept
-            if frame.session == current.session and interval_ms(frame, current) <= rule.max_interval_ms
-        ),
-        default=0,
     )
 
 

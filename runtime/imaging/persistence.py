@@ -1,15 +1,14 @@
 """Averaging strain images over time without blurring what moves: the past is carried along with the tissue.
 
 Images of pairs differ in how much the tissue was compressed, and in whether it was: a release is the negative of a
-press. So what is averaged is each image over its own mean strain, of either sign, weighted by precision, as Lindop
-and others do it ("An intelligent interface for freehand strain imaging", Ultrasound in Med. & Biol. 34 (2008)):
+press. So what is averaged is each image over its own mean strain, of either sign, weighted by precision, as Lindop and
+others do it ("An intelligent interface for freehand strain imaging", Ultrasound in Med. & Biol. 34 (2008)):
 
     n = Σ βʲ wⱼ nⱼ / Σ βʲ wⱼ,   w = q²/(1 - q² + c) · k²/(k² + k₀²)    q quality, k mean strain, j images ago
 
 The first factor is that of correlation noise (Walker and Trahey, IEEE Trans. UFFC 42 (1995) 301-308), the second that
 of noise which in part does not shrink with the strain. Shown is k n: a strain image of the newest pair again. With
-equal weights noise falls to √((1 - β)/(1 + β)). Knows arrays; not states: only good images may be given to it.
-Invariant: with β = 0 an image comes back as it is.
+equal weights noise falls to √((1 - β)/(1 + β)). Invariant: with β = 0 an image comes back as it is.
 """
 
 from __future__ import annotations
@@ -88,10 +87,6 @@ class Persistence:
 
     def __init__(self, rule: PersistenceRule | None = None) -> None:
         self.rule = rule or PersistenceRule()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the past: for a new session."""
         self._past: NDArray[np.complex64] | None = None
         """Σ βʲ wⱼ nⱼ + i Σ βʲ wⱼ at every `step`-th row: one array, so that both are carried along in one go."""
         self._images = 0
@@ -119,7 +114,9 @@ class Persistence:
         before *= before.imag > _FORGOTTEN
         self._past = before + present * (np.float32(gain) * values + np.complex64(1j * gain * scale))
         self._images += 1
-        shown = np.where(self._past.imag > 0, np.float32(scale) * _mean(self._past), strain)
+        shown = np.where(
+            self._past.imag > 0, np.float32(scale) * _over(self._past.real, self._past.imag), strain
+        )
         return Persisted(
             strain=_at_all_rows(shown, estimate.strain.shape[0], step),
             averaging=Averaging(
@@ -150,14 +147,10 @@ def _over(values: _Array, weights: _Array) -> _Array:
     return np.divide(values, weights, out=np.zeros(weights.shape, np.float32), where=weights > 0)
 
 
-def _mean(past: NDArray[np.complex64]) -> _Array:
-    return _over(past.real, past.imag)
-
-
 def _scale(past: NDArray[np.complex64], present: _Array, values: _Array) -> float | None:
     """What the past is to be multiplied by, to have the present's mean over the pixels that both know."""
     common = past.imag * present
-    of_past = float(np.sum(common * _mean(past)))
+    of_past = float(np.sum(common * _over(past.real, past.imag)))
     if np.count_nonzero(common) < _LEAST_COMMON * common.size or of_past <= 0:
         return None
     return float(np.sum(common * values)) / of_past

@@ -1,10 +1,9 @@
 """Two rectangles of the strain image and their ratio: never a bare number.
 
-Knows images and where their pixels lie; not where rectangles come from. Strain is averaged over the pixels
-that may be read; the ratio is that of target over background, below 1 for a stiff target, as in `usert.quality`. Over
-frames it is the slope of target on background through the origin, Σ tb / Σ b², so that images of little strain count
-little and releases count like presses. Invariant: a reading has its spread, its quality and its count of pixels, or a
-named reason why there is none.
+Strain is averaged over the pixels that may be read; the ratio is that of target over background, below 1 for a stiff
+target, as in `usert.quality`. Over frames it is the slope of target on background through the origin, Σ tb / Σ b², so
+that images of little strain count little and releases count like presses. Invariant: a reading has its spread, its
+quality and its count of pixels, or a named reason why there is none.
 """
 
 from __future__ import annotations

@@ -171,14 +171,14 @@ def _recorded(recorder: Recorder) -> Iterator[Metric]:
 
 
 def _gpu(gpus: Sequence[GpuMemory]) -> Iterator[Metric]:
-    used = GaugeMetricFamily(
-        "usert_gpu_memory_used_bytes", "Memory of the GPU in use by all processes.", labels=["gpu"]
-    )
-    total = GaugeMetricFamily("usert_gpu_memory_total_bytes", "Memory that the GPU has.", labels=["gpu"])
-    for memory in gpus:
-        used.add_metric([str(memory.gpu)], memory.used_bytes)
-        total.add_metric([str(memory.gpu)], memory.total_bytes)
-    yield from (used, total)
+    for name, text in (
+        ("used", "Memory of the GPU in use by all processes."),
+        ("total", "Memory that the GPU has."),
+    ):
+        family = GaugeMetricFamily(f"usert_gpu_memory_{name}_bytes", text, labels=["gpu"])
+        for memory in gpus:
+            family.add_metric([str(memory.gpu)], getattr(memory, f"{name}_bytes"))
+        yield family
 
 
 def _counter(

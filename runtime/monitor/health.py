@@ -86,15 +86,10 @@ class Health:
         self._obstacle: tuple[str, int] | None = None
         """Why the newest frame gave no image of its own, and since when no frame has."""
 
-    def turn(self, now_ns: int) -> None:
-        """Note that the loop begins another turn, or continues after a warm-up."""
+    def turn(self, now_ns: int, *, warming: bool = False) -> None:
+        """Note that the loop begins another turn; `warming`: the engine warms up until the next one, maybe for long."""
         self._turned_ns = now_ns
-        self._warming = False
-
-    def warming(self, now_ns: int) -> None:
-        """Note that the engine begins to warm up, which may take long; ends with the next `turn`."""
-        self._turned_ns = now_ns
-        self._warming = True
+        self._warming = warming
 
     def obstructed(self, reason: str, now_ns: int) -> None:
         """Note why a frame gave no image of its own; ends with the next `cleared`."""

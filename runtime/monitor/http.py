@@ -19,8 +19,7 @@ from typing import Any
 from ..protocol.age import now_ns
 from ..transport.address import listen, parse_monitor_address
 from ..transport.fault_counter import FaultCounter
-from ..transport.lifecycle import POLL_MS
-from ..transport.worker import Worker
+from ..transport.lifecycle import POLL_MS, Worker
 from .health import Health
 from .metrics import CONTENT_TYPE, Metrics
 

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from usert.log_format import printable
 
 from ..imaging.display_state import State
+from ..imaging.estimate import EstimatedPair
 from .collector import ServerCollector, Watched
 from .gpu_memory import GpuMemory, gpu_memory
 
@@ -101,29 +102,17 @@ class Metrics:
         self._images.labels(self._streams.label(stream), state).inc()
         _observe(self._age.labels(state), age_ms / 1e3)
 
-    def pair(
-        self,
-        *,
-        stream: str,
-        score: float,
-        received_ns: int,
-        started_ns: int,
-        estimated_ns: int,
-        published_ns: int,
-    ) -> None:
+    def pair(self, pair: EstimatedPair, *, score: float, published_ns: int) -> None:
         """Observe a pair when its image, or an older one in its place, is published; for any thread.
 
         Parameters:
-            stream: its source.
             score: quality score of the image, 0 to 1.
-            received_ns: when the current frame was received; this and all further times are of one monotonic clock.
-            started_ns, estimated_ns: when the engine began and ended.
-            published_ns: when the image was published.
+            published_ns: when the image was published, by the clock of the times of the pair.
         """
-        _observe(self._score.labels(self._streams.label(stream)), score)
-        _observe(self._wait, (started_ns - received_ns) / 1e9)
-        _observe(self._engine, (estimated_ns - started_ns) / 1e9)
-        _observe(self._publish, (published_ns - estimated_ns) / 1e9)
+        _observe(self._score.labels(self._streams.label(pair.current.stream)), score)
+        _observe(self._wait, (pair.started_ns - pair.current.received_ns) / 1e9)
+        _observe(self._engine, (pair.ended_ns - pair.started_ns) / 1e9)
+        _observe(self._publish, (published_ns - pair.ended_ns) / 1e9)
 
     def text(self) -> bytes:
         """All metrics at this moment in Prometheus' text format; for any thread."""

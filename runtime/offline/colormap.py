@@ -1,7 +1,4 @@
-"""Colour maps of perceptual order, also for colour-blind people and in print.
-
-Invariant: lightness rises with the number.
-"""
+"""Colour maps of perceptual order, also for colour-blind people and in print."""
 
 from __future__ import annotations
 
@@ -12,6 +9,8 @@ from numpy.typing import NDArray
 
 VIRIDIS = "440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6dcd59 b4de2c fde725"
 """Ten equidistant anchors of the map by S. van der Walt and N. Smith (CC0); between them, straight lines."""
+CIVIDIS = "00224e 123570 3b496c 575d6d 707173 8a8678 a59c74 c3b369 e1cc55 fee838"
+"""Ten equidistant anchors of the map by J. Nuñez, C. Anderton and R. Renslow, PLoS ONE 13 (2018) e0199239."""
 GREY = "000000 ffffff"
 
 

@@ -26,17 +26,12 @@ _REGULAR = 0.01
 """Largest relative departure from the mean interval with which one frame time is written."""
 
 
-def library() -> Any:
-    """The module pydicom. Errors: `MissingExtraError`."""
-    return require("pydicom", "dicom")
-
-
 def write_dicom(path: Path, pages: Pages, *, like: str | os.PathLike[str] | None = None) -> None:
     """Write all pages as one DICOM object; `like`: a DICOM file of the same study.
 
     Errors: `MissingExtraError`; `FormatError` where `like` is not a DICOM file; `OptionError` for too many pages.
     """
-    library()
+    require("pydicom", "dicom")
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.encaps import encapsulate
     from pydicom.uid import UID, MultiFrameTrueColorSecondaryCaptureImageStorage, RLELossless
@@ -103,11 +98,9 @@ def _describe_series(dataset: Any, pages: Pages, instance: str) -> None:
     made_by = pages.attributes
     dataset.Modality = "US"
     dataset.SeriesInstanceUID = uid("series", instance)
-    dataset.SeriesNumber = None
-    dataset.Laterality = None
+    dataset.SeriesNumber = dataset.Laterality = dataset.PatientOrientation = None  # not known
     dataset.SeriesDescription = "Axial strain of ultrasound RF (usert)"
     dataset.InstanceNumber = 1
-    dataset.PatientOrientation = None
     dataset.ConversionType = "WSD"
     dataset.SecondaryCaptureDeviceManufacturer = "usert"
     dataset.SecondaryCaptureDeviceSoftwareVersions = __version__

@@ -1,8 +1,4 @@
-"""Patient and study of a DICOM object: copied from a DICOM file of the user, or empty.
-
-Invariant: nothing about a patient is invented, and UIDs are computed from the object's content, so that the same object
-made twice has the same UIDs.
-"""
+"""Patient and study of a DICOM object: copied from a DICOM file of the user, or empty."""
 
 from __future__ import annotations
 

@@ -47,19 +47,16 @@ class Panel:
     """Words at the lower and the upper end of the bar."""
 
 
-def save_figure(
-    path: str | os.PathLike[str],
-    *,
-    samples: NDArray[Any],
-    scan: Scan,
-    strain: NDArray[Any],
-    quality: NDArray[Any],
-    title: str | None = None,
-    soft: float | None = None,
-) -> None:
-    """Draw `figure_page` into `path`. Errors: `OptionError` when the file cannot be written."""
-    page = figure_page(samples=samples, scan=scan, strain=strain, quality=quality, title=title, soft=soft)
-    _save(page, Path(path))
+def save_png(page: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Write `page` to the PNG `path`, whole or not at all. Errors: `OptionError` when it cannot be written."""
+    part = Path(f"{os.fspath(path)}.part")
+    try:
+        page.save(part, format="PNG")
+        part.replace(path)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def figure_page(
@@ -167,11 +164,11 @@ def _compose(
     whole = (2 * _MARGIN_PX + len(panels) * cell, top + _HEAD_PX + height + _FOOT_PX + _NOTE_PX + _MARGIN_PX)
     page = Image.new("RGB", whole, _PAPER)
     if title:
-        _write(page, (_MARGIN_PX + _LEFT_PX, _MARGIN_PX), title, "la", px=_LARGE_PX)
+        write_text(page, (_MARGIN_PX + _LEFT_PX, _MARGIN_PX), title, "la", px=_LARGE_PX)
     for index, panel in enumerate(panels):
         _draw_panel(page, panel, _MARGIN_PX + index * cell + _LEFT_PX, top + _HEAD_PX, bounds_mm)
     note_at = (_MARGIN_PX + _LEFT_PX, top + _HEAD_PX + height + _FOOT_PX + 8)
-    _write(page, note_at, "  ".join(notes), "la", ink=_FAINT, px=_SMALL_PX)
+    write_text(page, note_at, "  ".join(notes), "la", ink=_FAINT, px=_SMALL_PX)
     return page
 
 
@@ -182,18 +179,18 @@ def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, bounds_mm: tupl
     most = max(2, height // 60)
     page.paste(panel.image, (x, y))
     draw.rectangle((x - 1, y - 1, x + width, y + height), outline=_FAINT)
-    _write(page, (x, y - 12), panel.title, "ls", px=_TEXT_PX + 1)
+    write_text(page, (x, y - 12), panel.title, "ls", px=_TEXT_PX + 1)
 
     (top, bottom), (left, right) = bounds_mm
     for depth in ticks(top, bottom, most):
         at = y + round((depth - top) / (bottom - top) * (height - 1))
         draw.line((x - 7, at, x - 2, at), fill=_INK)
-        _write(page, (x - 11, at), f"{depth:g}", "rm")
+        write_text(page, (x - 11, at), f"{depth:g}", "rm")
     for across in ticks(left, right, max(2, width // 60)):
         at = x + round((across - left) / (right - left) * (width - 1))
         draw.line((at, y + height + 1, at, y + height + 6), fill=_INK)
-        _write(page, (at, y + height + 10), f"{across:g}", "ma")
-    _write(page, (x + width // 2, y + height + 36), "Width (mm)", "ma")
+        write_text(page, (at, y + height + 10), f"{across:g}", "ma")
+    write_text(page, (x + width // 2, y + height + 36), "Width (mm)", "ma")
     _write_upwards(page, (x - _LEFT_PX + 18, y + height // 2), "Depth (mm)")
 
     left = x + max(width, _NARROWEST_PX) + _BAR_GAP_PX
@@ -203,12 +200,12 @@ def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, bounds_mm: tupl
     for number in ticks(panel.bottom, panel.top, most):
         at = y + round((panel.top - number) / (panel.top - panel.bottom) * (height - 1))
         draw.line((left + _BAR_PX + 1, at, left + _BAR_PX + 5, at), fill=_INK)
-        _write(page, (left + _BAR_PX + 9, at), f"{number:.6g}", "lm")
-    _write(page, (left + _BAR_PX // 2, y + height + 10), panel.ends[0], "ma")
-    _write(page, (left + _BAR_PX // 2, y - 12), panel.ends[1], "ms")
+        write_text(page, (left + _BAR_PX + 9, at), f"{number:.6g}", "lm")
+    write_text(page, (left + _BAR_PX // 2, y + height + 10), panel.ends[0], "ma")
+    write_text(page, (left + _BAR_PX // 2, y - 12), panel.ends[1], "ms")
 
 
-def _write(
+def write_text(
     page: Image.Image,
     at: tuple[int, int],
     text: str,
@@ -217,6 +214,7 @@ def _write(
     ink: tuple[int, int, int] = _INK,
     px: int = _TEXT_PX,
 ) -> None:
+    """Write `text` at (x, y) of `page`; `anchor` as Pillow's, `px` the size of the letters."""
     ImageDraw.Draw(page).text(at, text, fill=ink, font=ImageFont.load_default(size=px), anchor=anchor)
 
 
@@ -224,17 +222,6 @@ def _write_upwards(page: Image.Image, at: tuple[int, int], text: str) -> None:
     """Write vertical text, read from below, centred at `at`."""
     left, top, right, bottom = ImageFont.load_default(size=_TEXT_PX).getbbox(text)
     label = Image.new("RGB", (math.ceil(right - left) + 8, math.ceil(bottom - top) + 8), _PAPER)
-    _write(label, (label.width // 2, label.height // 2), text, "mm")
+    write_text(label, (label.width // 2, label.height // 2), text, "mm")
     turned = label.transpose(Image.Transpose.ROTATE_90)
     page.paste(turned, (at[0] - turned.width // 2, at[1] - turned.height // 2))
-
-
-def _save(page: Image.Image, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        page.save(part, format="PNG")
-        part.replace(path)
-    except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)

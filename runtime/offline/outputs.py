@@ -6,7 +6,6 @@ made from the recording and the result alone, without an engine.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from usert.errors import OptionError
+from usert.errors import OptionError, require
 from usert.recording import Recording
 
 from .pages import Pages
@@ -22,7 +21,8 @@ from .result_file import ResultReader
 
 SUFFIXES = {"png": "-png", "mp4": ".mp4", "dicom": ".dcm"}
 """Kinds of output by their names on the command line, with the endings that replace `.h5`."""
-_NEEDS_LIBRARY = {"mp4": "video", "dicom": "dicom"}
+_LIBRARIES = {"mp4": ("av", "video"), "dicom": ("pydicom", "dicom")}
+"""Modules that kinds need, and the extras that bring them."""
 PICTURE = re.compile(r"\d{5,}_\d+-\d+\.png")
 """Names of the pictures in a folder."""
 
@@ -63,7 +63,9 @@ def make_output(
 
                 write_video(part, pages)
             else:
-                _write_pictures(part, pages)
+                part.mkdir()
+                for index, page in enumerate(pages):
+                    page.save(part / f"{pages.name(index)}.png", format="PNG")
     return path
 
 
@@ -71,9 +73,8 @@ def require_kinds(kinds: Collection[str], *, dicom_like: str | os.PathLike[str] 
     """Check, before hours of work, that each kind can be made. Errors: those of `make_output` that can be known."""
     for kind in kinds:
         output_path("result.h5", kind)
-        module = _NEEDS_LIBRARY.get(kind)
-        if module is not None:
-            importlib.import_module(f".{module}", __package__).library()
+        if kind in _LIBRARIES:
+            require(*_LIBRARIES[kind])
     if dicom_like is not None:
         if "dicom" not in kinds:
             raise OptionError(f"--dicom-like: got {os.fspath(dicom_like)} without --also dicom: add it")
@@ -92,13 +93,6 @@ def remove_parts(result: str | os.PathLike[str]) -> None:
     """Remove what a killed process left half-written beside a result. Errors: `OptionError`."""
     for path in (Path(result), *(output_path(result, kind) for kind in SUFFIXES)):
         _remove(_part(path))
-
-
-def _write_pictures(folder: Path, pages: Pages) -> None:
-    """Make `folder` and fill it with a PNG a pair, whose names sort as the pairs do."""
-    folder.mkdir()
-    for index, page in enumerate(pages):
-        page.save(folder / f"{pages.name(index)}.png", format="PNG")
 
 
 def _part(path: Path) -> Path:

@@ -1,19 +1,13 @@
-"""A result as a sequence of pages, one a pair: B-mode, strain and quality, with the same colour scale on all pages.
-
-Invariant: a strain has the same colour on all pages on which the tissue is compressed, and the opposite strain has that
-colour on pages of a release.
-"""
+"""A result as a sequence of pages, one a pair: B-mode, strain and quality, with the same colour scale on all pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from usert.frame import Scan
 from usert.quality import READABLE_QUALITY, readable_mean
 from usert.recording import Recording
 
@@ -37,16 +31,10 @@ class Pages:
         self._recording = recording
         self._result = result
         self._stopped = stopped
-        self._softs = self._soft_ends()
-
-    @property
-    def attributes(self) -> dict[str, Any]:
+        self.scan = recording.scan
+        self.attributes = result.attributes
         """The attributes of the result."""
-        return self._result.attributes
-
-    @property
-    def scan(self) -> Scan:
-        return self._recording.scan
+        self._softs = self._soft_ends()
 
     @property
     def pixel_mm(self) -> tuple[float, float]:

@@ -1,7 +1,4 @@
-"""The pairs of frames of a recording to estimate, as named on the command line.
-
-Invariant: every pair lies inside the recording and has two different frames.
-"""
+"""The pairs of frames of a recording to estimate, as named on the command line."""
 
 from __future__ import annotations
 

@@ -44,12 +44,9 @@ class Origin:
     weights_sha256: str = ""
     model_card: str = ""
 
-    def attributes(self) -> dict[str, str | int | float]:
-        return asdict(self)
-
     def difference(self, stored: Mapping[str, Any]) -> str | None:
         """The first difference from the attributes of a result, in words; None if there is none."""
-        for name, expected in ({"usert_version": __version__} | self.attributes()).items():
+        for name, expected in ({"usert_version": __version__} | asdict(self)).items():
             if name in _PLACES:
                 continue
             got = stored.get(name)

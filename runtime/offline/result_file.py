@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import h5py
@@ -72,14 +72,12 @@ class ResultWriter:
         self._check_space()
         foreign = self._part.exists()  # left by a crash, or being written by another run
         try:
-            self._file = h5py.File(self._part, "w")
-            self._create()
-        except OSError as error:
+            with self._writing():
+                self._file = h5py.File(self._part, "w")
+                self._create()
+        except BaseException:
             if self._file is not None or not foreign:
                 self._discard()
-            raise self._cannot_write(error) from error
-        except BaseException:
-            self._discard()
             raise
         return self
 
@@ -88,18 +86,15 @@ class ResultWriter:
 
         Errors: `OptionError` where the file cannot be written.
         """
-        try:
-            self._file["displacement"][index] = estimate.displacement
-            self._file["strain"][index] = estimate.strain
-            self._file["quality"][index] = estimate.quality
-        except (OSError, RuntimeError) as error:
-            raise self._cannot_write(error) from error
+        with self._writing():
+            for name in ("displacement", "strain", "quality"):
+                self._file[name][index] = getattr(estimate, name)
 
     def leave_out(self, left_out: Sequence[LeftOut]) -> None:
         """Name the pairs that were not estimated; the rows are those of the others, in order. Errors: as `write`."""
         missing = {one.pair for one in left_out}
         kept = [pair for pair in self._pairs if pair not in missing]
-        try:
+        with self._writing():
             for name in ("pairs", "displacement", "strain", "quality"):
                 self._file[name].resize(len(kept), axis=0)
             self._file["pairs"][:] = np.asarray(kept, dtype=np.int64).reshape(-1, 2)
@@ -107,30 +102,22 @@ class ResultWriter:
             group["pairs"] = np.asarray([one.pair for one in left_out], dtype=np.int64)
             group["pairs"].attrs["columns"] = _COLUMNS
             group["reasons"] = [one.reason for one in left_out]
-        except (OSError, RuntimeError) as error:
-            raise self._cannot_write(error) from error
 
     def describe(self, attributes: Mapping[str, str | int | float]) -> None:
         """Write attributes of the root, such as the origin. Errors: as `write`."""
-        try:
+        with self._writing():
             self._file.attrs.update(attributes)
-        except (OSError, RuntimeError) as error:
-            raise self._cannot_write(error) from error
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._discard()
             return
         try:
-            self._file.close()
-            with self._part.open("rb") as part:
-                os.fsync(part.fileno())  # or a power cut leaves the name without what it names
-            self._part.replace(self._path)
-        except (OSError, RuntimeError) as failure:
-            self._discard()
-            raise self._cannot_write(failure) from failure
+            with self._writing():
+                self._file.close()
+                with self._part.open("rb") as part:
+                    os.fsync(part.fileno())  # or a power cut leaves the name without what it names
+                self._part.replace(self._path)
         except BaseException:
             self._discard()
             raise
@@ -138,10 +125,8 @@ class ResultWriter:
     def _check_space(self) -> None:
         """Check the free space before the work, since HDF5 does not recover from a full disk."""
         needed = len(self._pairs) * BYTES_A_SAMPLE * self._shape[0] * self._shape[1]
-        try:
+        with self._writing():
             free = shutil.disk_usage(self._path.absolute().parent).free
-        except OSError as error:
-            raise self._cannot_write(error) from error
         if needed > free:
             raise OptionError(
                 f"cannot write {self._path}: needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
@@ -168,18 +153,19 @@ class ResultWriter:
             dataset.attrs["convention"] = convention
 
     def _discard(self) -> None:
-        try:
+        with suppress(OSError, RuntimeError):  # a full disk cannot flush; the file goes away all the same
             if self._file is not None:
                 self._file.close()
-        except (OSError, RuntimeError):
-            pass  # a full disk cannot flush; the file goes away all the same
-        finally:
-            self._part.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
 
-    def _cannot_write(self, error: Exception) -> OptionError:
-        number = error.errno if isinstance(error, OSError) else None
-        reason = os.strerror(number) if number else " ".join(str(error).split())
-        return OptionError(f"cannot write {self._path}: {reason}")
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            number = error.errno if isinstance(error, OSError) else None
+            reason = os.strerror(number) if number else " ".join(str(error).split())
+            raise OptionError(f"cannot write {self._path}: {reason}") from error
 
 
 class ResultReader:

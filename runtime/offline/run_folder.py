@@ -121,7 +121,6 @@ class ArchiveWorker:
                 self._bundle,
                 job.out,
                 pairs=parse_pairs(self._recipe.pairs, len(source)),
-                observe=lambda *_: None,
                 made_of=made_of,
                 stopped=self._stopped,
             )
@@ -159,14 +158,11 @@ class ArchiveWorker:
             )
         return f"was done already, {' and '.join(missing)} added" if missing else ""
 
-    def close(self) -> None:
-        self._engine.close()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._engine.close()
 
 
 def _difference(out: str, made_of: Origin) -> tuple[str | None, int]:
@@ -189,7 +185,6 @@ def _make_folder(folder: Path) -> None:
 
 
 def _summary(reports: Sequence[PairReport]) -> str:
-    """One line on all pairs."""
     strains = np.array([report.mean_strain for report in reports])
     span = (
         f"{100 * np.nanmin(strains):.2f} to {100 * np.nanmax(strains):.2f} %"

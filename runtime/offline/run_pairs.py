@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +65,8 @@ def estimate_pairs(
     out: str | os.PathLike[str],
     *,
     pairs: Sequence[Pair],
-    observe: Observer,
     made_of: Origin,
+    observe: Observer = lambda *_: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[tuple[PairReport, ...], tuple[LeftOut, ...]]:
     """Estimate each pair and store it in `out`, which appears when the last is done.
@@ -122,7 +122,7 @@ def estimate_pairs(
         if left_out:
             results.leave_out(left_out)
         ran = replace(made_of, engine=engine.name, engine_version=library_version(engine.name))
-        results.describe(ran.attributes())
+        results.describe(asdict(ran))
     return tuple(reports), tuple(left_out)
 
 

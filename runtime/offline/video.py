@@ -21,14 +21,9 @@ NOMINAL_MS = 100.0
 _CLOCK = Fraction(1, 1_000_000)
 
 
-def library() -> Any:
-    """The module PyAV. Errors: `MissingExtraError`."""
-    return require("av", "video")
-
-
 def write_video(path: Path, pages: Pages) -> None:
     """Write all pages as a video. Errors: `OptionError` when FFmpeg fails, `MissingExtraError`."""
-    av = library()
+    av = require("av", "video")
     times_us = _times_us(pages)
     try:
         with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:

@@ -1,7 +1,7 @@
 """How old an image is: the clocks that times on the wire were read from, its age, and rate and ages of a stream.
 
-Knows no sockets. Invariants: times are subtracted only when both were read from one monotonic clock, so the wall
-clocks of two machines are never compared; an age that cannot be known exactly is a lower bound, and says so.
+Invariants: times are subtracted only when both were read from one monotonic clock, so the wall clocks of two machines
+are never compared; an age that cannot be known exactly is a lower bound, and says so.
 """
 
 from __future__ import annotations
@@ -148,12 +148,12 @@ class Meter:
                 count=self._count,
                 rate_hz=(len(self._times) - 1) / window_s if window_s > 0 else 0.0,
                 mean_rate_hz=(self._count - 1) / span_s if span_s > 0 else 0.0,
-                age_p50_ms=_percentile(ages, 0.50),
-                age_p99_ms=_percentile(ages, 0.99),
+                age_p50_ms=nearest_rank(ages, 0.50),
+                age_p99_ms=nearest_rank(ages, 0.99),
                 ages_exact=self._exact,
             )
 
 
-def _percentile(ordered: list[float], fraction: float) -> float:
-    """The percentile by nearest rank, which is one of the values; NaN of none."""
-    return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)] if ordered else math.nan
+def nearest_rank(ordered: list[float], share: float) -> float:
+    """The smallest value that `share` of the `ordered` ones do not exceed; NaN where there are none."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan

@@ -1,8 +1,7 @@
 """The messages of the control channel: commands to a live server and its replies, in protocol version 1.
 
-A message is one JSON header part; `docs/protocol.md` is its specification. Knows neither sockets nor how a command is
-carried out. Invariant: a command that exists has the arguments of its kind alone, each within its limits, so that
-nothing is carried out that was understood by half.
+A message is one JSON header part; `docs/protocol.md` is its specification. Invariant: a command that exists has the
+arguments of its kind alone, each within its limits, so that nothing is carried out that was understood by half.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from .header import (
     as_fields,
     decode_header,
     encode_header,
-    read_fields,
+    read_values,
     text,
 )
 
@@ -98,21 +97,18 @@ class SetRegions(_Command):
         return Rectangle.parse(self.target), Rectangle.parse(self.background)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClearRegions(_StreamCommand):
     """Stop measuring a strain ratio."""
 
     name = "roi-clear"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze(_StreamCommand):
     """Hold the present image."""
 
     name = "freeze"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Resume(_StreamCommand):
     """End a freeze."""
 
@@ -146,7 +142,6 @@ class ChangeBundle(_Command):
     precision: Choice = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Compare(_StreamCommand):
     """Estimate the next pair forward and backward, and compare."""
 
@@ -160,18 +155,8 @@ class Quit(_Command):
     name = "quit"
 
 
-Command: TypeAlias = (
-    Status
-    | SetRegions
-    | ClearRegions
-    | Freeze
-    | Resume
-    | StartRecord
-    | StopRecord
-    | ChangeBundle
-    | Compare
-    | Quit
-)
+StreamCommand: TypeAlias = SetRegions | ClearRegions | Freeze | Resume
+Command: TypeAlias = Status | StreamCommand | StartRecord | StopRecord | ChangeBundle | Compare | Quit
 COMMANDS: Mapping[str, type[Command]] = {kind.name: kind for kind in get_args(Command)}
 """The commands by their names on the wire."""
 
@@ -228,11 +213,9 @@ class Reply:
     def from_parts(cls, parts: Sequence[Buffer]) -> Self:
         """Check and read; the values in the result are not checked. Errors: `MalformedError`."""
         header = _only_part(parts, "reply")
-        if header.get("ok") is False:
-            refused = read_fields(_Refused, header)
-            return cls(command=refused.command, error=refused.error)
-        done = read_fields(_Done, header)
-        return cls(command=done.command, result=done.result)
+        values = read_values(_Refused if header.get("ok") is False else _Done, header)
+        del values["ok"]
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

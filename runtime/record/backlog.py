@@ -1,8 +1,4 @@
-"""A queue bounded by bytes, between the live threads and the thread that writes to disk.
-
-Invariant: the items held, the one being written included, never exceed the bound, and `put` never blocks: it rejects
-what does not fit.
-"""
+"""A queue bounded by bytes, between the live threads and the thread that writes to disk."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ T = TypeVar("T")
 
 
 class Backlog(Generic[T]):
-    """A queue from any threads to one reader."""
+    """A queue from any threads to one reader; `put` never waits."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

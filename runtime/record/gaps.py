@@ -29,12 +29,12 @@ class Gap:
     reason: Reason
     first: int
     """Sequence number of the frame, or of the image's current frame."""
-    last: int
-    count: int
+    last: int = 0
+    count: int = 0
     """Number of items received from `first` to `last`, none of which is on record."""
     since_ns: int
     """The server's monotonic clock at the first missing item."""
-    until_ns: int
+    until_ns: int = 0
     """The server's monotonic clock at the last missing item."""
 
 
@@ -55,30 +55,14 @@ class Gaps:
             counts[reason] = counts.get(reason, 0) + 1
             run = self._growing.get((what, session, reason))
             if run is None:
-                run = Gap(
-                    what=what,
-                    session=session,
-                    reason=reason,
-                    first=sequence,
-                    last=sequence,
-                    count=0,
-                    since_ns=now,
-                    until_ns=now,
-                )
+                run = Gap(what=what, session=session, reason=reason, first=sequence, since_ns=now)
                 self._growing[what, session, reason] = run
                 self._runs.append(run)
             run.last, run.until_ns = sequence, now
             run.count += 1
 
-    def queued(self, what: What) -> None:
-        """An item of this kind was queued: the next that finds the queue full begins a new run."""
-        self._end(what, queued=True)
-
-    def written(self, what: What) -> None:
-        """An item of this kind was written: the next queued one that is not begins a new run."""
-        self._end(what, queued=False)
-
-    def _end(self, what: What, *, queued: bool) -> None:
+    def end(self, what: What, *, queued: bool) -> None:
+        """End the runs of this kind: an item was queued, those with a full queue; or one was written, the others."""
         with self._lock:
             for key in list(self._growing):
                 if key[0] == what and (key[2] == "queue full") == queued:

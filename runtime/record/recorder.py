@@ -19,8 +19,7 @@ from pathlib import Path
 from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
 from ..transport.fault_counter import FaultCounter, by_kind
-from ..transport.lifecycle import POLL_MS
-from ..transport.worker import Worker
+from ..transport.lifecycle import POLL_MS, Worker
 from .backlog import Backlog
 from .file import RecordedImage
 from .gaps import Gaps, Reason, What
@@ -152,7 +151,7 @@ class Recorder(Worker):
         if self.closing:
             self._miss(label, "closed", "the recorder has closed")
         elif self._backlog.put((item, label), label.size, share=share):
-            self._gaps.queued(label.what)
+            self._gaps.end(label.what, queued=True)
         else:
             self._miss(label, "queue full", "the disk is too slow")
 
@@ -179,7 +178,7 @@ class Recorder(Worker):
             missed = self._writer.put(item, label)
         if missed is None:
             self._recorded[label.what] += 1
-            self._gaps.written(label.what)
+            self._gaps.end(label.what, queued=False)
         else:
             self._miss(label, *missed)
 

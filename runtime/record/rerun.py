@@ -1,7 +1,4 @@
-"""Re-runs a record: the engine estimates each image again from its frames, and the results are compared bit for bit.
-
-Invariant: every image of a record is compared, or counted as one whose frames are missing.
-"""
+"""Re-runs a record: the engine estimates each image again from its frames, and the results are compared bit for bit."""
 
 from __future__ import annotations
 

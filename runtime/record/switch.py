@@ -6,9 +6,8 @@ and one that was started here is closed here.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,7 @@ class RecordSwitch:
         self.recorder = recorder
         self._folder = folder
         self._make = make
-        self._busy = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="record")
         self._begun: Recorder | None = None
 
     def start(self, name: str, *, displacement: bool, bundle: RunningBundle) -> Future[Mapping[str, Any]]:
@@ -58,16 +56,15 @@ class RecordSwitch:
 
         Errors, in the future: `OptionError`, `RecordingError`.
         """
-        return self._do("start", lambda: self._start(name, displacement, bundle))
+        return self._disk.submit(self._start, name, displacement, bundle)
 
     def stop(self) -> Future[Mapping[str, Any]]:
         """Stop the record, whoever started it, after its queue is written. Errors, in the future: `OptionError`."""
-        return self._do("stop", self._stop)
+        return self._disk.submit(self._stop)
 
     def close(self) -> None:
         """Stop the record that was started here; idempotent."""
-        for thread in self._threads:
-            thread.join()
+        self._disk.shutdown()
         if self._begun is not None:
             self.recorder = None
             self._begun.__exit__(None, None, None)
@@ -97,22 +94,6 @@ class RecordSwitch:
         recorder.__exit__(None, None, None)
         self._begun = None
         return record_fields(recorder.stats)
-
-    def _do(self, what: str, action: Callable[[], Mapping[str, Any]]) -> Future[Mapping[str, Any]]:
-        future: Future[Mapping[str, Any]] = Future()
-        future.set_running_or_notify_cancel()  # started, and can no longer be cancelled
-
-        def work() -> None:
-            with self._busy:
-                try:
-                    future.set_result(action())
-                except BaseException as error:  # the caller gets it from the future
-                    future.set_exception(error)
-
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self._threads.append(threading.Thread(target=work, name=f"record {what}"))
-        self._threads[-1].start()
-        return future
 
 
 def record_fields(stats: RecorderStats) -> dict[str, Any]:

@@ -1,39 +1,22 @@
-"""The check of another engine on a pair of frames, beside what the running engine made of the same pair.
-
-Knows two estimates and the rules of the server; not where the engine came from. Invariant: an estimate that is not
-finite, that would not be shown, or whose strain has the other sign, is refused with both figures.
-"""
+"""The check of another engine on a pair of frames, beside what the running engine made of the same pair."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from usert.errors import BundleError
-from usert.frame import Scan, Shape
+from usert.frame import Shape
 
 from ..engines.interface import TYPICAL_SCAN, Engine
-from ..imaging.estimate import Estimate
+from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.image_quality import ImageQualityRule, assess
 
 _EVIDENT_STRAIN = 3e-4
 """Evident strain of both estimates from which their signs must agree; a resting hand gives up to .0004."""
 _REMEDY = "keep the running one, or fine-tune and export again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialPair:
-    """A recent good pair, and the running engine's estimate of it; its arrays are not written to any more."""
-
-    reference: NDArray[Any]
-    current: NDArray[Any]
-    """(N, M), as `reference`."""
-    scan: Scan
-    estimate: Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +33,18 @@ class BundleCheck:
 
 
 def check_engine(
-    engine: Engine, trial: TrialPair, *, quality_rule: ImageQualityRule, held_score: float
+    engine: Engine, trial: EstimatedPair, *, quality_rule: ImageQualityRule, held_score: float
 ) -> BundleCheck:
-    """Run `engine` on the pair; `held_score` as in `StateRule`. Errors: `BundleError`, and those of the engine."""
+    """Run `engine` on a recent good pair of the running engine; `held_score` as in `StateRule`.
+
+    Errors: those of the engine; `BundleError` for an estimate that is not finite, that would not be shown, or whose
+    strain has the other sign.
+    """
+    first, second = trial.reference.frame, trial.current.frame
     begin = time.perf_counter()
-    got = engine.run(trial.reference, trial.current, trial.scan)
+    got = engine.run(first.samples, second.samples, first.scan)
     elapsed = time.perf_counter() - begin
-    _check_finite(got, trial.reference.shape)
+    _check_finite(got, first.shape)
     new, running = (assess(estimate, quality_rule) for estimate in (got, trial.estimate))
     if new.score < held_score <= running.score:
         raise BundleError(
@@ -85,13 +73,5 @@ def run_noise(engine: Engine, shape: Shape) -> None:
 
 
 def _check_finite(estimate: Estimate, shape: tuple[int, ...]) -> None:
-    for name, expected in (("displacement", (2, *shape)), ("strain", shape), ("quality", shape)):
-        values: NDArray[Any] = getattr(estimate, name)
-        if values.shape != expected:
-            raise BundleError(f"refused: {name}: got shape {values.shape}, expected {expected}; {_REMEDY}")
-        if not (finite := np.isfinite(values)).all():
-            amiss = finite.size - int(np.count_nonzero(finite))
-            raise BundleError(
-                f"refused: {name}: got {amiss} of {finite.size} values that are NaN or infinite, expected none; "
-                f"{_REMEDY}"
-            )
+    if fault := estimate.fault(shape):
+        raise BundleError(f"refused: {fault}; {_REMEDY}")

@@ -1,8 +1,7 @@
 """Loading another bundle while a server runs: opened, warmed up and checked in a thread of its own.
 
-All files are hashed before they are opened and again afterwards, since somebody may copy to the folder meanwhile. Knows
-bundles and the interface of engines; neither the server nor an engine's library. Invariant: an engine opened here is
-either taken or closed, whatever goes wrong and whoever ends first.
+All files are hashed before they are opened and again afterwards, since somebody may copy to the folder meanwhile.
+Invariant: an engine opened here is either taken or closed, whatever goes wrong and whoever ends first.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +25,9 @@ from usert.frame import Shape
 from ..engines.bundle_engine import first_line
 from ..engines.interface import Engine
 from ..imaging.display_state import StateRule
+from ..imaging.estimate import EstimatedPair
 from ..imaging.image_quality import ImageQualityRule
-from .bundle_check import BundleCheck, TrialPair, check_engine, run_noise
+from .bundle_check import BundleCheck, check_engine, run_noise
 
 Opener = Callable[[Bundle], Engine]
 
@@ -37,17 +37,11 @@ _GRACE_S = 2.0
 log = logging.getLogger(__name__)
 
 
-class _CancelledError(Exception):
-    """The future was cancelled while the bundle loaded."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBundle:
     """A bundle with its engine open and checked; the engine is to be closed by whoever takes this."""
 
     engine: Engine
-    name: str
-    """Name of the engine after it was checked."""
     path: Path
     bundle_sha256: str
     weights_sha256: str
@@ -64,7 +58,7 @@ class PreparedBundle:
             "bundle": str(self.path),
             "bundle_sha256": self.bundle_sha256,
             "weights_sha256": self.weights_sha256,
-            "engine": self.name,
+            "engine": self.engine.name,
             "shapes": self.shapes,
             "check": None if self.check is None else asdict(self.check),
         }
@@ -83,8 +77,7 @@ class BundleSwap:
         self._thread: threading.Thread | None = None
         self._future: Future[PreparedBundle] | None = None
         self._under_way: Path | None = None
-        """Folder that is being loaded, until its outcome is taken or it is cancelled."""
-        self._outcome: PreparedBundle | UsertError | None = None
+        """Folder that is being loaded, until its outcome is taken, or its loading ends after it was cancelled."""
         self._closed = False
 
     def start(
@@ -93,7 +86,7 @@ class BundleSwap:
         *,
         opener: Opener,
         shapes: Sequence[Shape],
-        trial: TrialPair | None,
+        trial: EstimatedPair | None,
     ) -> Future[PreparedBundle]:
         """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial` pair the engine runs on noise.
 
@@ -124,12 +117,11 @@ class BundleSwap:
         Errors: the error of the loading, once.
         """
         with self._lock:
-            outcome, self._outcome = self._outcome, None
-            if outcome is not None:
-                self._under_way = None
-        if isinstance(outcome, UsertError):
-            raise outcome
-        return outcome
+            future = self._future
+            if future is None or not future.done() or future.cancelled():
+                return None
+            self._under_way = self._future = None
+        return future.result()
 
     def close(self, wait_s: float = _GRACE_S) -> None:
         """Cancel the loading and close an engine that was not taken; idempotent.
@@ -138,12 +130,12 @@ class BundleSwap:
         """
         with self._lock:
             self._closed = True
-            outcome, self._outcome = self._outcome, None
             thread, future = self._thread, self._future
-        if isinstance(outcome, PreparedBundle):
-            _close(outcome.engine)
-        if future is not None:
-            future.cancel()
+            if future is not None:
+                future.cancel()
+        with suppress(UsertError):
+            if (prepared := self.take()) is not None:
+                _close(prepared.engine)
         if thread is not None:
             thread.join(wait_s)
             if thread.is_alive():
@@ -155,42 +147,38 @@ class BundleSwap:
     def _work(
         self, folder: Path, prepare: Callable[[], PreparedBundle], future: Future[PreparedBundle]
     ) -> None:
-        outcome: PreparedBundle | UsertError | None
+        outcome: PreparedBundle | UsertError
         try:
             outcome = prepare()
-        except _CancelledError:
-            outcome = None
         except UsertError as error:
-            outcome = error
+            named = str(error).startswith(f"bundle {folder}: ")
+            outcome = error if named else type(error)(f"bundle {folder}: {error}")
         except BaseException as error:  # an engine runs foreign code, and the client must have its answer
             outcome = EngineError(f"bundle {folder}: {' '.join(str(error).split()) or type(error).__name__}")
         with self._lock:
-            wanted = not self._closed and future.set_running_or_notify_cancel()
-            if wanted:
-                self._outcome = outcome
+            wanted = future.set_running_or_notify_cancel()
+            if not wanted:
+                self._under_way = self._future = None
+            elif isinstance(outcome, PreparedBundle):
+                future.set_result(outcome)
             else:
-                self._under_way = None
-        if not wanted:
-            future.cancel()
-            if isinstance(outcome, PreparedBundle):
-                _close(outcome.engine)
-        elif isinstance(outcome, PreparedBundle):
-            future.set_result(outcome)
-        else:
-            future.set_exception(outcome)
+                future.set_exception(outcome)
+        if not wanted and isinstance(outcome, PreparedBundle):
+            _close(outcome.engine)
 
     def _prepared(
         self,
         folder: Path,
         opener: Opener,
         shapes: tuple[Shape, ...],
-        trial: TrialPair | None,
+        trial: EstimatedPair | None,
         future: Future[PreparedBundle],
     ) -> PreparedBundle:
         bundle = Bundle.load(folder)
-        shapes = shapes or (_least_shape(bundle.manifest),)
-        with ExitStack() as stack, _named(folder):
-            quality_rule = replace(self._quality_rule, trained_strain=trained_strain(bundle.manifest))
+        manifest = bundle.manifest
+        shapes = shapes or (manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64),)
+        with ExitStack() as stack:
+            quality_rule = replace(self._quality_rule, trained_strain=trained_strain(manifest))
             _check_wanted(future)
             engine = opener(bundle)
             stack.callback(_close, engine)
@@ -206,10 +194,9 @@ class BundleSwap:
             bundle.verify()
             prepared = PreparedBundle(
                 engine=engine,
-                name=engine.name,
                 path=bundle.folder,
                 bundle_sha256=bundle.sha256,
-                weights_sha256=bundle.manifest.weights.sha256,
+                weights_sha256=manifest.weights.sha256,
                 quality_rule=quality_rule,
                 shapes=shapes,
                 check=check,
@@ -227,25 +214,9 @@ def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
     return low / 100, high / 100
 
 
-def _least_shape(manifest: Manifest) -> Shape:
-    """A shape that the bundle has a graph for."""
-    return manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64)
-
-
-@contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """Let errors of the engine name the bundle, too."""
-    try:
-        yield
-    except UsertError as error:
-        if str(error).startswith(f"bundle {folder}: "):
-            raise
-        raise type(error)(f"bundle {folder}: {error}") from error
-
-
 def _check_wanted(future: Future[PreparedBundle]) -> None:
     if future.cancelled():
-        raise _CancelledError
+        raise CancelledError
 
 
 def _close(engine: Engine) -> None:

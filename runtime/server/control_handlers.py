@@ -1,9 +1,8 @@
 """The handlers of the control commands of a live server.
 
 Commands arrive in the control thread; those that touch streams or the engine wait here for the serving thread, which
-handles them between two frames. Knows streams, engine and recorder; no messages but commands, no sockets. Invariants:
-every command is answered once, at the latest when the server closes; a command whose future was cancelled before it
-began is not handled; no record spans a change of bundle.
+handles them between two frames. Invariants: every command is answered once, at the latest when the server closes; a
+command whose future was cancelled before it began is not handled; no record spans a change of bundle.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import queue
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,15 @@ from ..protocol.commands import (
     StartRecord,
     Status,
     StopRecord,
+    StreamCommand,
 )
 from ..record.switch import RecordSwitch, RunningBundle
-from .bundle_check import TrialPair
 from .bundle_swap import BundleSwap, PreparedBundle
 from .engine_runner import EngineRunner
 from .stream import Stream
 
 Result = Mapping[str, Any]
-_Queued = SetRegions | ClearRegions | Freeze | Resume | ChangeBundle | Compare
+_Queued = StreamCommand | ChangeBundle | Compare
 """Commands that are carried out between two frames."""
 OpenBundle = Callable[[Bundle, str, str], Engine]
 """Opens a bundle with the engine and the precision of these names; empty means the server's own."""
@@ -143,12 +143,9 @@ class ControlHandlers:
             for future in wanted:
                 future.set_exception(error)
             return
-        stamps = {
-            what: frame.frame.sequence
-            for what, frame in (("reference", pair.reference), ("current", pair.current))
-        }
+        numbers = {"reference": pair.reference.frame.sequence, "current": pair.current.frame.sequence}
         for future in wanted:
-            future.set_result({"stream": name, **stamps, **found.fields()})
+            future.set_result({"stream": name, **numbers, **asdict(found)})
 
     def close(self) -> None:
         """Answer all waiting commands, and give up a bundle that is loading; idempotent."""
@@ -179,12 +176,9 @@ class ControlHandlers:
 
     def _set_rectangles(self, command: SetRegions | ClearRegions) -> None:
         rectangles = command.rectangles if isinstance(command, SetRegions) else None
-        if command.stream:
-            for stream in self._named(command.stream):
-                stream.set_rectangles(rectangles)
-            return
-        self.rectangles = rectangles
-        for stream in self._streams().values():
+        if not command.stream:
+            self.rectangles = rectangles
+        for stream in self._named(command.stream) if command.stream else self._streams().values():
             stream.set_rectangles(rectangles)
 
     def _names(self, name: str) -> list[str]:
@@ -205,20 +199,11 @@ class ControlHandlers:
             raise OptionError("bundle: this server cannot change it")
         self._refuse_beside_a_record()
         good = [stream.good.pair for stream in self._streams().values() if stream.good is not None]
-        trial = None
-        if good:
-            newest = max(good, key=lambda pair: pair.ended_ns)
-            trial = TrialPair(
-                reference=newest.reference.frame.samples,
-                current=newest.current.frame.samples,
-                scan=newest.reference.frame.scan,
-                estimate=newest.estimate,
-            )
         change = self._swap.start(
             command.path,
             opener=lambda bundle: opening(bundle, command.engine, command.precision),
             shapes=list(dict.fromkeys(stream.shape for stream in self._streams().values())),
-            trial=trial,
+            trial=max(good, key=lambda pair: pair.ended_ns, default=None),
         )
         self._loading = change, future
         self._next = RunningBundle(

@@ -1,7 +1,7 @@
 """The control channel of a live server: a thread that takes commands from one ROUTER socket and answers them.
 
-Knows messages and connections, not what a command does. Invariant: every command that is read gets one reply, whatever
-becomes of it, and neither a message, nor a slow command, nor a client that sends too many delays the replies to others.
+Invariant: every command that is read gets one reply, whatever becomes of it, and neither a message, nor a slow command,
+nor a client that sends too many delays the replies to others.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import zmq
 from usert.errors import UsertError
 
 from ..protocol.commands import Command, Quit, Reply, Status, StopRecord, read_command
-from ..protocol.header import MAX_HEADER_BYTES, MAX_PARTS, Buffer, MalformedError
+from ..protocol.header import MAX_HEADER_BYTES, Buffer, MalformedError
 from ..transport.access import AccessList
 from ..transport.fault_counter import FaultCounter
-from ..transport.lifecycle import POLL_MS
+from ..transport.lifecycle import POLL_MS, Worker
+from ..transport.receiver import receive_parts
 from ..transport.socket import BoundSocket
-from ..transport.worker import Worker
 
 _RATE_HZ, _BURST = 20.0, 40
 """Commands a second that one connection may send, and how many at once after a pause."""
@@ -113,7 +113,7 @@ class ControlServer(Worker):
             context,
             zmq.ROUTER,
             endpoint,
-            access=access,
+            security=access,
             options={
                 zmq.LINGER: _LINGER_MS,
                 zmq.RCVHWM: _QUEUE_MESSAGES,
@@ -147,8 +147,10 @@ class ControlServer(Worker):
                 faults.log_repeated()
             if self._socket.socket.poll(_WAITING_POLL_MS if self._waiting else POLL_MS):
                 self._take(self._socket.socket)
-            self._answer(self._socket.socket)
-        self._refuse_rest()
+            self._answer()
+        self._answer()
+        for waiting in self._waiting:
+            self._send(waiting.sender, Reply.refusal(waiting.name, "the server is closing").to_parts())
 
     def _take(self, socket: zmq.Socket[bytes]) -> None:
         envelope, body = _receive(socket)
@@ -160,7 +162,7 @@ class ControlServer(Worker):
             command = read_command(body)
         except MalformedError as error:
             self.malformed.add(error.fault, "the client got the error")  # the log takes no payload
-            _send(sender, Reply.refusal("", str(error)).to_parts())
+            self._send(sender, Reply.refusal("", str(error)).to_parts())
             return
         if self._crowded(sender.who, command):
             self._refuse(sender, command.name, "waiting", "wait until the pending ones are answered")
@@ -184,33 +186,29 @@ class ControlServer(Worker):
 
     def _refuse(self, sender: _Sender, name: str, kind: str, remedy: str) -> None:
         self.refused.add(kind, "too many")
-        _send(sender, Reply.refusal(name, f"too many commands: {remedy}").to_parts())
+        self._send(sender, Reply.refusal(name, f"too many commands: {remedy}").to_parts())
 
-    def _answer(self, socket: zmq.Socket[bytes]) -> None:
+    def _answer(self) -> None:
         """Send the replies of finished commands, and an error for those that have waited too long."""
         now_s = time.monotonic()
-        for waiting in [waiting for waiting in self._waiting if now_s > waiting.expires_s]:
-            if waiting.future.cancel():
-                self._waiting.remove(waiting)
+        for waiting in tuple(self._waiting):
+            if waiting.future.done():
+                reply = self._reply(waiting.name, waiting.future)
+            elif now_s > waiting.expires_s and waiting.future.cancel():
                 self.refused.add("expired", f"{waiting.name} after {self._expires_s:g} s")
                 late = f"{waiting.name}: not begun within {self._expires_s:g} s, and given up"
-                if waiting.sender.socket is socket:
-                    _send(waiting.sender, Reply.refusal(waiting.name, late).to_parts())
-        for waiting in [waiting for waiting in self._waiting if waiting.future.done()]:
+                reply = Reply.refusal(waiting.name, late).to_parts()
+            else:
+                continue
             self._waiting.remove(waiting)
-            reply = self._reply(waiting.name, waiting.future)
-            if waiting.sender.socket is socket:
-                _send(waiting.sender, reply)
+            self._send(waiting.sender, reply)
 
-    def _refuse_rest(self) -> None:
-        """Answer all pending commands as the server closes, with an error where they are not done."""
-        self._answer(self._socket.socket)
-        for waiting in self._waiting:
-            if waiting.sender.socket is self._socket.socket:
-                _send(waiting.sender, Reply.refusal(waiting.name, "the server is closing").to_parts())
+    def _send(self, sender: _Sender, parts: list[Buffer]) -> None:
+        """Send, unless the client's socket was replaced; a ROUTER never waits, it drops."""
+        if sender.socket is self._socket.socket:
+            sender.socket.send_multipart([*sender.envelope, *parts])
 
     def _reply(self, name: str, future: Future[Result]) -> list[Buffer]:
-        """The reply for a future that is done."""
         error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             try:
@@ -225,24 +223,14 @@ class ControlServer(Worker):
 
 
 def _receive(socket: zmq.Socket[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """The envelope and the parts of the next message; parts beyond the limit are dropped.
+    """The envelope and the parts of the next message.
 
     The envelope is the routing id, then what a REQ socket or a proxy put before the first empty part, and that; a
     DEALER socket may send without. The reply goes back in the same.
     """
-    parts: list[bytes] = []
-    more = True
-    while more:
-        part = socket.recv()
-        more = bool(socket.getsockopt(zmq.RCVMORE))
-        if len(parts) <= MAX_PARTS:
-            parts.append(part)
+    parts = [bytes(part) for part in receive_parts(socket)]
     cut = parts.index(b"", 1) + 1 if b"" in parts[1:] else 1
     return parts[:cut], parts[cut:]
-
-
-def _send(sender: _Sender, parts: list[Buffer]) -> None:
-    sender.socket.send_multipart([*sender.envelope, *parts])  # a ROUTER never waits: it drops
 
 
 def _place(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """What the live server counts and measures: written by the serving thread, read by any.
 
-Knows no sockets and no engine. Invariant: an image is counted before it is sent, or a client could know of it first.
+Invariant: an image is counted before it is sent, or a client could know of it first.
 """
 
 from __future__ import annotations
@@ -91,14 +91,7 @@ class ServerCounters:
         if self._metrics is not None:
             self._metrics.image(stream=current.stream, state=shown.state, age_ms=age.ms)
             if pair is not None:
-                self._metrics.pair(
-                    stream=pair.current.stream,
-                    score=shown.newest.score,
-                    received_ns=pair.current.received_ns,
-                    started_ns=pair.started_ns,
-                    estimated_ns=pair.ended_ns,
-                    published_ns=published_ns,
-                )
+                self._metrics.pair(pair, score=shown.newest.score, published_ns=published_ns)
         counts = self.counts
         return Counters(
             received=counts.frames.received,

@@ -1,7 +1,6 @@
 """The engine that runs now: warmed up for each shape of frames, run, and changed for another between two frames.
 
-Knows engines and frames; no sources, no sockets, and no thread but the serving one. Invariant: an engine that came by
-`swap` is closed here; the first one stays its maker's to close.
+Invariant: an engine that came by `swap` is closed here; the first one stays its maker's to close.
 """
 
 from __future__ import annotations
@@ -92,7 +91,12 @@ class EngineRunner:
         self.quality_rule, self.weights_hash = prepared.quality_rule, prepared.weights_sha256
         self.bundle = prepared.path
         self._shapes = set(prepared.shapes)
-        log.info("bundle %s: %s runs, weights %s", prepared.path, prepared.name, prepared.weights_sha256[:12])
+        log.info(
+            "bundle %s: %s runs, weights %s",
+            prepared.path,
+            prepared.engine.name,
+            prepared.weights_sha256[:12],
+        )
 
     def close(self) -> None:
         """Close the engine if it was handed over; idempotent."""

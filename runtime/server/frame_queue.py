@@ -2,8 +2,8 @@
 
 Each source (a stream's name) has its own sessions and its own queue; the sources take turns. By default a waiting frame
 is dropped when a newer one of its source comes. Where every frame is wanted, the queue is short and `put` blocks, so
-that ZeroMQ's own queues fill up and hold the sender back. Knows no sockets, engines or pairs. Invariant: received =
-duplicates + late + rejected + dropped + taken + waiting, over all sources that there ever were.
+that ZeroMQ's own queues fill up and hold the sender back. Invariant: received = duplicates + late + rejected + dropped
++ taken + waiting, over all sources that there ever were.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import count
 
 from ..imaging.frames import ReceivedFrame
@@ -28,17 +29,17 @@ SILENT_NS = 10_000_000_000
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class _Source:
     """The frames of one source that are kept or wait."""
 
-    def __init__(self, origin: int, size: int, sessions: SessionTracker) -> None:
-        self.origin = origin
-        """Number of the receiver that its frames arrive at."""
-        self.sessions = sessions
-        self.frames: deque[ReceivedFrame] = deque(maxlen=size)
-        self.waiting = 0
-        """How many of the last frames have not been taken yet."""
-        self.arrived_ns = 0
+    origin: int
+    """Number of the receiver that its frames arrive at."""
+    sessions: SessionTracker
+    frames: deque[ReceivedFrame]
+    waiting: int = 0
+    """How many of the last frames have not been taken yet."""
+    arrived_ns: int = 0
 
 
 class FrameQueue:
@@ -128,18 +129,14 @@ class FrameQueue:
     def counts(self) -> FrameCounts:
         """The counts at this moment."""
         with self._changed:
-            totals = sum((_totals(source.sessions) for source in self._sources.values()), self._past)
+            totals = sum((source.sessions.counts for source in self._sources.values()), self._past)
             return FrameCounts(
                 received=self._received,
                 used=self._taken,
                 dropped=self._dropped,
-                duplicates=totals["duplicate"],
-                late=totals["late"],
                 turned_away=self._turned_away.total,
-                lost=totals["lost"],
-                sessions=totals["sessions"],
-                clock_jumps=totals["clock_jumps"],
                 sources=len(self._sources),
+                **{name: totals[name] for name in ("lost", "duplicates", "late", "sessions", "clock_jumps")},
             )
 
     def _ready(self) -> Iterator[tuple[str, _Source]]:
@@ -164,8 +161,9 @@ class FrameQueue:
         ):
             self._turned_away.add("sources", f"got more than {MAX_SOURCES} sources at once")
             return None
-        size = self._kept + 1 + (self._queue or 0)
-        source = self._sources[name] = _Source(origin, size, SessionTracker(lambda: next(self._numbers)))
+        frames: deque[ReceivedFrame] = deque(maxlen=self._kept + 1 + (self._queue or 0))
+        sessions = SessionTracker(lambda: next(self._numbers))
+        source = self._sources[name] = _Source(origin, sessions, frames)
         return source
 
     def _give_up(self, name: str, now_ns: int) -> bool:
@@ -173,11 +171,5 @@ class FrameQueue:
         source = self._sources[name]
         if source.waiting or now_ns - source.arrived_ns < SILENT_NS:
             return False
-        self._past.update(_totals(self._sources.pop(name).sessions))
+        self._past.update(self._sources.pop(name).sessions.counts)
         return True
-
-
-def _totals(sessions: SessionTracker) -> Counter[str]:
-    return Counter(
-        lost=sessions.lost, sessions=sessions.count, clock_jumps=sessions.clock_jumps, **sessions.rejected
-    )

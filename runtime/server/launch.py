@@ -7,11 +7,12 @@ a phase opened is closed on every way out, in reverse order.
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from usert.bundle import Bundle
 from usert.machine import usable_cores
@@ -28,20 +29,13 @@ from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch, RunningBundle
 from ..transport.ipc_file import claimed
 from .config import ServerConfig
-from .low_jitter import low_jitter
 from .server import StrainServer
 
 Shape = tuple[int, int]
+_SWITCH_S = 5e-4
+"""Time after which a waiting thread gets the interpreter; Python's own 5 ms would delay an image several times."""
 PrintLine = Callable[[str], None]
 """Prints a line for the person who started the command."""
-
-
-class OpenEngine(Protocol):
-    """Opens a bundle by the engine of a name, such as `best`, in a precision, None being the engine's own choice."""
-
-    def __call__(
-        self, bundle: Bundle, *, engine: str, threads: int | None, precision: str | None
-    ) -> Engine: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +44,8 @@ class Site:
 
     config: ServerConfig
     bundle: Bundle
-    open_engine: OpenEngine
+    open_engine: Callable[..., Engine]
+    """Opens a bundle with the names `engine` and `precision`, which may be None, and `threads`."""
     engine: str = "best"
     precision: str | None = None
     threads: int | None = None
@@ -185,3 +180,20 @@ def open_server(
             monitor = MonitorServer(site.monitor, pages, insecure=config.insecure)
             report(f"monitor on {stack.enter_context(monitor).url}")
         yield server
+
+
+@contextmanager
+def low_jitter() -> Iterator[None]:
+    """Quick switches between threads inside the block, and no long garbage collections, which would take 20 to 40 ms.
+
+    The settings hold for the whole process, so whoever starts a server chooses them, not the server.
+    """
+    before_s = sys.getswitchinterval()
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)
+        gc.unfreeze()

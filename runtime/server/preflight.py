@@ -1,7 +1,4 @@
-"""Preflight of a live server, `usert serve --check`: go through its start, report what is there, and end.
-
-Invariant: nothing is left behind but what the engine compiled for later starts.
-"""
+"""Preflight of a live server, `usert serve --check`: go through its start, report what is there, and end."""
 
 from __future__ import annotations
 
@@ -43,9 +40,8 @@ def check(site: Site, *, print_line: PrintLine) -> None:
             probe = site.record_folder / ".usert-check.h5"
             check_free(probe)
             report(describe_record(probe))
-        with open_server(
-            site, engine, site.shapes, report=report
-        ):  # without a recorder: a source may send already
+        # without a recorder: a source may send already
+        with open_server(site, engine, site.shapes, report=report):
             report("all is well")
 
 
@@ -54,16 +50,17 @@ def describe_keys(config: ServerConfig) -> str:
     if config.keys is None:
         viewers = "none, anybody who reaches the endpoint sees the images"
     else:
-        count = len(public_keys(config.keys.allowed))
-        viewers = f"{count} viewer{'' if count == 1 else 's'} allowed by {config.keys.allowed}"
+        viewers = _allowed("viewer", config.keys)
     if config.rf_keys is None:
         return f"keys: {viewers}; no key asked of the source"
     if isinstance(config.rf_keys, ServerKeys):
-        count = len(public_keys(config.rf_keys.allowed))
-        return (
-            f"keys: {viewers}; {count} source{'' if count == 1 else 's'} allowed by {config.rf_keys.allowed}"
-        )
+        return f"keys: {viewers}; {_allowed('source', config.rf_keys)}"
     return f"keys: {viewers}; the source by its key {config.rf_keys.server.decode()}"
+
+
+def _allowed(what: str, keys: ServerKeys) -> str:
+    count = len(public_keys(keys.allowed))
+    return f"{count} {what}{'' if count == 1 else 's'} allowed by {keys.allowed}"
 
 
 def describe_bundle(bundle: Bundle) -> str:
@@ -91,8 +88,8 @@ def try_engine(engine: Engine, bundle: Bundle, precision: str | None) -> str:
         noise = np.random.default_rng(1).integers(-1000, 1000, (2, *shape), dtype=np.int16)
         estimate = engine.run(noise[0], noise[1], TYPICAL_SCAN)
         done_s = time.monotonic()
-        if not all(np.isfinite(part).all() for part in (estimate.strain, estimate.quality)):
-            raise EngineError(f"{engine.name}: got strain or quality that is not finite, of noise")
+        if fault := estimate.fault(shape):
+            raise EngineError(f"{engine.name}: of noise, {fault}")
         warm_ms, run_ms = 1e3 * (warm_s - begun_s), 1e3 * (done_s - warm_s)
         return (
             f"engine {engine.name}, {shape[0]} x {shape[1]}: warm-up {warm_ms:.0f} ms, a pair {run_ms:.0f} ms"

@@ -1,7 +1,6 @@
 """The live server: RF frames in, the newest pair through the engine, strain images out.
 
-Knows the engine only by its protocol. Invariant: no message, no frame and nothing that the engine raises ends the
-server; only `stop()` does.
+Invariant: no message, no frame and nothing that the engine raises ends the server; only `stop()` does.
 """
 
 from __future__ import annotations
@@ -78,14 +77,15 @@ class StrainServer(Service):
         """
         super().__init__()
         self._config = config
-        self._engine = EngineRunner(
+        self.engine = EngineRunner(
             engine, quality_rule=config.quality_rule, weights_hash=weights_hash, bundle=bundle, warm=warm
         )
+        """The engine that runs now."""
         self._switch = switch or RecordSwitch()
         self._frames = FrameQueue(kept=config.kept, queue=config.every_frame, admitted=self._admitted)
         self._streams: dict[str, Stream] = {}
         self._handlers = ControlHandlers(
-            engine=self._engine,
+            engine=self.engine,
             streams=lambda: self._streams,
             switch=self._switch,
             status=self._status,
@@ -103,7 +103,7 @@ class StrainServer(Service):
 
     def _open(self, stack: ExitStack) -> None:
         config = self._config
-        stack.callback(self._engine.close)
+        stack.callback(self.engine.close)
         stack.callback(self._switch.close)
         context = stack.enter_context(zmq.Context())
         self._authenticator = stack.enter_context(
@@ -114,7 +114,7 @@ class StrainServer(Service):
                 context,
                 zmq.PUB,
                 config.publish,
-                access=self._authenticator.access("strain"),
+                security=self._authenticator.access("strain"),
                 options={
                     zmq.LINGER: _LINGER_MS,
                     zmq.SNDHWM: _QUEUE_IMAGES,
@@ -133,6 +133,7 @@ class StrainServer(Service):
                     access=self._authenticator.access("control"),
                 )
             )
+        self.control_endpoint = None if self._control is None else self._control.endpoint
         stack.callback(self._handlers.close)
         self._receivers = [
             stack.enter_context(self._receiver(context, origin)) for origin in range(len(config.rf_endpoints))
@@ -169,21 +170,6 @@ class StrainServer(Service):
                     self._serve(*taken)
 
     @property
-    def rf_endpoint(self) -> str:
-        """Where the first RF socket really is."""
-        return self.rf_endpoints[0]
-
-    @property
-    def control_endpoint(self) -> str | None:
-        """Where commands are taken; None where they are not."""
-        return None if self._control is None else self._control.endpoint
-
-    @property
-    def engine(self) -> EngineRunner:
-        """The engine that runs now."""
-        return self._engine
-
-    @property
     def recorder(self) -> Recorder | None:
         """The recorder that is open now, if any; for any thread."""
         return self._switch.recorder
@@ -207,7 +193,7 @@ class StrainServer(Service):
         return status_fields(
             counts=self.counts,
             output=self.output,
-            engine=self._engine,
+            engine=self.engine,
             streams=dict(self._streams),
             recorder=self.recorder,
             health=self._health.report(now_ns()),
@@ -237,7 +223,7 @@ class StrainServer(Service):
         if reference is None:
             stream.no_image = self._counters.unpaired(stream.explain_unpaired(current, before))
             return
-        engine = self._engine
+        engine = self.engine
         try:
             pair = engine.estimate(reference, current)
             window = engine.engine.strain_window_samples
@@ -254,7 +240,6 @@ class StrainServer(Service):
         self._handlers.on_pair(pair)
 
     def _stream(self, current: ReceivedFrame) -> Stream:
-        """The stream of the source of `current`, in its session."""
         name, frame = current.stream, current.frame
         stream = self._streams.get(name)
         if stream is None:
@@ -268,8 +253,8 @@ class StrainServer(Service):
                 kind = frame.samples.dtype, current.session_reason
                 log.info("session %d: %r, %d x %d %s (%s)", current.session, name, *frame.shape, *kind)
             stream.begin(current.session, frame.shape, current.session_reason)
-            self._health.warming(now_ns())
-            self._engine.warm_up(frame.shape, frame.scan)
+            self._health.turn(now_ns(), warming=True)
+            self.engine.warm_up(frame.shape, frame.scan)
             self._health.turn(now_ns())
         return stream
 
@@ -278,7 +263,7 @@ class StrainServer(Service):
         return shown.message(
             counters=self._counters.image(shown, published_ns, pair=pair),
             published_ns=published_ns,
-            rule=self._engine.quality_rule,
+            rule=self.engine.quality_rule,
             deadline_ms=self._config.deadline_ms,
         )
 

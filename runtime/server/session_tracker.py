@@ -1,22 +1,20 @@
 """The sessions of one source: runs of frames that may be paired with each other, and the frames that are rejected.
 
-Pure logic over headers: no threads, no samples read. Invariant: within a session the sequence grows and, where the
-source stamps times, they do not fall; a frame that would break this begins another session or is rejected.
+Invariant: within a session the sequence grows and, where the source stamps times, they do not fall; a frame that would
+break this begins another session or is rejected.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from usert.frame import RFFrame, Scan
 
 from ..protocol.rf_message import RFMessage
-
-Rejected = Literal["duplicate", "late"]
-"""`duplicate`: the frame had arrived before. `late`: a newer frame has overtaken it on the way."""
 
 _LATE_FRAMES = 16
 """A frame overtaken by more than so many others is taken for a new start of the source."""
@@ -41,13 +39,8 @@ class SessionTracker:
     def __init__(self, number: Callable[[], int]) -> None:
         """`number` returns the next free session number."""
         self._number = number
-        self.count = 0
-        """Sessions that have begun."""
-        self.lost = 0
-        """Frames missing in the sequence numbers inside sessions: lost on the way, or never sent."""
-        self.rejected: dict[Rejected, int] = {"duplicate": 0, "late": 0}
-        self.clock_jumps = 0
-        """Times that the source's clock fell or leapt while the sequence went on."""
+        self.counts: Counter[str] = Counter()
+        """Counts of the source, by their names in `FrameCounts`."""
         self.reason = ""
         """Why the newest session began, in a few words."""
         self._session = 0
@@ -72,12 +65,12 @@ class SessionTracker:
         if last is not None:
             reason = self._difference(last, message) or _break(last, message)
             if not reason and (jump_ns := _jump_ns(last, message, waited_ns)):
-                self.clock_jumps += 1
+                self.counts["clock_jumps"] += 1
                 reason = f"clock jumped by {jump_ns / 1e6:.0f} ms"
             if not reason:
                 self._miss(last.frame.sequence + 1, message.frame.sequence)
                 return self._session
-        self.count += 1
+        self.counts["sessions"] += 1
         self._missing.clear()
         self._session, self.reason, self._scan = self._number(), reason, message.frame.scan
         return self._session
@@ -113,14 +106,13 @@ class SessionTracker:
     def _reject(self, sequence: int) -> None:
         if sequence in self._missing:
             self._missing.remove(sequence)
-            self.lost -= 1  # as which it was counted when the newer one came
-            self.rejected["late"] += 1
+            self.counts["lost"] -= 1  # as which it was counted when the newer one came
+            self.counts["late"] += 1
         else:
-            self.rejected["duplicate"] += 1
+            self.counts["duplicates"] += 1
 
     def _miss(self, first: int, newest: int) -> None:
-        """Count the frames from `first` to before `newest` as lost."""
-        self.lost += newest - first
+        self.counts["lost"] += newest - first
         self._missing = {k for k in self._missing if k >= newest - _LATE_FRAMES}
         self._missing.update(range(max(first, newest - _LATE_FRAMES), newest))
 

@@ -20,6 +20,9 @@ from .control_handlers import shortened
 from .engine_runner import EngineRunner
 from .stream import Stream
 
+_SOURCES = "lost", "duplicates", "late", "turned_away", "clock_jumps", "sessions"
+"""Counts of frames and sessions that a source is the cause of."""
+
 
 def status_fields(
     *,
@@ -47,34 +50,25 @@ def status_fields(
             "bundle": None if engine.bundle is None else str(engine.bundle)[-256:],
             "weights_sha256": engine.weights_hash,
         },
-        "output": _output(output, counts.missed_deadlines),
+        "output": {
+            "images": output.count,
+            "rate_hz": round(output.rate_hz, 2),
+            "age_p50_ms": _figure(output.age_p50_ms),
+            "age_p99_ms": _figure(output.age_p99_ms),
+            "ages_exact": output.ages_exact,
+            "missed_deadlines": counts.missed_deadlines,
+        },
         "frames": {
             "received": frames.received,
             "dropped": frames.dropped,
             "unpaired": counts.unpaired,
-            "lost": frames.lost,
-            "duplicates": frames.duplicates,
-            "late": frames.late,
-            "turned_away": frames.turned_away,
-            "clock_jumps": frames.clock_jumps,
-            "sessions": frames.sessions,
+            **{name: getattr(frames, name) for name in _SOURCES},
         },
         "failed": dict(counts.failed),
         "malformed": dict(counts.malformed),
         "denied": denied,
         "streams": [_stream(name, stream) for name, stream in streams.items()],
         "record": None if recorder is None else record_fields(recorder.stats),
-    }
-
-
-def _output(readings: Readings, missed: int) -> dict[str, Any]:
-    return {
-        "images": readings.count,
-        "rate_hz": round(readings.rate_hz, 2),
-        "age_p50_ms": _figure(readings.age_p50_ms),
-        "age_p99_ms": _figure(readings.age_p99_ms),
-        "ages_exact": readings.ages_exact,
-        "missed_deadlines": missed,
     }
 
 

@@ -1,7 +1,6 @@
 """What the server keeps of one source between images: the lag, the display state, the last good image, the average.
 
-Knows frames and estimates; no sockets, no engine, no thread but its caller's. Invariant: nothing of one session is
-left in the next, except what a person has set: rectangles and freezing.
+Invariant: nothing of one session is left in the next, except what a person has set: rectangles and freezing.
 """
 
 from __future__ import annotations
@@ -117,24 +116,20 @@ class Stream:
 
     def begin(self, session: int, shape: tuple[int, int], reason: str = "") -> None:
         """Forget the session before; `shape` is that of the frames to come, `reason` why the session begins."""
-        config = self._config
         self.session, self.session_reason = session, reason
         self.shape = shape
-        self.lag = LagControl(config.lag)
-        self._states = StateMachine(config.state)
-        self._persistence = Persistence(config.persistence)
-        self._last_reference: int | None = None
-        self._meter: RatioMeter | None = None
+        self.lag = LagControl(self._config.lag)
         self.good: Image | None = None
         """The last image that was live."""
         self.last: Shown | None = None
+        self.forget_images()
 
     def forget_images(self) -> None:
         """Start again for another engine, but keep the motion so far; a frozen image stays."""
         self._states = StateMachine(self._config.state)
-        self._persistence.reset()
-        self._last_reference = None
-        self._meter = None
+        self._persistence = Persistence(self._config.persistence)
+        self._last_reference: int | None = None
+        self._meter: RatioMeter | None = None
         if not self.frozen:
             self.good = None
 

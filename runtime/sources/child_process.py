@@ -1,7 +1,6 @@
 """A `usert` command in a child process, whose output is read line by line.
 
-Knows `python -m usert`, not what its commands do. Invariant: at the end of the `with` block the process has ended and
-its output was read to the end, on every way out.
+Invariant: at the end of the `with` block the process has ended and its output was read to the end, on every way out.
 """
 
 from __future__ import annotations
@@ -15,26 +14,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import IO, Self
+from contextlib import ExitStack
+from typing import IO
 
 from usert.errors import EngineError
+
+from ..transport.lifecycle import Service
 
 _POLL_S = 0.05
 _GRACE_S = 5.0
 _KEPT_LINES = 100
 
 
-class ChildProcess:
+class ChildProcess(Service):
     """Runs `python -m usert ARGUMENTS` inside a `with` block."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         """`arguments`: the command and its options."""
+        super().__init__()
         self._arguments = list(arguments)
         self._unread: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.errors: deque[str] = deque(maxlen=_KEPT_LINES)
         """The last lines of the process's standard error."""
 
-    def __enter__(self) -> Self:
+    def _open(self, stack: ExitStack) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "usert", *self._arguments],
             stdin=subprocess.DEVNULL,
@@ -44,6 +47,7 @@ class ChildProcess:
             encoding="utf-8",
             errors="replace",
         )
+        stack.callback(self.end)
         self._readers = [
             threading.Thread(target=_read_lines, args=(pipe, keep), name=f"read {self._arguments[0]}")
             for pipe, keep in (
@@ -53,10 +57,6 @@ class ChildProcess:
         ]
         for reader in self._readers:
             reader.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
 
     @property
     def pid(self) -> int:

@@ -1,7 +1,4 @@
-"""The demo: the whole live path on this machine, with simulated scanner, server, client, live page and a final picture.
-
-Invariant: when `run` returns or raises, the child processes have ended and no file is half-written.
-"""
+"""The demo: the whole live path on this machine: simulated scanner, server, client, live page and a final picture."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from usert.errors import EngineError, OptionError
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
 from ..clients.terminal import watch
-from ..offline.figure import save_figure
+from ..offline.figure import figure_page, save_png
 from ..protocol.age import Meter, Readings, now_ns
 from ..protocol.strain_message import StrainMessage
 from .child_process import ChildProcess
@@ -189,8 +186,7 @@ class Demo:
         lesion = LesionRatio(simulated_scanner(self._config.size))
         ratio = lesion.of(best.strain)
         true_ratio = lesion.true(best.reference.sequence, best.current.sequence)
-        save_figure(
-            self._config.out,
+        page = figure_page(
             samples=samples,
             scan=best.scan,
             strain=best.strain,
@@ -198,6 +194,7 @@ class Demo:
             title=f"Simulated lesion, frames {best.reference.sequence} to {best.current.sequence}: "
             f"strain inside/outside {ratio:.2f} (true {true_ratio:.2f})",
         )
+        save_png(page, self._config.out)
         return DemoReport(
             readings=readings,
             picture=self._config.out,

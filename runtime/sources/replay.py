@@ -100,8 +100,8 @@ class Replay(Service):
     def run(self) -> None:
         """Send until the frames end, `count` is reached or `stop()` is called."""
         with self._loop():
-            if not self._wait_for_receiver():
-                return
+            if not self._wait_for(zmq.POLLIN if self._config.socket_type == "pub" else zmq.POLLOUT):
+                return  # stopped before a receiver came
             due_ns = now_ns()
             while not self.stopping:
                 before = self.sent
@@ -140,9 +140,6 @@ class Replay(Service):
         self.late += 1
         return self._last_ns + period_ns
 
-    def _wait_for_receiver(self) -> bool:
-        return self._wait_for(zmq.POLLIN if self._config.socket_type == "pub" else zmq.POLLOUT)
-
     def _wait_for(self, event: int) -> bool:
         """Wait until the socket is ready; False once stopped."""
         while not self.stopping:
@@ -152,7 +149,6 @@ class Replay(Service):
         return False
 
     def _wait_until(self, due_ns: int) -> bool:
-        """Wait until `due_ns`; False once stopped."""
         while not self.stopping:
             left_s = (due_ns - now_ns()) / 1e9
             if left_s <= 0:

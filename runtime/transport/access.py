@@ -1,7 +1,7 @@
 """Who may connect: the clients whose public keys lie in a folder, as ZeroMQ asks at every handshake (ZAP, RFC 27).
 
-Knows keys and folders, not messages. Invariant: a handshake succeeds only while the file of its key lies in the folder;
-whatever goes wrong is a denial, and without an open `Authenticator` every handshake is denied.
+Invariant: a handshake succeeds only while the file of its key lies in the folder; whatever goes wrong is a denial, and
+without an open `Authenticator` every handshake is denied.
 
 ZeroMQ asks at the handshake only. Connected clients whose key was removed since are found by reading the folder twice a
 second; the owner of the socket then cuts every connection (`BoundSocket.renew`).
@@ -25,8 +25,7 @@ from usert.errors import OptionError
 
 from .fault_counter import FaultCounter
 from .keys import ClientKeys, Keys, ServerKeys, key_files, load_public
-from .lifecycle import POLL_MS
-from .worker import Worker
+from .lifecycle import POLL_MS, Worker
 
 _ADDRESS = "inproc://zeromq.zap.01"
 _CHECK_S = 0.5

@@ -1,8 +1,4 @@
-"""Faults counted by kind: each distinct one is logged at once, those that repeat once a minute with their number.
-
-Invariant: neither memory nor log grows with the number of faults, only with the number of their kinds, which is
-bounded, and the log with time.
-"""
+"""Faults counted by kind: each distinct one is logged at once, those that repeat once a minute with their number."""
 
 from __future__ import annotations
 

@@ -40,7 +40,6 @@ def claimed(*endpoints: str) -> Iterator[None]:
 
 
 def _answers(path: Path) -> bool:
-    """Whether somebody listens at the socket file `path`."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))

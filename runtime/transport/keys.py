@@ -13,7 +13,6 @@ import os
 import re
 import struct
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
@@ -40,7 +39,7 @@ class KeyPair:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a pair from a secret file. Errors: `OptionError`, also where others may read the file."""
-        found = _read(path, _owner_only)
+        found = _read(path, secret=True)
         if "secret" not in found:
             raise OptionError(f"key: got {path}, without a secret key, expected a NAME{SECRET} file")
         if zmq.curve_public(found["secret"]) != found["public"]:
@@ -134,12 +133,12 @@ def make_keys(name: str, folder: Path, *, force: bool = False) -> tuple[Path, Pa
     return secret_path, public_path
 
 
-def _read(path: Path, check: Callable[[Path, IO[bytes]], None] | None = None) -> dict[str, bytes]:
-    """The keys in a file by kind, `public` and maybe `secret`; `check` is called with the open file."""
+def _read(path: Path, *, secret: bool = False) -> dict[str, bytes]:
+    """The keys in a file by kind, `public` and maybe `secret`; `secret`: it must be its owner's alone."""
     try:
         with path.open("rb") as file:
-            if check is not None:
-                check(path, file)
+            if secret:
+                check_owner_only(file, path, "key")
             text = file.read(_MAX_BYTES)
     except OSError as error:
         raise OptionError(f"key: cannot read {path}: {error.strerror}") from error
@@ -156,9 +155,10 @@ def _is_key(text: bytes) -> bool:
         return False
 
 
-def _owner_only(path: Path, file: IO[bytes]) -> None:
+def check_owner_only(file: IO[bytes], path: Path, name: str) -> None:
+    """Check that nobody but its owner may read the open `file`; `name`: how errors call it. Errors: `OptionError`."""
     if os.name == "posix" and os.fstat(file.fileno()).st_mode & _WIDER_THAN_OWNER:
-        raise OptionError(f"key: {path} is a secret that others may read: chmod 600 it")
+        raise OptionError(f"{name}: {path} is a secret that others may read: chmod 600 it")
 
 
 def _write(path: Path, text: str, mode: int) -> None:

@@ -1,6 +1,6 @@
 """A socket that receives messages in a thread of its own.
 
-Knows nothing of what a message means or what becomes of it. Invariant: no message, however broken, ends the thread.
+Invariant: no message, however broken, ends the thread.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from ..protocol.age import now_ns
 from ..protocol.header import MAX_PARTS, Buffer, MalformedError
 from .access import Security
 from .fault_counter import FaultCounter
-from .lifecycle import POLL_MS
+from .lifecycle import POLL_MS, Worker
 from .socket import make_socket
-from .worker import Worker
 
 M = TypeVar("M")
 ReceiverType = Literal["sub", "pull"]
@@ -37,8 +36,8 @@ class Receiver(Worker, Generic[M]):
         *,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
-        socket_type: ReceiverType,
-        bind: bool,
+        socket_type: ReceiverType = "sub",
+        bind: bool = False,
         max_bytes: int,
         decode: Callable[[Sequence[Buffer]], M],
         accept: Callable[[M, int], None],
@@ -79,7 +78,7 @@ class Receiver(Worker, Generic[M]):
             self._socket.renew()
             self.malformed.log_repeated()
             if self._socket.socket.poll(POLL_MS):
-                self._take(_receive_parts(self._socket.socket))
+                self._take(receive_parts(self._socket.socket))
 
     def _take(self, parts: list[Buffer]) -> None:
         arrived_ns = now_ns()
@@ -91,7 +90,7 @@ class Receiver(Worker, Generic[M]):
         self._accept(message, arrived_ns)
 
 
-def _receive_parts(socket: zmq.Socket[bytes]) -> list[Buffer]:
+def receive_parts(socket: zmq.Socket[bytes]) -> list[Buffer]:
     """All parts of the next message, of which those beyond one more than `MAX_PARTS` are dropped."""
     parts: list[Buffer] = []
     while True:

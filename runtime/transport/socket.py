@@ -1,8 +1,4 @@
-"""ZeroMQ sockets that stay at their endpoints: bound ones cut off revoked clients, connected ones reconnect.
-
-Invariant: a client whose key was revoked is cut off at the next `renew()` of a bound socket, and a connected socket
-does not give up as long as `renew()` is called.
-"""
+"""ZeroMQ sockets that stay at their endpoints: bound ones cut off revoked clients, connected ones reconnect."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -21,6 +17,7 @@ from .access import AccessList, Security
 from .fault_counter import FaultCounter
 from .keys import ClientKeys
 
+S = TypeVar("S", AccessList, ClientKeys)
 Options = Mapping[int, int | bytes]
 """Options of a ZeroMQ socket, set before it binds or connects."""
 
@@ -35,16 +32,27 @@ _UP_OR_DOWN = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 log = logging.getLogger(__name__)
 
 
-class ManagedSocket(ABC):
+class ManagedSocket(ABC, Generic[S]):
     """A ZeroMQ socket that is open inside a `with` block, for one thread at a time."""
 
+    _action: ClassVar[Literal["bind", "connect"]]
+
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, options: Options
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        kind: int,
+        endpoint: str,
+        *,
+        options: Options,
+        security: S | None = None,
     ) -> None:
+        """`security`: the clients that may connect, or the keys of a client and its server; None: no encryption."""
         self._context = context
         self._kind = kind
         self._options = options
+        self._security: S | None = security
         self._faults = FaultCounter(log, "socket not restored")
+        self._refused = FaultCounter(log, "not connected")
         self.endpoint = endpoint
         """Where the socket is; once it is open with the real port, where port 0 was asked for."""
 
@@ -68,20 +76,20 @@ class ManagedSocket(ABC):
         The loop that uses the socket calls this now and then. It costs next to nothing while there is nothing to do.
         """
 
-    @abstractmethod
-    def _secure(self, socket: zmq.Socket[bytes]) -> None:
-        """Give `socket` its keys, if it has any."""
-
-    @abstractmethod
     def _attach(self) -> None:
         """Bind or connect. Errors: `OptionError`."""
+        try:
+            getattr(self.socket, self._action)(self.endpoint)
+        except zmq.ZMQError as error:
+            raise OptionError(f"endpoint {self.endpoint}: cannot {self._action}: {error.strerror}") from error
 
     def _make(self) -> None:
         socket = self._context.socket(self._kind)
         try:
             for option, value in self._options.items():
                 socket.setsockopt(option, value)
-            self._secure(socket)
+            if self._security is not None:
+                self._security.secure(socket)
         except zmq.ZMQError as error:
             socket.close()
             raise OptionError(
@@ -97,56 +105,35 @@ class ManagedSocket(ABC):
         except OptionError as error:  # another process took the port: it is tried again next time
             self._faults.add("endpoint", str(error))
 
-    def _refusal(self, action: str, error: zmq.ZMQError) -> OptionError:
-        return OptionError(f"endpoint {self.endpoint}: cannot {action}: {error.strerror}")
-
     def _close(self, linger_ms: int | None = None) -> None:
         self.socket.close(linger_ms)
 
 
-class BoundSocket(ManagedSocket):
+class BoundSocket(ManagedSocket[AccessList]):
     """A socket that binds, and cuts off clients whose key was revoked.
 
     ZeroMQ has no way to close one connection. When a key in use is revoked, the socket is closed and another one is
     bound in its place; clients that still have a key reconnect by themselves.
     """
 
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        kind: int,
-        endpoint: str,
-        *,
-        options: Options,
-        access: AccessList | None = None,
-    ) -> None:
-        """`access`: the clients that may connect; None: anybody may."""
-        super().__init__(context, kind, endpoint, options)
-        self._access = access
-        self._bound = False
+    _action = "bind"
+    _bound = False
 
     def renew(self) -> None:
         """Bind another socket in place of this one if a client that is connected has lost its key."""
-        if self._access is None:
+        if self._security is None:
             return
         if not self._bound:
             self._reattach()
-        elif self._access.revoked:
+        elif self._security.revoked:
             self._unbind()
             self._close(linger_ms=0)
-            self._access.reset()
+            self._security.reset()
             self._make()
             self._reattach()
 
-    def _secure(self, socket: zmq.Socket[bytes]) -> None:
-        if self._access is not None:
-            self._access.secure(socket)
-
     def _attach(self) -> None:
-        try:
-            self.socket.bind(self.endpoint)
-        except zmq.ZMQError as error:
-            raise self._refusal("bind", error) from error
+        super()._attach()
         self.endpoint = self.socket.get_string(zmq.LAST_ENDPOINT)
         self._bound = True
 
@@ -159,7 +146,7 @@ class BoundSocket(ManagedSocket):
             self.socket.disable_monitor()
 
 
-class ConnectedSocket(ManagedSocket):
+class ConnectedSocket(ManagedSocket[ClientKeys]):
     """A socket that connects, and is replaced by another one where ZeroMQ has given up.
 
     ZeroMQ reconnects by itself when the peer goes away, but gives up for good, without an error, after a handshake that
@@ -167,22 +154,8 @@ class ConnectedSocket(ManagedSocket):
     events of the socket tell: as long as ZeroMQ tries, there are some.
     """
 
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        kind: int,
-        endpoint: str,
-        *,
-        options: Options,
-        keys: ClientKeys | None = None,
-    ) -> None:
-        """`keys`: those of this client and its server; None: the connection is not encrypted."""
-        super().__init__(context, kind, endpoint, options)
-        self._keys = keys
-        self._connected = False
-        self._event_s = 0.0
-        self._failures = 0
-        self._refused = FaultCounter(log, "not connected")
+    _action = "connect"
+    _failures = 0
 
     def renew(self) -> None:
         """Connect another socket in place of this one if ZeroMQ has given up."""
@@ -192,16 +165,6 @@ class ConnectedSocket(ManagedSocket):
             self._close(linger_ms=0)
             self._make()
             self._reattach()
-
-    def _secure(self, socket: zmq.Socket[bytes]) -> None:
-        if self._keys is not None:
-            self._keys.secure(socket)
-
-    def _attach(self) -> None:
-        try:
-            self.socket.connect(self.endpoint)
-        except zmq.ZMQError as error:
-            raise self._refusal("connect", error) from error
 
     def _make(self) -> None:
         super()._make()
@@ -221,13 +184,10 @@ class ConnectedSocket(ManagedSocket):
         elif event & _FAILED:
             self._failures += 1
             if self._failures > 1:  # the first may be a server that was just going away
-                self._report(event)
-
-    def _report(self, event: int) -> None:
-        if event == _KEY_REFUSED:
-            self._refused.add("key", f"{self.endpoint} does not allow this key")
-        else:
-            self._refused.add("handshake", f"{self.endpoint} has another key, or only one side has keys")
+                kind, reason = "handshake", "has another key, or only one side has keys"
+                if event == _KEY_REFUSED:
+                    kind, reason = "key", "does not allow this key"
+                self._refused.add(kind, f"{self.endpoint} {reason}")
 
 
 def make_socket(
@@ -238,15 +198,15 @@ def make_socket(
     bind: bool,
     options: Options,
     security: Security | None = None,
-) -> ManagedSocket:
+) -> ManagedSocket[Any]:
     """A bound or a connected socket, not open yet.
 
     `security`: an access list if it binds, a client's keys if it connects. Errors: `ValueError` for the other one.
     """
     if bind and not isinstance(security, ClientKeys):
-        return BoundSocket(context, kind, endpoint, options=options, access=security)
+        return BoundSocket(context, kind, endpoint, options=options, security=security)
     if not bind and not isinstance(security, AccessList):
-        return ConnectedSocket(context, kind, endpoint, options=options, keys=security)
+        return ConnectedSocket(context, kind, endpoint, options=options, security=security)
     raise ValueError(
         f"{endpoint}: a socket that binds has an access list, one that connects has a client's keys"
     )

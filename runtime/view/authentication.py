@@ -7,14 +7,22 @@ the application never sees a rejected request, and every response carries the se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
 
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from usert.errors import OptionError
 
 from ..transport.address import is_loopback
-from .access_token import same
+from ..transport.keys import check_owner_only
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -26,6 +34,28 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 _KEPT_S = 7 * 86_400
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")
+_RANDOM_BYTES = 32
+
+
+def random_token() -> str:
+    """A new random token."""
+    return secrets.token_urlsafe(_RANDOM_BYTES)
+
+
+def read_token(path: Path) -> str:
+    """The token in the file at `path`. Errors: `OptionError`, also for a file that other users may read."""
+    try:
+        with path.open("rb") as file:
+            check_owner_only(file, path, "--token-file")
+            text = file.read(1024).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise OptionError(f"--token-file: cannot read {path}: {error.strerror}") from error
+    if not _TOKEN.fullmatch(text):
+        raise OptionError(
+            f"--token-file: got {path}, which is not a token, expected one line of 22 to 256 letters, digits, - and _"
+        )
+    return text
 
 
 class Authentication:
@@ -43,10 +73,9 @@ class Authentication:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        rejection = self._rejection(scope, headers, asked)
-        if rejection:
+        connection = HTTPConnection(scope)
+        asked = connection.query_params.get("token", "")
+        if rejection := self._rejection(connection, asked):
             await _reject(scope, receive, send, rejection)
             return
         extra = dict(_HEADERS)
@@ -57,34 +86,24 @@ class Authentication:
             )
         await self._app(scope, receive, _with_headers(send, extra))
 
-    def _rejection(self, scope: Scope, headers: Mapping[str, str], asked: str) -> str:
+    def _rejection(self, connection: HTTPConnection, asked: str) -> str:
         """Why the request is rejected, in one line; empty for one that is accepted."""
-        host = headers.get("host", "")
-        origin = headers.get("origin")
+        host = connection.headers.get("host", "")
+        origin = connection.headers.get("origin")
         if self._token is None and not is_loopback(_name_of(host)):
             return "this page is served on its own machine only, under the name localhost or 127.0.0.1"
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return "requests from other pages are rejected"
         if self._token is not None:
-            given = asked or self._cookie_of(headers)
+            given = asked or connection.cookies.get(self._cookie)
             if not given:
                 return "this page needs an access token: open the full address that usert view printed"
-            if not same(given, self._token):
+            if not secrets.compare_digest(given.encode(), self._token.encode()):
                 return "wrong token: open the address that usert view printed last"
         return ""
 
-    def _cookie_of(self, headers: Mapping[str, str]) -> str:
-        cookie = SimpleCookie()
-        try:
-            cookie.load(headers.get("cookie", ""))
-        except CookieError:
-            return ""
-        found = cookie.get(self._cookie)
-        return "" if found is None else found.value
-
 
 def _name_of(host: str) -> str:
-    """The name in a Host header, without port and brackets."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -94,22 +113,15 @@ def _name_of(host: str) -> str:
 def _with_headers(send: Send, extra: Mapping[str, str]) -> Send:
     async def send_more(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *_raw(extra.items())]
+            MutableHeaders(scope=message).update(extra)
         await send(message)
 
     return send_more
 
 
-def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
 async def _reject(scope: Scope, receive: Receive, send: Send, line: str) -> None:
     if scope["type"] == "websocket":
         await receive()  # the request to connect
-        await send({"type": "websocket.close", "code": 1008, "reason": line})
-        return
-    body = f"usert view: {line}\n".encode()
-    headers = {"content-type": "text/plain; charset=utf-8", "content-length": str(len(body)), **_HEADERS}
-    await send({"type": "http.response.start", "status": 403, "headers": _raw(headers.items())})
-    await send({"type": "http.response.body", "body": body})
+        await WebSocketClose(code=1008, reason=line)(scope, receive, send)
+    else:
+        await PlainTextResponse(f"usert view: {line}\n", 403, headers=_HEADERS)(scope, receive, send)

@@ -12,7 +12,7 @@ from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
 from ..protocol.age import now_ns
 from ..protocol.strain_message import StrainMessage
-from ..transport.worker import Worker
+from ..transport.lifecycle import Worker
 from .picture import Arrival, Painter, Picture
 
 _WAIT_S = 0.05

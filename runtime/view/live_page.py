@@ -1,7 +1,4 @@
-"""The live page as a service: `with LivePage(config) as page:` binds its address, `page.run()` serves it.
-
-Invariant: one strain client serves all browsers, and when `run` returns no thread and no socket is left.
-"""
+"""The live page as a service: `with LivePage(config) as page:` binds its address, `page.run()` serves it."""
 
 from __future__ import annotations
 
@@ -30,8 +27,7 @@ from .authentication import Authentication
 from .feed import Feed
 from .pages import pages
 from .record_button import RecordButton
-from .viewer import Viewer
-from .viewers import Viewers
+from .viewer import Viewer, Viewers
 
 _MOST_MESSAGE = 1 << 16
 _GRACE_S = 2

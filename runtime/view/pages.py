@@ -7,24 +7,23 @@ opened are served.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import PurePosixPath
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from usert.errors import UsertError
 
+from ..offline.colormap import CIVIDIS, GREY, VIRIDIS, colours
 from ..protocol.header import as_fields
-from .colour_tables import colour_tables
 from .measure import measure, one_line
-from .viewer import Viewer
-from .viewers import Viewers
+from .viewer import Viewer, Viewers
 
 MOST_BODY = 1 << 24
 """Largest body, in bytes, of a request to measure pictures."""
@@ -38,6 +37,10 @@ _TYPES = {
 }
 
 
+MAPS = {"viridis": VIRIDIS, "cividis": CIVIDIS, "grey": GREY}
+"""Colour maps that the page offers: lightness rises from the first colour, hard; colour-blind people can read each."""
+
+
 def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starlette:
     """The application without authentication."""
     static = _static_files()
@@ -48,7 +51,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
 
     async def file(request: Request) -> Response:
         found = static.get(request.path_params["name"])
-        return found or Response("usert view: there is no such file\n", 404, media_type="text/plain")
+        return found or PlainTextResponse("usert view: there is no such file\n", 404)
 
     async def alive(request: Request) -> Response:
         return Response(status_code=204)
@@ -61,8 +64,8 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
         except ClientDisconnect:
             return Response(status_code=400)
         except UsertError as error:
-            return _json({"error": one_line(error)}, 400)
-        return _json({"reading": as_fields(reading)})
+            return JSONResponse({"error": one_line(error)}, 400)
+        return JSONResponse({"reading": as_fields(reading)})
 
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
@@ -95,10 +98,6 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _json(value: object, status: int = 200) -> Response:
-    return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
-
-
 def _static_files() -> dict[str, Response]:
     found = {
         entry.name: Response(
@@ -107,5 +106,7 @@ def _static_files() -> dict[str, Response]:
         for entry in files(__package__).joinpath("static").iterdir()
         if PurePosixPath(entry.name).suffix in _TYPES
     }
-    found["colours.json"] = _json(colour_tables())
+    unit = np.linspace(0, 1, 256)
+    tables = {name: colours(unit, anchors).tolist() for name, anchors in MAPS.items()}
+    found["colours.json"] = JSONResponse(tables)
     return found

@@ -1,7 +1,4 @@
-"""Starts and stops recording at the strain server, from the page.
-
-Invariant: one command at a time is under way, and each ends with a reply or an error.
-"""
+"""Starts and stops recording at the strain server, from the page."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ from usert.errors import UsertError
 
 from ..clients.control_client import ControlClient
 from ..protocol.commands import StartRecord, Status, StopRecord
-from ..transport.lifecycle import POLL_MS
-from ..transport.worker import Worker
+from ..transport.lifecycle import POLL_MS, Worker
 from .measure import one_line
 
 OnError = Callable[[str], None]

@@ -1,4 +1,4 @@
-"""The connection of one browser.
+"""The connections of browsers: each, and all together.
 
 A browser acknowledges pictures, and gets the next one only while fewer than `WINDOW` are unacknowledged. Invariant: the
 queue of a slow browser is bounded: the newest picture, and a number of short texts.
@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -26,6 +26,7 @@ from ..protocol.header import as_fields
 from .measure import Ruler, one_line
 from .picture import Picture
 
+MOST_VIEWERS = 32
 WINDOW = 2
 """Unacknowledged pictures of one browser: two, so that a slow network does not halve the rate."""
 _MOST_TEXTS = 32
@@ -66,14 +67,11 @@ class Viewer:
         except WebSocketDisconnect:
             pass
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            await self._cut_off()
+            with suppress(RuntimeError):  # closed already
+                await self._socket.close(code=1008, reason="invalid message")
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
-
-    async def _cut_off(self) -> None:
-        with suppress(RuntimeError):  # closed already
-            await self._socket.close(code=1008, reason="invalid message")
 
     async def _write(self) -> None:
         while True:
@@ -124,3 +122,47 @@ class Viewer:
             reading = self._ruler.read(picture.measured)
             if reading is not None:
                 self.say("reading", {"of": picture.id, **(as_fields(reading) or {})})
+
+
+class Viewers:
+    """The connected browsers; use it in the event loop's thread only, except `watched`."""
+
+    def __init__(self) -> None:
+        self._all: set[Viewer] = set()
+        self._newest: Picture | None = None
+        self._said: dict[str, Any] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether no further browser can connect."""
+        return len(self._all) >= MOST_VIEWERS
+
+    def watched(self) -> bool:
+        """Whether any browser is connected. Safe in any thread."""
+        return bool(self._all)
+
+    def offer(self, picture: Picture) -> None:
+        """Offer a new picture to all browsers."""
+        self._newest = picture
+        for viewer in self._all:
+            viewer.offer(picture)
+
+    def say(self, key: str, value: Any) -> None:
+        """Send a text to all browsers, and to each that connects later."""
+        if self._said.get(key) != value:
+            self._said[key] = value
+            for viewer in self._all:
+                viewer.say(key, value)
+
+    @contextmanager
+    def joined(self, viewer: Viewer) -> Iterator[None]:
+        """Count `viewer` among the connected browsers inside the `with` block."""
+        self._all.add(viewer)
+        for key, value in self._said.items():
+            viewer.say(key, value)
+        if self._newest is not None:
+            viewer.offer(self._newest)
+        try:
+            yield
+        finally:
+            self._all.discard(viewer)

@@ -52,7 +52,7 @@ def engine_fault() -> dict[str, Any]:
         config = ServerConfig(rf=_LOOPBACK, rf_type="pull", rf_bind=True, publish=_LOOPBACK)
         server = stack.enter_context(running(StrainServer(engine=engine, config=config)))
         source = stack.enter_context(
-            SourceProcess(SourceConfig(endpoint=server.rf_endpoint, shapes=SHAPES[:1], frames="press"))
+            SourceProcess(SourceConfig(endpoint=server.rf_endpoints[0], shapes=SHAPES[:1], frames="press"))
         )
         viewer = stack.enter_context(Observer(server.publish_endpoint))
         source.order(rate_hz=RATE_HZ)

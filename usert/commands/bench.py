@@ -83,8 +83,9 @@ def bench(
     from usert.errors import FAULT
     from usert.runtime.bench.benchmark import Benchmark
     from usert.runtime.bench.config import BenchConfig, parse_rates
-    from usert.runtime.bench.plot import save_plot
+    from usert.runtime.bench.plot import draw_plot
     from usert.runtime.bench.report import check_file, to_csv, to_json, told, write
+    from usert.runtime.offline.figure import save_png
     from usert.signals import stop_on_signals
 
     for option, path in (("--json", json_file), ("--csv", csv_file), ("--plot", plot)):
@@ -124,7 +125,8 @@ def bench(
     if csv_file is not None:
         write(csv_file, to_csv(report))
     if plot is not None:
-        save_plot(plot, report.rows, title=f"usert bench: {report.mode}, {report.machine['cpu']}")
+        title = f"usert bench: {report.mode}, {report.machine['cpu']}"
+        save_png(draw_plot(report.rows, title=title), plot)
     typer.echo(text)
     if any(row["error"] is not None for row in report.rows):
         raise typer.Exit(FAULT)

@@ -20,7 +20,7 @@ from usert.commands.progress import progress_bar
 from usert.frame import RFFrame
 from usert.recording import Recording
 from usert.runtime.imaging.estimate import Estimate
-from usert.runtime.offline.figure import save_figure
+from usert.runtime.offline.figure import figure_page, save_png
 from usert.runtime.offline.outputs import make_output
 from usert.runtime.offline.pairs import (
     CONSECUTIVE,
@@ -145,13 +145,13 @@ def _drawer(figure: Path | None, *, every: bool, fan: Fan | None) -> Observer:
         first = first or report.pair
         if figure is not None and (every or report.pair == first):
             scan = reference.scan if fan is None else fan.over(reference.scan, reference.shape[1])
-            save_figure(
-                figure_path(figure, report.pair, first),
+            page = figure_page(
                 samples=reference.signal,
                 scan=scan,
                 strain=estimate.strain,
                 quality=estimate.quality,
                 title=f"Frames {report.pair[0]} to {report.pair[1]}: {report.figures}",
             )
+            save_png(page, figure_path(figure, report.pair, first))
 
     return draw

@@ -60,8 +60,8 @@ def view(
 
     for module in ("starlette", "uvicorn", "websockets"):
         require(module, "view")
-    from usert.runtime.view.access_token import random_token, read_token
     from usert.runtime.view.address import Address
+    from usert.runtime.view.authentication import random_token, read_token
     from usert.runtime.view.live_page import LivePage, PageConfig
     from usert.signals import stop_on_signals
 

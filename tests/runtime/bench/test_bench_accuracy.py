@@ -45,8 +45,8 @@ def test_one_pixel_far_off_is_in_the_largest_and_hardly_in_the_rms() -> None:
             replace(answer(), strain=np.zeros((40, 11), np.float32)),
             r"strain: got shape \(40, 11\), expected \(40, 12\)",
         ),
-        (answer(strain=float("nan")), "strain: 480 of 480 numbers are NaN or infinite"),
-        (answer(quality=float("inf")), "quality: 480 of 480"),
+        (answer(strain=float("nan")), "strain: got 480 of 480 values that are NaN or infinite"),
+        (answer(quality=float("inf")), "quality: got 480 of 480"),
         (answer(displacement=0.02), "rms_displacement_samples: got 0.02 .* int8 allows 0.01"),
     ],
 )

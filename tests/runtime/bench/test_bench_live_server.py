@@ -29,6 +29,12 @@ def stage(bundle: Bundle, **changes: Any) -> LiveServer:
     return LiveServer(variant, **({"frames": FRAMES, "patience_s": TIMEOUT_S} | changes))
 
 
+def pid_of(opened: LiveServer, name: str) -> int:
+    process = opened._server if name == "server" else opened._scanner
+    assert process is not None
+    return process.pid
+
+
 def test_an_image_goes_all_the_way_and_its_parts_are_its_age(bundle: Bundle) -> None:
     with stage(bundle) as opened:
         assert opened.opened.runs_on == "onnxruntime CPUExecutionProvider"
@@ -43,8 +49,8 @@ def test_an_image_goes_all_the_way_and_its_parts_are_its_age(bundle: Bundle) -> 
         np.testing.assert_allclose(parts, measurement.latency_ms, atol=1e-6)
         rss_mb = opened.memory().rss_mb
         assert rss_mb is None or rss_mb > 1
-        pids = opened.pids
-    for pid in pids.values():
+        pids = [pid_of(opened, name) for name in ("server", "scanner")]
+    for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
@@ -87,7 +93,7 @@ def test_who_falls_silent_is_named(
     bundle: Bundle, name: str, number: int, error: type[Exception], message: str
 ) -> None:
     with stage(bundle, patience_s=0.5) as opened:
-        os.kill(opened.pids[name], number)
+        os.kill(pid_of(opened, name), number)
         with pytest.raises(error, match=message):
             opened.measure(Workload(seconds=1.0, rate_hz=100.0))
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from usert.runtime.bench.percentiles import Percentiles, nearest_rank
+from usert.runtime.bench.result import Percentiles
+from usert.runtime.protocol.age import nearest_rank
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100, 999, 1000, 1001])

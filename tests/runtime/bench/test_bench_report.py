@@ -16,8 +16,8 @@ from PIL import Image
 from usert.errors import OptionError
 from usert.runtime.bench.accuracy import Difference
 from usert.runtime.bench.benchmark import Report
-from usert.runtime.bench.plot import plot, save_plot, scale_ms
-from usert.runtime.bench.report import check_file, flat, table, to_csv, to_json, told
+from usert.runtime.bench.plot import draw_plot, scale_ms
+from usert.runtime.bench.report import check_file, flat, table, to_csv, to_json, told, write
 from usert.runtime.bench.result import Accuracy, Result, Row, to_row
 from usert.runtime.bench.roofline import Cost, Rates
 from usert.runtime.bench.worker import Memory, Variant
@@ -176,7 +176,7 @@ def test_bars_are_as_long_as_their_medians_and_the_floor_is_where_it_is() -> Non
         row(engine="onnxruntime", measurements=(measurement(20.0),)),
         row(engine="torch", error="wrong"),
     ]
-    image = plot(rows, title="A title")
+    image = draw_plot(rows, title="A title")
     long, short = colour_ends(image, (72, 116, 184))
     origin = 4  # of the axis, in the part that is looked at
     assert (long - origin) / (short - origin) == pytest.approx(2, rel=0.03)
@@ -198,4 +198,4 @@ def test_a_file_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -
         with pytest.raises(OptionError, match=r"--plot: got .*, expected .*NAME\.png"):
             check_file("--plot", wrong, ".png")
     with pytest.raises(OptionError, match="cannot write"):
-        save_plot(tmp_path / "none" / "a.png", [row()], title="")
+        write(tmp_path / "none" / "a.csv", "")

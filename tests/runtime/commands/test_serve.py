@@ -117,10 +117,10 @@ def test_the_server_may_bind_for_publishers(engine: Engine) -> None:
         zmq.Context() as context,
         context.socket(zmq.XPUB) as publisher,
     ):
-        assert not server.rf_endpoint.endswith(":0")
+        assert not server.rf_endpoints[0].endswith(":0")
         assert not server.publish_endpoint.endswith(":0")
         publisher.linger = 0
-        publisher.connect(server.rf_endpoint)
+        publisher.connect(server.rf_endpoints[0])
         assert publisher.poll(round(1e3 * TIMEOUT_S))
         assert publisher.recv() == b"\1"
         publisher.send_multipart(numbered_message(0).to_parts())

@@ -226,4 +226,4 @@ def test_a_spare_goes_on_waiting_after_a_shape_that_the_engine_refuses(
     assert "spare does not warm up for 3x3: too small" in caplog.text
     channel.close()
     assert handover.wait(warm_up) is None
-    handover.close()
+    handover._channel.close()

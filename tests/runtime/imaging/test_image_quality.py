@@ -215,10 +215,7 @@ def test_scores_that_tremble_about_a_threshold_change_the_state_once() -> None:
 
 
 def test_a_new_session_has_no_image_to_hold() -> None:
-    machine = StateMachine()
-    machine.step(GOOD)
-    machine.reset()
-    assert machine.step(POOR) == "idle"
+    assert StateMachine().step(POOR) == "idle"
 
 
 @pytest.mark.parametrize(

@@ -185,10 +185,8 @@ def test_the_past_is_forgotten_where_it_cannot_be_carried(share: float) -> None:
     np.testing.assert_allclose(shown.strain, inclusion(20, 10), rtol=1e-4)
 
 
-def test_a_new_session_or_another_shape_starts_anew() -> None:
+def test_another_shape_starts_anew() -> None:
     persistence = Persistence(PersistenceRule(weight=0.8))
-    added(persistence, estimate_of(inclusion(48, 24)))
-    persistence.reset()
     assert added(persistence, estimate_of(inclusion(20, 10))).averaging.images == 1
     assert added(persistence, estimate_of(inclusion(20, 10, (64, 32)))).averaging.images == 1
 

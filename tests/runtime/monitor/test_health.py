@@ -100,7 +100,7 @@ def test_a_loop_that_never_began_is_stuck() -> None:
 
 def test_warming_up_may_take_long_but_not_for_ever() -> None:
     health = flowing()
-    health.warming(100 * S)
+    health.turn(100 * S, warming=True)
     health.frame_ns = 400 * S
     said = report(health, 400)
     assert (said.status, said.reason) == ("ok", "the engine warms up, for 300 s now")

@@ -18,7 +18,7 @@ from usert.runtime.offline.colormap import GREY, VIRIDIS, colours
 from usert.runtime.offline.figure import (
     bmode_panel,
     figure_page,
-    save_figure,
+    save_png,
     strain_panel,
     strain_range,
     ticks,
@@ -167,9 +167,7 @@ def test_images_have_true_aspect(tmp_path: Path, fs_hz: float, pitch_mm: float) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure.Image.Image, "paste", spy)
-        save_figure(
-            tmp_path / "f.png", samples=speckle(), scan=scan, strain=np.zeros(SHAPE), quality=np.ones(SHAPE)
-        )
+        figure_page(samples=speckle(), scan=scan, strain=np.zeros(SHAPE), quality=np.ones(SHAPE))
     width, height = seen[0]
     depth_mm, width_mm = SHAPE[0] * scan.axial_pitch_mm, SHAPE[1] * pitch_mm
     assert max(width, height) == 560
@@ -179,26 +177,21 @@ def test_images_have_true_aspect(tmp_path: Path, fs_hz: float, pitch_mm: float) 
 
 def test_unknown_strain_is_drawn_as_doubtful(tmp_path: Path, scan: Scan) -> None:
     strain = np.full(SHAPE, np.nan)
-    save_figure(tmp_path / "f.png", samples=speckle(), scan=scan, strain=strain, quality=np.ones(SHAPE))
+    page = figure_page(samples=speckle(), scan=scan, strain=strain, quality=np.ones(SHAPE))
+    save_png(page, tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_unwritable_path_is_one_line_and_leaves_nothing(tmp_path: Path, scan: Scan) -> None:
-    arrays = {"samples": speckle(), "strain": np.zeros(SHAPE), "quality": np.ones(SHAPE)}
+    page = figure_page(samples=speckle(), scan=scan, strain=np.zeros(SHAPE), quality=np.ones(SHAPE))
     with pytest.raises(OptionError, match=r"cannot write .*f.png: No such file or directory"):
-        save_figure(tmp_path / "none" / "f.png", scan=scan, **arrays)
+        save_png(page, tmp_path / "none" / "f.png")
     (tmp_path / "f.png").mkdir()
     with pytest.raises(OptionError, match=r"cannot write .*f.png: Is a directory"):
-        save_figure(tmp_path / "f.png", scan=scan, **arrays)
+        save_png(page, tmp_path / "f.png")
     assert [path.name for path in tmp_path.iterdir()] == ["f.png"]
 
 
-def test_shapes_must_agree(tmp_path: Path, scan: Scan) -> None:
+def test_shapes_must_agree(scan: Scan) -> None:
     with pytest.raises(ValueError, match="expected one shape"):
-        save_figure(
-            tmp_path / "f.png",
-            samples=speckle(),
-            scan=scan,
-            strain=np.zeros((3, 3)),
-            quality=np.ones(SHAPE),
-        )
+        figure_page(samples=speckle(), scan=scan, strain=np.zeros((3, 3)), quality=np.ones(SHAPE))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -108,13 +109,14 @@ def test_the_scale_is_not_that_of_a_pair_that_failed() -> None:
         class Result:
             def __init__(self) -> None:
                 self.pairs = [(k, k + 1) for k in range(len(pairs))]
+                self.attributes: dict[str, Any] = {}
 
             def estimate(self, k: int) -> Estimate:
                 level, trust = (np.full((8, 8), value, np.float32) for value in pairs[k])
                 return Estimate(displacement=np.zeros((2, 8, 8), np.float32), strain=level, quality=trust)
 
         result: Any = Result()
-        recording: Any = None
+        recording: Any = SimpleNamespace(scan=None)
         return Pages(recording, result)._softs
 
     assert pages((0.01, 0.9), (0.01, 0.9), (0.8, 0.1)) == pytest.approx([0.01, 0.01, 0.01])

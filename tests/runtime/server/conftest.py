@@ -15,13 +15,16 @@ from usert.bundle import Bundle
 from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.interface import TYPICAL_SCAN, Engine
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import EstimatedPair
+from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.image_quality import ImageQualityRule
 from usert.runtime.record.record import Provenance
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch, RunningBundle
-from usert.runtime.server.bundle_check import TrialPair
 from usert.runtime.server.bundle_swap import BundleSwap
 from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.engine_runner import EngineRunner
 from usert.runtime.server.server import StrainServer
 
 
@@ -81,9 +84,10 @@ def change(opener: Opener) -> Iterator[BundleSwap]:
 
 
 @pytest.fixture
-def trial(engine: Engine) -> TrialPair:
+def trial(engine: Engine) -> EstimatedPair:
     """Frames 1 and 2 by the bundle that runs."""
-    reference, current = numbered_frame(1).samples, numbered_frame(2).samples
-    return TrialPair(
-        reference=reference, current=current, scan=TYPICAL_SCAN, estimate=engine.run(reference, current)
+    reference, current = (
+        ReceivedFrame(frame=numbered_frame(k), stream="s", clock="c", received_ns=k, session=1)
+        for k in (1, 2)
     )
+    return EngineRunner(engine, quality_rule=ImageQualityRule()).estimate(reference, current)

@@ -13,7 +13,7 @@ from swapping import Opener, refusal
 from tiny_bundle import STRAIN, other_bundle, tiny_bundle
 
 from usert.runtime.imaging.display_state import StateRule
-from usert.runtime.server.bundle_check import TrialPair
+from usert.runtime.imaging.estimate import EstimatedPair
 from usert.runtime.server.bundle_swap import BundleSwap
 
 
@@ -50,7 +50,7 @@ def flip(path: Path) -> None:
 
 
 def test_a_bundle_replaced_while_it_opens_is_refused(
-    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     folder = tiny_bundle(tmp_path / "copy").folder
     opener.gate.clear()
@@ -64,7 +64,7 @@ def test_a_bundle_replaced_while_it_opens_is_refused(
 
 @pytest.mark.parametrize("name", ["strain", "quality", "slope"])
 def test_an_answer_that_is_not_finite_is_refused(
-    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path, name: str
+    change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path, name: str
 ) -> None:
     folder = other_bundle(tmp_path / "nan", **{name: np.nan}).folder
     wrong = {"slope": "displacement"}.get(name, name)
@@ -76,7 +76,7 @@ def test_an_answer_that_is_not_finite_is_refused(
 
 
 def test_a_graph_of_another_contract_is_refused(
-    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     folder = tiny_bundle(tmp_path / "other", strain="stress").folder
     line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
@@ -86,7 +86,7 @@ def test_a_graph_of_another_contract_is_refused(
 
 
 def test_a_score_that_would_hold_the_image_is_refused_with_both_figures(
-    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     folder = other_bundle(tmp_path / "poor", quality=0.25).folder
     line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
@@ -98,14 +98,14 @@ def test_a_score_that_would_hold_the_image_is_refused_with_both_figures(
 
 
 def test_where_the_running_engine_is_no_better_the_score_says_nothing(
-    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     poor = other_bundle(tmp_path / "poor", quality=0.25).folder
     blind = replace(trial, estimate=replace(trial.estimate, quality=np.full(SHAPE, 0.1, np.float32)))
     assert change.start(poor, opener=opener, shapes=[SHAPE], trial=blind).result(TIMEOUT_S).check is not None
 
 
-def test_the_rules_are_those_of_the_server(opener: Opener, trial: TrialPair, tmp_path: Path) -> None:
+def test_the_rules_are_those_of_the_server(opener: Opener, trial: EstimatedPair, tmp_path: Path) -> None:
     folder = other_bundle(tmp_path / "poor", quality=0.25).folder
     change = BundleSwap(state=StateRule(held_score=0.0))
     assert (
@@ -115,7 +115,7 @@ def test_the_rules_are_those_of_the_server(opener: Opener, trial: TrialPair, tmp
 
 
 def test_a_sign_turned_round_is_refused_with_both_figures(
-    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     folder = other_bundle(tmp_path / "turned", strain=-STRAIN).folder
     line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
@@ -126,7 +126,7 @@ def test_a_sign_turned_round_is_refused_with_both_figures(
 
 
 def test_where_one_of_the_two_sees_no_motion_the_sign_says_nothing(
-    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     still = other_bundle(tmp_path / "still", strain=-STRAIN, slope=0.0).folder
     check = change.start(still, opener=opener, shapes=[SHAPE], trial=trial).result(TIMEOUT_S).check

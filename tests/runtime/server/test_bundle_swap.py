@@ -16,20 +16,20 @@ from tiny_bundle import QUALITY, STRAIN, STRAIN_WINDOW, other_bundle, tiny_bundl
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
 from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import EstimatedPair
 from usert.runtime.imaging.image_quality import ImageQualityRule
-from usert.runtime.server.bundle_check import TrialPair
 from usert.runtime.server.bundle_swap import BundleSwap, trained_strain
 
 
 def test_a_good_bundle_is_ready_warm_and_tried(
-    change: BundleSwap, opener: Opener, trial: TrialPair, tmp_path: Path
+    change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     bundle = other_bundle(tmp_path / "other", strain=0.0625, quality=0.875)
     future = change.start(bundle.folder, opener=opener, shapes=[SHAPE, (32, 16)], trial=trial)
     ready = future.result(TIMEOUT_S)
     assert change.take() is ready
     assert change.take() is None
-    assert ready.name == ready.engine.name == "onnxruntime CPUExecutionProvider"
+    assert ready.engine.name == "onnxruntime CPUExecutionProvider"
     assert (ready.path, ready.bundle_sha256) == (bundle.folder, bundle.sha256)
     assert ready.weights_sha256 == bundle.manifest.weights.sha256
     assert ready.quality_rule == ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
@@ -40,7 +40,7 @@ def test_a_good_bundle_is_ready_warm_and_tried(
     assert (check.mean_strain, check.running_mean_strain) == pytest.approx((0.0625, STRAIN))
     assert check.milliseconds > 0
     assert json.loads(json.dumps(ready.fields()))["check"]["mean_strain"] == 0.0625
-    answer = ready.engine.run(trial.reference, trial.current)
+    answer = ready.engine.run(trial.reference.frame.samples, trial.current.frame.samples)
     assert (answer.strain == 0.0625).all()
     assert (answer.displacement == trial.estimate.displacement).all()
     change.close(TIMEOUT_S)
@@ -66,7 +66,7 @@ def test_a_bundle_for_one_shape_is_run_at_that(change: BundleSwap, opener: Opene
 
 
 def test_one_change_at_a_time(
-    change: BundleSwap, opener: Opener, bundle: Bundle, trial: TrialPair, tmp_path: Path
+    change: BundleSwap, opener: Opener, bundle: Bundle, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     opener.gate.clear()
     first = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=trial)

@@ -141,10 +141,10 @@ def test_mutated_connections_do_not_reach_the_server(bound: StrainServer) -> Non
     rng = random.Random(0)
     header, samples = valid_messages()[0]
     whole = greeting() + ready(b"PUSH") + part(header, more=True) + part(samples, more=False)
-    port = int(bound.rf_endpoint.rsplit(":", 1)[1])
+    port = int(bound.rf_endpoints[0].rsplit(":", 1)[1])
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
         push.linger = 0
-        push.connect(bound.rf_endpoint)
+        push.connect(bound.rf_endpoints[0])
         for k in range(150):
             data = bytearray(whole[: rng.randrange(len(whole))])
             for _ in range(rng.choice((0, 1, 4))):

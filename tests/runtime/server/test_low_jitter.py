@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from usert.runtime.server.low_jitter import low_jitter
+from usert.runtime.server.launch import low_jitter
 
 
 def test_the_interpreter_is_left_as_it_was_found() -> None:

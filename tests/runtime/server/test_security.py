@@ -160,7 +160,7 @@ def test_without_an_authenticator_every_client_is_denied(ring: KeyRing) -> None:
             context,
             zmq.XPUB,
             "tcp://127.0.0.1:0",
-            access=AccessList("strain", ring.server()),
+            security=AccessList("strain", ring.server()),
             options={zmq.LINGER: 0},
         ) as bound,
         bound.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL) as monitor,

@@ -132,8 +132,10 @@ def test_one_socket_has_keys_and_another_of_its_context_none(ring: KeyRing) -> N
     with (
         zmq.Context() as context,
         Authenticator(context, strain=ring.server(), rf=None) as authenticator,
-        BoundSocket(context, zmq.XPUB, ANY, access=authenticator.access("strain"), options=options) as strain,
-        BoundSocket(context, zmq.PULL, ANY, access=authenticator.access("rf"), options=options) as rf,
+        BoundSocket(
+            context, zmq.XPUB, ANY, security=authenticator.access("strain"), options=options
+        ) as strain,
+        BoundSocket(context, zmq.PULL, ANY, security=authenticator.access("rf"), options=options) as rf,
         zmq.Context() as other,
         other.socket(zmq.PUSH) as source,
         other.socket(zmq.SUB) as display,

@@ -88,7 +88,7 @@ def test_raw_tcp_garbage_does_not_reach_the_server(engine: Engine) -> None:
         zmq.Context() as context,
         context.socket(zmq.PUSH) as push,
     ):
-        port = int(server.rf_endpoint.rsplit(":", 1)[1])
+        port = int(server.rf_endpoints[0].rsplit(":", 1)[1])
         for junk in (
             b"GET / HTTP/1.1\r\n\r\n",
             b"\xff" + struct.pack(">Q", 1 << 62) + b"\x7f" * 64,
@@ -97,7 +97,7 @@ def test_raw_tcp_garbage_does_not_reach_the_server(engine: Engine) -> None:
             with socket.create_connection(("127.0.0.1", port)) as connection:
                 connection.sendall(junk)
         push.linger = 0
-        push.connect(server.rf_endpoint)
+        push.connect(server.rf_endpoints[0])
         for k in range(3):
             push.send_multipart(numbered_message(k).to_parts())
         wait_until(lambda: server.counts.frames.received == 3)

@@ -34,17 +34,15 @@ def names(metrics: Metrics) -> set[str]:
     return {key[0] for key in samples(metrics)}
 
 
-def note(metrics: Metrics, stream: str = "probe", state: Any = "live", **changes: Any) -> None:
+def note(metrics: Metrics, stream: str = "probe", state: Any = "live", score: float = 0.75) -> None:
     """One image of 40 ms, of a pair that waited 1 ms for the engine, which took 30 ms, and was published 2 ms later."""
     metrics.image(stream=stream, state=state, age_ms=40.0)
-    times = {
-        "score": 0.75,
-        "received_ns": 10_000_000,
-        "started_ns": 11_000_000,
-        "estimated_ns": 41_000_000,
-        "published_ns": 43_000_000,
-    }
-    metrics.pair(stream=stream, **(times | changes))
+    pair: Any = SimpleNamespace(
+        current=SimpleNamespace(stream=stream, received_ns=10_000_000),
+        started_ns=11_000_000,
+        ended_ns=41_000_000,
+    )
+    metrics.pair(pair, score=score, published_ns=43_000_000)
 
 
 def counts_of(**changes: Any) -> ServerCounts:

@@ -120,7 +120,7 @@ def secured_publisher(
             context,
             zmq.XPUB,
             endpoint,
-            access=authenticator.access("strain"),
+            security=authenticator.access("strain"),
             options={zmq.LINGER: 0, zmq.XPUB_VERBOSE: 1, zmq.MAXMSGSIZE: 1024},
         ) as bound,
     ):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from live import TIMEOUT_S
 
-from usert.runtime.transport.worker import Worker
+from usert.runtime.transport.lifecycle import Worker
 
 
 class Noting(Worker):

@@ -15,8 +15,8 @@ from websockets.sync.client import connect
 
 from usert.errors import OptionError
 from usert.runtime.transport.address import is_loopback
-from usert.runtime.view.access_token import random_token, read_token
 from usert.runtime.view.address import Address
+from usert.runtime.view.authentication import random_token, read_token
 from usert.runtime.view.live_page import LivePage, PageConfig
 
 TOKEN = "a-token-that-is-long-enough"

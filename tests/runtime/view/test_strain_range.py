@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from usert.runtime.view.colour_tables import MAPS, colour_tables
+from usert.runtime.offline.colormap import colours
+from usert.runtime.view.pages import MAPS
 from usert.runtime.view.strain_range import LEAST, StrainRange
 
 PATTERN = np.where(np.arange(100) < 30, 0.4, 1.2)[None].repeat(50, axis=0)
@@ -42,7 +43,7 @@ def _lightness(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", list(MAPS))
 def test_colours_are_told_apart_by_lightness_alone_in_even_steps(name: str) -> None:
-    table = np.array(colour_tables()[name])
+    table = colours(np.linspace(0, 1, 256), MAPS[name])
     assert table.shape == (256, 3)
     steps = np.diff(_lightness(table)[::16])
     assert steps.min() > 0

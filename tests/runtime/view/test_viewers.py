@@ -21,8 +21,7 @@ from usert.runtime.protocol.age import now_ns
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.view.live_page import LivePage
 from usert.runtime.view.planes import unpack
-from usert.runtime.view.viewer import WINDOW
-from usert.runtime.view.viewers import MOST_VIEWERS
+from usert.runtime.view.viewer import MOST_VIEWERS, WINDOW
 
 SHAPE = (64, 32)
 
