@@ -65,6 +65,15 @@ def test_the_ratio_is_that_of_the_whole_image(shape: tuple[int, int]) -> None:
     assert found.spread == pytest.approx(whole.spread, rel=0.4)
 
 
+def test_depth_counts_from_the_array() -> None:
+    strain = halves((512, 128), 0.004, 0.01)
+    deeper = picture(strain, scan=replace(SCAN, first_depth_mm=3.0))
+    assert ask("5:10,1:6", "5:10,9:14", [deeper]) == ask("2:7,1:6", "2:7,9:14", [picture(strain)])
+    outside = ask("2:7,1:6", "5:10,9:14", [deeper])
+    assert outside is not None
+    assert outside.refused == "outside"
+
+
 @pytest.mark.parametrize("shape", [(512, 128), (1920, 768)])
 def test_on_a_curved_array_the_ratio_is_that_of_the_whole_image(shape: tuple[int, int]) -> None:
     """Frozen or live: pictures say where their pixels lie."""
