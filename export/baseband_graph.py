@@ -1,12 +1,12 @@
-"""The whole of a pair in one graph, for the front end `baseband`: scanner samples and depths in, picture out.
+"""One graph for a whole pair, for the front end `baseband`: scanner samples and depths in, picture out.
 
     (reference, current, depths) → displacement, strain, quality
 
-`depths` (K,) are those of `usert.front_end.depth_grid`: they tell the graph how the frames are sampled, and with it all
-that a scanner's geometry matters for. Lengths along depth are counted in wavelengths of the echo, so that one tissue
-gives one image whatever samples it.
+`depths` (K,) are those of `usert.front_end.depth_grid`: they tell the graph how the frames are sampled, which is all of
+the scanner's geometry that it needs. Lengths along depth are counted in wavelengths of the echo, so that one tissue
+gives one image whatever the sampling.
 
-**Quality covers what is shown**: the strain of a pixel is a slope over a window, so its quality is the least
+**Quality covers the whole window**: the strain of a pixel is a slope over a window, so its quality is the least
 correlation of the frames within that window.
 
 Knows nothing of ONNX. Invariant: any frame shape gives outputs of that shape; nothing below the last sample counts.
@@ -32,7 +32,8 @@ STRAIN_WINDOW = 15.8
 QUALITY_WINDOW = (10.6, 5)
 """Wavelengths and lines over which the correlation is formed."""
 TRACKED_WINDOW = (4.0, 7)
-"""The same for the question whether a place is tracked at all: short, so that noise beside strong echoes shows."""
+"""Wavelengths and lines of the window that decides whether a place is tracked: short, so that noise beside strong
+echoes shows."""
 SMOOTHED = 0.5
 """Wavelengths beyond the window of the strain from which the smoothing carries what is wrong into it."""
 LOST, TRACKED = 0.3, 0.6
@@ -42,10 +43,11 @@ QUIET = 1e-7
 
 
 class BasebandGraph(nn.Module):
-    """Reference and current frame to displacement, strain and quality.
+    """The graph from reference and current frame to displacement, strain and quality, for the front end `baseband`.
 
-    Shapes: two int16 frames (N, M), or two of IQ (2, N, M), M a multiple of 32, and float32 depths (K,), K one of 64
-    → displacement float32 (2, N, M), strain float32 (N, M), quality float32 (N, M).
+    Shapes: two int16 frames (N, M), or two of IQ (2, N, M), M a multiple of 32, and float32 depths (K,), K a multiple
+    of 64 → displacement float32 (2, N, M), strain float32 (N, M), quality float32 (N, M). Errors: `ValueError` for a
+    window of 1 wavelength or less.
     """
 
     front_end: FrontEnd = "baseband"

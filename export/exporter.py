@@ -1,4 +1,4 @@
-"""From a weights file to a bundle: write the graphs, prove each against torch, then put the bundle in place.
+"""The export of a weights file: write the graphs, prove each against torch, then put the bundle in place.
 
 Invariant: a bundle appears whole and proven or not at all; an older one stays until then.
 """
@@ -49,26 +49,30 @@ LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """Which graphs a bundle gets."""
+    """The graphs and plans of a bundle.
+
+    Errors: `OptionError` for values that are impossible or contradict each other.
+    """
 
     shapes: Sequence[Shape] = ()
-    """(N, M) of frames to make a faster graph for."""
+    """Shapes (N, M) of the frames to make a faster graph for."""
     any_shape: bool = True
     """Whether to make the graph for frames of any shape."""
     precisions: Sequence[str] = ("float32",)
-    """Of `usert.bundle.manifest.PRECISIONS`: a graph for each, of each shape."""
+    """Precisions, of `usert.bundle.manifest.PRECISIONS`: each shape gets a graph in each."""
     finest: int | None = None
-    """Level that the network stops at, about three times faster each; None: before full refinement, which makes up for
-    the rest (`benchmarks/RESULTS.md`), 3 with the front end `rf` and 4 with `baseband`, else the finest that the
-    weights have."""
+    """Level at which the network stops, each about three times faster; None for the finest one of the weights, or with
+    full refinement, which makes up for the rest (`benchmarks/RESULTS.md`), 3 with the front end `rf` and 4 with
+    `baseband`."""
     strain_window: int = STRAIN_WINDOW_SAMPLES
-    """Samples at 40 MHz and 6.5 MHz, odd; a front end that counts wavelengths takes as many of those."""
+    """Length of the strain window in samples at 40 MHz and 6.5 MHz, odd; `baseband` takes as many wavelengths."""
     refinement: RefinementKind = "full"
-    """What comes after the network (`usert.network.refine`)."""
+    """Refinement after the network (`usert.network.refine`)."""
     plans: Sequence[str] = ()
-    """Of `usert.bundle.manifest.TENSORRTS`: who builds plans of the graphs of one shape."""
+    """Libraries, of `usert.bundle.manifest.TENSORRTS`, that build plans of the graphs of one shape."""
     plan_range: tuple[Shape, Shape] | None = None
-    """Smallest and largest frame, sides multiples of 32, of a plan of the graph for any shape."""
+    """Smallest and largest frame, sides multiples of 32, of a plan of the graph for any shape; None for no such plan.
+    """
 
     def __post_init__(self) -> None:
         for rows, lines in self.shapes:
@@ -97,12 +101,12 @@ class ExportConfig:
 
     @property
     def wavelengths(self) -> float:
-        """The strain window in cycles of the echo."""
+        """The strain window in wavelengths, cycles of the echo."""
         return round(self.strain_window * TYPICAL, 1)
 
     @property
     def wanted(self) -> list[Shape | None]:
-        """Shapes of the graphs, None for any."""
+        """Shapes of the graphs; None for any shape."""
         return [*([None] if self.any_shape else []), *dict.fromkeys(self.shapes)]
 
 
@@ -118,9 +122,9 @@ def export_bundle(
 ) -> Bundle:
     """Make the bundle `folder` from a weights file.
 
-    `recorded` are pairs of frames to prove the graphs on beside the simulated ones; `open_plan` gives what runs a
-    plan. Errors: `WeightsError`, `BundleError`, `MissingExtraError` for plans whose library
-    is absent.
+    `recorded` are pairs of frames to prove the graphs on beside the simulated ones; `open_plan` opens a plan to run it;
+    `report` gets a line for each step. Errors: `WeightsError`, `BundleError`, `OptionError` for recorded pairs that
+    suit no graph, `MissingExtraError` for plans whose library is absent.
     """
     check_fit(recorded, config.wanted)
     for module in config.plans:
@@ -171,6 +175,7 @@ def export_bundle(
 
 
 def strain_graph(network: LiteFlowNet, config: ExportConfig) -> PairGraph:
+    """The torch graph of `network` with the refinement and the windows of `config`."""
     return pair_graph(
         network, refinement=config.refinement, samples=config.strain_window, wavelengths=config.wavelengths
     )
@@ -236,12 +241,12 @@ def _graphs(
 
 
 def versions() -> dict[str, str]:
-    """Of what makes a bundle; asked of the modules, since ONNX Runtime comes in packages of several names."""
+    """Versions of the libraries that make a bundle, from the modules, since ONNX Runtime has several package names."""
     return {name: str(import_module(name).__version__) for name in LIBRARIES}
 
 
 def graph_file(shape: Shape | None, precision: str) -> str:
-    """`strain.onnx`, `strain_512x128_int8.onnx`."""
+    """File name of a graph, such as `strain.onnx` (any shape, float32) or `strain_512x128_int8.onnx`."""
     parts = ["strain"]
     if shape is not None:
         parts.append(f"{shape[0]}x{shape[1]}")

@@ -1,8 +1,8 @@
-"""The gate: whoever runs an exported graph must say what torch says, before anyone may use it.
+"""The gate: outputs of an exported graph must agree with torch before anyone may use it.
 
-Pairs of frames are run by a graph and by the torch reference that it came from: simulated ones with known truth,
-each whole and with a masked corner, and pairs of recordings where given. Knows nothing of how the graph was made
-or of the library that runs it. Invariant: figures are the worst of all pairs.
+Pairs of frames are run by a graph and by the torch reference that it came from: simulated ones with known truth, each
+whole and with a masked corner, and pairs of recordings where given. Knows nothing of how the graph was made or of the
+library that runs it. Invariant: figures are the worst of all pairs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Outputs = Sequence[NDArray[np.float32]]
 
 
 class FramePair(NamedTuple):
-    """Two frames (N, M) and how they are sampled."""
+    """Two frames int16 (N, M), and their centre frequency over their sampling frequency."""
 
     reference: Frame
     current: Frame
@@ -37,7 +37,7 @@ class FramePair(NamedTuple):
 
 
 Run = Callable[[FramePair], Outputs]
-"""A pair to displacement (2, N, M), strain (N, M) and quality (N, M)."""
+"""Runner of a graph: from a pair to displacement (2, N, M), strain (N, M) and quality (N, M)."""
 PAIRS = ((2, 4), (9, 13), (2, 12))
 """Frames of the simulated scanner: about .2, 1 and 2 % strain apart. Each is run whole, and with a corner masked."""
 DEEPEST = 1024
@@ -52,7 +52,7 @@ Within the mask quality must be 0."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """How far a graph is from torch; differences of figures are absolute."""
+    """Differences of a graph's outputs from torch, absolute but where stated."""
 
     max_abs_displacement_samples: float
     rms_displacement_samples: float
@@ -60,11 +60,12 @@ class Accuracy:
     rms_strain_percent: float
     max_abs_quality: float
     snre_difference: float
-    """Relative: of |mean| / standard deviation of the strain about the simulated lesion."""
+    """Relative difference of |mean| / standard deviation of the strain about the simulated lesion."""
     cnr_difference: float
-    """Relative: of the contrast to noise ratio of the simulated lesion."""
+    """Relative difference of the contrast to noise ratio of the simulated lesion."""
     truth_rmse_samples: float
-    """Axial displacement against the simulator's truth: the network's own error, not the export's."""
+    """Rms difference of the axial displacement from the simulator's truth: the network's own error, not the export's.
+    """
 
 
 TOLERANCES = {
@@ -103,14 +104,17 @@ TOLERANCES = {
 
 
 def tolerances(precision: str) -> dict[str, float]:
-    """What is allowed of each figure that has a limit."""
+    """Limits of a graph's accuracy in `precision`, by figure; those without a limit are left out."""
     return {name: limit for name, limit in asdict(TOLERANCES[precision]).items() if math.isfinite(limit)}
 
 
 def compare(
     graph: PairGraph, run: Run, shape: tuple[int, int], recorded: Sequence[FramePair] = ()
 ) -> Accuracy:
-    """`run` and torch on simulated frames of `shape`, and on `recorded` pairs, whose shape the graph must take."""
+    """Compare `run` with torch on simulated frames of `shape` (N, M) and on `recorded` pairs.
+
+    The graph must take the shape of those, too.
+    """
     scanner = scanner_for(shape)
     found: list[Accuracy] = []
     above = strain_reach(graph)
@@ -141,27 +145,30 @@ def compare(
 
 
 def by_torch(graph: PairGraph, pair: FramePair) -> Outputs:
-    """What the torch graph says of a pair."""
+    """Displacement, strain and quality of a pair by the torch graph."""
     inputs, lines = graph_inputs(graph.front_end, *pair), pair.reference.shape[1]
     with torch.inference_mode():
         return [part.numpy()[..., :lines] for part in graph(*(torch.from_numpy(array) for array in inputs))]
 
 
 def strain_reach(graph: PairGraph) -> int:
-    """Samples of the window of a graph's strain, at a typical sampling."""
+    """Length in samples of the window of a graph's strain, at a typical sampling."""
     if isinstance(graph, StrainGraph):
         return 2 * graph.strain.margin + 1
     return round(graph.strain_window / TYPICAL)
 
 
 def scanner_for(shape: tuple[int, int]) -> SimulatedScanner:
-    """The gate's own, whose `PAIRS` a network can follow to the end of a frame (N, M)."""
+    """The gate's simulated scanner, whose `PAIRS` a network can follow to the end of a frame of `shape` (N, M)."""
     press = ScannerConfig().peak_strain * min(1.0, DEEPEST / shape[0])
     return SimulatedScanner(ScannerConfig(shape=shape, peak_strain=press), seed=7)
 
 
 def judge(accuracy: Accuracy, name: str, precision: str = "float32") -> None:
-    """Errors: `BundleError` that begins with `name` when a figure is beyond its tolerance, or no number."""
+    """Check `accuracy` against the tolerances of `precision`.
+
+    Errors: `BundleError` that begins with `name` for a figure beyond its tolerance, or NaN.
+    """
     for figure, limit in tolerances(precision).items():
         value = getattr(accuracy, figure)
         if not value <= limit:
@@ -171,7 +178,7 @@ def judge(accuracy: Accuracy, name: str, precision: str = "float32") -> None:
 
 
 def worst(found: Sequence[Accuracy]) -> Accuracy:
-    """The largest of each figure; a figure that is no number stays one."""
+    """The largest value of each figure; NaN stays NaN."""
     return Accuracy(
         **{field.name: float(np.max([getattr(a, field.name) for a in found])) for field in fields(Accuracy)}
     )
@@ -192,7 +199,7 @@ def _simulated(
 
 
 def mask_corner(*frames: Frame) -> None:
-    """Silence the lower right quarter in place, as a sector scan leaves it."""
+    """Set the lower right quarter of each frame to 0 in place, as a sector scan leaves it."""
     for frame in frames:
         frame[frame.shape[0] // 2 :, frame.shape[1] // 2 :] = 0
 

@@ -1,4 +1,4 @@
-"""The whole of a pair in one graph, for the front end `rf`: scanner samples in, picture out.
+"""One graph for a whole pair, for the front end `rf`: scanner samples in, picture out.
 
     (reference, current) → displacement, strain, quality
 
@@ -29,7 +29,7 @@ QUIET = 1e-7
 
 
 class StrainGraph(nn.Module):
-    """Reference and current frame to displacement, strain and quality.
+    """The graph from reference and current frame to displacement, strain and quality, for the front end `rf`.
 
     Shapes: two int16 (N, M), N at least the strain window → displacement float32 (2, N, M), strain float32 (N, M),
     quality float32 (N, M).
@@ -86,13 +86,13 @@ class Strain(nn.Module):
 
 
 class LocalCorrelation(nn.Module):
-    """Zero-mean normalised correlation in a window round each sample, clipped to 0 … 1.
+    """Zero-mean normalised correlation in a window about each sample, clipped to 0 … 1.
 
-    Frames have a mean power of 1. Where nothing echoes it is 0, in a masked corner too, which an offset of the frame
-    fills with a constant. Windows are cut at the border of what counts.
+    Frames have a mean power of 1. Where there is no echo it is 0, in a masked corner too, which an offset of the frame
+    fills with a constant. Windows are cut at the border of the rows and lines that count.
 
-    Shapes: two (1, 1, N, M), N a multiple of 32, then (N, 1) and (1, M), 1 for rows and lines that count, else 0
-    → (1, 1, N, M).
+    Shapes: two (1, 1, N, M), N a multiple of 32, then (N, 1) and (1, M), 1 for rows and lines that count, else 0 → (1,
+    1, N, M).
     """
 
     def __init__(self, window: tuple[int, int]) -> None:

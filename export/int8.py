@@ -68,7 +68,10 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 class Calibration:
-    """Simulated pairs of `shape` (N, M), each whole and with a masked corner, then the `recorded` ones."""
+    """Inputs of a graph to take ranges from: simulated pairs, each also with a masked corner, then `recorded` ones.
+
+    An iterator; the simulated frames have `shape` (N, M).
+    """
 
     def __init__(
         self, shape: tuple[int, int], recorded: Sequence[FramePair] = (), *, front_end: FrontEnd = "rf"
@@ -112,8 +115,10 @@ def quantised(
 def with_int8_weights(
     model: onnx.ModelProto, data: Iterator[dict[str, NDArray[Any]]], *, kept: Sequence[str] = KEPT["rf"]
 ) -> onnx.ModelProto:
-    """A copy of `model` whose convolutions, but for those of `kept` weights, are in int8, the ranges of their inputs
-    from `data`."""
+    """A copy of `model` whose convolutions, but for those of `kept` weights, are in int8.
+
+    The ranges of their inputs come from `data`, inputs of the graph by name.
+    """
     nodes = [
         node.name
         for node in model.graph.node
@@ -150,10 +155,10 @@ def with_int8_weights(
 
 
 def keep_signs(model: onnx.ModelProto) -> None:
-    """Put a maximum, which changes nothing, between each concatenation and its quantisation.
+    """Insert a maximum, which changes nothing, between each concatenation of `model` and its quantisation, in place.
 
     OpenVINO (2026.4) quantises the parts instead, and on vector units (VNNI) loses their signs. A maximum with the
-    least that int8 holds stops it; `Clip`, which would say the same, is taken out again.
+    least value of int8 prevents that; `Clip`, of the same meaning, is optimised away.
     """
     made = {output: node for node in model.graph.node for output in node.output}
     values = {initializer.name: initializer for initializer in model.graph.initializer}

@@ -40,18 +40,18 @@ OUTPUTS = ("displacement", "strain", "quality")
 EXAMPLE_SHAPE = (330, 90)
 """Frame shape for tracing a graph of any shape: a multiple of nothing, so that no size looks like a constant."""
 PREFIX = "motion.network."
-"""Where the network sits in a graph, and so what its parameters are called there."""
+"""Prefix of the network's parameters in a graph."""
 
 
 def write_onnx(graph: PairGraph, shape: tuple[int, int] | None, path: Path, weights: Path) -> None:
-    """`trace_onnx`, then `save_onnx`."""
+    """Trace `graph` and write it, by `trace_onnx` and `save_onnx`. Errors: `WeightsError` as in `save_onnx`."""
     save_onnx(trace_onnx(graph, shape), path, weights)
 
 
 def trace_onnx(graph: PairGraph, shape: tuple[int, int] | None) -> onnx.ModelProto:
-    """`graph` for frames of `shape` (N, M), or of any shape, with its parameters inside.
+    """Trace `graph` for frames of `shape` (N, M), or None for any shape, with its parameters inside.
 
-    With the front end `baseband` one for a shape is also for the depth grid that it has at a `TYPICAL` sampling.
+    With the front end `baseband` a graph for a shape also has the depth grid of that shape at a `TYPICAL` sampling.
     """
     rows, lines = shape or EXAMPLE_SHAPE
     names = INPUTS[graph.front_end]
@@ -122,7 +122,7 @@ def save_onnx(model: onnx.ModelProto, path: Path, weights: Path) -> None:
 
 
 def is_parameter(name: str) -> bool:
-    """Of an initializer: whether it is one of the network's weights."""
+    """Whether the initializer called `name` is one of the network's weights."""
     return name.startswith(PREFIX) and name.endswith((".weight", ".bias"))
 
 
@@ -191,7 +191,7 @@ def _refer_to(model: onnx.ModelProto, weights: Path) -> None:
 
 
 def tensor_offsets(weights: Path) -> dict[str, tuple[int, int]]:
-    """First byte and end of each tensor in a safetensors file (format: 8 bytes of header length, JSON, data)."""
+    """First byte and end of each tensor in a safetensors file, by name (8 bytes of header length, JSON, data)."""
     with weights.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))

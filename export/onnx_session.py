@@ -1,6 +1,6 @@
-"""An exported file run by ONNX Runtime, for the gate.
+"""An exported file run by ONNX Runtime on the CPU, for the gate.
 
-Knows nothing of bundles or engines, which are the runtime's. Invariant: it runs on the CPU.
+Knows nothing of bundles or engines, which are the runtime's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ onnxruntime = import_onnxruntime()
 
 
 def open_onnx(path: Path) -> Run:
-    """An ONNX file run by ONNX Runtime on the CPU. Errors: `BundleError` when it cannot be opened."""
+    """Open an ONNX file to run it by ONNX Runtime on the CPU. Errors: `BundleError` when it cannot be opened."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3  # errors alone

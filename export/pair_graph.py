@@ -1,7 +1,4 @@
-"""The graph of a network, by its front end.
-
-Knows which graph goes with which front end. Invariant: a graph computes what the network was trained on.
-"""
+"""The torch graph of a network, by its front end."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ def pair_graph(
     samples: int = STRAIN_WINDOW_SAMPLES,
     wavelengths: float = STRAIN_WINDOW,
 ) -> PairGraph:
-    """In eval mode. The strain window is `samples` with `rf` and `wavelengths` with `baseband`."""
+    """Graph of `network` in eval mode, its strain window `samples` long with `rf`, `wavelengths` with `baseband`."""
     if network.front_end == "baseband":
         return BasebandGraph(network, strain_window=wavelengths, refinement=refinement).eval()
     return StrainGraph(network, strain_window=samples, refinement=refinement).eval()

@@ -1,7 +1,7 @@
-"""Plans of a bundle: what TensorRT builds of its graphs, and the gate for those that can be run here.
+"""Plans of a bundle, which TensorRT builds of its graphs, and the gate for those that can be run here.
 
-Knows what is built of which graph; who runs a plan is handed in. Invariant: a plan that was run is within the
-tolerances of its graph's precision; one that was not says so in the manifest.
+Knows which graphs plans are built of; the runner of a plan is passed in. Invariant: a plan that was run is within the
+tolerances of its graph's precision; one that was not has no accuracy in the manifest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .tensorrt_graph import build
 SUITABLE = ("float16", "float32")
 """Precisions of a graph that a plan is built of, best first."""
 OpenPlan = Callable[[Bundle, Plan], AbstractContextManager[Run | None]]
-"""What runs a plan, until it is left; None where nothing can."""
+"""Opener of a plan: a context with its runner, or None where nothing can run it."""
 Report = Callable[[str], None]
 
 
@@ -36,9 +36,10 @@ def build_plans(
     wanted: tuple[Shape, Shape] | None,
     report: Report,
 ) -> Iterator[Plan]:
-    """Plans by each of `modules` of the graphs that suit a GPU, written beside the weights file `stored`.
+    """Build plans of the graphs that suit a GPU, by each of `modules`, beside the weights file `stored`.
 
-    `wanted` is the range of frames of a plan of the graph for any shape. Errors: those of `build`.
+    `wanted` is the range of frames (N, M), smallest and largest, of a plan of the graph for any shape; None for no such
+    plan. Errors: those of `build`.
     """
     there = {graph.precision for graph in graphs}
     precision = next((name for name in SUITABLE if name in there), None)
@@ -79,7 +80,10 @@ def prove_plans(
     recorded: Sequence[FramePair],
     report: Report,
 ) -> Iterator[Plan]:
-    """The plans of `bundle`, with accuracy and speed where `open_plan` gives what runs them. Errors: `BundleError`."""
+    """The plans of `bundle`, with accuracy and speed if `open_plan` can run them.
+
+    Errors: `BundleError` for a figure out of tolerance.
+    """
     precisions = {graph.file: graph.precision for graph in bundle.manifest.graphs}
     for plan in bundle.manifest.plans:
         with open_plan(bundle, plan) as run:

@@ -1,6 +1,6 @@
-"""How long a pair takes, for the manifest: measured where the bundle is made, by the run that the gate accepted.
+"""The time of a pair, for the manifest: measured where the bundle is made, by the runner that the gate accepted.
 
-Knows no library. Invariant: the first runs, which load and settle, do not count.
+Knows no library. The first runs, which load and settle, do not count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WARM_UP, ROUNDS = 2, 7
 
 
 def measured(run: Run, shape: tuple[int, int], *, engine: str, machine: str | None = None) -> Speed:
-    """Median of some runs on noise of `shape` (N, M); `machine` is this CPU if not given."""
+    """Median time of some runs on noise of `shape` (N, M); `machine` is this CPU if not given."""
     pair = np.random.default_rng(0).integers(-3000, 3000, (2, *shape), dtype=np.int16)
     times = np.zeros(WARM_UP + ROUNDS)
     for turn in range(len(times)):

@@ -1,10 +1,10 @@
-"""An exported graph as TensorRT takes it, and whether TensorRT can build it; no GPU is needed for either.
+"""An exported graph in the form that TensorRT takes, and the plan that it builds of it; neither needs a GPU.
 
 TensorRT has no int16. So the graph gets the bytes of the frames, uint8 (N, M, 2), little end first, and makes the
-samples itself: as many bytes go over the bus as before, and what comes out is the same to the bit.
+samples itself: as many bytes go over the bus as before, and the result is the same to the bit.
 
 A graph of any shape is built for a range of shapes whose sides are multiples of 32: TensorRT cannot follow the
-arithmetic by which the graph pads other frames, so that is taken out, and who runs the plan pads.
+arithmetic by which the graph pads other frames, so that is taken out, and the runner of the plan pads.
 
 `tensorrt` and `tensorrt_rtx` have one interface; which of them is a parameter. Knows nothing of running plans.
 Invariant: a graph that was built is one that the parser took whole.
@@ -35,7 +35,7 @@ MODULES = {"tensorrt_rtx": "rtx", "tensorrt": "tensorrt"}
 
 
 class Built(NamedTuple):
-    """A plan as bytes, and what made it."""
+    """A plan as bytes, the library's version, and the time of the build in seconds."""
 
     plan: bytes
     version: str
@@ -45,7 +45,7 @@ class Built(NamedTuple):
 def with_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of an exported model whose inputs are the bytes of the frames, uint8 (N, M, 2).
 
-    In a model of any shape sides that are multiples of 32 are taken for granted.
+    A model of any shape is then for sides that are multiples of 32 only.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -81,7 +81,7 @@ def with_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def as_bytes(frame: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """A frame (N, M) int16 as the (N, M, 2) uint8 that `with_bytes` takes; shares memory where it can."""
+    """A frame int16 (N, M) as the uint8 (N, M, 2) that `with_bytes` takes; shares memory where it can."""
     little = np.ascontiguousarray(frame, dtype="<i2")
     return little.view(np.uint8).reshape(*frame.shape, 2)
 
@@ -93,11 +93,11 @@ def build(
     module: str = "tensorrt_rtx",
     between: tuple[Shape, Shape] | None = None,
 ) -> Built:
-    """The plan that TensorRT makes of the graph file `path`, whose parameters are in `weights`.
+    """Build the plan of the graph file `path`, whose parameters are in `weights`, by TensorRT.
 
-    A graph of any shape needs the smallest and the largest frame it is for. The plan is for the GPU here, or with
-    `tensorrt_rtx` for the library's own choice of GPUs. Errors: `OptionError` for another module, or shapes amiss;
-    `MissingExtraError`; `BundleError` with the parser's first complaint, or when nothing was built.
+    `between` is the smallest and largest frame of a graph of any shape. The plan is for the GPU here, or with
+    `tensorrt_rtx` for the library's own choice of GPUs. Errors: `OptionError` for an unknown module or impossible
+    shapes; `MissingExtraError`; `BundleError` with the parser's first complaint, or when nothing was built.
     """
     if module not in MODULES:
         raise OptionError(f"TensorRT: got module {module!r}, expected {' or '.join(MODULES)}")
@@ -143,7 +143,7 @@ def build(
 
 
 def check_range(between: tuple[Shape, Shape] | None) -> None:
-    """Errors: `OptionError` for a range of shapes that no plan is built for."""
+    """Check a range of frames, smallest and largest. Errors: `OptionError` for one that no plan is built for."""
     if between is None:
         return
     least, most = between

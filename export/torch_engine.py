@@ -1,4 +1,4 @@
-"""torch as an engine: the reference that the others are held against, and for GPUs that no other library runs on.
+"""The engine `torch`: the reference to compare the others with, and for GPUs that no other library runs on.
 
 Knows nothing of ONNX. Invariant: it computes in float32, whatever the bundle's graphs do.
 """
@@ -21,7 +21,7 @@ from .verify import reference_graph
 
 
 class TorchEngine(GraphEngine):
-    """A bundle's weights in torch, on the GPU where there is one; frames of any shape."""
+    """An engine of a bundle's weights in torch, on the GPU if there is one; frames of any shape."""
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
         """`threads` counts for the whole process: torch has one pool."""

@@ -1,7 +1,7 @@
-"""What pulses and strains weights were trained on, read from the recipe that travels in their file.
+"""The ranges of pulses and strains of the training data, read from the recipe in a weights file.
 
-Knows the lines of JSON that `usert.train.provenance` writes; nothing of training. Invariant: what a recipe does not
-tell is not made up: weights of textured scenes, of a folder of images or of unknown origin have seen no RF.
+Knows the lines of JSON that `usert.train.provenance` writes; nothing of training. Invariant: nothing is made up:
+weights of textured scenes, of a folder of images or of unknown origin have seen no RF.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from usert.bundle.manifest import TrainedFor
 from usert.errors import BundleError
 
 SAMPLINGS = (0.05, 0.4)
-"""Centre over sampling frequencies that the front end `baseband` brings to one grid."""
+"""Range of centre over sampling frequencies that the front end `baseband` brings to one grid."""
 
 
 def trained_for(recipe: str) -> TrainedFor | None:
-    """Ranges of the training pairs, those of the first weights where these were fine-tuned; None: no RF, or unknown."""
+    """Ranges of the training pairs, by the recipe in a weights file; None for weights without RF, or unknown.
+
+    For fine-tuned weights they are those of the first weights.
+    """
     try:
         told = json.loads(recipe)
         while isinstance(told, dict) and "start_recipe" in told:

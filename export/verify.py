@@ -1,6 +1,6 @@
-"""A bundle that exists, held against torch again: on another machine, with another library, on a site's recordings.
+"""A bundle compared with torch again: on another machine, with another library, on a site's recordings.
 
-Knows bundles and the gate; the library that runs the graphs is handed in. Invariant: the bundle is only read.
+Knows bundles and the gate; the runner of the graphs is passed in. The bundle is only read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from .pair_graph import PairGraph, pair_graph
 from .speed import measured
 
 RECORDED_PAIRS = 3
-"""Of each recording that is added to the gate: spread over it."""
+"""Pairs of each recording in the gate, spread over it."""
 
 
 def reference_graph(bundle: Bundle) -> PairGraph:
-    """The torch graph that the bundle's files were made from. Errors: `WeightsError`."""
+    """The torch graph that the bundle's files were made from.
+
+    Errors: `WeightsError` for weights that are damaged or of another front end than the manifest's.
+    """
     manifest = bundle.manifest
     network = load_weights(bundle.folder / manifest.weights.file, finest=manifest.network.levels[1])
     if network.front_end != manifest.network.front_end:
@@ -46,7 +49,7 @@ def reference_graph(bundle: Bundle) -> PairGraph:
 
 
 def only(bundle: Bundle, graph: Graph) -> Bundle:
-    """`bundle` as if it had no graph but this, and the plans that were built of it."""
+    """A copy of `bundle` in memory with no graph but this, and the plans that were built of it."""
     plans = tuple(plan for plan in bundle.manifest.plans if plan.graph == graph.file)
     return replace(bundle, manifest=replace(bundle.manifest, graphs=(graph,), plans=plans))
 
@@ -60,9 +63,10 @@ def verify_graph(
     recorded: Sequence[FramePair] = (),
     report: Callable[[str], None] = lambda line: None,
 ) -> Accuracy:
-    """One graph of `bundle`, as `run` runs frames of its shape, against torch.
+    """Compare one graph of `bundle`, run by `run` on frames of its shape, with torch.
 
-    `name` is of the library, for the messages. Errors: `BundleError` for a figure out of tolerance.
+    `name` is that of the library, for messages; `report` gets a line. Errors: `BundleError` for a figure out of
+    tolerance.
     """
     reference, shape = reference_graph(bundle), graph.shape or EXAMPLE_SHAPE
     fitting = [pair for pair in recorded if graph.shape in (None, pair.reference.shape)]
@@ -75,7 +79,10 @@ def verify_graph(
 
 
 def check_fit(recorded: Sequence[FramePair], shapes: Sequence[tuple[int, int] | None]) -> None:
-    """Errors: `OptionError` for recorded pairs that none of the graphs of those `shapes` would be proven on."""
+    """Check that each of the pairs `recorded` suits a graph, of `shapes` (N, M), or None for any.
+
+    Errors: `OptionError` that names the shape of a pair without a graph.
+    """
     for reference, *_ in recorded:
         if None not in shapes and reference.shape not in shapes:
             known = ", ".join(f"{shape[0]}x{shape[1]}" for shape in shapes if shape is not None)

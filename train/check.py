@@ -6,6 +6,6 @@ from usert.errors import RecipeError
 
 
 def check(holds: bool, what: str, got: object, expected: str) -> None:
-    """Raise `RecipeError` for the key `what` unless `holds`."""
+    """Raise `RecipeError` unless `holds`, with the key `what`, the value `got` and the range `expected`."""
     if not holds:
         raise RecipeError(f"{what}: got {got}, expected {expected}")

@@ -1,6 +1,6 @@
 """The provenance of weights: one line of JSON that is stored in their file.
 
-Invariant: what is not known (no git, no checkout) is null, never guessed.
+Invariant: what is unknown (no git, no checkout) is null, never guessed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from usert.machine import commit
 
 
 class Recipe(Protocol):
-    """What every recipe has: it is a dataclass, and fixes its random numbers."""
+    """The interface of a recipe: a dataclass with the seed of its random numbers."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Seed of all random numbers of a run."""
 
 
 def provenance(
@@ -34,10 +35,10 @@ def provenance(
     start_recipe: str | None = None,
     **more: object,
 ) -> str:
-    """Recipe, length of the run, versions and commit, after what else is known of it.
+    """One line of JSON with the recipe, the length of the run, versions and commit, after the values `more`.
 
-    `made_by`: the command. `start`: hash of the weights that the run started from, None for random numbers;
-    `start_recipe`: their own provenance, whose licence these inherit.
+    `made_by` is the command, `steps` counts optimiser steps, `start` is the hash of the weights that the run started
+    from, None for random numbers, and `start_recipe` their own provenance, whose licence the new weights inherit.
     """
     history = {} if start_recipe is None else {"start_recipe": _tree(start_recipe)}
     tree = {

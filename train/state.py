@@ -22,7 +22,7 @@ STATE_FORMAT = 1
 
 
 def write_state(path: Path, recipe: DataclassInstance, state: dict[str, Any]) -> None:
-    """Write `state` beside `path`, sync it to disk, then rename it. Errors: `UsertError`."""
+    """Write `state` beside `path`, sync it to disk, then rename it. Errors: `UsertError` for a disk that fails."""
     part = path.with_suffix(".part")
     try:
         with part.open("wb") as file:

@@ -1,7 +1,7 @@
-"""usert: real-time strain from live ultrasound.
+"""Real-time strain from live ultrasound.
 
-`usert.estimate` turns two frames into displacement, strain and quality; all else is in the sub-packages. Importing
-this loads neither torch nor onnxruntime.
+`usert.estimate` turns two frames into displacement, strain and quality; all else is in the sub-packages. Importing this
+loads neither torch nor onnxruntime.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From RF to what the eye and the network see: analytic signal, envelope, B-mode.
+"""Analytic signal, envelope and B-mode of RF samples.
 
-Knows arrays only, no frames or files. Invariant: every function works along depth, the last axis but one,
-each scan line by itself. A sample that is not finite spoils its line.
+Knows arrays only, no frames or files. Every function works along depth, the last axis but one, each scan line by
+itself, so a sample that is not finite spoils its line and no other.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 
 def analytic_signal(rf: NDArray[Any]) -> NDArray[np.complex64]:
-    """(…, N, M) RF → the signal without its negative frequencies; its real part is the RF.
+    """Analytic signal (…, N, M) of RF (…, N, M), complex64: its real part is the RF, its negative frequencies are 0.
 
-    By FFT over the whole line, as scipy.signal.hilbert.
+    By FFT over the whole line, as `scipy.signal.hilbert`.
     """
     rows = rf.shape[-2]
     spectrum = np.fft.fft(rf.astype(np.float64), axis=-2)
@@ -28,15 +28,19 @@ def analytic_signal(rf: NDArray[Any]) -> NDArray[np.complex64]:
 
 
 def envelope(rf: NDArray[Any]) -> NDArray[np.float32]:
-    """(…, N, M) RF → magnitude of its analytic signal; that of complex samples (IQ) as they are."""
+    """Envelope (…, N, M) of RF or complex IQ (…, N, M), float32, in the unit of the samples.
+
+    It is the magnitude of the analytic signal of RF, and that of IQ as it is.
+    """
     signal = rf if np.iscomplexobj(rf) else analytic_signal(rf)
     return np.abs(signal).astype(np.float32, copy=False)
 
 
 def b_mode(rf: NDArray[Any], dynamic_range_db: float = 60.0) -> NDArray[np.float32]:
-    """(…, N, M) RF, or complex IQ → decibels below the brightest sample, from -`dynamic_range_db` to 0.
+    """B-mode (…, N, M) of RF or IQ (…, N, M), float32: dB relative to the brightest, down to -`dynamic_range_db`.
 
-    A frame of zeros is dark throughout. The mean of each line is taken out first: an offset is no echo.
+    A frame of zeros is dark throughout. The mean of each line is subtracted first, since an offset is no echo. Errors:
+    `ValueError` for a range that is not above 0.
     """
     if not dynamic_range_db > 0:
         raise ValueError(f"dynamic_range_db: got {dynamic_range_db}, expected above 0")
@@ -50,12 +54,12 @@ def b_mode(rf: NDArray[Any], dynamic_range_db: float = 60.0) -> NDArray[np.float
 
 
 def hilbert_taps(length: int = 63, beta: float = 8.0) -> NDArray[np.float64]:
-    """(length,) FIR Hilbert transformer: the ideal response 2 / (π n) for odd n, under a Kaiser window.
+    """Taps (length,) of an FIR Hilbert transformer: 2 / (π n) for odd n, else 0, under a Kaiser window of shape `beta`.
 
-    `length` is 4 k + 3, so that the outermost taps are not zero. Linear phase (type III): antisymmetric,
-    every second tap zero, delay (length - 1) / 2. It is to be convolved with; where a library correlates
-    (torch, ONNX `Conv`), reverse or negate it. With the defaults the gain is within 2e-4 of 1 from 0.05 to
-    0.45 cycles a sample (f0 / fs of RF is about 0.15).
+    Linear phase (type III): antisymmetric, delay (length - 1) / 2. To be convolved with; where a library correlates
+    (torch, ONNX `Conv`), reverse or negate it. With the defaults the gain is within 2e-4 of 1 from 0.05 to 0.45 cycles
+    a sample (f0 / fs of RF is about 0.15). Errors: `ValueError` for a length other than 4 k + 3, whose outermost taps
+    would be 0.
     """
     if length < 3 or length % 4 != 3:
         raise ValueError(f"length: got {length}, expected 4 k + 3 (3, 7, …, 63, …)")

@@ -78,7 +78,7 @@ app.add_typer(keys, name="keys")
 
 
 def main() -> None:
-    """Run the command line; how it ends is told in `usert.errors`."""
+    """Run the command line of this process; `usert.errors` lists the exit codes."""
     try:
         app()
     except UsertError as error:

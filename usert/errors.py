@@ -36,7 +36,7 @@ BUG = 70
 
 
 class UsertError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """The base of all errors that a user can cause and mend; `str()` of one is the line to show."""
 
 
 class FrameError(UsertError):
@@ -84,7 +84,7 @@ class MissingExtraError(UsertError):
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional `module`, or name the extra that brings it."""
+    """Import the optional package `module`. Errors: `MissingExtraError` that names the `extra` of usert to install."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

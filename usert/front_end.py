@@ -35,12 +35,12 @@ CYCLES_PER_SAMPLE = (0.02, 0.49)
 def graph_inputs(
     front_end: FrontEnd, reference: NDArray[Any], current: NDArray[Any], cycles_per_sample: float | None
 ) -> tuple[NDArray[Any], ...]:
-    """What a graph takes, in order: the two frames, and with `baseband` the depths of its grid.
+    """Inputs of a graph in order: two frames (N, M), and with `baseband` the depths (K,) of its grid in samples.
 
-    The lines of frames for `baseband` are padded to a multiple of 32 with each frame's mean, which has no echoes; what
-    comes back has to be cut.
+    The lines of frames for `baseband` are padded to a multiple of 32 with each frame's mean, which has no echoes; the
+    graph's outputs have as many lines and must be cut.
 
-    Errors: `FrameError` where the grid needs a centre over sampling frequency and has none, or an impossible one.
+    Errors: `FrameError` where the grid needs `cycles_per_sample`, f0 over fs, and it is None or impossible.
     """
     if front_end == "rf":
         return reference, current
@@ -63,7 +63,7 @@ def _with_whole_lines(frame: NDArray[Any]) -> NDArray[Any]:
 
 
 def as_front_end(text: str, what: str) -> FrontEnd:
-    """One of the names. Raises `OptionError` that begins with `what` for any other word."""
+    """Check that `text` names a front end. Errors: `OptionError` that begins with `what`."""
     if text not in get_args(FrontEnd):
         raise OptionError(f"{what}: got {text!r}, expected {' or '.join(get_args(FrontEnd))}")
     return cast(FrontEnd, text)
@@ -85,6 +85,9 @@ def grid_rows(rows: int, cycles_per_sample: float) -> int:
 
 
 def depth_grid(count: int, cycles_per_sample: float) -> NDArray[np.float32]:
-    """(count,) depths of the grid's rows in samples of the frame; row 0 covers the frame's first samples."""
+    """Depths (count,) of the grid's rows in samples of the frame, float32; row 0 covers the frame's first samples.
+
+    `cycles_per_sample` is the centre frequency over the sampling frequency.
+    """
     spacing = 1 / (SAMPLES_PER_WAVELENGTH * cycles_per_sample)
     return ((np.arange(count) + 0.5) * spacing - 0.5).astype(np.float32)

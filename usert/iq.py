@@ -79,10 +79,10 @@ def turned_up(samples: NDArray[Any], scan: Scan, rows: int) -> NDArray[np.float3
 
 
 def turned_down(samples: NDArray[Any], scan: Scan, decimation: int) -> NDArray[np.float32]:
-    """RF (N, M) → IQ (ceil(N / decimation), M, 2), as a scanner makes it, whose row k lies at sample k · decimation.
+    """IQ (ceil(N / decimation), M, 2) of RF (N, M), as a scanner makes it, whose row k lies at sample k · decimation.
 
     `scan` is that of the IQ: its sampling frequency is that of the RF over `decimation`. Beyond half of it, and beyond
-    the centre frequency, nothing is let through.
+    the centre frequency, nothing is let through. Errors: `FrameError`.
     """
     if scan.demodulation_hz is None or decimation < 1:
         raise FrameError(

@@ -1,7 +1,7 @@
-"""How log records look: a line for a person, or a JSON object for a collector of logs.
+"""The format of log records: a line for a person, or a JSON object for a collector of logs.
 
-Knows nothing of who logs what. Invariant: one record is one line of printable text, whatever strings from the network
-are in it, and of a value that is not a plain one only its type is written.
+Invariant: one record is one line of printable text, whatever strings from the network are in it; of an array, message
+or buffer only the type is written.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from .errors import OptionError
 
 LogFormat = Literal["text", "json"]
 MAX_TEXT = 8192
-"""Characters of a string that are written; longer ones are cut, and say so."""
+"""Characters of a string that are written; longer ones are cut, and their length is written instead."""
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; the rest came by `extra`."""
 
 
 def configure(format: LogFormat | str) -> None:
-    """Log to stderr from `INFO` on, unless logging is set up already. For commands only. Errors: `OptionError`."""
+    """Log to stderr from level `INFO`, unless logging is configured already; for commands, not for libraries.
+
+    Errors: `OptionError` for a format other than `text` and `json`.
+    """
     if format not in get_args(LogFormat):
         raise OptionError(f"log format: got {format!r}, expected text or json")
     handler = logging.StreamHandler()
@@ -32,14 +35,14 @@ def configure(format: LogFormat | str) -> None:
 
 
 def printable(text: str) -> str:
-    """`text` with everything that is not printable escaped: `\\n`, `\\x1b`, `\\ud800`; always UTF-8."""
+    """Escape whatever is not printable in `text`, as `\\n`, `\\x1b` or `\\ud800`; the result is always valid UTF-8."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class TextFormatter(logging.Formatter):
-    """`usert: message`; a traceback, where there is one, on lines of its own."""
+    """A formatter of lines for a person: `usert: message`, and a traceback, if there is one, on lines of its own."""
 
     def __init__(self) -> None:
         super().__init__("usert: %(message)s")
@@ -49,7 +52,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object: `time` (RFC 3339, UTC, ms), `level`, `logger`, `event`, then the fields given by `extra`.
+    """A formatter of JSON objects: `time` (RFC 3339, UTC, ms), `level`, `logger`, `event`, then the fields of `extra`.
 
     An exception adds `error` and `traceback`. A field whose name is taken gets a `_` at its end.
     """

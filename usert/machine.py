@@ -1,6 +1,6 @@
-"""The machine that this process runs on: for manifests, caches of compiled engines, and reports of benchmarks.
+"""A description of the machine that this process runs on, for manifests, caches of engines and reports of benchmarks.
 
-Invariant: asks the system, the driver and the installed packages, starts nothing on a GPU, and what cannot be read is
+Asks the system, the driver and the installed packages, and starts nothing on a GPU. Invariant: what cannot be read is
 None, never guessed.
 """
 
@@ -31,7 +31,7 @@ _BUSY = 0.5
 
 
 def cpu_name() -> str:
-    """Model of the CPU as the system names it, else its architecture."""
+    """Model of the CPU, or its architecture where the system does not name the model."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -41,17 +41,16 @@ def cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """Number of cores that this process may use; libraries by themselves use all that the machine has."""
+    """Number of cores that this process may use; libraries by themselves count all cores of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def gpu_name() -> str | None:
-    """Name and compute capability of the first NVIDIA GPU, such as `NVIDIA H200 (sm_90)`.
+    """Name and compute capability of the driver's first NVIDIA GPU, such as `NVIDIA H200 (sm_90)`.
 
-    The driver's first one, whatever `CUDA_VISIBLE_DEVICES` holds. None without a GPU, a driver, or `pynvml` (extras
-    `gpu`, `tensorrt`, `rtx`) to ask it.
+    `CUDA_VISIBLE_DEVICES` is ignored. None without a GPU, its driver, or `pynvml` (extras `gpu`, `tensorrt`, `rtx`).
     """
     try:
         import pynvml
@@ -72,7 +71,7 @@ def gpu_name() -> str | None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """CPU, GPU, clocks, system, versions, commit and load at this moment, as JSON takes it."""
+    """Describe CPU, GPU, clocks, system, versions, commit and present load in values that JSON can hold."""
     return {
         "cpu": cpu_name(),
         "cores": usable_cores(),
@@ -91,7 +90,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def machine_lines(found: dict[str, Any]) -> list[str]:
-    """The result of `describe_machine` as lines for a person."""
+    """Lines for a person from `found`, the result of `describe_machine`."""
     clock = found["clock_mhz"]
     parts = [found["cpu"], f"{found['cores']} core{'' if found['cores'] == 1 else 's'}"]
     parts += [] if clock is None else [f"{clock:.0f} MHz now"]
@@ -104,7 +103,7 @@ def machine_lines(found: dict[str, Any]) -> list[str]:
 
 
 def load_warning(found: dict[str, Any]) -> str | None:
-    """A warning where the machine was busy before anything was measured; None where it was not."""
+    """A warning if the machine was busy at `found`, a result of `describe_machine`, else None."""
     load, cores = found["load"], found["cores"]
     if load is None or load <= _BUSY * cores:
         return None
@@ -112,7 +111,7 @@ def load_warning(found: dict[str, Any]) -> str | None:
 
 
 def commit() -> str | None:
-    """Commit of the checkout that tracks the package, with `-dirty` where files were changed; None without one."""
+    """Commit of the checkout that tracks the package, with `-dirty` after a change; None without a checkout."""
     source = Path(__file__).resolve()
     answer = ""
     try:

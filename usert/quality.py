@@ -1,9 +1,9 @@
-"""How good a strain image is: contrast, smoothness, error against truth, and how well the frames then match.
+"""Measures of a strain image: contrast, smoothness, error against truth, and correlation of the frames after the warp.
 
-Knows arrays only. CNR and SR are Eq. 8 of Tehrani, Mirzaei and Rivaz, "Semi-supervised training of optical
-flow convolutional neural networks in ultrasound elastography" (MICCAI 2020). The paper calls its σ variances
-and squares them; here they are standard deviations, as in the CNR of elastography since Varghese and Ophir
-(1998). Invariant: a metric never skips a value in silence; NaN in a window gives NaN.
+Knows arrays only. CNR and SR are Eq. 8 of Tehrani, Mirzaei and Rivaz, "Semi-supervised training of optical flow
+convolutional neural networks in ultrasound elastography" (MICCAI 2020). The paper calls its σ variances and squares
+them; here they are standard deviations, as in the CNR of elastography since Varghese and Ophir (1998). Invariant: NaN
+in a window gives NaN; no value is left out in silence.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .errors import OptionError
 from .warp import warp
 
 READABLE_QUALITY = 0.7
-"""Quality from which on a pixel of an image may be read: one threshold for pictures, means and servers."""
+"""Least quality at which a pixel may be read: one threshold for pictures, means and servers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A rectangle of an image in samples and lines, half-open."""
+    """A rectangle of an image in samples and lines, half-open. Errors: `OptionError` for an empty or negative one."""
 
     rows: tuple[int, int]
     """(first, one past the last) axial sample."""
@@ -38,7 +38,7 @@ class Window:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From "rows,lines", such as "1230:1450,170:212"."""
+        """Parse "rows,lines", such as "1230:1450,170:212". Errors: `OptionError` for any other text."""
         numbers = [part.split(":") for part in text.split(",")]
         if [len(pair) for pair in numbers] != [2, 2] or not all(
             n.strip().isdecimal() for pair in numbers for n in pair
@@ -48,7 +48,10 @@ class Window:
         return cls(rows=(a, b), lines=(c, d))
 
     def of(self, image: NDArray[Any]) -> NDArray[Any]:
-        """The part of `image` (…, N, M) in this window. Raises `OptionError` where it reaches outside."""
+        """The part of `image` (…, N, M) in this window, a view.
+
+        Errors: `OptionError` where the window is not within the image.
+        """
         rows, lines = image.shape[-2:]
         if self.rows[1] > rows or self.lines[1] > lines:
             raise OptionError(f"window {self}: outside the image, expected within 0:{rows},0:{lines}")
@@ -59,32 +62,41 @@ class Window:
 
 
 def cnr(strain: NDArray[Any], target: Window, background: Window) -> float:
-    """Contrast to noise ratio, √(2 (s̄_b - s̄_t)² / (σ_b² + σ_t²)); infinite where both are constant."""
+    """Contrast to noise ratio √(2 (s̄_b - s̄_t)² / (σ_b² + σ_t²)) of `strain` (N, M); infinite where both are constant.
+
+    Errors: `OptionError` for a window outside the image.
+    """
     t, b = (window.of(strain).astype(np.float64) for window in (target, background))
     return _ratio(np.sqrt(2) * abs(b.mean() - t.mean()), float(np.sqrt(b.var() + t.var())))
 
 
 def strain_ratio(strain: NDArray[Any], target: Window, background: Window) -> float:
-    """SR = s̄_t / s̄_b: below 1 for a stiff target."""
+    """Strain ratio SR = s̄_t / s̄_b of `strain` (N, M), below 1 for a stiff target.
+
+    Errors: `OptionError` for a window outside the image.
+    """
     t, b = (window.of(strain).astype(np.float64) for window in (target, background))
     return _ratio(t.mean(), b.mean())
 
 
 def snre(strain: NDArray[Any], window: Window) -> float:
-    """Elastographic signal to noise ratio, |mean| / standard deviation, of a region of one stiffness."""
+    """Elastographic signal to noise ratio, |mean| / standard deviation of `strain` (N, M) in a window of one stiffness.
+
+    Errors: `OptionError` for a window outside the image.
+    """
     values = window.of(strain).astype(np.float64)
     return _ratio(abs(values.mean()), values.std())
 
 
 def rmse(estimate: NDArray[Any], truth: NDArray[Any]) -> float:
-    """Root of the mean squared difference, in the unit of the arrays."""
+    """Root mean square of `estimate` - `truth`, in their unit. Errors: `ValueError` for arrays of different shape."""
     if estimate.shape != truth.shape:
         raise ValueError(f"estimate {estimate.shape} and truth {truth.shape}: expected one shape")
     return float(np.sqrt(np.mean((estimate.astype(np.float64) - truth.astype(np.float64)) ** 2)))
 
 
 def nrmse(estimate: NDArray[Any], truth: NDArray[Any]) -> float:
-    """RMSE over the root mean square of the truth, a fraction: ‖estimate - truth‖ / ‖truth‖."""
+    """Normalised RMSE, ‖estimate - truth‖ / ‖truth‖, a fraction. Errors: `ValueError` for arrays of different shape."""
     return _ratio(rmse(estimate, truth), rmse(truth, np.zeros_like(truth)))
 
 
@@ -94,10 +106,11 @@ def local_ncc(
     window: tuple[int, int] = (65, 5),
     valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """(N, M): zero-mean normalised cross-correlation of `a` and `b` in the window about each sample.
+    """Local zero-mean normalised cross-correlation of two images (N, M): float32 (N, M), from -1 to 1.
 
-    From -1 to 1. `window` is (samples, lines), odd, and is cut at the borders. Samples that are not `valid`,
-    or not finite, are left out. Where fewer than two remain, or either image is constant, the result is 0.
+    `window` is (samples, lines), both odd, centred on each sample and cut at the borders. Samples that are not `valid`
+    (N, M), or not finite, are left out; where fewer than two remain, or either image is constant, the result is 0.
+    Errors: `ValueError` for images of different shape, or an even window.
     """
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"images {a.shape} and {b.shape}: expected one shape (N, M)")
@@ -122,7 +135,11 @@ def local_ncc(
 def warped_ncc(
     pre: NDArray[Any], post: NDArray[Any], displacement: NDArray[Any], window: tuple[int, int] = (65, 5)
 ) -> NDArray[np.float32]:
-    """(N, M): local NCC of `pre` with `post` moved back by `displacement`; 0 where that lies outside."""
+    """Local NCC of `pre` (N, M) with `post` moved back by `displacement` (2, N, M): float32 (N, M), from -1 to 1.
+
+    It is 0 where the displacement leads outside the frame. `window` as in `local_ncc`. Errors: `ValueError` as in
+    `local_ncc` and `usert.warp.warp`.
+    """
     moved, valid = warp(post, displacement)
     ncc = local_ncc(pre, moved, window, valid)
     ncc[~valid] = 0
@@ -164,9 +181,10 @@ def _box(values: NDArray[np.float64], window: tuple[int, int]) -> NDArray[np.flo
 def readable_mean(
     strain: NDArray[Any], quality: NDArray[Any], least: float = READABLE_QUALITY
 ) -> tuple[float, float]:
-    """Mean of `strain` over the pixels that may be read, NaN where there are none, and their share of the image.
+    """Mean of `strain` over the readable pixels, in its unit, and their share of the image, 0 to 1.
 
-    Shapes: both alike. A pixel may be read where its strain is finite and its quality is `least` or more.
+    A pixel is readable where its strain is finite and its `quality`, of the same shape, is `least` or more. Without
+    any, the mean is NaN.
     """
     readable = (quality >= least) & np.isfinite(strain)
     count = int(np.count_nonzero(readable))

@@ -1,7 +1,7 @@
 """Frozen dataclasses from trees of plain values, as JSON and TOML give them.
 
-Knows type hints; does not know manifests, recipes, messages or files. Invariant: what is built has a value of its
-declared type, within its limits, in every field; otherwise the error names the key by its whole path.
+Knows type hints; does not know manifests, recipes, messages or files. Invariant: every field has a value of its
+declared type and within its limits, or the error names the key by its whole path.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """What a value without parts must be; as `Annotated[str, Scalar(...)]` it holds for one field alone."""
+    """A condition on a value without parts; as `Annotated[str, Scalar(...)]` it holds for one field alone."""
 
     holds: Callable[[Any], bool]
-    """Takes any plain value, and does not raise."""
+    """The condition, a predicate that takes any plain value and does not raise."""
     expected: str
-    """The same in words, for the error."""
+    """The condition in words, for the error."""
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is an integer or a float within the range of floats, neither infinite nor NaN."""
+    """Whether `value` is an integer or float within the range of floats, neither infinite nor NaN."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
@@ -38,33 +38,37 @@ PLAIN: Mapping[type, Scalar] = {
     float: Scalar(is_number, "a finite number"),
     str: Scalar(lambda value: type(value) is str, "a string"),
 }
-"""What scalars must be where nothing narrower is said."""
+"""The conditions on scalars whose annotation sets none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
     """Rules for turning plain values into dataclasses.
 
-    Lists become tuples, and whole numbers floats where a float is wanted; nothing else is converted.
+    Lists become tuples, and integers become floats where a float is declared; nothing else is converted.
     """
 
     error: Callable[[str], Exception]
-    """Makes what is raised from one line."""
+    """Maker of the exception to raise, from its message, one line."""
     scalars: Mapping[type, Scalar] = dataclasses.field(default_factory=lambda: PLAIN)
     ignores_unknown: bool = False
     """Whether keys without a field are ignored instead of refused."""
 
     def build(self, kind: type[_T], tree: object, where: str = "") -> _T:
-        """`tree`, found at the path `where`, as the dataclass `kind`.
+        """Build the dataclass `kind` from `tree`, whose path in the whole is `where`.
 
-        Errors: `error`, and what the `__post_init__` of the classes raise.
+        Errors: `error` for a key that is unknown or missing and a value that does not fit; those of each
+        `__post_init__`.
         """
         return kind(**self.values(kind, tree, where))
 
     def values(
         self, kind: type, tree: object, where: str = "", *, without: Collection[str] = ()
     ) -> dict[str, Any]:
-        """The checked values of `tree` for the fields of the dataclass `kind`, but for those in `without`."""
+        """Check `tree` against the fields of the dataclass `kind`, but for those in `without`: the values by field.
+
+        `where` is the path of `tree`. Errors: `error`, as in `build`.
+        """
         if not isinstance(tree, dict):
             raise self._wrong(where, tree, "an object")
         known = _fields(kind)
@@ -85,8 +89,10 @@ class Schema:
         return values
 
     def value(self, hint: Any, value: Any, where: str) -> Any:
-        """`value`, found at the path `where`, as the annotation `hint`: a scalar, a dataclass, or tuples, unions
-        and dicts of them."""
+        """Convert `value`, whose path is `where`, to the annotation `hint`.
+
+        The annotation is a scalar, a dataclass, or tuples, unions and dicts of these. Errors: `error` for a misfit.
+        """
         if hint in self.scalars:
             if not self.scalars[hint].holds(value):
                 raise self._wrong(where, value, self.scalars[hint].expected)

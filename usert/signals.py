@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 PATIENCE_S = 1.0
-"""What comes sooner than that after the first signal is the same wish once more: `timeout`, for one, signals a process
-and then its whole group."""
+"""Seconds after the first signal within which another one counts as the same: `timeout`, for one, signals a process and
+then its whole group."""
 
 
 @contextmanager
 def stop_on_signals(stop: Callable[[], None], *, insist: bool = False) -> Iterator[None]:
-    """Call `stop` on SIGINT and SIGTERM inside the block, each time one comes. For the main thread only.
+    """Call `stop` on each SIGINT and SIGTERM inside the block; for the main thread only.
 
-    `insist`: one that comes `PATIENCE_S` or more after the first ends the process at once, as a shell says it: with
-    130 after SIGINT, 143 after SIGTERM. Nothing is given back then.
+    With `insist` a signal `PATIENCE_S` or more after the first ends the process at once, without any clean-up: exit
+    code 130 for SIGINT, 143 for SIGTERM.
     """
     first_s: float | None = None
 

@@ -1,7 +1,6 @@
-"""Libraries that report their use to their makers over the network, imported so that they do not.
+"""Imports of libraries that report their use to their makers over the network, with those reports switched off.
 
-Knows what each does on import; nothing of what it is for. Invariant: nothing is sent, and what the user has set in the
-environment stays.
+Invariant: nothing is sent, and what the user has set in the environment stays.
 """
 
 from __future__ import annotations
@@ -14,13 +13,16 @@ from .errors import require
 
 
 def import_onnxruntime() -> ModuleType:
-    """`onnxruntime`, which since 1.29 keeps a number for the device and reports sessions under it, unless told."""
+    """Import `onnxruntime`, whose telemetry (since 1.29) is off unless the environment sets `ORT_DISABLE_TELEMETRY`.
+
+    Errors: `MissingExtraError`.
+    """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return require("onnxruntime", "cpu")
 
 
 def import_openvino() -> ModuleType:
-    """`openvino`, which reports itself by `openvino_telemetry`, and does without when that is absent."""
+    """Import `openvino` without `openvino_telemetry`, by which it would report itself. Errors: `MissingExtraError`."""
     absent = "openvino_telemetry" not in sys.modules
     if absent:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

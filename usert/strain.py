@@ -1,8 +1,8 @@
-"""From displacement to strain: the slope of a straight line fitted along depth.
+"""Strain from displacement: the slope of a straight line fitted along depth.
 
-Least-squares strain estimator: Kallel and Ophir, Ultrasonic Imaging 19 (1997) 195-208. Knows arrays and the
-geometry of a scan. Invariant: a displacement that is linear along depth gives its exact slope at every
-sample, the ends included; compression is positive.
+Least-squares strain estimator: Kallel and Ophir, Ultrasonic Imaging 19 (1997) 195-208. Knows arrays and the geometry of
+a scan. Invariant: a displacement that is linear along depth gives its exact slope at every sample, the ends included;
+compression is positive.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ STRAIN_WINDOW_SAMPLES = 97
 
 
 def window_samples(scan: Scan, window_mm: float) -> int:
-    """Odd number of samples, at least 3, nearest to `window_mm` along depth."""
+    """Odd number of samples, at least 3, nearest to `window_mm` along depth.
+
+    Errors: `OptionError` for a length that is not finite or not above 0.
+    """
     if not (math.isfinite(window_mm) and window_mm > 0):
         raise OptionError(f"strain window: got {window_mm} mm, expected a finite length above 0")
     return max(2 * round((window_mm / scan.axial_pitch_mm - 1) / 2) + 1, 3)
 
 
 def least_squares_taps(window_samples: int) -> NDArray[np.float64]:
-    """(window_samples,) weights k / Σ k² for k = -h … h: their sum with the samples is the slope.
+    """Weights (window_samples,) k / Σ k² for k = -h … h, whose correlation with the samples is the least-squares slope.
 
-    To be correlated with, that is, the last tap meets the deepest sample.
+    The last tap meets the deepest sample. Errors: `ValueError` for a window that is even or below 3.
     """
     if window_samples < 3 or window_samples % 2 == 0:
         raise ValueError(f"window_samples: got {window_samples}, expected an odd number from 3 up")
@@ -40,12 +43,13 @@ def least_squares_taps(window_samples: int) -> NDArray[np.float64]:
 
 
 def axial_strain(displacement_axial: NDArray[Any], window_samples: int) -> NDArray[np.float32]:
-    """(…, N, M) axial displacement in samples → ε = -∂d/∂r, a fraction, compression positive.
+    """Axial strain ε = -∂d/∂r of an axial displacement (…, N, M) in samples: a fraction, compression positive, float32.
 
-    Each sample takes the line fitted to the window about it; within half a window of an end, the whole window
-    at that end (a valid correlation with the taps, its first and last values repeated). A window longer than
-    the image shrinks to it. Displacements that are not finite are left out of the fit; where fewer than half
-    of a window remain the strain is NaN.
+    Each sample takes the slope of the line fitted to the `window_samples` about it; within half a window of an end, to
+    the whole window at that end (a valid correlation with the taps, its first and last values repeated). A window
+    longer than the image shrinks to it. Displacements that are not finite are left out of the fit; where fewer than
+    half of a window remain the strain is NaN. Errors: `ValueError` for a window that is even or below 3, or fewer than
+    2 rows.
     """
     rows = displacement_axial.shape[-2]
     if window_samples < 3 or window_samples % 2 == 0:

@@ -1,7 +1,7 @@
-"""Moving an image by a displacement field.
+"""An image moved by a displacement field.
 
-Knows arrays only. Invariant: `warp(post, d)` is `pre` where `post(r + d(r)) = pre(r)`, with d in samples
-along depth and in lines across.
+Knows arrays only. Invariant: `warp(post, d)` is `pre` where `post(r + d(r)) = pre(r)`, with d in samples along depth
+and in lines across.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 def warp(
     image: NDArray[Any], displacement: NDArray[Any], order: int = 5
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Sample `image` (N, M) at r + d(r), d (2, N, M); returns the image moved, and where it is valid.
+    """Sample `image` (N, M) at r + d(r): the image moved (N, M), and a mask (N, M) of where it is valid.
 
-    Along depth by Lagrange interpolation of odd `order` through order + 1 samples, near the ends through the
-    outermost ones; across lines linear. With order 5 a sine of 0.16 cycles a sample is off by at most 0.5 %.
-    Points outside the image, and displacements that are not finite, give 0 and False. Real or complex;
-    float32 and complex64 stay so, other real types become float64.
+    `displacement` d is (2, N, M), axial in samples and lateral in lines. Along depth by Lagrange interpolation of odd
+    `order` through order + 1 samples, near the ends through the outermost ones; across lines linear. With order 5 a
+    sine of 0.16 cycles a sample is off by at most 0.5 %. Points outside the image, and displacements that are not
+    finite, give 0 and False. Real or complex; float32 and complex64 stay so, other real types become float64.
+
+    Errors: `ValueError` for a displacement of another shape, or an even order.
     """
     rows, lines = image.shape
     if displacement.shape != (2, rows, lines):

@@ -195,4 +195,5 @@ def _where(figure: str, answer: Estimate, reference: Estimate, limit: float) -> 
 
 
 def rms(values: NDArray[np.floating]) -> float:
+    """Root mean square of `values`, in their unit."""
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))

@@ -37,6 +37,7 @@ class ImageTimes:
 
     @classmethod
     def of(cls, image: StrainMessage, arrived_ns: int) -> ImageTimes:
+        """The times of `image`, which arrived at `arrived_ns` of this machine's monotonic clock."""
         age = age_of(image, arrived_ns, arrived_ns, clock_id())
         here = image.server_clock == clock_id()
         arrive_ns = image.received_ns - image.current.time_ns

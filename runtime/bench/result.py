@@ -29,6 +29,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Percentiles:
+        """The percentiles of `values`."""
         ordered = sorted(values)
         return cls(
             count=len(ordered),
@@ -109,7 +110,7 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
 
 
 def mode(workload: Workload, *, wire: bool) -> str:
-    """How frames came, in words."""
+    """The mode of the run, in words."""
     where = "over sockets, " if wire else ""
     if workload.rate_hz is None:
         how = "at the scanner's rate" if wire else "closed loop"
@@ -119,7 +120,7 @@ def mode(workload: Workload, *, wire: bool) -> str:
 
 
 def queue(measurements: Sequence[Measurement], workload: Workload) -> str | None:
-    """What the queue did: `keeps up`, `drops` or `grows`; None in a closed loop."""
+    """State of the queue: `keeps up`, `drops` or `grows`; None in a closed loop."""
     if not measurements or (workload.rate_hz is None and not measurements[0].stages_ms):
         return None
     if 2 * sum(m.grows for m in measurements) > len(measurements):

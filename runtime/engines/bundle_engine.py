@@ -202,6 +202,7 @@ def check_contract(engine: str, graph: Graph, got: dict[str, str], expected: dic
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 

@@ -143,6 +143,7 @@ class Place:
 
     @property
     def end(self) -> int:
+        """Bytes from the start of the buffer to the end of the tensor."""
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
     def of(self, buffer: NDArray[np.uint8]) -> NDArray[Any]:

@@ -36,7 +36,7 @@ def estimate(
     threads: int | None = None,
     precision: str | None = None,
 ) -> Estimate:
-    """Displacement, strain and quality between two frames; see `usert.estimate`."""
+    """Displacement, strain and quality between two RF frames; see `usert.estimate`. Errors: as there."""
     if engine == REFERENCE:
         raise OptionError(f"engine: got {engine!r}, which only commands open: usert run --engine {engine}")
     folder = os.fspath(default_bundle_path() if bundle is None else bundle)

@@ -1,1 +1,1 @@
-"""What an image is made of and what it is worth: pure logic over frames and arrays, without headers or sockets."""
+"""Images and their assessment: pure logic over frames and arrays, without headers or sockets."""

@@ -1,4 +1,4 @@
-"""The state that an image is shown in: live, held, stale or idle, and why."""
+"""The display state of an image, live, held, stale or idle, and its reason."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Reason = Literal["", "quality", "still", "frozen"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateRule:
-    """When the state of the stream changes. To come back takes more than to stay."""
+    """Limits at which the state of a stream changes; returning to live takes more than staying there."""
 
     held_score: float = 0.4
     """Frame score below which the last good image is held: about half of the frame may not be read."""
     live_score: float = 0.5
-    """Score that brings it back."""
+    """Frame score at which images are live again."""
     moving_strain: float = 7e-4
     """Evident strain that ends stillness; it begins below `ImageQualityRule.still_strain`."""
     idle_after: int = 3
@@ -53,7 +53,7 @@ class StateMachine:
         """Why the last image is not `live`."""
 
     def step(self, image: ImageQuality) -> State:
-        """The state of the newest image."""
+        """The state to publish the newest image in."""
         rule = self.rule
         self._poor = image.score < (rule.live_score if self._poor else rule.held_score)
         if self._poor:

@@ -1,4 +1,4 @@
-"""What an engine says of a pair of frames, and the pair with the times of its run."""
+"""The estimate of a pair of frames by an engine, and the pair with the times of its run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .frames import ReceivedFrame
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What an engine says of one pair, on the grid of the reference frame."""
+    """Displacement, strain and quality of one pair, on the grid of the reference frame."""
 
     displacement: NDArray[np.float32]
     """(2, N, M): axial in samples, lateral in lines; current(r + d(r)) ≈ reference(r)."""
@@ -36,13 +36,13 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedPair:
-    """Two frames, what the engine made of them, and when."""
+    """Two frames, their estimate, and the times of the run by the server's monotonic clock."""
 
     reference: ReceivedFrame
     current: ReceivedFrame
     estimate: Estimate
     engine: str
-    """Name of the one that really ran."""
+    """Name of the engine that really ran."""
     weights_hash: str
     matched_ns: int
     started_ns: int

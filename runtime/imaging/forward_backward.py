@@ -1,10 +1,10 @@
-"""Whether the estimates of a pair in both directions undo each other: how far a pixel that goes there and back misses.
+"""The consistency of the estimates of a pair in both directions: the distance by which a pixel misses on its return.
 
     e(r) = d_f(r) + d_b(r + d_f(r))        0 where backward is the inverse of forward
 
-Compares two estimates, without truth; knows neither engines nor frames. Finds pixels that lost their way, and tells
-nothing of small errors: what both directions get wrong alike it cannot see, and on simulated pairs of .5 to 3 % they
-agree to a tenth of what each is off. Invariant: every figure is finite, or None where there is no pixel for it.
+Compares two estimates, without truth; knows neither engines nor frames. Finds pixels that lost their way, but no small
+errors: errors common to both directions are invisible, and on simulated pairs of .5 to 3 % the two agree to a tenth of
+the error of each. Invariant: every figure is finite, or None where there is no pixel for it.
 
 Optical flow calls a pixel occluded unless |e|² < .01 (|d_f|² + |d_b|²) + .5 (Sundaram, Brox and Keutzer, ECCV 2010;
 Meister, Hur and Roth, UnFlow, AAAI 2018). That limit grows with the motion: at a displacement of 20 samples it lets
@@ -36,7 +36,7 @@ class Consistency:
     """Figures over the pixels that are compared; each is None where there are none."""
 
     compared_share: float
-    """Of all pixels: those that are readable, and come to a place that the backward estimate calls readable."""
+    """Share of the pixels that are readable, and land where the backward estimate is readable."""
     axial_rms_samples: float | None
     axial_median_samples: float | None
     """Median of |axial e|."""
@@ -56,7 +56,7 @@ def consistency(
     readable_quality: float = READABLE_QUALITY,
     limit_samples: float = LIMIT_SAMPLES,
 ) -> Consistency:
-    """`forward` from the reference to the current frame, `backward` from the current to the reference frame.
+    """Compare `forward`, from the reference to the current frame, with `backward`, from the current to the reference.
 
     Pixels that leave the frame, or where either estimate is not finite, are left out.
     """
@@ -79,7 +79,7 @@ def consistency(
 
 
 def there_and_back(forward: NDArray[Any], backward: NDArray[Any]) -> _Array:
-    """e (2, N, M) of two displacements (2, N, M), bilinear; NaN outside, and where either is not finite."""
+    """Miss e (2, N, M) of two displacements (2, N, M), bilinear; NaN outside, and where either is not finite."""
     if forward.shape != backward.shape:
         raise ValueError(
             f"displacements: got {forward.shape} and {backward.shape}, expected one shape (2, N, M)"

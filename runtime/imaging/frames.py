@@ -1,4 +1,4 @@
-"""An RF frame as the live server holds it: where it came from, when, and in which session."""
+"""An RF frame in the live server, with its source, times and session."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class ReceivedFrame:
 
     frame: RFFrame
     stream: str
-    """Names the source."""
+    """Name of the source."""
     clock: str
     """Name of the monotonic clock behind `frame.time_ns`; empty when unknown."""
     received_ns: int
-    """When it had arrived, by the server's monotonic clock."""
+    """Time of its arrival, by the server's monotonic clock."""
     session: int
-    """Frames of one session may be paired; it changes whenever the source starts again or changes its geometry."""
+    """Number of the session: frames of one may be paired; it changes when the source starts again or its geometry does.
+    """
     session_reason: str = ""
     """Why the session began, in a few words."""
 

@@ -1,4 +1,4 @@
-"""What an image is worth: how much of it may be read, whether there is motion in it, what to warn of.
+"""The quality of an image: the share that may be read, whether there is motion in it, and its warnings.
 
 The network gives a smooth picture of anything, of a still probe as well, so stillness is not judged by strain: the
 axial displacement is fitted by a plane, and the compression that the plane shows counts only as far as it exceeds what
@@ -40,22 +40,22 @@ _LEAST_FITTED = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageQualityRule:
-    """Where the lines are drawn. The defaults are measured, in `benchmarks/live_logic.py`."""
+    """Limits of an image's quality; the defaults are measured, in `benchmarks/live_logic.py`."""
 
     readable_quality: float = READABLE_QUALITY
     """Quality below which a pixel must not be read: there errors of strain above a third of it become the rule."""
     useful_strain: tuple[float, float] = (0.003, 0.015)
-    """As that of `LagRule`: the ends of the compression bar's useful part."""
+    """Ends of the compression bar's useful part, as in `LagRule`."""
     trained_strain: tuple[float, float] | None = None
-    """|Mean strain| that the network was trained for, fractions; None: unknown."""
+    """Range of |mean strain| that the network was trained for, fractions; None if unknown."""
     scatter: float = 4.0
-    """How often the plane's residual is taken from its compression."""
+    """Factor of the plane's residual that is subtracted from its compression."""
     still_strain: float = 5e-4
     """Evident strain below which the probe is still: a resting hand gives up to .0004, a slow press .0008."""
     fair_score: float = 0.6
-    """Frame score below which quality is warned of."""
+    """Frame score below which there is a warning of quality."""
     precompression: float = 0.1
-    """Compression beyond the least of the session that is warned of."""
+    """Compression beyond the least of the session from which there is a warning."""
 
     def __post_init__(self) -> None:
         for name in ("readable_quality", "fair_score"):
@@ -72,7 +72,7 @@ class ImageQualityRule:
                 raise OptionError(f"{name}: got {value:g}, expected 0 or more")
 
     def readable(self, quality: NDArray[Any]) -> NDArray[np.bool_]:
-        """(…, N, M): which pixels may be read; NaN may not."""
+        """Mask of the pixels of `quality` (…, N, M) that may be read; NaN may not."""
         return np.asarray(quality >= self.readable_quality)
 
 
@@ -93,14 +93,15 @@ class ImageQuality:
     evident_strain: float
     """|Compression| that the displacement as a whole shows beyond its scatter, a fraction, 0 or more."""
     moving: bool
-    """There is motion to speak of."""
+    """Whether there is motion."""
     compression: float
-    """The bar, -1 to 1: readable strain over the top of the useful range, releasing negative; 0 where nothing moves."""
+    """Value of the bar, -1 to 1: readable strain over the top of the useful range, release negative; 0 without motion.
+    """
     warnings: tuple[ImageWarning, ...]
 
 
 def assess(estimate: Estimate, rule: ImageQualityRule, *, precompression: float = 0.0) -> ImageQuality:
-    """The figures of an image; `precompression` is what `LagControl` knows of the frames so far."""
+    """The figures of an image; `precompression` is that of `LagControl`, a fraction."""
     mean_strain, mean_quality = _row_means(estimate, rule)
     rows, lines = _strides(estimate.quality.shape, _LOOKED_AT)
     quality, strain = (

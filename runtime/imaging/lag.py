@@ -1,8 +1,8 @@
-"""How far back the next pair reaches: the lag that brings mean strain into the useful range, and keeps quality.
+"""The lag of the next pair, which brings mean strain into the useful range and keeps quality.
 
 Each image tells how much the tissue was compressed between two frames. Chained, the images tell the compression of
 every frame of the last seconds, so the strain that each lag would give is known before the pair is computed: the lag is
-looked up, not hunted for, and has nothing to oscillate about. At a turn of the hand, where a fixed lag sees nothing, it
+looked up, not hunted for, and cannot oscillate. At a turn of the hand, where a fixed lag sees nothing, it
 reaches back past the turn. What it leaves out, an image that decorrelates, is learnt the plain way: the longest lag is
 halved at once and grows again slowly.
 """
@@ -37,20 +37,20 @@ _LEAST_STEP = 5e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LagRule:
-    """What a good lag is. The defaults are measured, in `benchmarks/live_logic.py`."""
+    """Limits of a good lag, in frames; the defaults are measured, in `benchmarks/live_logic.py`."""
 
     least: int = 1
-    """Frames."""
+    """Smallest lag in frames."""
     most: int = 32
-    """Frames: half a second at 60 frames a second. What pairing allows, in frames and time, holds beside it."""
+    """Largest lag in frames: half a second at 60 frames a second. The limits of pairing hold as well."""
     useful_strain: tuple[float, float] = (0.003, 0.015)
-    """|Mean strain| that shows most: below it noise rules, above it echoes decorrelate."""
+    """Range of |mean strain| that shows most: below it noise rules, above it echoes decorrelate."""
     hysteresis: float = 0.5
     """The lag stays while the strain expected at it is inside the range by this share of its ends."""
     lag_cost: float = 0.2
-    """How much a short lag is worth: twice the lag counts as much as strain that is off by the factor 2^cost."""
+    """Preference for a short lag: twice the lag counts as much as strain that is off by the factor 2^cost."""
     poor_score: float = 0.5
-    """Frame score below which an image tells nothing, and lags as long as its own are too long."""
+    """Frame score below which an image counts for nothing, and lags as long as its own are too long."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.least <= self.most <= MAX_LAG:
@@ -71,7 +71,7 @@ class LagRule:
 
 
 class Course:
-    """Compression of the frames of one session, relative to the first: what the images add up to."""
+    """Compression of the frames of one session relative to the first, the sum over images."""
 
     def __init__(self) -> None:
         self._frames: deque[int] = deque(maxlen=_REMEMBERED)
@@ -80,21 +80,21 @@ class Course:
 
     @property
     def first(self) -> int | None:
-        """Sequence number of the oldest frame that has a place; None when none has."""
+        """Sequence number of the oldest frame with a known compression; None without any."""
         return self._frames[0] if self._frames else None
 
     @property
     def last(self) -> int | None:
-        """Sequence number of the newest frame; None when none has a place."""
+        """Sequence number of the newest frame; None without any."""
         return self._frames[-1] if self._frames else None
 
     @property
     def above_least(self) -> float:
-        """Compression of the newest frame over the least that was seen: a lower bound, as no one saw the start."""
+        """Compression of the newest frame over the least seen, a fraction: a lower bound, as no one saw the start."""
         return self._compression[-1] - self._least if self._frames else 0.0
 
     def add(self, reference: int, current: int, strain: float) -> None:
-        """An image of `current`, the newest frame, against `reference`, compression positive."""
+        """Add the strain of the image of `current`, the newest frame, against `reference`, compression positive."""
         if not self._frames:
             self._put(reference, 0.0)
         last, at_last = self._frames[-1], self._compression[-1]
@@ -110,7 +110,7 @@ class Course:
         self._least = min(self._least, compression)
 
     def at(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Compression of `frames`: between known ones by straight lines, beyond the newest as it was going."""
+        """Compression of `frames`: between known ones by straight lines, beyond the newest extrapolated."""
         known, compression = np.array(self._frames), np.array(self._compression)
         found: NDArray[np.float64] = np.interp(frames, known, compression)
         if len(known) > 1 and frames.max() > known[-1]:
@@ -147,11 +147,11 @@ class LagControl:
 
     @property
     def precompression(self) -> float:
-        """How far the tissue is compressed beyond the least state of the session, at least; a fraction."""
+        """Compression of the tissue beyond the least state of the session, a fraction; a lower bound."""
         return self.course.above_least
 
     def lag_for(self, sequence: int, reach: int = MAX_LAG) -> int:
-        """The lag for frame `sequence`; `reach` is the longest that pairing allows it."""
+        """The lag in frames for frame `sequence`; `reach` is the longest that pairing allows."""
         rule, last = self.rule, self.course.last
         self._unanswered += 1
         if self._unanswered > _PATIENCE:
@@ -184,7 +184,7 @@ class LagControl:
     def observe(
         self, *, reference: int, current: int, mean_strain: float, score: float, moving: bool
     ) -> None:
-        """The image of a pair, by sequence numbers and what its `ImageQuality` says; at rest, strain is noise."""
+        """Learn from the image of a pair: sequence numbers and figures of `ImageQuality`; at rest, strain is noise."""
         self._unanswered = 0
         if not (score >= self.rule.poor_score and math.isfinite(mean_strain)):
             self._shorten(current - reference)

@@ -1,4 +1,4 @@
-"""Which frame the newest one is compared with.
+"""The choice of the frame that the newest one is paired with.
 
 Invariant: both frames of a pair belong to one session, the reference is the older, and the distance between them is
 within the rule.
@@ -18,12 +18,12 @@ MAX_LAG = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairingRule:
-    """How far apart the two frames of a pair are."""
+    """Limits of the distance between the two frames of a pair."""
 
     lag: int = 1
     """Frames from the reference to the current one, counted by sequence number."""
     max_gap_frames: int = 4
-    """Where the frame at `lag` is not there, the nearest one at most this many frames off may stand in."""
+    """Frames by which the reference may be nearer or farther than `lag` where that frame is missing."""
     max_interval_ms: float = 1000.0
     """Longest time between the two frames: tissue does not keep its speckle for long."""
 
@@ -36,7 +36,7 @@ class PairingRule:
             raise OptionError(f"max interval: got {self.max_interval_ms:g} ms, expected more than 0")
 
     def kept(self, longest: int | None = None) -> int:
-        """How many frames before the newest one must be kept for this rule, or for lags of up to `longest`."""
+        """Number of frames before the newest to keep for this rule, or for lags of up to `longest`."""
         return (longest or self.lag) + self.max_gap_frames
 
 
@@ -47,7 +47,7 @@ def choose_reference(
     *,
     lag_for: Callable[[int], int] | None = None,
 ) -> ReceivedFrame | None:
-    """The frame of `kept` that comes closest to the lag before `current`, or None when none is allowed.
+    """The frame of `kept` closest to the lag before `current`, or None when none is allowed.
 
     Of two that are equally close the older is chosen: more motion is easier to see than less. `lag_for` returns the
     lag, given how many frames back the oldest possible reference lies; None takes that of the rule.
@@ -65,7 +65,7 @@ def choose_reference(
 def explain_unpaired(
     current: ReceivedFrame, kept: Iterable[ReceivedFrame], rule: PairingRule, *, lag: int
 ) -> str:
-    """Why no frame of `kept` may be paired with `current` at `lag`, in a few words."""
+    """The reason, in a few words, why no frame of `kept` may be paired with `current` at `lag`."""
     own = [frame for frame in kept if frame.session == current.session]
     if not own:
         return f"every frame begins a session ({current.session_reason})"
@@ -79,7 +79,7 @@ def explain_unpaired(
 
 
 def interval_ms(reference: ReceivedFrame, current: ReceivedFrame) -> float:
-    """By the source's clock, or by arrival when the source stamps no times."""
+    """Time between two frames by the source's clock, or by arrival when the source stamps no times."""
     start_ns, end_ns = reference.frame.time_ns, current.frame.time_ns
     if start_ns == 0:
         start_ns, end_ns = reference.received_ns, current.received_ns

@@ -44,7 +44,7 @@ _Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersistenceRule:
-    """How long the past counts."""
+    """Weight of the past in the average, and the quality that counts."""
 
     weight: float = 0.6
     """β, of the past: 0, no averaging, to below 1. 0.6 halves the noise."""
@@ -62,12 +62,12 @@ class PersistenceRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Averaging:
-    """How much of the past is in an image."""
+    """The share of past images in an average."""
 
     weight: float
     """β."""
     images: int
-    """Images that went into the average."""
+    """Number of images in the average."""
     past_share: float
     """Share of the past in the image, mean over its pixels, 0 to 1."""
 
@@ -83,7 +83,7 @@ class Persisted:
 
 
 class Persistence:
-    """`add` each good image of a session in turn."""
+    """The running average of a session's images: `add` each good one in turn."""
 
     def __init__(self, rule: PersistenceRule | None = None) -> None:
         self.rule = rule or PersistenceRule()
@@ -95,7 +95,7 @@ class Persistence:
         """Average in an image whose mean over readable pixels is `mean_strain`.
 
         `share` is how far the tissue moved between the references of the last image and of this one, over the
-        displacement of `estimate` (`Course.share`); not finite, or out of bounds: the past is forgotten.
+        displacement of `estimate` (`Course.share`); where it is not finite, or out of bounds, the past is forgotten.
         """
         if self.rule.weight == 0:
             return Persisted(

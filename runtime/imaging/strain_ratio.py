@@ -1,4 +1,4 @@
-"""Two rectangles of the strain image and their ratio: never a bare number.
+"""The strain ratio of two rectangles of an image, with its uncertainty: never a bare number.
 
 Strain is averaged over the pixels that may be read; the ratio is that of target over background, below 1 for a stiff
 target, as in `usert.quality`. Over frames it is the slope of target on background through the origin, Σ tb / Σ b², so
@@ -40,7 +40,7 @@ class Rectangle:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From "depth,lateral" in mm, such as "10:14.5,3:8"."""
+        """Parse "depth,lateral" in mm, such as "10:14.5,3:8". Errors: `OptionError`."""
         try:
             depth, lateral = (tuple(map(float, part.split(":"))) for part in text.split(","))
             (a, b), (c, d) = depth, lateral
@@ -57,23 +57,23 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatioRule:
-    """What a ratio needs."""
+    """Requirements on a ratio."""
 
     readable_quality: float = READABLE_QUALITY
     """Quality below which a pixel is not read; as in `ImageQualityRule`."""
     least_pixels: int = 100
-    """Readable ones in each rectangle."""
+    """Number of readable pixels in each rectangle."""
     least_share: float = 0.5
     """Share of the pixels of each rectangle that must be readable."""
     patch: tuple[int, int] = (STRAIN_WINDOW_SAMPLES, 12)
-    """Samples and lines over which errors of strain hang together: the strain window; 8 to 14 lines on simulated
-    frames, by the sum of the correlation of errors."""
+    """Size in samples and lines of a patch with correlated errors of strain: the strain window; 8 to 14 lines on
+    simulated frames, by the sum of the correlation of errors."""
     least_strain: float = 3e-4
-    """|Background strain| that is more than a still probe shows."""
+    """Least |background strain|, more than that of a still probe."""
     certainty: float = 3.0
-    """Standard errors that the background must be from 0."""
+    """Distance of the background from 0 in standard errors."""
     frames: int = 10
-    """Images that a ratio is taken over."""
+    """Number of images that a ratio is taken over."""
 
     def __post_init__(self) -> None:
         for name in ("readable_quality", "least_share"):
@@ -91,13 +91,13 @@ class RegionReading:
     """Strain in one rectangle of one image."""
 
     mean_strain: float
-    """Over readable pixels, a fraction, compression positive."""
+    """Mean over readable pixels, a fraction, compression positive."""
     spread: float
     """Standard deviation over them: structure and noise."""
     error: float
     """Standard error of the mean: the spread over the root of the patches that are independent."""
     pixels: int
-    """Readable ones."""
+    """Number of readable pixels."""
     readable_share: float
     quality: float
     """Mean over readable pixels."""
@@ -105,7 +105,7 @@ class RegionReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatioReading:
-    """The newest image's rectangles, and the ratio over the last images; None where refused."""
+    """Readings of the newest image's rectangles, and the ratio over the last images; None where refused."""
 
     refused: Refusal
     target: RegionReading | None = None
@@ -125,7 +125,7 @@ class RatioReading:
 
 
 class RatioMeter:
-    """Reads two rectangles in each live image; one that is refused leaves what came before."""
+    """A meter of two rectangles in each live image; an image that is refused leaves the ratio as it was."""
 
     def __init__(self, target: Rectangle, background: Rectangle, rule: RatioRule | None = None) -> None:
         self.target = target
@@ -134,7 +134,7 @@ class RatioMeter:
         self._means: deque[tuple[float, float]] = deque(maxlen=self.rule.frames)
 
     def reset(self) -> None:
-        """Forget earlier images: for a new session."""
+        """Forget earlier images, for a new session."""
         self._means.clear()
 
     def read(self, strain: NDArray[Any], quality: NDArray[Any], space: BeamSpace) -> RatioReading:

@@ -36,7 +36,7 @@ _GPU_ENGINE = re.compile("cuda|tensorrt", re.IGNORECASE)
 
 
 class RunningEngine(Protocol):
-    """The engine that runs at this moment: a better one, or another bundle, may take its place."""
+    """The engine that runs at this moment; a better one, or another bundle, may replace it."""
 
     @property
     def engine(self) -> Engine: ...

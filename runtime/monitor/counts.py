@@ -1,4 +1,4 @@
-"""What a live server has counted since it opened: for its summary, its status, its metrics and its messages.
+"""The counts of a live server since it opened, for its summary, its status, its metrics and its messages.
 
 Invariant: received = duplicates + late + turned_away + dropped + waiting + used; used = unpaired + failed + published.
 """
@@ -24,17 +24,17 @@ class FrameCounts:
     lost: int
     """Frames missing in the sequence numbers: they never arrived."""
     duplicates: int
-    """Frames that had come before."""
+    """Frames that had already been received."""
     late: int
     """Frames that a newer one had overtaken on the way."""
     turned_away: int
-    """Frames of a source too many, or of one with the name of another."""
+    """Frames rejected because there are too many sources, or another source has that name."""
     clock_jumps: int
-    """Times that a source's clock fell or leapt while its frames went on."""
+    """Number of times that a source's clock fell or leapt while its frames went on."""
     sessions: int
     """Sessions begun."""
     sources: int
-    """Sources that are served now."""
+    """Number of sources that are served now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

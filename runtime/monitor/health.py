@@ -58,7 +58,7 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether to leave the server alone; if not, a service manager should restart it."""
+        """Whether the server works as it should; if not, a service manager should restart it."""
         return self.status in ("ok", "waiting")
 
     def to_json(self) -> str:

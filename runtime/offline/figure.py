@@ -37,6 +37,8 @@ _TEXT_PX, _SMALL_PX, _LARGE_PX = 19, 17, 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
+    """A picture with its title and colour bar."""
+
     title: str
     image: Image.Image
     anchors: str
@@ -117,6 +119,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def bmode_panel(samples: NDArray[Any], canvas: Canvas) -> Panel:
+    """B-mode of RF `samples` (N, M)."""
     amplitude = canvas.resampled(envelope(samples - samples.mean(axis=0)))
     bright = max(float(np.nanpercentile(amplitude, 99.5)), 1e-30)
     level_db = 20 * np.log10(np.maximum(amplitude / bright, 1e-9))
@@ -132,6 +135,7 @@ def bmode_panel(samples: NDArray[Any], canvas: Canvas) -> Panel:
 def strain_panel(
     strain: NDArray[Any], quality: NDArray[Any], canvas: Canvas, soft: float | None = None
 ) -> Panel:
+    """Axial strain (N, M), hatched below readable quality; `soft`: its upper end."""
     hard, widest = strain_range(strain, quality)
     soft = widest if soft is None else soft
     picture = colours((canvas.resampled(strain) - hard) / (soft - hard), VIRIDIS).astype(np.float32)
@@ -151,6 +155,7 @@ def strain_panel(
 
 
 def quality_panel(quality: NDArray[Any], canvas: Canvas, title: str = "Quality") -> Panel:
+    """Quality (N, M), from 0 to 1."""
     picture = canvas.picture(colours(canvas.resampled(quality), GREY))
     return Panel(title=title, image=picture, anchors=GREY, bottom=0, top=1)
 

@@ -70,7 +70,7 @@ def make_output(
 
 
 def require_kinds(kinds: Collection[str], *, dicom_like: str | os.PathLike[str] | None) -> None:
-    """Check, before hours of work, that each kind can be made. Errors: those of `make_output` that can be known."""
+    """Check, before hours of work, that each kind can be made. Errors: as `make_output`, if they can be foreseen."""
     for kind in kinds:
         output_path("result.h5", kind)
         if kind in _LIBRARIES:
@@ -101,7 +101,7 @@ def _part(path: Path) -> Path:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A temporary path to write to, which replaces `path` at the regular end of the block, and is else removed."""
+    """A temporary path to write to, which replaces `path` at the end of the block. Errors: `OptionError`."""
     if path.is_dir() and any(PICTURE.fullmatch(entry.name) is None for entry in path.iterdir()):
         raise OptionError(
             f"{path}: holds more than pictures of a result, so it is not replaced: move it away"

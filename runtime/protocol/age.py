@@ -1,4 +1,4 @@
-"""How old an image is: the clocks that times on the wire were read from, its age, and rate and ages of a stream.
+"""The age of an image: the clocks of the times on the wire, the age itself, and rate and ages of a stream.
 
 Invariants: times are subtracted only when both were read from one monotonic clock, so the wall clocks of two machines
 are never compared; an age that cannot be known exactly is a lower bound, and says so.
@@ -26,7 +26,7 @@ MAX_AGES = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Age:
-    """How long ago the current frame of an image was complete at its source."""
+    """Time since the current frame of an image was complete at its source."""
 
     ms: float
     exact: bool

@@ -81,7 +81,7 @@ _ROWS_A_CHUNK = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What a record needs for its images to be reproduced."""
+    """The provenance of a record, from which its images can be reproduced."""
 
     bundle: str
     bundle_sha256: str
@@ -164,6 +164,7 @@ class Record:
 
     @property
     def has_displacement(self) -> bool:
+        """Whether the record holds displacement."""
         return "displacement" in self._group
 
     def frame(self, sequence: int) -> RFFrame | None:

@@ -49,6 +49,7 @@ class Kept:
 
     @property
     def waiting(self) -> int:
+        """Items that wait in the queue."""
         return self.received - self.recorded - sum(self.missing.values())
 
 

@@ -59,7 +59,7 @@ class RecordSwitch:
         return self._disk.submit(self._start, name, displacement, bundle)
 
     def stop(self) -> Future[Mapping[str, Any]]:
-        """Stop the record, whoever started it, after its queue is written. Errors, in the future: `OptionError`."""
+        """Stop the record, however it was started, after its queue is written. Errors, in the future: `OptionError`."""
         return self._disk.submit(self._stop)
 
     def close(self) -> None:

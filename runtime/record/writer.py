@@ -38,7 +38,7 @@ Item = ReceivedFrame | RecordedImage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What identifies an item in counts and logs."""
+    """The identity of an item in counts and logs."""
 
     what: What
     session: int
@@ -48,6 +48,7 @@ class Label:
 
     @classmethod
     def of(cls, item: Item) -> Label:
+        """The label of a frame or image."""
         if isinstance(item, ReceivedFrame):
             frame = item.frame
             return cls(what="frame", session=item.session, sequence=frame.sequence, size=frame.samples.nbytes)

@@ -1,7 +1,7 @@
 """Loading another bundle while a server runs: opened, warmed up and checked in a thread of its own.
 
 All files are hashed before they are opened and again afterwards, since somebody may copy to the folder meanwhile.
-Invariant: an engine opened here is either taken or closed, whatever goes wrong and whoever ends first.
+Invariant: an engine opened here is either taken or closed, whatever goes wrong.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBundle:
-    """A bundle with its engine open and checked; the engine is to be closed by whoever takes this."""
+    """A bundle with its engine open and checked; its receiver must close the engine."""
 
     engine: Engine
     path: Path
@@ -206,7 +206,7 @@ class BundleSwap:
 
 
 def trained_strain(manifest: Manifest) -> tuple[float, float] | None:
-    """|Mean strain| that the weights were trained for, fractions; None: unknown."""
+    """Range of |mean strain| that the weights were trained for, fractions; None if unknown."""
     trained = manifest.input.trained_for
     if trained is None:
         return None

@@ -133,7 +133,7 @@ class ControlServer(Worker):
 
     @property
     def endpoint(self) -> str:
-        """Where the socket is; once it is open with the real port, where port 0 was asked for."""
+        """Endpoint of the socket; once it is open with the real port, where port 0 was asked for."""
         return self._socket.endpoint
 
     def _open(self, stack: ExitStack) -> None:

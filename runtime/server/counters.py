@@ -1,4 +1,4 @@
-"""What the live server counts and measures: written by the serving thread, read by any.
+"""Counts and measurements of the live server: written by the serving thread, read by any.
 
 Invariant: an image is counted before it is sent, or a client could know of it first.
 """
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class ServerCounters:
-    """The counts of one server since it opened, and the monitors that are to know of each image."""
+    """The counts of one server since it opened, with the monitors to notify of each image."""
 
     def __init__(
         self, frames: FrameQueue, *, health: Health, metrics: Metrics | None, deadline_ms: float

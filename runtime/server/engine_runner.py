@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineRunner:
-    """Runs the engine of one server; see the module."""
+    """Runs the engine of one server."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The first frames of a session: are they RF of the frequencies told, and does their clock count nanoseconds?
+"""The check of a session's first frames: whether they are RF of the stated frequencies, with a clock in nanoseconds.
 
 Knows one source. Invariant: of each session at most one line on its samples and one on its clock are logged; samples
 are looked at once a second at most, ever more seldom, and not again once the session is judged.
@@ -37,11 +37,11 @@ class FirstFrames:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the session's samples are not RF of the frequencies told."""
+        """Whether the session's samples are not RF of the stated frequencies."""
         return self.signal is not None and (self.signal.refused or self.signal.kind == "f0")
 
     def look(self, current: ReceivedFrame) -> None:
-        """Take a frame of the source, of which a new session begins the judgement again."""
+        """Look at a frame of the source; a frame of a new session starts over."""
         if current.session != self._session:
             self._session, self.signal, self._every_ns = current.session, None, _EVERY_NS
             self._first = current if current.frame.time_ns else None

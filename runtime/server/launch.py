@@ -186,7 +186,7 @@ def open_server(
 def low_jitter() -> Iterator[None]:
     """Quick switches between threads inside the block, and no long garbage collections, which would take 20 to 40 ms.
 
-    The settings hold for the whole process, so whoever starts a server chooses them, not the server.
+    The settings hold for the whole process, so the caller that starts a server chooses them.
     """
     before_s = sys.getswitchinterval()
     gc.collect()

@@ -176,7 +176,7 @@ class StrainServer(Service):
 
     @property
     def frozen_streams(self) -> int:
-        """How many streams are frozen; for any thread."""
+        """Number of streams that are frozen; for any thread."""
         return sum(stream.frozen for stream in list(self._streams.values()))
 
     @property

@@ -1,4 +1,4 @@
-"""What the server keeps of one source between images: the lag, the display state, the last good image, the average.
+"""The state of one source between images: the lag, the display state, the last good image, the average.
 
 Invariant: nothing of one session is left in the next, except what a person has set: rectangles and freezing.
 """
@@ -68,7 +68,7 @@ class Shown:
     def message(
         self, *, counters: Counters, published_ns: int, rule: ImageQualityRule, deadline_ms: float
     ) -> StrainMessage:
-        """What is published at `published_ns`: figures of the image that is shown, state and counts of this moment."""
+        """The message to publish at `published_ns`: figures of the image shown, state and counts of this moment."""
         image, pair = self.image, self.image.pair
         current = pair.current
         figures = {name: getattr(image.quality, name) for name in _ON_THE_WIRE}
@@ -146,14 +146,14 @@ class Stream:
         return choose_reference(current, before, self._config.pairing, lag_for=lag_for)
 
     def explain_unpaired(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> str:
-        """Why `reference` returned None for the same frames, in a few words."""
+        """The reason, in a few words, why `reference` returned None for the same frames."""
         rule = self._config.pairing
         return explain_unpaired(
             current, before, rule, lag=rule.lag if self._config.lag is None else self.lag.lag
         )
 
     def show(self, pair: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
-        """What to publish after the newest pair. `strain_window`: samples, of the engine.
+        """The image to publish after the newest pair; `strain_window`: samples, of the engine.
 
         Errors: `EngineError` for an estimate that is not finite.
         """

@@ -1,4 +1,4 @@
-"""Who may connect: the clients whose public keys lie in a folder, as ZeroMQ asks at every handshake (ZAP, RFC 27).
+"""Access by public keys in a folder, of which ZeroMQ asks at every handshake (ZAP, RFC 27).
 
 Invariant: a handshake succeeds only while the file of its key lies in the folder; whatever goes wrong is a denial, and
 without an open `Authenticator` every handshake is denied.
@@ -127,7 +127,7 @@ class Authenticator(Worker):
         """Handshakes that were denied here. ZeroMQ denies clients that do not know the server's key by itself."""
 
     def security(self, name: str) -> Security | None:
-        """What makes the socket `name` secure; None if it needs no keys."""
+        """The security settings of the socket `name`; None if it needs no keys."""
         return self._securities[name]
 
     def access(self, name: str) -> AccessList | None:

@@ -2,90 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from small_bundle import CONTENT, PLAN, SPEED, manifest
 
 import usert.bundle.folder as bundle_module
 from usert.bundle import Bundle, default_bundle_path, sha256_of, write_bundle
 from usert.bundle.card import bundle_card
-from usert.bundle.manifest import Graph, Input, Manifest, Network, Plan, Speed, TrainedFor, Weights
 from usert.errors import BundleError
-
-CONTENT = {
-    "weights.safetensors": b"w" * 64,
-    "strain.onnx": b"any",
-    "strain_8x4.onnx": b"8x4",
-    "strain_8x4_int8.onnx": b"int8",
-    "strain_8x4.tensorrt.plan": b"plan",
-}
-DIGEST = {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
-SPEED = Speed(
-    engine="onnxruntime 1.32.0 on the CPU", machine="a CPU", threads=2, shape=(8, 4), milliseconds=97.4
-)
-
-
-def graph(file: str, shape: tuple[int, int] | None, precision: str = "float32") -> Graph:
-    return Graph(
-        file=file,
-        shape=shape,
-        precision=precision,
-        sha256=DIGEST[file],
-        bytes=len(CONTENT[file]),
-        accuracy={"max_abs_displacement_samples": 2.5e-4, "rms_displacement_samples": 1e-5},
-        speed=SPEED,
-    )
-
-
-PLAN = Plan(
-    file="strain_8x4.tensorrt.plan",
-    graph="strain_8x4.onnx",
-    library="tensorrt",
-    version="10.13.0",
-    gpu="NVIDIA H200 (sm_90)",
-    least=(8, 4),
-    most=(8, 4),
-    sha256=DIGEST["strain_8x4.tensorrt.plan"],
-    bytes=4,
-    seconds=31.5,
-    accuracy=None,
-    speed=None,
-)
-
-
-def manifest(**changes: Any) -> Manifest:
-    whole = Manifest(
-        usert_version="0.1.0",
-        created="2026-11-22T12:00:00+00:00",
-        network=Network(name="liteflownet", levels=(6, 2), normalise_features=True, parameters=5_379_857),
-        weights=Weights(
-            file="weights.safetensors", sha256=DIGEST["weights.safetensors"], recipe="pretrain, seed 1"
-        ),
-        input=Input(trained_for=TrainedFor(centre_cycles_per_sample=(0.11, 0.25), strain_percent=(0.03, 3))),
-        strain_window_samples=65,
-        quality_window=(65, 5),
-        opset=20,
-        graphs=(
-            graph("strain.onnx", None),
-            graph("strain_8x4.onnx", (8, 4)),
-            graph("strain_8x4_int8.onnx", (8, 4), "int8"),
-        ),
-        plans=(PLAN,),
-        reference="torch 2.13.0, float32",
-        tolerances={"float32": {"max_abs_displacement_samples": 1e-3}, "int8": {}},
-        libraries={"torch": "2.13.0"},
-        machine="a CPU",
-        gpu=None,
-    )
-    return replace(whole, **changes)
 
 
 @pytest.fixture
@@ -102,26 +31,11 @@ def folder(tmp_path: Path, sources: list[Path]) -> Path:
     return write_bundle(tmp_path / "bundle", manifest(), sources).folder
 
 
-def edited(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
-    tree = json.loads((folder / "manifest.json").read_text())
-    edit(tree)
-    (folder / "manifest.json").write_text(json.dumps(tree))
-    return folder
-
-
 def test_what_is_written_is_read(folder: Path) -> None:
     bundle = Bundle.load(folder)
     assert bundle.manifest == manifest()
     assert bundle.sha256 == sha256_of(folder / "manifest.json")
     assert sorted(path.name for path in folder.iterdir()) == sorted([*CONTENT, "manifest.json"])
-
-
-def test_json_keeps_every_value() -> None:
-    assert Manifest.from_json(manifest().to_json()) == manifest()
-    tree = json.loads(manifest().to_json())
-    assert tree["format"] == 3
-    assert tree["graphs"][0]["shape"] is None
-    assert tree["conventions"]["strain"] == "fraction, compression positive"
 
 
 def test_card_says_what_a_person_asks(folder: Path) -> None:
@@ -146,81 +60,28 @@ def test_card_says_what_a_person_asks(folder: Path) -> None:
     assert "SNRe 0.5" in card
 
 
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (lambda t: t.update(format=1), "format: got 1, expected 2 or 3; another version of usert"),
-        (lambda t: t.pop("format"), "format: got None, expected 2 or 3"),
-        (lambda t: t.update(format=True), "format: got True, expected 2 or 3"),
-        (lambda t: t.update(refinement="more"), "refinement: got 'more', expected off, cheap, full"),
-        (lambda t: t.update(engine="x"), "unknown key engine, expected format, "),
-        (lambda t: t["network"].update(depth=3), "unknown key network.depth, expected name, "),
-        (lambda t: t["graphs"][1].update(lines=3), r"unknown key graphs\[1\].lines"),
-        (lambda t: t["weights"].pop("sha256"), "key weights.sha256 is missing"),
-        (lambda t: t.update(opset="20"), "opset: got '20', expected an integer"),
-        (lambda t: t.update(network=3), "network: got 3, expected an object"),
-        (lambda t: t.update(quality_window=[65]), r"quality_window: got \[65\], expected tuple"),
-        (
-            lambda t: t["network"].update(normalise_features=1),
-            "normalise_features: got 1, expected true or false",
-        ),
-        (lambda t: t["input"].update(dtype="float32"), "input.dtype: got 'float32', expected int16"),
-        (lambda t: t["conventions"].update(strain="tension positive"), "conventions.strain: got 'tension"),
-        (lambda t: t["weights"].update(file="../w"), r"weights.file: got '../w', expected a plain file name"),
-        (
-            lambda t: t["graphs"][0].update(file="/etc/passwd"),
-            r"graphs\[0\].file: got '/etc/passwd', expected a pl",
-        ),
-        (lambda t: t["weights"].update(model_card="a/b"), "weights.model_card: got 'a/b', expected a plain"),
-        (
-            lambda t: t["graphs"][0].update(shape=[8, 4]),
-            "graphs: got 'two of one shape and precision', expected one of each",
-        ),
-        (lambda t: t.update(graphs=[]), "graphs: got 'none', expected at least one"),
-        (
-            lambda t: t["graphs"][2].update(precision="int4"),
-            "precision: got 'int4', expected float32, float16",
-        ),
-        (
-            lambda t: t["graphs"][0]["accuracy"].update(a="x"),
-            r"graphs\[0\].accuracy.a: got 'x', expected a finite number",
-        ),
-        (lambda t: t["tolerances"].pop("int8"), r"tolerances: got \['float32'\], expected int8, too"),
-        (lambda t: t["plans"][0].update(library="cudnn"), "library: got 'cudnn', expected tensorrt, tens"),
-        (lambda t: t["plans"][0].update(graph="other.onnx"), "graph: got 'other.onnx', expected strain"),
-        (lambda t: t["plans"][0].update(most=[4, 4]), r"most: got \[4, 4\], expected at least \[8, 4\]"),
-        (lambda t: t["plans"][0].update(file="strain.onnx"), "files: got 'one name twice'"),
-        (lambda t: t["graphs"][0].update(sha256="abc"), "sha256: got 'abc', expected 64 hexadecimal"),
-    ],
-)
-def test_what_is_not_understood_is_refused_by_name(folder: Path, edit: Any, message: str) -> None:
-    with pytest.raises(BundleError, match=message) as caught:
-        Bundle.load(edited(folder, edit))
-    assert str(caught.value).startswith(f"bundle {folder}: manifest.json: ")
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff\xfe", b"NaN", b"[" * 100_000])
 def test_manifest_that_is_no_json_is_one_line(folder: Path, text: bytes) -> None:
     (folder / "manifest.json").write_bytes(text)
-    with pytest.raises(BundleError, match=r"manifest.json: (not valid|got JSON)"):
+    with pytest.raises(BundleError, match=r"manifest.json: (not valid|got JSON)") as caught:
         Bundle.load(folder)
+    assert str(caught.value).startswith(f"bundle {folder}: manifest.json: ")
 
 
 def test_missing_things_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="nowhere: no such folder; make one with `usert export`"):
+    with pytest.raises(BundleError, match=r"nowhere: .*`usert export`"):
         Bundle.load(tmp_path / "nowhere")
-    with pytest.raises(BundleError, match=r"no manifest\.json in it, so it is not a bundle"):
+    with pytest.raises(BundleError, match=r"manifest\.json"):
         Bundle.load(tmp_path)
     (folder / "strain.onnx").unlink()
-    with pytest.raises(BundleError, match=r"strain\.onnx is missing"):
+    with pytest.raises(BundleError, match=r"strain\.onnx"):
         Bundle.load(folder, verify=False)
 
 
 @pytest.mark.parametrize("name", list(CONTENT))
 def test_damaged_file_is_named(folder: Path, name: str) -> None:
     (folder / name).write_bytes(CONTENT[name][:-1] + b"!")
-    with pytest.raises(BundleError, match=f"{name} is damaged"):
+    with pytest.raises(BundleError, match=f"{name} .*sha256"):
         Bundle.load(folder)
     Bundle.load(folder, verify=False)
 
@@ -277,7 +138,7 @@ def test_folder_of_other_things_is_not_replaced(tmp_path: Path, sources: list[Pa
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter.txt").write_text("one")
-    with pytest.raises(BundleError, match="holds something that is not a bundle"):
+    with pytest.raises(BundleError, match="thesis"):
         write_bundle(precious, manifest(), sources)
     assert (precious / "chapter.txt").read_text() == "one"
     (precious / "chapter.txt").unlink()
@@ -285,7 +146,7 @@ def test_folder_of_other_things_is_not_replaced(tmp_path: Path, sources: list[Pa
 
 
 def test_files_must_be_those_of_the_manifest(tmp_path: Path, sources: list[Path]) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match=r"expected \["):
         write_bundle(tmp_path / "bundle", manifest(), sources[:2])
 
 
@@ -293,9 +154,7 @@ def test_default_bundle_that_is_missing_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     monkeypatch.setattr(bundle_module, "__file__", str(tmp_path / "usert" / "bundle" / "folder.py"))
-    with pytest.raises(
-        BundleError, match="default bundle is missing: reinstall usert, or name one by --bund"
-    ):
+    with pytest.raises(BundleError, match=r"default.*: reinstall usert, .*--bundle"):
         default_bundle_path()
     (tmp_path / "usert" / "bundles").mkdir(parents=True)
     shutil.copytree(folder, tmp_path / "usert" / "bundles" / "default")

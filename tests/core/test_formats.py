@@ -48,7 +48,7 @@ def test_raw_needs_a_shape_that_fits(tmp_path: Path, scan: Scan) -> None:
     path.write_bytes(STACK.tobytes())
     with pytest.raises(OptionError, match="shape: got none"):
         samples("raw", path, scan)
-    with pytest.raises(FormatError, match=r"96 bytes, expected a multiple of 120 \(6 samples x 5 lines"):
+    with pytest.raises(FormatError, match=r"96 bytes, expected .*\b120\b.*6 .*5 lines"):
         samples("raw", path, scan, shape=(6, 5))
     path.write_bytes(b"")
     with pytest.raises(FormatError, match="0 bytes"):
@@ -112,7 +112,7 @@ def test_metaimage_inflates_zlib(tmp_path: Path, scan: Scan, say_size: bool) -> 
     path = metaimage(tmp_path / "b.mha", STACK, bomb, CompressedData="True")
     assert not np.any(samples("metaimage", path, scan))
     path = metaimage(tmp_path / "c.mha", STACK, b"no zlib at all", CompressedData="True")
-    with pytest.raises(FormatError, match="compressed samples are damaged"):
+    with pytest.raises(FormatError, match=r"c\.mha: .*compressed"):
         samples("metaimage", path, scan)
 
 
@@ -147,11 +147,11 @@ def test_what_is_no_metaimage(tmp_path: Path, scan: Scan) -> None:
     path = tmp_path / "a.mha"
     for content in (b"", b"\x00" * 1000, b"Key = Value\n" * 3, b"A = B\nElementDataFile = LOCAL\n"):
         path.write_bytes(content)
-        with pytest.raises(FormatError, match=r"not a MetaImage header|no DimSize"):
+        with pytest.raises(FormatError, match=r"a\.mha: .*(MetaImage|DimSize)"):
             samples("metaimage", path, scan)
     path = metaimage(tmp_path / "a.mhd", STACK, ElementDataFile="a.raw")
     (tmp_path / "a.raw").unlink()
-    with pytest.raises(FormatError, match=r"ElementDataFile .* is missing"):
+    with pytest.raises(FormatError, match=r"ElementDataFile .*a\.raw"):
         samples("metaimage", path, scan)
 
 
@@ -190,7 +190,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, scan: Scan) -> 
     array = np.ones((6, 4), np.float32)
     array[5, 1:3] = np.nan, np.inf
     path = as_v5(tmp_path / "a.mat", rf=array)
-    with pytest.raises(FormatError, match="frame 0 has 2 samples that are NaN or infinite"):
+    with pytest.raises(FormatError, match=r"frame 0 has 2 .*NaN"):
         samples("mat", path, scan)
     assert len(samples("mat", path, scan, rows=Rows(start=0, stop=5))) == 1
 
@@ -198,12 +198,12 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, scan: Scan) -> 
 def test_names_and_options_that_do_not_exist(tmp_path: Path, scan: Scan) -> None:
     with pytest.raises(
         OptionError,
-        match="format: got 'dicom', expected one of alpinion, clarius, mat, metaimage, nrrd, numpy, raw",
+        match=r"format: got 'dicom', expected .*alpinion, .*zea",
     ):
         samples("dicom", [], scan)
-    with pytest.raises(FormatError, match="no such file"):
+    with pytest.raises(FormatError, match="absent"):
         samples("raw", tmp_path / "absent", scan, shape=(1, 1))
-    with pytest.raises(FormatError, match="no frames in no files"):
+    with pytest.raises(FormatError, match="no frames"):
         samples("raw", [], scan)
     for text in ("", "5", "5:5", "7:3", "-1:3", "a:b"):
         with pytest.raises(OptionError, match="rows: got"):

@@ -57,7 +57,7 @@ def test_the_paper_s_front_end_takes_the_frames_as_they_are() -> None:
 
 def test_a_grid_needs_to_know_the_sampling() -> None:
     frame = np.zeros((100, 40), np.int16)
-    with pytest.raises(FrameError, match="no sampling and centre frequency"):
+    with pytest.raises(FrameError, match="sampling and centre frequency"):
         graph_inputs("baseband", frame, frame, None)
 
 

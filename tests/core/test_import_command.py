@@ -61,13 +61,13 @@ def test_an_error_writes_nothing_and_spares_what_is_there(
     write_recording(out, [make_frame()])
     before = out.read_bytes()
     base = ["--format", "raw", *GEOMETRY, "--sample-type", "int16"]
-    with pytest.raises(FormatError, match="3 bytes, expected a multiple of 48"):
+    with pytest.raises(FormatError, match=r"3 bytes, expected .*\b48\b"):
         call("import", good, short, "--out", out, *base, "--shape", "6,4")
-    with pytest.raises(OptionError, match="--shape: got 'six', expected samples x lines"):
+    with pytest.raises(OptionError, match="--shape: got 'six'"):
         call("import", good, "--out", out, *base, "--shape", "six")
-    with pytest.raises(OptionError, match="which is also read"):
+    with pytest.raises(OptionError, match="--out: got"):
         call("import", good, "--out", good, *base, "--shape", "6,4")
-    with pytest.raises(RecordingError, match="cannot be written"):
+    with pytest.raises(RecordingError, match=r"absent/rec\.h5"):
         call("import", good, "--out", tmp_path / "absent" / "rec.h5", *base, "--shape", "6,4")
     assert out.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "rec.h5"]
@@ -101,7 +101,7 @@ def test_geometry_is_never_guessed(tmp_path: Path) -> None:
     for option in ("--fs-mhz", "--f0-mhz", "--line-pitch-mm"):
         at = GEOMETRY.index(option)
         partial = GEOMETRY[:at] + GEOMETRY[at + 2 :]
-        with pytest.raises(OptionError, match=f"{option}: got none, and the file does not say"):
+        with pytest.raises(OptionError, match=f"{option}: got none"):
             call("import", file, "--format", "raw", "--out", tmp_path / "rec.h5", *partial)
         assert not (tmp_path / "rec.h5").exists()
 
@@ -133,7 +133,7 @@ def test_info_of_a_recording(tmp_path: Path, make_frame: Callable[..., RFFrame])
     assert "2.5 mm deep, 1.7 mm wide" in card
     assert "0.2 s from 2001-09-09 01:46:40 UTC, 25 frames a second" in card
     assert "5 pairs" in card
-    with pytest.raises(RecordingError, match="no such file"):
+    with pytest.raises(RecordingError, match=r"absent\.h5"):
         call("info", tmp_path / "absent.h5")
 
 
@@ -162,7 +162,7 @@ TOLD = ["--format", "numpy", "--fs-mhz", "40", "--line-pitch-mm", "0.12"]
 def test_frames_with_lines_first_are_refused_until_transposed(tmp_path: Path) -> None:
     file, out = pressed(tmp_path, lines_first=True, samples=(512, 128)), tmp_path / "rec.h5"
     told = [*TOLD, "--f0-mhz", "6.5"]
-    with pytest.raises(FormatError, match=r"frames\.npy: looks like frames with lines first .*: --transpose"):
+    with pytest.raises(FormatError, match=r"frames\.npy: .*lines first.*--transpose"):
         call("import", file, "--out", out, *told)
     assert not out.exists()
     assert "looks like" not in call("import", file, "--out", out, *told, "--transpose").output

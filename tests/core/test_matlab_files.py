@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,12 +113,12 @@ def test_a_damaged_mat_file_is_one_clear_line(tmp_path: Path, scan: Scan) -> Non
     whole = path.read_bytes()
     for content in (b"", b"nothing\n" * 40, whole[:200], whole[:-100]):
         path.write_bytes(content)
-        with pytest.raises(FormatError, match="not a sound MATLAB file") as caught:
+        with pytest.raises(FormatError, match=r"a\.mat: .*MATLAB") as caught:
             read(path, scan)
         assert "\n" not in str(caught.value)
     path = as_v73(tmp_path / "b.mat", rf=STACK[0])
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(FormatError, match=r"not a sound MATLAB 7\.3 file"):
+    with pytest.raises(FormatError, match=r"b\.mat: .*MATLAB 7\.3"):
         read(path, scan)
     with pytest.raises(FormatError, match=r"MATLAB 7\.3, expected version 7 or older"):
         alpinion(as_v73(tmp_path / "c.mat", BfData=STACK[0]), scan)
@@ -133,7 +134,7 @@ def test_alpinion_keeps_the_valid_rows(tmp_path: Path, scan: Scan) -> None:
     )
     np.testing.assert_array_equal(alpinion(path, scan), [data[:7]])
     np.testing.assert_array_equal(alpinion(path, scan, rows=Rows(start=2, stop=5)), [data[2:5]])
-    with pytest.raises(FormatError, match="frame 0 has 7 rows, expected at least 8"):
+    with pytest.raises(FormatError, match=r"frame 0 has 7 rows, expected .*8"):
         alpinion(path, scan, rows=Rows(start=2, stop=8))
     for wrong, message in (
         ({"Im0": data}, "no BfData"),
@@ -176,7 +177,7 @@ def test_fields_and_cells_have_the_addresses_that_matlab_gives_them(
         np.testing.assert_array_equal(read(path, scan, address), expected)
     np.testing.assert_array_equal(read(path, scan, "data(2).rf1", "cells{1}"), STACK[::-1])
     for wrong in ("data(3).rf1", "cells{0}", "rf3"):
-        with pytest.raises(FormatError, match="no array") as caught:
+        with pytest.raises(FormatError, match=re.escape(repr(wrong))) as caught:
             read(path, scan, wrong)
         for there in ("data(1).rf1 to data(2).rf1 (6 x 4)", "one.rf (6 x 4)", "cells{1} to cells{2} (6 x 4)"):
             assert there in str(caught.value)
@@ -220,5 +221,5 @@ def test_a_dataset_that_claims_more_than_its_file_can_hold_is_refused(tmp_path: 
     path = as_v73(tmp_path / "a.mat", other=STACK[0])
     with h5py.File(path, "r+") as file:
         file.create_dataset("rf", (10**6, 10**6), "f8", chunks=(100, 100))
-    with pytest.raises(FormatError, match="/rf claims 8000000000000 bytes, more than its file can hold"):
+    with pytest.raises(FormatError, match=r"/rf .*8000000000000 bytes"):
         read(path, scan, "rf")

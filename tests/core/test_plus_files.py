@@ -126,7 +126,7 @@ def test_times_are_kept_and_frames_without_an_image_left_out(tmp_path: Path, sca
     (note,) = about_files("metaimage", [path]).notes
     assert note.endswith("1 of 3 frames are INVALID and left out: 1")
     every = {f"Seq_Frame{k:04d}_{key}": "INVALID" for k in range(3)}
-    with pytest.raises(FormatError, match="all 3 frames are INVALID"):
+    with pytest.raises(FormatError, match=r"3 frames .*INVALID"):
         read(sequence(tmp_path / "b.mha", **every), scan)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_errors_against_truth() -> None:
     assert rmse(estimate, truth) == pytest.approx(1)
     assert nrmse(estimate, truth) == pytest.approx(1 / np.sqrt(12.5))
     assert nrmse(truth * 1.1, truth) == pytest.approx(0.1)
-    with pytest.raises(ValueError, match="expected one shape"):
+    with pytest.raises(ValueError, match=r"\(1, 2\) .*\(2, 1\)"):
         rmse(truth, truth.T)
 
 
@@ -55,15 +56,13 @@ def test_a_window_is_read_from_text_and_cut_from_an_image() -> None:
     assert window == Window(rows=(1230, 1450), lines=(170, 212))
     assert str(window) == "1230:1450,170:212"
     assert window.of(np.zeros((3, 2304, 384))).shape == (3, 220, 42)
-    with pytest.raises(
-        OptionError, match="1230:1450,170:212: outside the image, expected within 0:1400,0:384"
-    ):
+    with pytest.raises(OptionError, match=r"1230:1450,170:212: .*0:1400,0:384"):
         window.of(np.zeros((1400, 384)))
     for text in ("", "1:2", "1:2,3", "a:b,1:2", "1:2:3,4:5", "-1:4,2:3", "1:2,3:4,5:6"):
-        with pytest.raises(OptionError, match="expected rows,lines such as"):
+        with pytest.raises(OptionError, match=re.escape(f"got {text!r}")):
             Window.parse(text)
     for text in ("5:5,0:2", "0:2,7:3"):
-        with pytest.raises(OptionError, match="expected a:b with 0 <= a < b"):
+        with pytest.raises(OptionError, match=f"{text}: "):
             Window.parse(text)
 
 
@@ -124,7 +123,7 @@ def test_the_right_displacement_brings_two_frames_together() -> None:
 
 def test_local_ncc_wrong_arguments() -> None:
     a = np.zeros((4, 4))
-    with pytest.raises(ValueError, match="expected one shape"):
+    with pytest.raises(ValueError, match=r"\(4, 4\) .*\(3, 4\)"):
         local_ncc(a, a[:3])
-    with pytest.raises(ValueError, match="expected two odd numbers"):
+    with pytest.raises(ValueError, match=r"window: got \(64, 5\)"):
         local_ncc(a, a, (64, 5))

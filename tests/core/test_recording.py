@@ -84,7 +84,7 @@ def test_truth_belongs_to_the_frame_it_starts_from(tmp_path: Path, make_frame: M
     with Recording(tmp_path / "a.h5") as recording:
         assert recording.has_truth
         np.testing.assert_array_equal(recording.truth(1), truths[1])
-        with pytest.raises(RecordingError, match="truth 2 is out of range, expected 0 to 1"):
+        with pytest.raises(RecordingError, match=r"truth 2 .*0 to 1"):
             recording.truth(2)
 
 
@@ -141,7 +141,7 @@ def test_a_growing_file_is_read_and_a_second_writer_kept_out(tmp_path: Path, mak
     try:
         with Recording(path) as first:
             assert (first.frame(len(first) - 1).samples == (len(first) - 1) % 30000).all()
-        with pytest.raises(RecordingError, match="another process has it open"):
+        with pytest.raises(RecordingError, match=r"live\.h5: .*another process"):
             RecordingWriter(path, resume=True)
         with Recording(path) as second:
             assert len(second) >= len(first)
@@ -157,7 +157,7 @@ def test_a_file_killed_before_its_first_frame_is_empty(tmp_path: Path, make_fram
         file["acquired_ns"].resize(0, axis=0)
     with Recording(path) as recording:
         assert list(recording) == []
-        with pytest.raises(RecordingError, match="frame 0 is out of range, expected nothing"):
+        with pytest.raises(RecordingError, match="frame 0 "):
             recording.frame(0)
 
 
@@ -166,7 +166,7 @@ def test_resume_goes_on_where_a_whole_file_ends(tmp_path: Path, make_frame: Make
     for k in range(3):
         with RecordingWriter(path, resume=True) as writer:
             writer.append(make_frame(k))
-    with pytest.raises(RecordingError, match="already exists"):
+    with pytest.raises(RecordingError, match=r"a\.h5: .*resume"):
         RecordingWriter(path)
     with Recording(path) as recording:
         for k in range(3):
@@ -183,7 +183,7 @@ def test_a_frame_of_another_kind_is_refused(tmp_path: Path, make_frame: Make, ch
     }[change]
     with RecordingWriter(tmp_path / "a.h5") as writer:
         writer.append(first)
-        with pytest.raises(FrameError, match="begin a new recording"):
+        with pytest.raises(FrameError, match="new recording"):
             writer.append(other)
         writer.append(first)
     with Recording(tmp_path / "a.h5") as recording:
@@ -195,12 +195,12 @@ def test_an_error_on_the_way_leaves_the_older_file(tmp_path: Path, make_frame: M
     write_recording(path, [make_frame(5)])
     with pytest.raises(FrameError):
         write_recording(path, [make_frame(), make_frame(shape=(64, 16))])
-    with pytest.raises(RecordingError, match="no frames to write"):
+    with pytest.raises(RecordingError, match=r"a\.h5: no frames"):
         write_recording(path, [])
     with Recording(path) as recording:
         np.testing.assert_array_equal(recording.frame(0).samples, make_frame(5).samples)
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
-    with pytest.raises(RecordingError, match="cannot be written"):
+    with pytest.raises(RecordingError, match="absent"):
         write_recording(tmp_path / "absent" / "a.h5", [make_frame()])
 
 
@@ -259,13 +259,13 @@ def test_a_bad_file_is_one_clear_line(tmp_path: Path, made: dict[str, Any], mess
 
 
 def test_missing_foreign_and_truncated_files(tmp_path: Path, make_frame: Make) -> None:
-    with pytest.raises(RecordingError, match="no such file"):
+    with pytest.raises(RecordingError, match=r"absent\.h5"):
         Recording(tmp_path / "absent.h5")
-    with pytest.raises(RecordingError, match="cannot be opened"):
+    with pytest.raises(RecordingError, match=str(tmp_path)):
         Recording(tmp_path)
     for name, content in (("empty.h5", b""), ("text.h5", b"not at all HDF5\n" * 100)):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(RecordingError, match="not an HDF5 file"):
+        with pytest.raises(RecordingError, match=f"{name}: .*HDF5"):
             Recording(tmp_path / name)
     path = tmp_path / "whole.h5"
     write_recording(path, [make_frame(k) for k in range(4)])
@@ -279,10 +279,10 @@ def test_missing_foreign_and_truncated_files(tmp_path: Path, make_frame: Make) -
 
 def test_wrong_use_by_a_programmer(tmp_path: Path, make_frame: Make) -> None:
     writer = RecordingWriter(tmp_path / "a.h5")
-    with pytest.raises(ValueError, match="truth goes with every frame but the first"):
+    with pytest.raises(ValueError, match="truth"):
         writer.append(make_frame(), np.zeros((2, 128, 16)))
     writer.close()
     writer.close()
-    with pytest.raises(ValueError, match="append after close"):
+    with pytest.raises(ValueError, match="close"):
         writer.append(make_frame())
     assert not (tmp_path / "a.h5").exists()

@@ -126,7 +126,7 @@ def test_hdf5_reads_the_marks_of_an_open_file_as_its_own(tmp_path: Path, make_fr
                 assert file["acquired_ns"].shape == (k + 1,)
         with pytest.raises(OSError, match="unable to lock file"):
             h5py.File(path, "r+")
-        with pytest.raises(RecordingError, match="another process has it open"):
+        with pytest.raises(RecordingError, match=r"a\.h5: .*another process"):
             Device(path)
     with h5py.File(path, "r+") as file:
         assert file["rf"].shape == (3, 128, 16)
@@ -155,7 +155,7 @@ def test_a_file_with_more_than_frames_is_read_but_not_resumed(tmp_path: Path, ma
         assert len(recording) == 1
         assert list(recording.furnished) == ["notes"]
         np.testing.assert_array_equal(recording.furnished["notes"]["marks"], [0, 10, 20])
-    with pytest.raises(RecordingError, match="holds notes beside its frames, expected frames alone"):
+    with pytest.raises(RecordingError, match=r"a\.h5: .*notes"):
         RecordingWriter(path, resume=True)
 
 

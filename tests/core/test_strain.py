@@ -59,11 +59,11 @@ def test_missing_displacements_are_left_out_of_the_fit() -> None:
 def test_taps_are_the_weights_of_a_line_fit() -> None:
     np.testing.assert_allclose(least_squares_taps(5), [-0.2, -0.1, 0, 0.1, 0.2])
     for window in (1, 4):
-        with pytest.raises(ValueError, match="expected an odd number"):
+        with pytest.raises(ValueError, match=f"window_samples: got {window}"):
             least_squares_taps(window)
-        with pytest.raises(ValueError, match="expected an odd number"):
+        with pytest.raises(ValueError, match=f"window_samples: got {window}"):
             axial_strain(np.zeros((10, 2)), window)
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match="got 1 rows"):
         axial_strain(np.zeros((1, 2)), 3)
 
 
@@ -73,5 +73,5 @@ def test_window_is_the_nearest_odd_number_of_samples(scan: Scan) -> None:
     assert window_samples(scan, 94.1 * 0.01925) == 95
     assert window_samples(scan, 0.001) == 3
     for bad in (0, -1, float("nan"), float("inf")):
-        with pytest.raises(OptionError, match="expected a finite length above 0"):
+        with pytest.raises(OptionError, match=f"got {bad} mm"):
             window_samples(scan, bad)

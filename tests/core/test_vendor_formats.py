@@ -110,7 +110,7 @@ def test_numpy_takes_one_frame_and_one_array_of_several(tmp_path: Path, scan: Sc
     np.testing.assert_array_equal(read("numpy", one, scan), STACK[:1])
     np.savez(several, rf=STACK, depth=np.arange(4))
     np.testing.assert_array_equal(read("numpy", several, scan, variables=("rf",)), STACK)
-    with pytest.raises(FormatError, match=r"arrays rf, depth, expected one: name it by --variable"):
+    with pytest.raises(FormatError, match=r"rf, depth, .*--variable"):
         read("numpy", several, scan)
     with pytest.raises(FormatError, match=r"arrays rf, depth, expected 'RF' among them"):
         read("numpy", several, scan, variables=("RF",))
@@ -119,7 +119,7 @@ def test_numpy_takes_one_frame_and_one_array_of_several(tmp_path: Path, scan: Sc
 def test_numpy_executes_nothing(tmp_path: Path, scan: Scan) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(FormatError, match="not a sound NumPy file"):
+    with pytest.raises(FormatError, match=r"a\.npy: .*NumPy"):
         read("numpy", path, scan)
     np.save(path, STACK * 1j)
     with pytest.raises(
@@ -131,7 +131,7 @@ def test_numpy_executes_nothing(tmp_path: Path, scan: Scan) -> None:
         read("numpy", path, scan)
     huge = b"{'descr': '<i2', 'fortran_order': False, 'shape': (9, 99999999, 999999)}"
     path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + huge.ljust(117) + b"\n" + bytes(100))
-    with pytest.raises(FormatError, match="not a sound NumPy file"):
+    with pytest.raises(FormatError, match=r"a\.npy: .*NumPy"):
         read("numpy", path, scan)
 
 
@@ -149,9 +149,7 @@ def test_ultrasonix_takes_no_other_type_and_no_absurd_size(tmp_path: Path, scan:
     with pytest.raises(FormatError, match=r"type 4, .* expected type 16 \(RF\) of 16 bits"):
         read("ultrasonix", path, scan)
     path.write_bytes(whole[:4] + struct.pack("<i", 2**31 - 1) + whole[8:])
-    with pytest.raises(
-        FormatError, match="210 bytes of frames, expected 150323855290 for 2147483647 of 7 x 5"
-    ):
+    with pytest.raises(FormatError, match=r"210 bytes .*150323855290 .*2147483647 of 7 x 5"):
         read("ultrasonix", path, scan)
 
 
@@ -175,7 +173,7 @@ def test_clarius_iq_and_packed_files_are_named(tmp_path: Path, scan: Scan) -> No
     with pytest.raises(FormatError, match="4 bytes a sample, expected 2 of RF: IQ has 4"):
         read("clarius", path, scan)
     path.write_bytes(b"\x89LZO\x00\r\n\x1a\n" + whole)
-    with pytest.raises(FormatError, match=r"packed by LZO, expected the \.raw file in it"):
+    with pytest.raises(FormatError, match=r"LZO.*\.raw"):
         read("clarius", path, scan)
     path.write_bytes(whole[:4] + struct.pack("<I", 2**32 - 1) + whole[8:])
     with pytest.raises(FormatError, match=r"254 bytes, expected \d+ for 4294967295 frames"):
@@ -196,13 +194,13 @@ def test_uff_is_beamformed_rf_of_a_linear_scan_or_is_refused(tmp_path: Path, sca
     path = as_uff(tmp_path / "a")
     with h5py.File(path, "r+") as file:
         file.copy("b_data", "again")
-    with pytest.raises(FormatError, match=r"expected one uff\.beamformed_data: name it by --variable"):
+    with pytest.raises(FormatError, match=r"uff\.beamformed_data.*--variable"):
         read("uff", path, scan)
     np.testing.assert_array_equal(read("uff", path, scan, variables=("again",)), STACK)
     with h5py.File(path, "r+") as file:
         file["again/scan"].attrs["class"] = "uff.sector_scan"
         file["b_data"].attrs["class"] = "uff.channel_data"
-    with pytest.raises(FormatError, match=r"again on uff\.sector_scan, expected uff\.linear_scan or"):
+    with pytest.raises(FormatError, match=r"uff\.sector_scan, expected uff\.linear_scan"):
         read("uff", path, scan)
     with h5py.File(path, "r+") as file:
         del file["again"]
@@ -247,7 +245,7 @@ def test_zea_iq_and_channel_data_are_refused(tmp_path: Path, scan: Scan) -> None
     with h5py.File(path, "r+") as file:
         del file["data/beamformed_data"]
         file["data/raw_data"] = np.ones((1, 2, 3, 4, 1))
-    with pytest.raises(FormatError, match="data holds raw_data, expected beamformed_data"):
+    with pytest.raises(FormatError, match="raw_data, expected beamformed_data"):
         read("zea", path, scan)
     with h5py.File(path, "r+") as file:
         file["data/beamformed_data"] = np.ones((FRAMES, SAMPLES, LINES, 2))
@@ -266,7 +264,7 @@ def test_receive_buffers_of_a_verasonics_are_named(tmp_path: Path, scan: Scan) -
         file["RF"] = STACK.transpose(0, 2, 1)
     with path.open("r+b") as raw:
         raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-    with pytest.raises(FormatError, match="holds RcvData, a Verasonics' receive buffers of channel data"):
+    with pytest.raises(FormatError, match=r"RcvData.*channel data"):
         read("mat", path, scan)
     np.testing.assert_array_equal(read("mat", path, scan, variables=("RF",)), STACK)
 

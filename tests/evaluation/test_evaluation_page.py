@@ -156,12 +156,12 @@ def test_markdown_has_a_row_a_pair_and_method(report: Report) -> None:
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(OptionError, match=r"cannot write .*report.html: "):
+    with pytest.raises(OptionError, match=r"report.html: "):
         save(tmp_path / "report.html", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_file_in_what_is_no_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
-    with pytest.raises(OptionError, match=r"cannot write .*report.html: Not a directory"):
+    with pytest.raises(OptionError, match=r"report.html: Not a directory"):
         save(tmp_path / "file" / "report.html", "text")

@@ -78,15 +78,15 @@ def test_a_pair_is_loaded_as_recorded(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({"frames": (0, 3)}, r"rec.h5 0:3: got frames out of range, expected 0 to 2: there are 3"),
+        ({"frames": (0, 3)}, r"rec.h5 0:3: .*0 to 2"),
         ({"frames": (-1, 0)}, r"expected 0 to 2"),
-        ({"frames": (1, 1)}, r"a frame and itself, expected two different frames"),
-        ({"homogeneous": "100:129,0:4"}, r"homogeneous: window 100:129,0:4: outside the image.* 0:128,0:16"),
-        ({"homogeneous": "left"}, r"homogeneous: window: got 'left', expected rows,lines"),
-        ({"target": "1:9,0:4"}, r"got one of target and background, expected both or neither"),
-        ({"strain_window_samples": 8}, r"strain window of 8 samples, expected an odd number from 3 up"),
-        ({"strain_window_samples": 0}, r"strain window of 0 samples, expected an odd number from 3 up"),
-        ({"strain_window_samples": 129}, r"frames of 128 samples, expected 129 or more: the strain window"),
+        ({"frames": (1, 1)}, r"1:1: .*two different frames"),
+        ({"homogeneous": "100:129,0:4"}, r"homogeneous: window 100:129,0:4: .*0:128,0:16"),
+        ({"homogeneous": "left"}, r"homogeneous: .*'left'"),
+        ({"target": "1:9,0:4"}, r"target and background"),
+        ({"strain_window_samples": 8}, r"strain window of 8 "),
+        ({"strain_window_samples": 0}, r"strain window of 0 "),
+        ({"strain_window_samples": 129}, r"128 samples, expected 129"),
         ({"ncc_rows": (100, 129)}, r"ncc_rows 100:129, expected a:b within 0:128"),
     ],
 )
@@ -100,18 +100,14 @@ def test_a_pair_that_cannot_be_evaluated_says_why(
 
 def test_a_frame_all_border_is_refused(tmp_path: Path, make_frame: Callable[..., RFFrame]) -> None:
     write_recording(tmp_path / "rec.h5", [make_frame(k, (64, 16)) for k in range(2)])
-    with pytest.raises(
-        OptionError, match=r"frames of 64 x 16, expected more than 64 x 8: the border is left out"
-    ):
+    with pytest.raises(OptionError, match=r"64 x 16, expected .*64 x 8"):
         planned(tmp_path).check(WINDOW)
     planned(tmp_path, ncc_rows=(0, 64)).check(WINDOW)  # nothing of it is left out then
 
 
 def test_half_of_a_pair_that_does_not_come_before_is_refused(folder: Path) -> None:
     table = PlannedTable(title="T", pairs=(planned(folder, name="full", twice="half"),))
-    with pytest.raises(
-        OptionError, match="table 'T', pair 'full': twice = 'half', expected the name of a pair before"
-    ):
+    with pytest.raises(OptionError, match="'T', pair 'full': twice = 'half'"):
         table.check(WINDOW)
 
 
@@ -120,7 +116,7 @@ def test_half_of_a_pair_has_its_shape(folder: Path, make_frame: Callable[..., RF
     half = planned(folder, name="half")
     PlannedTable(title="T", pairs=(half, planned(folder, frames=(0, 2), twice="half"))).check(WINDOW)
     other = planned(folder, recording=str(folder / "longer.h5"), twice="half")
-    with pytest.raises(OptionError, match=r"twice = 'half', .* of 160 x 16 samples as well"):
+    with pytest.raises(OptionError, match=r"twice = 'half', .*160 x 16"):
         PlannedTable(title="T", pairs=(half, other)).check(WINDOW)
 
 
@@ -128,7 +124,7 @@ def test_half_of_a_pair_has_its_shape(folder: Path, make_frame: Callable[..., RF
     ("text", "fault"),
     [
         ("tables = 3", "tables: got 3, expected tuple"),
-        ("[tables", "not valid TOML"),
+        ("[tables", ".*TOML"),
         ("", "key tables is missing"),
         (TEXT.replace("twice", "thrice"), r"unknown key tables\[0\].pairs\[1\].thrice"),
         (
@@ -148,7 +144,7 @@ def test_a_bad_file_is_refused_by_key(folder: Path, text: str, fault: str) -> No
 
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"none.toml: no such file, expected pairs to evaluate as TOML"):
+    with pytest.raises(RecordingError, match=r"none\.toml"):
         read_plan(tmp_path / "none.toml")
 
 

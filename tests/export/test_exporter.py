@@ -129,7 +129,7 @@ def test_out_of_tolerance_is_refused_and_the_old_bundle_stays(
     strict = replace(gate.TOLERANCES["float32"], max_abs_displacement_samples=0.0)
     monkeypatch.setitem(gate.TOLERANCES, "float32", strict)
     before = bundle.sha256
-    with pytest.raises(BundleError, match="differs from torch"):
+    with pytest.raises(BundleError, match="max_abs_displacement_samples"):
         export_bundle(
             weights,
             bundle.folder,
@@ -155,13 +155,13 @@ def test_a_failure_while_exporting_keeps_the_old_bundle(
 
 
 def test_a_shape_shorter_than_the_strain_window_is_refused(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="got 96x64, expected at least 97 samples along depth"):
+    with pytest.raises(OptionError, match=r"got 96x64, expected .*\b97\b"):
         export_bundle(weights, tmp_path / "bundle", ExportConfig(shapes=[SHAPE], any_shape=False))
     assert not (tmp_path / "bundle").exists()
 
 
 def test_a_finer_level_than_the_weights_have_is_refused(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="finest level 2, the file goes down to 4"):
+    with pytest.raises(WeightsError, match=r"level 2, .*\b4\b"):
         export_bundle(
             weights, tmp_path / "bundle", ExportConfig(shapes=[(128, 64)], any_shape=False, finest=2)
         )
@@ -206,13 +206,13 @@ def test_published_weights_from_the_users_own_file(tmp_path: Path) -> None:
     [
         ({"precisions": ["int4"]}, "--precision: got 'int4', expected float32, float16, int8"),
         ({"precisions": []}, "--precision: got none, expected one or more of float32"),
-        ({"any_shape": False}, "--no-any-shape: got no --shape either, expected at least one graph"),
+        ({"any_shape": False}, "--no-any-shape: got no --shape"),
         ({"plans": ["cudnn"]}, "--plan: got 'cudnn', expected tensorrt_rtx or tensorrt"),
         ({"plans": ["tensorrt"], "precisions": ["int8"]}, "--plan: got no --precision of float16 or float32"),
-        ({"plan_range": ((32, 32), (64, 64))}, "--plan-range: got no --plan or no graph of any shape"),
+        ({"plan_range": ((32, 32), (64, 64))}, "--plan-range: got no --plan"),
         (
             {"plan_range": ((100, 32), (512, 128)), "plans": ["tensorrt_rtx"]},
-            "TensorRT: got frames from 100x32 to 512x128, expected sides that are multiples of 32",
+            "TensorRT: got frames from 100x32 to 512x128, expected .*32",
         ),
     ],
 )

@@ -101,7 +101,7 @@ def test_what_is_no_number_is_found_where_nothing_may_be_read_too(graph: StrainG
         return found
 
     accuracy = compare(graph, spoilt, SHAPE, [FramePair(first, second)])
-    with pytest.raises(BundleError, match="differs from torch by nan"):
+    with pytest.raises(BundleError, match=r"^g: .*\bnan\b"):
         judge(accuracy, "g")
 
 
@@ -112,9 +112,7 @@ def test_each_figure_has_its_limit_and_none_may_be_nan(figure: str, precision: s
     judge(replace(PERFECT, **{figure: limit}), "g", precision)
     for value in (2 * limit, math.nan):
         spoilt = replace(PERFECT, **{figure: value})
-        with pytest.raises(
-            BundleError, match=f"^g: refused: {figure}: differs from torch by .* {precision} allows"
-        ):
+        with pytest.raises(BundleError, match=f"^g: .*{figure}: .*{precision}"):
             judge(worst([PERFECT, spoilt]), "g", precision)
 
 

@@ -114,13 +114,11 @@ def test_what_is_taken_out_for_a_range_pads_nothing_there(tmp_path: Path) -> Non
 
 
 def test_ranges_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"from 100x32 to 512x128, expected sides that are multiples of 32"):
+    with pytest.raises(OptionError, match=r"100x32 to 512x128, expected .*32"):
         build(DEFAULT.path_of(ANY_SHAPE), WEIGHTS, between=((100, 32), (512, 128)))
-    with pytest.raises(OptionError, match=r"from 512x128 to 128x32, expected .*, the smallest first"):
+    with pytest.raises(OptionError, match=r"512x128 to 128x32"):
         build(DEFAULT.path_of(ANY_SHAPE), WEIGHTS, between=((512, 128), (128, 32)))
-    with pytest.raises(
-        OptionError, match=r"expected a range of shapes for a graph of any shape, and no other"
-    ):
+    with pytest.raises(OptionError, match=r"strain\.onnx: expected a range"):
         build(DEFAULT.path_of(ANY_SHAPE), WEIGHTS)
 
 
@@ -129,7 +127,7 @@ def test_what_the_parser_does_not_know_is_said(tmp_path: Path) -> None:
     model = onnx.load(DEFAULT.path_of(ONE_SHAPE[0]), load_external_data=False)
     model.graph.node[-1].op_type = "Unheard"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(BundleError, match=r"^strange\.onnx: tensorrt_rtx cannot take it: ") as caught:
+    with pytest.raises(BundleError, match=r"^strange\.onnx: tensorrt_rtx .*: ") as caught:
         build(path, WEIGHTS)
     assert "\n" not in str(caught.value)
 

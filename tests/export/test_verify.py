@@ -127,7 +127,7 @@ def test_a_damaged_plan_is_found_when_the_bundle_is_loaded(planned: Bundle, tmp_
     shutil.copytree(planned.folder, folder)
     (plan,) = planned.manifest.plans
     (folder / plan.file).write_bytes(b"half of it")
-    with pytest.raises(BundleError, match=rf"{plan.file} is damaged: got sha256 "):
+    with pytest.raises(BundleError, match=rf"{plan.file} .*sha256"):
         Bundle.load(folder)
 
 
@@ -141,7 +141,7 @@ def test_all_of_it_in_float16_is_refused(bundle: Bundle, tmp_path: Path) -> None
         naive = convert_float_to_float16(onnx.load(bundle.path_of(plain)), keep_io_types=True)
     onnx.save_model(naive, tmp_path / "naive.onnx")
     half = next(graph for graph in bundle.manifest.graphs if graph.precision == "float16")
-    with pytest.raises(BundleError, match=r"^strain_256x64_float16\.onnx, naive: refused: "):
+    with pytest.raises(BundleError, match=r"^strain_256x64_float16\.onnx, naive: "):
         verify_graph(bundle, half, open_onnx(tmp_path / "naive.onnx"), name="naive")
     verify_graph(bundle, half, open_onnx(bundle.path_of(half)), name="mixed")
 
@@ -161,7 +161,7 @@ def test_a_graph_that_was_damaged_on_purpose_is_refused(planned: Bundle, tmp_pat
         manifest.replace(f'"bytes": {planned.manifest.graphs[0].bytes}', f'"bytes": {path.stat().st_size}')
     )
     damaged = Bundle.load(folder)
-    with pytest.raises(BundleError, match=r"^strain_256x64\.onnx, ort: refused: \w*strain\w*: differs"):
+    with pytest.raises(BundleError, match=r"^strain_256x64\.onnx, ort: .*strain\w*: "):
         verify_graph(damaged, damaged.manifest.graphs[0], open_onnx(path), name="ort")
 
 
@@ -175,15 +175,13 @@ def test_pairs_are_spread_over_a_recording(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_a_pair_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="got 1 frames of 256 samples, expected at least 2 of 65"):
+    with pytest.raises(OptionError, match=r"rec\.h5: got 1 .*256 .*2 of 65"):
         recorded_pairs([recording(tmp_path / "rec.h5", 1)], least_rows=65)
 
 
 def test_a_recording_that_no_graph_is_for_is_named() -> None:
     frame = np.zeros((100, 60), np.int16)
-    with pytest.raises(
-        OptionError, match="got frames of 100x60, expected 96x64, 128x64, or a graph for any shape"
-    ):
+    with pytest.raises(OptionError, match=r"got .*100x60, expected 96x64, 128x64"):
         check_fit([(frame, frame)], [(96, 64), (128, 64)])
     check_fit([(frame, frame)], [(96, 64), None])
 

@@ -36,10 +36,10 @@ def test_keeps_no_parameters_and_no_state() -> None:
 
 @pytest.mark.parametrize("taps", [np.ones(4), np.ones((3, 3)), np.ones(0)])
 def test_taps_are_odd_and_in_one_row(taps: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
-    with pytest.raises(ValueError, match="expected an odd number"):
+    with pytest.raises(ValueError, match="taps: got"):
         DepthFilter(taps)
 
 
 def test_rows_come_in_blocks() -> None:
-    with pytest.raises(ValueError, match=r"got \(1, 1, 40, 4\), expected rows in a multiple of 32"):
+    with pytest.raises(ValueError, match=r"got \(1, 1, 40, 4\), expected .*32"):
         DepthFilter(np.ones(3))(torch.zeros(1, 1, 40, 4))

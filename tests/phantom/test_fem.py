@@ -127,9 +127,9 @@ def test_torch_and_numpy_agree(stiff: SlabField) -> None:
 
 
 def test_impossible_slabs_are_refused() -> None:
-    with pytest.raises(OptionError, match="expected at most 20000: use a squarer frame"):
+    with pytest.raises(OptionError, match="at most 20000"):
         Slab(modulus=one, depth_mm=100, left_mm=0, right_mm=100, cell_mm=0.1)
-    with pytest.raises(ValueError, match="expected lengths above 0"):
+    with pytest.raises(ValueError, match="slab: got depth 100, x 0 to 0"):
         Slab(modulus=one, depth_mm=100, left_mm=0, right_mm=0, cell_mm=0.1)
     with pytest.raises(ValueError, match=r"below 0\.5"):
         Slab(modulus=one, depth_mm=1, left_mm=0, right_mm=1, cell_mm=0.1, poisson=0.5)

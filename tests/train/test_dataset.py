@@ -146,7 +146,7 @@ def test_samples_that_are_not_finite_become_zero(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_went_missing_is_named(recording: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"gone\.h5: no such file"):
+    with pytest.raises(RecordingError, match=r"gone\.h5"):
         PairDataset([pair(tmp_path / "gone.h5")], NOTHING).item(0, seed=0, epoch=0)
 
 

@@ -127,22 +127,22 @@ def test_a_pair_whose_mask_rejects_too_much_is_skipped_and_changes_nothing(
 
 def test_a_folder_with_a_state_is_not_overwritten(data: PairDataset, tmp_path: Path) -> None:
     tuning(data, tmp_path).run(ignore, stopped=lambda: True)
-    with pytest.raises(OptionError, match="is there already: --resume continues it, or use another folder"):
+    with pytest.raises(OptionError, match=r"state\.pt .*--resume"):
         tuning(data, tmp_path).run(ignore)
 
 
 def test_a_state_of_other_weights_recipe_or_pairs_is_refused(data: PairDataset, tmp_path: Path) -> None:
     tuning(data, tmp_path).run(ignore, stopped=lambda: True)
-    with pytest.raises(WeightsError, match="began from weights abc, got def: resume with the same --weights"):
+    with pytest.raises(WeightsError, match=r"abc, got def: .*--weights"):
         tuning(data, tmp_path, start="def").resume()
     other = dataclasses.replace(RECIPE, learning_rate=1e-5)
-    with pytest.raises(RecipeError, match=r"another recipe \(differs in learning_rate\)"):
+    with pytest.raises(RecipeError, match="learning_rate"):
         tuning(data, tmp_path, other).resume()
     fewer = PairDataset(data.chosen[:4], RECIPE.augment)
-    with pytest.raises(WeightsError, match="was made with other pairs: resume with the same recordings"):
+    with pytest.raises(WeightsError, match=r"state\.pt: .*other pairs"):
         tuning(fewer, tmp_path).resume()
     (tmp_path / "state.pt").write_bytes(b"no state")
-    with pytest.raises(WeightsError, match="not a training state"):
+    with pytest.raises(WeightsError, match=r"state\.pt"):
         tuning(data, tmp_path).resume()
 
 
@@ -157,9 +157,7 @@ def test_a_loss_that_is_not_finite_stops_loudly_and_keeps_the_last_state(
             with torch.no_grad():
                 next(run.network.parameters()).fill_(math.nan)
 
-    with pytest.raises(
-        UsertError, match=r"diverged at step 3 on .*press.h5, frames \d and \d: the loss is not"
-    ):
+    with pytest.raises(UsertError, match=r"step 3 .*press\.h5, frames \d and \d: the loss"):
         run.run(spoil)
     again = tuning(data, tmp_path)
     again.resume()
@@ -174,7 +172,7 @@ def test_a_full_disk_is_one_line_and_the_old_state_stays(data: PairDataset, tmp_
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(UsertError, match="cannot save the state"):
+        with pytest.raises(UsertError, match=r"state\.pt: "):
             run.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -184,7 +182,7 @@ def test_a_full_disk_is_one_line_and_the_old_state_stays(data: PairDataset, tmp_
 
 def test_a_step_needs_as_many_crops_as_it_takes(data: PairDataset, tmp_path: Path) -> None:
     greedy = dataclasses.replace(RECIPE, accumulate=8)
-    with pytest.raises(RecipeError, match="accumulate: got 8 for 6 crops and 1 processes, expected"):
+    with pytest.raises(RecipeError, match=r"accumulate: got 8 .*6 crops .*1 processes"):
         tuning(data, tmp_path, greedy)
 
 

@@ -43,27 +43,27 @@ def test_golden_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"not a \.flo file, expected it to begin with the number 202021\.25"),
-        (GOLDEN[:11], r"not a \.flo file"),
-        (b"HEIP" + GOLDEN[4:], r"not a \.flo file"),
+        (b"", r"expected .*202021\.25"),
+        (GOLDEN[:11], r"202021\.25"),
+        (b"HEIP" + GOLDEN[4:], r"202021\.25"),
         (GOLDEN[:-4], "got 56 bytes for 2 x 3 pixels, expected 60"),
         (GOLDEN + b"\0", "got 61 bytes for 2 x 3 pixels, expected 60"),
         (GOLDEN[:4] + struct.pack("<ii", -3, -2) + GOLDEN[12:], "got 60 bytes for -2 x -3 pixels"),
         (GOLDEN[:4] + struct.pack("<ii", 2**31 - 1, 2**31 - 1), "got 12 bytes for 2147483647 x 2147483647"),
-        (GOLDEN[:-4] + struct.pack("<f", np.nan), "holds pixels of unknown flow, expected a finite one"),
-        (GOLDEN[:-4] + struct.pack("<f", 1.5e9), "holds pixels of unknown flow"),
+        (GOLDEN[:-4] + struct.pack("<f", np.nan), "unknown flow"),
+        (GOLDEN[:-4] + struct.pack("<f", 1.5e9), "unknown flow"),
     ],
 )
 def test_a_broken_flow_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a_flow.flo"
     path.write_bytes(content)
-    with pytest.raises(FormatError, match=r"a_flow\.flo: " + message) as caught:
+    with pytest.raises(FormatError, match=r"a_flow\.flo: .*" + message) as caught:
         read_flo(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_flow_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"a\.flo: cannot be read: No such file or directory"):
+    with pytest.raises(FormatError, match=r"a\.flo: .*No such file"):
         read_flo(tmp_path / "a.flo")
 
 
@@ -119,9 +119,7 @@ def test_a_crop_of_the_whole_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "nowhere"])
 def test_a_folder_without_a_pair(tmp_path: Path, name: str) -> None:
     (tmp_path / "a_img1.ppm").touch()
-    with pytest.raises(
-        OptionError, match=r"no pair found, expected NAME_img1\.ppm, NAME_img2\.ppm and NAME_f"
-    ):
+    with pytest.raises(OptionError, match=r"NAME_img1\.ppm.*NAME_img2\.ppm.*NAME_flow"):
         FlowFolder(tmp_path / name)
 
 
@@ -130,7 +128,7 @@ def test_an_image_smaller_than_the_crop(tmp_path: Path, shape: tuple[int, int]) 
     write_pair(tmp_path, "a")
     with pytest.raises(
         OptionError,
-        match=rf"a: got 12 x 20 pixels, expected at least the recipe's crop of {shape[0]} x {shape[1]}",
+        match=rf"a: got 12 x 20 .*{shape[0]} x {shape[1]}",
     ):
         FlowFolder(tmp_path).draw(np.random.default_rng(0), batch=1, shape=shape)
 
@@ -154,11 +152,11 @@ def other_size(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (cut_short, "cannot be read as an image: "),
-        (no_image, "cannot be read as an image: "),
-        (bad_header, "cannot be read as an image: "),
-        (Path.unlink, "cannot be read as an image: No such file or directory$"),
-        (other_size, "got 12 x 18 pixels, expected 12 x 20 as in the flow"),
+        (cut_short, "cannot be read"),
+        (no_image, "cannot be read"),
+        (bad_header, "cannot be read"),
+        (Path.unlink, ".*No such file"),
+        (other_size, "got 12 x 18 .*12 x 20"),
     ],
 )
 def test_a_broken_image_is_named(tmp_path: Path, spoil: Callable[[Path], None], message: str) -> None:

@@ -135,14 +135,14 @@ def test_rate_rises_again_after_growth_and_falls_as_a_cosine(tmp_path: Path) -> 
 
 def test_a_state_is_not_overwritten_by_a_new_run(half: Pretraining) -> None:
     before = half.state_path.read_bytes()
-    with pytest.raises(OptionError, match="is there already: --resume continues it, or use another folder"):
+    with pytest.raises(OptionError, match=r"state\.pt .*--resume"):
         training(half.folder).run(ignore)
     assert half.state_path.read_bytes() == before
 
 
 def test_another_recipe_is_refused_by_what_differs(half: Pretraining) -> None:
     other = dataclasses.replace(RECIPE, minutes=2, clip=0.5)
-    with pytest.raises(RecipeError, match=r"another recipe \(differs in minutes, clip\)"):
+    with pytest.raises(RecipeError, match="minutes, clip"):
         training(half.folder, other).resume()
 
 
@@ -150,7 +150,7 @@ def test_another_recipe_is_refused_by_what_differs(half: Pretraining) -> None:
 def test_a_state_that_cannot_be_read(half: Pretraining, tmp_path: Path, content: bytes | None) -> None:
     whole = half.state_path.read_bytes()
     (tmp_path / "state.pt").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(WeightsError, match=r"state\.pt: not a training state: .+") as caught:
+    with pytest.raises(WeightsError, match=r"state\.pt: .+: .+") as caught:
         training(tmp_path).resume()
     assert "\n" not in str(caught.value)
 
@@ -159,9 +159,9 @@ def test_a_state_that_cannot_be_read(half: Pretraining, tmp_path: Path, content:
     ("change", "message"),
     [
         ({"format": 9}, "got state format 9, expected 1"),
-        ({"finest": 2}, "a damaged training state"),
-        ({"rng": {}}, "a damaged training state"),
-        ({"network": {}}, "a damaged training state"),
+        ({"finest": 2}, "damaged"),
+        ({"rng": {}}, "damaged"),
+        ({"network": {}}, "damaged"),
     ],
 )
 def test_a_state_that_does_not_fit(
@@ -175,7 +175,7 @@ def test_a_state_that_does_not_fit(
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no such training state; leave --resume out to start anew"):
+    with pytest.raises(WeightsError, match=r"state\.pt.*--resume"):
         training(tmp_path).resume()
 
 
@@ -188,9 +188,7 @@ def test_a_loss_that_is_not_finite_stops_loudly_and_keeps_the_state(
     good = parameters(again)
     loss = supervised_loss
     monkeypatch.setattr(module, "supervised_loss", lambda *a, **k: loss(*a, **k) * torch.nan)
-    with pytest.raises(
-        UsertError, match="diverged at step 1: the loss is not finite; the last good state is"
-    ):
+    with pytest.raises(UsertError, match=r"step 1: the loss .*state\.pt"):
         again.run(ignore)
     assert all(torch.equal(value, good[name]) for name, value in parameters(again).items())
     assert torch.load(run.state_path, weights_only=True)["step"] == 1
@@ -199,27 +197,27 @@ def test_a_loss_that_is_not_finite_stops_loudly_and_keeps_the_state(
 def test_a_full_disk_leaves_the_old_state(half: Pretraining, tmp_path: Path, full_disk: None) -> None:
     del full_disk
     before = half.state_path.read_bytes()
-    with pytest.raises(UsertError, match=r"state\.pt: cannot save the state: .+") as caught:
+    with pytest.raises(UsertError, match=r"state\.pt: .+: .+") as caught:
         half.save()
     assert "\n" not in str(caught.value)
     assert half.state_path.read_bytes() == before
     assert not list(half.folder.glob("*.part"))
     new = training(tmp_path / "new")
-    with pytest.raises(UsertError, match="cannot save the state"):
+    with pytest.raises(UsertError, match=r"state\.pt: "):
         new.run(ignore)
     assert new.step == 0  # known before the first step
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsertError, match="file: cannot make the folder: File exists"):
+    with pytest.raises(UsertError, match=r"file: .*File exists"):
         training(tmp_path / "file").run(ignore)
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "log.jsonl").mkdir()
     monkeypatch.setattr(module, "REPORT_EVERY", 1)
-    with pytest.raises(UsertError, match=r"log\.jsonl: cannot write the log: Is a directory"):
+    with pytest.raises(UsertError, match=r"log\.jsonl: .*Is a directory"):
         training(tmp_path).run(ignore)
 
 

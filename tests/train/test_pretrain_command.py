@@ -82,9 +82,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     )
     assert {path.name for path in out.iterdir()} == {"state.pt"}
 
-    with pytest.raises(OptionError, match="is there already: --resume continues it"):
+    with pytest.raises(OptionError, match=r"state\.pt .*--resume"):
         call("--recipe", recipe, "--out", out, "--minutes", "0.5")
-    with pytest.raises(RecipeError, match="differs in minutes"):
+    with pytest.raises(RecipeError, match="minutes"):
         call("--recipe", recipe, "--out", out, "--resume")
     state = torch.load(out / "state.pt", weights_only=True)
     torch.save(state | {"elapsed_s": 29.9}, out / "state.pt")
@@ -133,14 +133,14 @@ def test_weights_and_data_are_passed_on_and_told_when_it_stops(
     ("arguments", "error", "message"),
     [
         (["--device", "tpu"], OptionError, "--device: got 'tpu', expected cpu or cuda"),
-        (["--recipe", "nowhere.toml"], RecipeError, r"nowhere\.toml: cannot read the recipe"),
+        (["--recipe", "nowhere.toml"], RecipeError, r"nowhere\.toml"),
         (["--minutes", "-1"], RecipeError, "minutes: got -1.0, expected a number above 0"),
-        (["--resume"], WeightsError, "no such training state"),
-        (["--weights", "nowhere.safetensors"], WeightsError, r"nowhere\.safetensors: no such weights file"),
+        (["--resume"], WeightsError, r"state\.pt"),
+        (["--weights", "nowhere.safetensors"], WeightsError, r"nowhere\.safetensors"),
         (
             ["--data", "chairs"],
             OptionError,
-            "data folder: got chairs with a recipe for 'scanner', expected one ",
+            "data folder: got chairs .*'scanner'",
         ),
     ],
 )
@@ -152,5 +152,5 @@ def test_what_is_refused(tmp_path: Path, arguments: list[str], error: type[Excep
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="torch sees no CUDA device here; use --device cpu"):
+    with pytest.raises(OptionError, match=r"CUDA.*--device cpu"):
         call("--out", tmp_path, "--device", "cuda")

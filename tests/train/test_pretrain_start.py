@@ -58,14 +58,10 @@ def test_weights_tell_those_that_they_began_from(weights: Path, tmp_path: Path) 
 
 def test_a_run_is_resumed_with_the_weights_that_it_began_from(weights: Path, tmp_path: Path) -> None:
     training(tmp_path).run(ignore, stopped=lambda: True)
-    with pytest.raises(
-        WeightsError, match=r"began from random numbers, got weights \w{12}: resume with the same"
-    ):
+    with pytest.raises(WeightsError, match=r"random numbers, got weights \w{12}: .*--weights"):
         training(tmp_path, RECIPE, weights=weights).resume()
     training(tmp_path, RECIPE, weights=weights).save()
-    with pytest.raises(
-        WeightsError, match=r"began from weights \w{12}, got random numbers: resume with the same"
-    ):
+    with pytest.raises(WeightsError, match=r"weights \w{12}, got random numbers: .*--weights"):
         training(tmp_path).resume()
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     del state["start_sha256"]
@@ -76,15 +72,15 @@ def test_a_run_is_resumed_with_the_weights_that_it_began_from(weights: Path, tmp
 
 
 def test_weights_that_cannot_start_a_run(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no such weights file"):
+    with pytest.raises(WeightsError, match="absent"):
         training(tmp_path, RECIPE, weights=tmp_path / "absent")
     finer = dataclasses.replace(RECIPE, stages=(stage(1.0, 3),))
-    with pytest.raises(WeightsError, match="got finest level 3, the file goes down to 4 only"):
+    with pytest.raises(WeightsError, match=r"level 3, .*\b4\b"):
         training(tmp_path, finer, weights=weights)
     other = dataclasses.replace(RECIPE, normalise_features=False)
     with pytest.raises(
         WeightsError,
-        match="got normalise_features True, expected False as the recipe says: change the recipe",
+        match="got normalise_features True, expected False",
     ):
         training(tmp_path, other, weights=weights)
 

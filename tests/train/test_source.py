@@ -85,14 +85,12 @@ def test_scenes_and_folder_give_what_their_modules_draw(folder: Path) -> None:
 
 @pytest.mark.parametrize("data", ["scanner", "scenes"])
 def test_a_folder_that_the_recipe_does_not_ask_for(data: str, folder: Path) -> None:
-    with pytest.raises(
-        OptionError, match=f"data folder: got {folder} with a recipe for '{data}', expected one"
-    ):
+    with pytest.raises(OptionError, match=f"data folder: got {folder} .*'{data}'"):
         open_source(recipe(data), CPU, folder)
 
 
 def test_a_recipe_that_asks_for_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="data folder: got none with a recipe for 'folder', expected one"):
+    with pytest.raises(OptionError, match=r"data folder: got none .*'folder'"):
         open_source(recipe("folder"), CPU, None)
-    with pytest.raises(OptionError, match="no pair found"):
+    with pytest.raises(OptionError, match=r"NAME_img1\.ppm"):
         open_source(recipe("folder"), CPU, tmp_path)

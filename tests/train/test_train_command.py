@@ -141,7 +141,7 @@ def test_recordings_named_to_be_held_out_are_not_trained_on(
     assert {Path(pair["recording"]).name for pair in pairs["chosen"]} == {"press0.h5"}
     verdict = json.loads((tmp_path / "run" / "acceptance.json").read_text())
     assert {name.split(" ")[0] for name in verdict["pairs"]} == {"press1.h5"}
-    with pytest.raises(OptionError, match="is a training recording, too: name it once"):
+    with pytest.raises(OptionError, match=r"--held-out: .*press0\.h5"):
         call(recordings[0], "--held-out", recordings[0], *arguments)
 
 
@@ -174,9 +174,9 @@ def test_a_resume_with_other_weights_or_recipe_is_one_line(
     kept = (out / "weights.safetensors").read_bytes()
     other = tmp_path / "other.safetensors"
     save_weights(LiteFlowNet(finest=5), other, recipe="random too")
-    with pytest.raises(WeightsError, match="resume with the same --weights or use another folder"):
+    with pytest.raises(WeightsError, match="--weights"):
         call(*recordings, "--recipe", recipe, "--weights", other, "--out", out, "--resume")
-    with pytest.raises(RecipeError, match="differs in epochs"):
+    with pytest.raises(RecipeError, match="epochs"):
         call(*recordings, "--recipe", recipe, "--epochs", "3", "--weights", weights, "--out", out, "--resume")
     assert (out / "weights.safetensors").read_bytes() == kept
 
@@ -186,7 +186,7 @@ def test_what_a_user_mistypes_is_said(recordings: list[Path], recipe: Path, tmp_
         call(*recordings, "--out", tmp_path / "run", "--device", "gpu")
     unknown = tmp_path / "unknown.toml"
     unknown.write_text("[loss]\nlambda4 = 1.0\n")
-    with pytest.raises(RecipeError, match=r"unknown key loss\.lambda4"):
+    with pytest.raises(RecipeError, match=r"loss\.lambda4"):
         call(*recordings, "--out", tmp_path / "run", "--recipe", unknown)
     with pytest.raises((WeightsError, BundleError), match="no such weights file"):
         call(

@@ -6,12 +6,12 @@ Figures of a pair, all without labels but the last:
     SNRe          median over blocks of |mean| / deviation of the strain, blocks small enough to be uniform
     consistency   median |w_f + w_b| where the forward displacement lands, in samples (Eq. 4 of [1])
     found         share of pixels where the axial part of that is below a quarter of a wavelength and the correlation
-                  0.7 or more: after a refinement, what is found at all is what weights can win or lose
+                  0.7 or more: what weights can win or lose after a refinement
     RMSE          of the axial displacement in samples, where the recording has truth
 
 [1] Tehrani, Mirzaei, Rivaz, MICCAI 2020. Networks are compared as they will be exported. Smoothing alone raises SNRe
-and costs NCC; noise fitting does the reverse: both must hold. Invariant: a
-figure that cannot be compared (NaN) never counts for the new weights.
+and costs NCC; noise fitting does the reverse: both must hold. Invariant: a figure that cannot be compared (NaN) never
+counts for the new weights.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Figures:
     """Figures of one pair, or medians over pairs."""
 
     ncc: float
+    """Median local correlation after the warp."""
     snre: float
+    """Median local SNRe; NaN for a frame smaller than a block."""
     consistency: float
     """Median forward-backward error in samples."""
     found: float
@@ -69,6 +71,7 @@ class Acceptance:
 
     @property
     def accepted(self) -> bool:
+        """Whether the new weights may replace the old."""
         return not self.objections
 
 
@@ -81,7 +84,10 @@ def compare(
     device: torch.device | str = "cpu",
     observe: Callable[[int], None] = lambda done: None,
 ) -> Acceptance:
-    """Figures of both networks on whole frames of `pairs`, at most `config.pairs`, and the verdict."""
+    """Compare both networks on whole frames of `pairs`, `config.pairs` of them at most, spread evenly.
+
+    `observe` is called with the number of pairs done. Errors: `RecordingError`.
+    """
     chosen = _spread(pairs, config.pairs)
     before: list[Figures] = []
     after: list[Figures] = []
@@ -108,7 +114,7 @@ def compare(
 
 
 def judge(before: Sequence[Figures], after: Sequence[Figures], config: AcceptanceConfig) -> list[str]:
-    """Every figure whose median is worse than allowed, in words; empty where the new weights are accepted."""
+    """Objections to the new weights, in words: every figure whose median is worse than allowed."""
     old, new = medians(before, after)
     objections = []
     if not new.ncc >= old.ncc - config.ncc:
@@ -127,7 +133,7 @@ def judge(before: Sequence[Figures], after: Sequence[Figures], config: Acceptanc
 
 
 def medians(before: Sequence[Figures], after: Sequence[Figures]) -> tuple[Figures, Figures]:
-    """Medians, old and new, over the pairs whose old figure is known; the new one is NaN where a pair lacks it."""
+    """Medians (old, new) over the pairs whose old figure is known; the new one is NaN where a pair lacks it."""
     old: dict[str, float] = {}
     new: dict[str, float] = {}
     for field in fields(Figures):
@@ -147,7 +153,11 @@ def figures(
     device: torch.device | str = "cpu",
     refinement: RefinementKind = "off",
 ) -> Figures:
-    """Figures of `network`, and of the `refinement` after it, on a pair of frames (N, M) of `cycles` a sample."""
+    """Figures of `network`, and of the `refinement` after it, on a pair of frames (N, M).
+
+    `truth` is the displacement (2, N, M) in samples and lines, or None; `cycles` is the centre frequency over the
+    sampling frequency. Errors: `FrameError` for an impossible one.
+    """
     forward, apart = estimate(network, first, second, cycles=cycles, device=device, refinement=refinement)
     rows = slice(MARGIN, -MARGIN) if first.shape[0] > 4 * MARGIN else slice(None)
     strain = axial_strain(forward[0], min(STRAIN_WINDOW_SAMPLES, first.shape[0] - (first.shape[0] + 1) % 2))
@@ -166,7 +176,7 @@ def figures(
 
 
 def local_snre(strain: NDArray[np.floating]) -> float:
-    """Median of |mean| / standard deviation over blocks of 64 × 8; NaN for images smaller than one."""
+    """Median of |mean| / standard deviation of `strain` (N, M) over blocks of 64 × 8; NaN where none fits."""
     rows, lines = (side // block for side, block in zip(strain.shape, BLOCK, strict=True))
     if not rows or not lines:
         return math.nan
@@ -177,7 +187,7 @@ def local_snre(strain: NDArray[np.floating]) -> float:
 
 
 def table(acceptance: Acceptance) -> Table:
-    """Both sets of figures, a row a pair and the medians."""
+    """A table of both sets of figures, a row for each pair and the medians."""
     grid = Table(
         "held-out pair", "found", "NCC", "SNRe", "round trip", "RMSE",
         caption="old → new; found: share of pixels; round trip: median forward-backward error; RMSE: axial; in samples",
@@ -204,7 +214,10 @@ def estimate(
     device: torch.device | str = "cpu",
     refinement: RefinementKind = "off",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Forward displacement (2, N, M) of a pair (N, M), and w_f + w_b (2, N, M) where it lands."""
+    """Forward displacement w_f (2, N, M) of a pair (N, M), and w_f + w_b (2, N, M) at its end: samples and lines.
+
+    `cycles` is the centre frequency over the sampling frequency. Errors: `FrameError` for an impossible one.
+    """
     training = network.training
     network.to(device).eval()
     motion = Motion(network, refinement).to(device).eval()

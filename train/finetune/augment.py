@@ -47,7 +47,7 @@ class AugmentConfig:
 def augment(
     first: Image, second: Image, truth: Image | None, rng: np.random.Generator, config: AugmentConfig
 ) -> tuple[Image, Image, Image | None]:
-    """Augment a pair (N, M) and its truth (2, N, M); the inputs are not changed."""
+    """Augment a pair of frames (N, M) and its truth (2, N, M), in samples and lines; the inputs are not changed."""
     rows = first.shape[0]
     if rng.random() < config.reverse and truth is None:
         first, second = second, first

@@ -1,4 +1,4 @@
-"""What a training run shows in TensorBoard: its losses, and strain pictures of a held-out pair."""
+"""The TensorBoard log of a training run: its losses, and strain pictures of a held-out pair."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Board:
                 self._writer.add_scalar(name, value, report.step)
 
     def picture(self, network: LiteFlowNet, step: int, device: torch.device | str) -> None:
-        """Write the strain of the held-out pair as `network` estimates it."""
+        """Write the strain of the held-out pair as estimated by `network` at `step`. Errors: `RecordingError`."""
         with Recording(self._pair.recording, as_rf=True) as recording:
             frames = [recording.frame(k).samples for k in (self._pair.reference, self._pair.current)]
             cycles = recording.scan.cycles_per_sample
@@ -48,6 +48,7 @@ class Board:
         self._writer.add_image("strain", picture(axial_strain(displacement[0], STRAIN_WINDOW_SAMPLES)), step)
 
     def close(self) -> None:
+        """Close the files."""
         self._writer.close()
 
     def __enter__(self) -> Self:
@@ -58,7 +59,10 @@ class Board:
 
 
 def picture(strain: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """(1, N', M) grey levels, black for no strain, white for the 98th percentile; rows thinned to about M."""
+    """Grey levels uint8 (1, N', M) of a strain (N, M): black for 0, white for the 98th percentile of its magnitude.
+
+    Rows are thinned to about M.
+    """
     thin = strain[:: max(1, strain.shape[0] // max(strain.shape[1], 1))]
     magnitude = np.abs(np.nan_to_num(thin))
     top = float(np.percentile(magnitude, 98)) or 1.0

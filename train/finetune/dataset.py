@@ -24,7 +24,7 @@ from .selection import ChosenPair
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairCrop:
-    """A crop of two frames."""
+    """A crop of the two frames of a pair."""
 
     first: Tensor
     """The crop, (N, M) float32, finite."""
@@ -39,7 +39,7 @@ class PairCrop:
 
 
 class PairDataset:
-    """Every region of every chosen pair, one item each; frames may differ in shape from item to item."""
+    """The crops of every region of every chosen pair; frames may differ in shape from item to item."""
 
     def __init__(self, chosen: Sequence[ChosenPair], augment: AugmentConfig) -> None:
         self.chosen = tuple(chosen)
@@ -51,7 +51,7 @@ class PairDataset:
 
     @property
     def sha256(self) -> str:
-        """Hash of the frames and regions of the dataset in sequence; files count by name, without folders."""
+        """Hash of the frames and regions in sequence; files are identified by name, without folders."""
         told = [(p.recording.name, p.reference, p.current, r.rows, r.lines) for p, r in self._items]
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
@@ -60,7 +60,7 @@ class PairDataset:
         return self._items[index][0]
 
     def item(self, index: int, *, seed: int, epoch: int) -> PairCrop:
-        """The item `index`, augmented for the epoch. Errors: `RecordingError` where a frame cannot be read."""
+        """Read the item `index`, augmented for `epoch`. Errors: `RecordingError` where a frame cannot be read."""
         pair, region = self._items[index]
         rng = np.random.default_rng((seed, epoch, index))
         with Recording(pair.recording, as_rf=True) as recording:

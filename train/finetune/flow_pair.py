@@ -1,7 +1,7 @@
 """The forward pass of a training step: both displacements of a pair and their loss.
 
-The paper's Figure 1: the network gives the forward displacement with gradients and, its weights held fixed,
-the backward one without. Invariant: only the forward displacement carries gradients.
+The paper's Figure 1: the network gives the forward displacement with gradients and, its weights held fixed, the
+backward one without.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .unsupervised import Loss, unsupervised_loss
 
 
 class FlowPair(nn.Module):
-    """A module from two frames to the loss of their displacements.
+    """The loss of a network's displacements between two frames.
 
     The loss is the paper's on RF and its analytic signal, whatever the front end; with `baseband` the displacement is
     brought to the scanner's sampling first.
@@ -36,7 +36,10 @@ class FlowPair(nn.Module):
     def forward(
         self, first: Tensor, second: Tensor, depths: Tensor | None = None
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Total, share of inliers and terms of `Loss`, as plain values that DDP can traverse."""
+        """Total, share of inliers and terms of `Loss`, as plain values that DDP can traverse.
+
+        Errors: `ValueError` where `baseband` gets no `depths`.
+        """
         with torch.no_grad(), full_precision(first):
             a, b = self.channels(first, second)
 
@@ -57,5 +60,5 @@ class FlowPair(nn.Module):
 
 
 def displacement(network: LiteFlowNet, first: Tensor, second: Tensor) -> Tensor:
-    """The last output of the network on its own grid, (B, 2, h, w): axial in samples, lateral in lines."""
+    """The network's last output on its own grid (B, 2, h, w): axial in samples, lateral in lines."""
     return network.cascade(first, second)[-1][2].float().flip(1) * FLOW_SCALE

@@ -21,8 +21,8 @@ KAISER_BETA = 5.0
 def refine_rows(image: Tensor, factor: int) -> Tensor:
     """Interpolate to `factor` rows for each one, by a Kaiser-windowed sinc with repeated ends.
 
-    Shapes: (B, C, N, M) → (B, C, N · factor, M); row r · factor is row r of `image`, those after it lie
-    between.
+    Shapes: (B, C, N, M) → (B, C, N · factor, M); row r · factor is row r of `image`, the others lie between. Errors:
+    `ValueError` for a factor below 1.
     """
     if factor < 1:
         raise ValueError(f"factor: got {factor}, expected 1 or more")

@@ -1,7 +1,6 @@
 """Weights and constants of the unsupervised loss, with their sources.
 
-[1] is the paper, Tehrani, Mirzaei and Rivaz, MICCAI 2020. Invariant: an invalid value is rejected by name before
-anything is trained.
+[1] is the paper, Tehrani, Mirzaei and Rivaz, MICCAI 2020.
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ CONSISTENCY = ("landed", "printed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
-    """The terms of the loss and their weights. The defaults are the paper's."""
+    """The terms of the loss and their weights, by default the paper's.
+
+    Errors: `RecipeError` for an impossible value.
+    """
 
     data: float = 1.0
     """Weight of the data loss, Eq. 2 of [1]."""

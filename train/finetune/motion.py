@@ -37,10 +37,11 @@ class Motion:
 def measure_motion(
     first: NDArray[Any], second: NDArray[Any], mask: NDArray[np.bool_], *, largest_strain: float
 ) -> Motion:
-    """Strain and correlation of a pair (N, M) where `mask` says that there are echoes.
+    """Strain and correlation of a pair (N, M), where `mask` (N, M) marks echoes.
 
-    The strain is the median slope between all pairs of depths a quarter of the frame apart or more (after
-    Theil and Sen), so that outliers up to a fourth of the depths do not move it. NaN where nothing matches.
+    The strain is the median slope between all pairs of depths a quarter of the frame apart or more (after Theil and
+    Sen), so that outliers up to a fourth of the depths do not move it; the search covers ± `largest_strain`. NaN where
+    nothing matches.
     """
     rows, lines = first.shape
     reach = min(MOST_SAMPLES, rows // 4, math.ceil(largest_strain * rows) + 8)

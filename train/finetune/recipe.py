@@ -1,7 +1,6 @@
-"""The recipe of unsupervised fine-tuning: what `usert train` does with a site's own recordings.
+"""The recipe of unsupervised fine-tuning, by which `usert train` trains on a site's own recordings.
 
-[1] is the paper, Tehrani, Mirzaei and Rivaz, MICCAI 2020. Invariant: a recipe
-that exists is valid.
+[1] is the paper, Tehrani, Mirzaei and Rivaz, MICCAI 2020.
 """
 
 from __future__ import annotations
@@ -25,7 +24,10 @@ REFINEMENTS: tuple[str, ...] = get_args(RefinementKind)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceConfig:
-    """How much worse than the starting weights the new ones may be on a held-out pair, figure by figure."""
+    """Limits of how much worse than the starting weights the new ones may be on held-out pairs, figure by figure.
+
+    Errors: `RecipeError` for an impossible value.
+    """
 
     ncc: float = 0.002
     """Largest loss of the median local correlation after the warp."""
@@ -40,9 +42,9 @@ class AcceptanceConfig:
     pairs: int = 12
     """Held-out pairs compared at most."""
     refinement: str = "full"
-    """What comes after either network where they are compared: as it will be exported, `off`, `cheap` or `full`."""
+    """Refinement after either network in the comparison, as in the export: `off`, `cheap` or `full`."""
     finest: int | None = None
-    """Level at which both stop; None: as an export does (`usert.network.refine`)."""
+    """Level at which both networks stop; None for that of an export (`usert.network.refine`)."""
 
     def __post_init__(self) -> None:
         for name in ("ncc", "snre", "consistency", "rmse", "found"):
@@ -56,7 +58,10 @@ class AcceptanceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTuneRecipe:
-    """Unsupervised fine-tuning. The defaults are the paper's, [1] 2.3, where it gives a number."""
+    """Recipe of unsupervised fine-tuning, by default the paper's, [1] 2.3, where it gives a number.
+
+    Errors: `RecipeError` for an impossible value.
+    """
 
     epochs: int = 20
     learning_rate: float = 4e-7

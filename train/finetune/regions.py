@@ -28,10 +28,10 @@ class Region:
 
 
 def usable(frame: NDArray[Any], *, near_rows: int, shadow_db: float) -> NDArray[np.bool_]:
-    """A mask (N, M) of where `frame` has echoes of tissue.
+    """Mask (N, M) of the places where `frame` (N, M) has echoes of tissue.
 
-    Left out: the first `near_rows` rows; blocks whose level is more than `shadow_db` below, or 30 dB above,
-    the median of the rest; what is not finite. A constant frame has nothing usable.
+    Excluded are the first `near_rows` rows; blocks whose level is more than `shadow_db` below, or 30 dB above, the
+    median of the rest; samples that are not finite. A constant frame has nothing usable.
     """
     rows, lines = frame.shape
     finite = np.isfinite(frame)
@@ -50,7 +50,7 @@ def usable(frame: NDArray[Any], *, near_rows: int, shadow_db: float) -> NDArray[
 
 
 def crop_that_fits(shape: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int]:
-    """`crop`, or where the frame is smaller the largest multiples of 32 that fit it."""
+    """The shape `crop` (N, M), or where the frame is smaller the largest multiples of 32 that fit it."""
     rows, lines = (min(side, whole // MULTIPLE * MULTIPLE) for side, whole in zip(crop, shape, strict=True))
     return rows, lines
 
@@ -58,9 +58,10 @@ def crop_that_fits(shape: tuple[int, int], crop: tuple[int, int]) -> tuple[int, 
 def choose_regions(
     mask: NDArray[np.bool_], crop: tuple[int, int], *, count: int, least_signal: float, near_rows: int = 0
 ) -> tuple[Region, ...]:
-    """At most `count` crops below `near_rows` with the largest usable share, each at least `least_signal`.
+    """Choose at most `count` crops below `near_rows` with the largest usable share, each at least `least_signal`.
 
-    Crops lie on a grid of quarters of their size; two of them overlap by half at most.
+    `mask` is that of `usable`, `crop` the shape (N, M). Crops lie on a grid of quarters of their size; two of them
+    overlap by half at most.
     """
     rows, lines = mask.shape
     total = np.zeros((rows + 1, lines + 1))

@@ -1,9 +1,9 @@
 """The automatic selection of pairs of frames, and regions in them, that a network may learn from.
 
-The paper's "automatic frame and region selection" ([1] Tehrani, Mirzaei, Rivaz, MICCAI 2020, contributions
-and 2.2) goes by the outlier mask while training, which `usert.train.finetune.training` does. What can be seen before is
-judged here: strain, correlation and signal of pairs at several lags. Invariant: every
-candidate is either chosen or rejected with a reason, and a bad recording does not stop the others.
+The paper's "automatic frame and region selection" ([1] Tehrani, Mirzaei, Rivaz, MICCAI 2020, contributions and 2.2)
+goes by the outlier mask while training, which `usert.train.finetune.training` does. What can be seen before is judged
+here: strain, correlation and signal of pairs at several lags. Invariant: every candidate is either chosen or rejected
+with a reason, and a bad recording does not stop the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .regions import Region, choose_regions, crop_that_fits, usable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionConfig:
-    """The criteria for a pair."""
+    """The criteria for a pair. Errors: `RecipeError` for an impossible value."""
 
     lags: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     """Frames from the reference to the current one."""
@@ -43,9 +43,9 @@ class SelectionConfig:
     """Shape (N, M) of the regions, multiples of 32; for smaller frames the largest multiples that fit."""
     regions_a_pair: int = 2
     near_field_mm: float = 3.0
-    """Depth below the probe that is left out."""
+    """Depth of the near field, which is left out."""
     shadow_db: float = 20.0
-    """Tissue whose echoes are this far below the frame's median is in shadow."""
+    """Level below the frame's median from which tissue counts as in shadow."""
     least_signal: float = 0.8
     """Share of a region that must have echoes."""
 
@@ -89,7 +89,7 @@ class ChosenPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedPair:
-    """Two frames that were examined and rejected."""
+    """Two frames that were examined and rejected, with the reason."""
 
     recording: Path
     reference: int
@@ -117,7 +117,7 @@ def select(
 ) -> Selection:
     """Select from the pairs of all `recordings`; `observe` is called with each path when it is done.
 
-    Errors: `RecordingError` when nothing at all can be used.
+    Errors: `RecordingError` when no recording at all can be used.
     """
     chosen: list[ChosenPair] = []
     rejected: list[RejectedPair] = []

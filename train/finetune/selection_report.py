@@ -1,4 +1,4 @@
-"""What a person and a program are told of a selection of pairs: lines of text, and plain values."""
+"""Reports of a selection of pairs: lines of text for a person, plain values for a program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMED = 8
 
 
 def report(selection: Selection) -> str:
-    """A line a recording: the pairs used, their strain, and the reasons of rejection."""
+    """One line for each recording: the number of pairs used, their strain, and the reasons of rejection."""
     lines = []
     used = {pair.recording for pair in selection.chosen} | {pair.recording for pair in selection.rejected}
     for path in sorted(used):

@@ -38,7 +38,7 @@ ACCEPTED, REFUSED = "weights.safetensors", "weights-refused.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The pairs that a run learns from, and those that its weights are tested on."""
+    """The pairs to train on, and the held-out pairs to test the weights on."""
 
     selection: Selection
     training: tuple[ChosenPair, ...]
@@ -46,7 +46,7 @@ class Plan:
 
 
 def open_fabric(recipe: FineTuneRecipe, device: str) -> Fabric:
-    """A Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
+    """Open a Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     fabric = Fabric(
@@ -67,9 +67,9 @@ def plan(
     *,
     observe: Callable[[Path], None] = lambda path: None,
 ) -> Plan:
-    """Choose the pairs; holds out the recordings named for it, or else the recipe's share of all.
+    """Choose the pairs; held out are those of the recordings `held_out`, or else the recipe's share of all.
 
-    Errors: `RecordingError` where nothing can be used, `OptionError` where nothing is left on one side.
+    Errors: `RecordingError` where no pair can be used, `OptionError` where one side is empty or a recording is on both.
     """
     if held_out:
         if both := {path.resolve() for path in recordings} & {path.resolve() for path in held_out}:
@@ -89,12 +89,12 @@ def plan(
 
 
 def load_start(weights: Path) -> LiteFlowNet:
-    """The network to start from: weights of usert, or a file of published weights. Errors: `WeightsError`."""
+    """Load the network to start from: weights of usert, or a file of published weights. Errors: `WeightsError`."""
     return load_weights(weights) if weights.suffix == OURS else load_published(weights)
 
 
 def history(weights: Path) -> str:
-    """The provenance stored in a weights file."""
+    """The provenance stored in a weights file. Errors: `WeightsError`."""
     ours = weights.suffix == OURS
     return read_info(weights).recipe if ours else f"published weights, research use only: {weights.name}"
 
@@ -110,9 +110,9 @@ def train(
     report: Callable[[StepReport], None],
     stopped: Callable[[], bool],
 ) -> FineTuning:
-    """Fine-tune on the plan's training pairs and leave the state in `folder`.
+    """Fine-tune on the plan's training pairs, starting from `weights`, with the state in `folder`.
 
-    Errors: those of `FineTuning`.
+    `report` is called after each step, `stopped` before it: True ends the run early. Errors: those of `FineTuning`.
     """
     data = PairDataset(plan.training, recipe.augment)
     start = load_start(weights)
@@ -147,7 +147,8 @@ def accept(
 ) -> tuple[Acceptance, Path]:
     """Compare the run's weights, as read from a file, with its start, and save them as accepted or refused.
 
-    Errors: `WeightsError` or `UsertError` for a disk that takes no more.
+    The result is the comparison and the path of the weights; `observe` is called with the number of pairs done. Errors:
+    `WeightsError`, or `UsertError` for a disk that is full.
     """
     recordings = len({pair.recording for pair in plan.training})
     made = provenance(
@@ -184,7 +185,10 @@ def accept(
 
 
 def skipped_pairs(run: FineTuning) -> dict[str, int]:
-    """How often each pair was skipped because its mask rejected too much (paper, 2.2), by file and frames."""
+    """The number of times that each pair was skipped because its mask rejected too much (paper, 2.2).
+
+    The keys name file and frames.
+    """
     told: dict[str, int] = {}
     for item, count in enumerate(run.skipped.tolist()):
         if count:

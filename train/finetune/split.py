@@ -15,9 +15,10 @@ from .selection import ChosenPair, Selection
 def split_chosen(
     selection: Selection, *, share: float, seed: int
 ) -> tuple[tuple[ChosenPair, ...], tuple[ChosenPair, ...]]:
-    """Split pairs into those to train on and those held out: whole recordings, or the last part of a single one.
+    """Split pairs into (training, held out): whole recordings, or the last part of a single one.
 
-    Pairs across the border are on neither side. Where no border leaves pairs on both sides, nothing is held out.
+    `share` is that of the held-out pairs. Pairs across the border are on neither side. Where no border leaves pairs on
+    both sides, none is held out.
     """
     paths = sorted({pair.recording for pair in selection.chosen})
     if len(paths) > 1:

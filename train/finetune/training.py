@@ -33,7 +33,7 @@ STATE = "state.pt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """One optimiser step, over all processes together."""
+    """The values of one optimiser step, over all processes together."""
 
     epoch: int
     step: int
@@ -41,7 +41,7 @@ class StepReport:
     steps: int
     """Optimiser steps of the whole run."""
     loss: float
-    """Mean over the pairs that were not skipped; NaN where all were."""
+    """Mean loss of the pairs that were not skipped; NaN where all were."""
     terms: dict[str, float]
     """Mean of each term of the loss, by name."""
     inliers: float
@@ -52,10 +52,10 @@ class StepReport:
 
 
 class FineTuning:
-    """One run of a recipe over a dataset. NEW → running in `run` → its network is the result.
+    """One run of a recipe over a dataset: NEW → running in `run` → its network is the result.
 
-    `start_sha256` is the hash of the weights file that `network` was read from: a run is resumed only with
-    the same one.
+    `start_sha256` is the hash of the weights file that `network` was read from; a run is resumed only with the same
+    one. Errors: `RecipeError` where the batch does not suit dataset and processes.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class FineTuning:
 
     @property
     def state_path(self) -> Path:
+        """Path of the run's state file."""
         return self.folder / STATE
 
     @property
@@ -98,10 +99,12 @@ class FineTuning:
 
     @property
     def steps(self) -> int:
+        """Optimiser steps of the whole run."""
         return self.recipe.epochs * self.steps_an_epoch
 
     @property
     def finished(self) -> bool:
+        """Whether all steps are done."""
         return self.step >= self.steps
 
     def run(
@@ -109,8 +112,8 @@ class FineTuning:
     ) -> LiteFlowNet:
         """Train to the last epoch or until `stopped()`, save the state, and return the network.
 
-        Errors: `OptionError` for a folder with a state that is not resumed, `UsertError` for a loss or
-        gradient that is not finite and for a disk that takes no more.
+        `report` is called after each step. Errors: `OptionError` for a folder with a state that is not resumed,
+        `UsertError` for a loss or gradient that is not finite, or a disk that is full.
         """
         self.refuse_overwriting()
         self.fabric.barrier()  # all have looked before one writes
@@ -213,7 +216,10 @@ class FineTuning:
         )
 
     def save(self) -> None:
-        """Write the whole state; it replaces an older one only when it is complete."""
+        """Write the whole state, replacing an older one only when complete.
+
+        Errors: `UsertError` for a disk that fails.
+        """
         if self.fabric.global_rank == 0:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -233,8 +239,8 @@ class FineTuning:
     def resume(self) -> None:
         """Continue the run whose state is in the folder.
 
-        Errors: `WeightsError` for a state that is damaged, or began from other weights or pairs;
-        `RecipeError` for that of another recipe.
+        Errors: `WeightsError` for a state that is damaged, or began from other weights or pairs; `RecipeError` for that
+        of another recipe.
         """
         state = read_state(self.state_path, self.recipe)
         if state.get("start_sha256") != self.start_sha256:

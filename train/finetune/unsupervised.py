@@ -1,20 +1,19 @@
 """The unsupervised loss: how well a displacement explains two frames, and how smooth its strain is.
 
-[1] A. K. Z. Tehrani, M. Mirzaei, H. Rivaz, "Semi-Supervised Training of Optical Flow Convolutional Neural
-Networks in Ultrasound Elastography", MICCAI 2020.
+[1] A. K. Z. Tehrani, M. Mirzaei, H. Rivaz, "Semi-Supervised Training of Optical Flow Convolutional Neural Networks in
+Ultrasound Elastography", MICCAI 2020.
 
-Notation: w_f and w_b are the forward and backward displacement (B, 2, h, w), axial in samples and lateral in
-lines, on a grid that keeps one row in `step` samples and one column in `step` lines (the network's finest
-level: step 2). ∂/∂a and ∂/∂l are per sample and per line of the full grid, whatever the step: the paper's
-units. I_1 and I_2 are the network's input channels (B, 3, N, M). O_f is 1 where a displacement is believed.
-⟨·⟩ is the mean over O_f.
+Notation: w_f and w_b are the forward and backward displacement (B, 2, h, w), axial in samples and lateral in lines, on
+a grid that keeps one row in `step` samples and one column in `step` lines (the network's finest level: step 2). ∂/∂a
+and ∂/∂l are per sample and per line of the full grid, whatever the step: the paper's units. I_1 and I_2 are the
+network's input channels (B, 3, N, M). O_f is 1 where a displacement is believed. ⟨·⟩ is the mean over O_f.
 
-Departures from [1]: the backward displacement is read where the forward one lands (`consistency`; as printed
-on request); the warp interpolates along depth by a sinc, not linearly, for RF has four to nine samples a
-cycle and a linear warp pulls every estimate towards whole samples.
+Departures from [1]: the backward displacement is read where the forward one lands (`consistency`; as printed on
+request); the warp interpolates along depth by a sinc, not linearly, for RF has four to nine samples a cycle and a
+linear warp pulls every estimate towards whole samples.
 
-Invariant: only the last output of the network is judged
-([1], 2.2), and every term is 0 or its least where displacement and frames are perfect.
+Invariant: only the last output of the network is judged ([1], 2.2), and every term is 0 or its least where displacement
+and frames are perfect.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from .loss_config import LossConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """The terms of one pair, weighted, and what was left out."""
+    """The terms of one pair, weighted, their total and the share of inliers."""
 
     total: Tensor
     """Eq. 7 of [1] plus the optional terms; a scalar with gradients."""
@@ -49,17 +48,16 @@ def charbonnier(x: Tensor, *, gamma: float, epsilon: float) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """⟨·⟩ over O_f: the mean of `values` where `mask` (broadcastable, 0 or 1) is 1; 0 where nothing is."""
+    """Mean ⟨·⟩ of `values` over O_f: where `mask` (broadcastable, 0 or 1) is 1; 0 where it is 0 throughout."""
     mask = mask.expand_as(values)
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def outlier_mask(forward: Tensor, backward: Tensor, *, alpha: float, step: int, landed: bool) -> Tensor:
-    """O_f = |w_f + w_b| < α, Eq. 4 of [1] → (B, 1, h, w), 1 where believed.
+    """Mask O_f = |w_f + w_b| < α (B, 1, h, w), Eq. 4 of [1]: 1 where the displacement is believed.
 
-    `landed`: w_b is read at r + w_f(r), where it must cancel w_f; else at r, as Eq. 4 is printed. The two
-    differ by w_f times the slope of w_b: at 5 % of strain and 30 samples by more than α. What leaves the
-    frame is never believed.
+    `landed`: w_b is read at r + w_f(r), where it must cancel w_f; else at r, as Eq. 4 is printed. The two differ by w_f
+    times the slope of w_b: at 5 % of strain and 30 samples by more than α. What leaves the frame is never believed.
     """
     inside = (warp(torch.ones_like(forward[:, :1]), forward.flip(1) / step) > 0.99).to(forward.dtype)
     if landed:
@@ -69,10 +67,10 @@ def outlier_mask(forward: Tensor, backward: Tensor, *, alpha: float, step: int, 
 
 
 def warp_frame(second: Tensor, displacement: Tensor, *, interpolation: int) -> Tensor:
-    """Ĩ_2, the second frame moved back by the displacement, Eq. 2 of [1].
+    """The second frame moved back by the displacement, Ĩ_2 in Eq. 2 of [1].
 
-    Shapes: (B, C, N, M), displacement (B, 2, N, M) → (B, C, N, M). Rows are first refined `interpolation`
-    times by a windowed sinc, then read linearly.
+    Shapes: (B, C, N, M), displacement (B, 2, N, M) → (B, C, N, M). Rows are first refined `interpolation` times by a
+    windowed sinc, then read linearly.
     """
     factor = interpolation
     axial, lateral = displacement[:, 0], displacement[:, 1]
@@ -89,15 +87,15 @@ def warp_frame(second: Tensor, displacement: Tensor, *, interpolation: int) -> T
 
 
 def data_loss(first: Tensor, warped: Tensor, mask: Tensor, *, gamma: float, epsilon: float) -> Tensor:
-    """loss_d = ⟨Φ(I_1 - Ĩ_2)⟩, Eq. 2 of [1]; over all channels."""
+    """Data loss loss_d = ⟨Φ(I_1 - Ĩ_2)⟩ over all channels, Eq. 2 of [1]."""
     return masked_mean(charbonnier(first - warped, gamma=gamma, epsilon=epsilon), mask)
 
 
 def correlation_loss(first: Tensor, warped: Tensor, mask: Tensor, *, window: tuple[int, int]) -> Tensor:
-    """⟨1 - NCC⟩ of the RF and imaginary channels in a window (rows, lines), both odd (optional term).
+    """Correlation loss ⟨1 - NCC⟩ of the RF and imaginary channels in a window (rows, lines), both odd; optional.
 
-    Local level and gain cancel, so decorrelation by gain costs nothing. One complex correlation: the channels
-    0 and 2 are the analytic signal, whose mean is 0.
+    Local level and gain cancel, so decorrelation by gain costs nothing. One complex correlation: the channels 0 and 2
+    are the analytic signal, whose mean is 0.
     """
 
     def box(image: Tensor) -> Tensor:
@@ -112,7 +110,7 @@ def correlation_loss(first: Tensor, warped: Tensor, mask: Tensor, *, window: tup
 
 
 def derivative(field: Tensor, mask: Tensor, *, axis: int, step: int, span: int) -> tuple[Tensor, Tensor]:
-    """∂field/∂axis per sample or line over `span` of them, and the mask of both ends.
+    """Derivative ∂field/∂axis per sample or line over `span` of them, and the mask of both ends.
 
     Shapes: (B, 1, h, w) twice → both shorter by the span along `axis` (2 along depth, 3 across lines).
     """
@@ -126,9 +124,9 @@ def derivative(field: Tensor, mask: Tensor, *, axis: int, step: int, span: int) 
 def first_order(
     field: Tensor, mask: Tensor, *, axis: int, step: int, span: int, gamma: float, epsilon: float
 ) -> Tensor:
-    """⟨Φ(∂w - ⟨∂w⟩)⟩, one half of Eq. 5 of [1] without its λ; `axis` as in `derivative`.
+    """Smoothness term ⟨Φ(∂w - ⟨∂w⟩)⟩, one half of Eq. 5 of [1] without its λ; `axis` as in `derivative`.
 
-    The mean derivative of each pair is subtracted, so uniform strain costs no more than nothing.
+    The mean derivative of each pair is subtracted, so that uniform strain has the least cost, Φ(0).
     """
     slope, both = derivative(field, mask, axis=axis, step=step, span=span)
     count = both.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
@@ -139,7 +137,7 @@ def first_order(
 def second_order(
     field: Tensor, mask: Tensor, *, axis: int, step: int, span: int, gamma: float, epsilon: float
 ) -> Tensor:
-    """⟨Φ(∂²w)⟩, Eq. 6 of [1] without its λ: affine motion costs no more than nothing."""
+    """Smoothness term ⟨Φ(∂²w)⟩, Eq. 6 of [1] without its λ: affine motion has the least cost, Φ(0)."""
     slope, both = derivative(field, mask, axis=axis, step=step, span=span)
     bend, all_three = derivative(slope, both, axis=axis, step=step, span=span)
     return masked_mean(charbonnier(bend, gamma=gamma, epsilon=epsilon), all_three)
@@ -148,7 +146,7 @@ def second_order(
 def incompressibility(
     forward: Tensor, mask: Tensor, *, step: int, span: int, gamma: float, epsilon: float
 ) -> Tensor:
-    """⟨Φ(∂w_a/∂a + ∂w_l/∂l)⟩ (optional term): what shortens along depth widens across lines, in plane strain.
+    """Term ⟨Φ(∂w_a/∂a + ∂w_l/∂l)⟩: in plane strain, tissue that shortens along depth widens across lines; optional.
 
     Both derivatives are strains (samples a sample, lines a line), so the pitch plays no part.
     """

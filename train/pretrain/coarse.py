@@ -1,4 +1,4 @@
-"""What a coarse displacement looks like before the network, made of the truth: smooth, and wrong by some wavelengths.
+"""Coarse displacements made of the truth: smooth, and wrong by some wavelengths, as before the network.
 
 The network of the front end `baseband` looks for what companding leaves. Live the coarse map is found in the frames
 (`usert.network.coarse`); in a share of the training pairs it is made of the truth here, smoothed over some depths and
@@ -32,7 +32,7 @@ SMOOTH = ((16, 80), (4, 32))
 
 
 def coarse_map(rng: np.random.Generator, truth: Tensor) -> Tensor:
-    """A coarse map (1, 2, K, M) for the truth (1, 2, K, M), axial in rows of the depth grid, lateral in lines."""
+    """Draw a coarse map (1, 2, K, M) for the truth (1, 2, K, M), axial in rows of the depth grid, lateral in lines."""
     if rng.random() < CONSTANT:
         away = torch.zeros_like(truth)
         away[:, :1] = truth[:, :1].mean() + rng.uniform(-1, 1) * ALONE * SAMPLES_PER_WAVELENGTH

@@ -28,7 +28,10 @@ FLO_UNKNOWN = 1e9
 
 
 def read_flo(path: Path) -> NDArray[np.float32]:
-    """Flow (2, N, M): along rows first, then along columns, in pixels. Errors: `FormatError`."""
+    """Read a `.flo` file: flow float32 (2, N, M), along rows first, then along columns, in pixels.
+
+    Errors: `FormatError` for a file that is missing, of another format, incomplete or of unknown flow.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -47,7 +50,7 @@ def read_flo(path: Path) -> NDArray[np.float32]:
 
 
 class FlowFolder:
-    """The pairs of a folder, read when they are drawn."""
+    """The pairs of a folder, read when they are drawn. Errors: `OptionError` for a folder without a pair."""
 
     def __init__(self, folder: Path) -> None:
         self.names = sorted(path.name.removesuffix("_flow.flo") for path in folder.glob("*_flow.flo"))
@@ -61,7 +64,10 @@ class FlowFolder:
         return len(self.names)
 
     def pair(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (3, N, M), mean 0 and deviation 1 over the pair, and flow (2, N, M). Errors: `FormatError`."""
+        """Read pair `k`: two images (3, N, M), mean 0 and deviation 1 over the pair, and flow (2, N, M) in pixels.
+
+        Errors: `FormatError` for a file that is missing, broken or of another size.
+        """
         name = self.names[k]
         flow = read_flo(self.folder / f"{name}_flow.flo")
         images = np.stack([self._image(f"{name}_img{i}.ppm", flow.shape[1:]) for i in (1, 2)])
@@ -72,7 +78,10 @@ class FlowFolder:
     def draw(
         self, rng: np.random.Generator, *, batch: int, shape: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch of random crops of (N, M) pixels: images (B, 3, N, M) twice, flow (B, 2, N, M)."""
+        """Draw a batch of random crops of `shape` (N, M): images (B, 3, N, M) twice, flow (B, 2, N, M) in pixels.
+
+        Errors: `OptionError` for images smaller than the crop, `FormatError` as in `pair`.
+        """
         crops = []
         for _ in range(batch):
             k = int(rng.integers(len(self)))

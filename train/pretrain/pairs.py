@@ -1,10 +1,9 @@
 """Generated pairs with known truth: random tissue, random motion, random scanner.
 
-Every pair is drawn anew: what the simulated scanner (`usert.phantom`) images before and after a random
-displacement field, with the faults of real frames added. Made by torch on the device that trains.
+Every pair is drawn anew: the simulated scanner (`usert.phantom`) before and after a random displacement field, with the
+faults of real frames added. Made by torch on the device that trains.
 
-Invariant: `truth` is the field itself on the grid of the first frame, not an
-estimate of it.
+Invariant: `truth` is the field itself on the grid of the first frame, not an estimate of it.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def random_pairs(
     diverse: float,
     device: torch.device | str = "cpu",
 ) -> Pair:
-    """Draw `batch` pairs of (N, M) frames; a share `diverse` of them moves in waves of many sizes besides."""
+    """Draw `batch` pairs of frames of `shape` (N, M); a share `diverse` of them also moves in waves of many sizes."""
     drawn = [_random_pair(rng, ranges, shape, diverse, torch.device(device)) for _ in range(batch)]
     first, second, truth = (torch.stack(parts) for parts in zip(*drawn, strict=True))
     return Pair(first=first, second=second, truth=truth)
@@ -143,7 +142,7 @@ def _random_scan(rng: np.random.Generator, ranges: PairRanges) -> Scan:
 def random_field(
     rng: np.random.Generator, ranges: PairRanges, scan: Scan, shape: tuple[int, int], diverse: float
 ) -> Field:
-    """A random motion of the tissue: compression, inclusions, shift, and now and then waves."""
+    """Draw a motion of the tissue, in mm: compression, inclusions, shift, and in a share `diverse` of cases waves."""
     height, width = shape[0] * scan.axial_pitch_mm, shape[1] * scan.line_pitch_mm
     strain = _log_uniform(rng, ranges.strain) * (-1.0 if rng.random() < 0.25 else 1.0)
     # the crop may lie anywhere below the probe: the shift stands for the compression above it

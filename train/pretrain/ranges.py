@@ -26,22 +26,26 @@ SHARES = ("fades", "shadows", "clutter", "downshifts")
 class PairRanges:
     """The ranges from which a pair is drawn; each is (low, high), uniform unless stated otherwise.
 
-    A wavelength is one cycle of the echo along depth: 1 / `cycles_per_sample` samples.
+    A wavelength is one cycle of the echo along depth: 1 / `cycles_per_sample` samples. Errors: `RecipeError` for an
+    impossible range.
     """
 
     cycles_per_sample: tuple[float, float] = (0.11, 0.25)
     """Centre frequency over sampling frequency."""
     fractional_bandwidth: tuple[float, float] = (0.35, 0.8)
+    """Full width at half maximum of the pulse's spectrum over its centre frequency."""
     lateral_sigma_lines: tuple[float, float] = (0.6, 2.6)
+    """Standard deviation of the beam across the lines."""
     pitch_wavelengths: tuple[float, float] = (0.5, 2.0)
     """Line pitch; logarithmic."""
     strain: tuple[float, float] = (3e-4, 3e-2)
-    """Far axial strain; logarithmic, and negative (release) in one pair of four."""
+    """Far axial strain, a fraction; logarithmic, and negative (release) in one pair of four."""
     offset_wavelengths: float = 5.0
     """Largest axial shift of the probe."""
     offset_lines: float = 1.5
     """Largest lateral shift of the probe."""
     inclusions: tuple[int, int] = (0, 3)
+    """Least and largest number of inclusions."""
     modulus_ratio: tuple[float, float] = (0.1, 10.0)
     """Stiffness of an inclusion over its surroundings; logarithmic."""
     decorrelation: tuple[float, float] = (0.01, 0.25)

@@ -1,4 +1,4 @@
-"""Recipes: what a training run is made of, as frozen dataclasses that a TOML file only fills.
+"""Recipes of training runs: frozen dataclasses, filled from TOML files.
 
 Invariant: a key without a field is rejected by name, so that a typing error does not train for hours.
 """
@@ -30,7 +30,7 @@ DATA = ("scanner", "scenes", "folder")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One part of pre-training."""
+    """One part of pre-training. Errors: `RecipeError` for an impossible value."""
 
     share: float
     """Share of the run's time."""
@@ -42,10 +42,10 @@ class Stage:
     robust: bool
     """Penalty (|e| + .01)^½ with axial differences, instead of |e|."""
     made_coarse: float = 0.2
-    """With the front end `baseband`, share of the pairs whose coarse map is made of the truth (see `coarse`)
-    and not found in the frames as it will be live."""
+    """Share of the pairs whose coarse map is made of the truth (see `coarse`) and not found in the frames, as it is
+    live; for the front end `baseband`."""
     diverse: float
-    """Share of the scanner's pairs that slide and turn besides being compressed; of scenes, that have shapes."""
+    """Share of the scanner's pairs that slide and turn besides being compressed, or of scenes that have shapes."""
 
     def __post_init__(self) -> None:
         check(self.share > 0, "stages share", self.share, "above 0")
@@ -59,7 +59,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainRecipe:
-    """Supervised pre-training on pairs with known truth."""
+    """Recipe of supervised pre-training on pairs with known truth. Errors: `RecipeError` for an impossible value."""
 
     minutes: float = 110.0
     """Length of the run; schedule and stages are shares of it, whatever the machine."""
@@ -75,12 +75,12 @@ class PretrainRecipe:
     """Arithmetic of the convolutions: `bf16` (autocast) or `fp32`, the faster one on CPUs without AMX."""
     normalise_features: bool = True
     data: str = "scanner"
-    """Where pairs come from: `scanner` (the simulated one), `scenes` (textured) or `folder` (FlyingChairs)."""
+    """Source of the pairs: `scanner` (the simulated one), `scenes` (textured) or `folder` (FlyingChairs)."""
     front_end: FrontEnd = "rf"
-    """What the network sees of the scanner's pairs (`usert.front_end`): `rf`, or `baseband`, whose shapes count rows of
-    the network's own grid."""
+    """Front end of the network for the scanner's pairs (`usert.front_end`): `rf`, or `baseband`, whose shapes count
+    rows of the network's own grid."""
     ranges: PairRanges = field(default_factory=PairRanges)
-    """Of the scanner's pairs."""
+    """Ranges of the scanner's pairs."""
     stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,13 +1,12 @@
 """Textured scenes with known flow, in the manner of the sets that optical-flow networks learn from.
 
-A scene is a stack of layers: a background and some shapes, each with a texture of its own, each moved by its
-own affine map, the nearer hiding the farther (the recipe of FlyingChairs; A. Dosovitskiy et al., "FlowNet",
-ICCV 2015, section 4.2; pictures replaced by generated textures, chairs by stars). Nothing in them knows of
-ultrasound: they stand for "trained on computer-vision images" in the paper's comparison.
+A scene is a stack of layers: a background and some shapes, each with a texture of its own, each moved by its own affine
+map, the nearer hiding the farther (the recipe of FlyingChairs; A. Dosovitskiy et al., "FlowNet", ICCV 2015, section
+4.2; pictures replaced by generated textures, chairs by stars). Nothing in them knows of ultrasound: they stand for
+"trained on computer-vision images" in the paper's comparison.
 
-Invariant: both frames are drawn from the same layers, so `truth` is exact at every
-pixel of the first frame, those that get hidden included; on an outline, where two layers mix, it is that of
-the layer that has the larger share.
+Invariant: both frames are drawn from the same layers, so `truth` is exact at every pixel of the first frame, those that
+get hidden included; on an outline, where two layers mix, it is that of the layer that has the larger share.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ class Scene:
     """A batch of scenes."""
 
     first: Tensor
-    """(B, 3, N, M) float32, mean 0 and deviation 1 over the pair, up to the pixel noise."""
+    """Reference frames (B, 3, N, M) float32, mean 0 and deviation 1 over the pair, up to the pixel noise."""
     second: Tensor
-    """(B, 3, N, M) float32."""
+    """Current frames (B, 3, N, M) float32, likewise."""
     truth: Tensor
-    """(B, 2, N, M) float32: along rows first, then along columns, in pixels."""
+    """Flow (B, 2, N, M) float32: along rows first, then along columns, in pixels."""
 
 
 def random_scenes(
@@ -51,7 +50,7 @@ def random_scenes(
     diverse: float = 1.0,
     device: torch.device | str = "cpu",
 ) -> Scene:
-    """Draw `batch` scenes of (N, M) pixels; a share `diverse` of them has shapes before the background."""
+    """Draw `batch` scenes of `shape` (N, M); a share `diverse` of them has shapes before the background."""
     drawn = [_random_scene(rng, shape, diverse, torch.device(device)) for _ in range(batch)]
     first, second, truth = (torch.stack(parts) for parts in zip(*drawn, strict=True))
     return Scene(first=first, second=second, truth=truth)

@@ -1,8 +1,8 @@
-"""The sources of pre-training pairs, as the network takes them: three channels of two frames, and truth.
+"""The sources of pre-training pairs: input channels of two frames, and truth.
 
-There are three sources: RF of the simulated scanner (`pairs`), textured scenes (`scenes`), and
-a folder in the format of the FlyingChairs (`flow_folder`). Invariant: what a source draws depends only on the generator
-and the stage passed to it.
+There are three sources: RF of the simulated scanner (`pairs`), textured scenes (`scenes`), and a folder in the format
+of the FlyingChairs (`flow_folder`). Invariant: what a source draws depends only on the generator and the stage passed
+to it.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ LOST = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A batch as the network takes it."""
+    """A batch of pairs as input of the network, with truth."""
 
     first: Tensor
-    """(B, 3, N, M) float32."""
+    """Channels (B, 3, N, M) float32 of the reference frames."""
     second: Tensor
-    """(B, 3, N, M) float32."""
+    """Channels (B, 3, N, M) float32 of the current frames."""
     truth: Tensor
-    """(B, 2, N, M) float32: axial in samples, lateral in lines, second(r + truth(r)) ≈ first(r)."""
+    """Displacement (B, 2, N, M) float32: axial in samples, lateral in lines, second(r + truth(r)) ≈ first(r)."""
 
 
 Source = Callable[[np.random.Generator, Stage], Sample]
@@ -130,9 +130,9 @@ def _in_halved_rows(displacement: Tensor) -> Tensor:
 
 
 def remaining(truth: Tensor, coarse: Tensor) -> Tensor:
-    """d' with d'(r) + coarse(r + d'(r)) = d(r): what companding by `coarse` leaves of a true displacement d.
+    """The displacement d' that companding leaves of a true displacement d: d'(r) + coarse(r + d'(r)) = d(r).
 
-    Shapes: two (B, 2, H, M), axial in rows, lateral in lines → alike.
+    Shapes: two (B, 2, H, M), axial in rows, lateral in lines → (B, 2, H, M).
     """
     rest = truth - coarse
     for _ in range(_ITERATIONS):

@@ -29,12 +29,12 @@ SPANS = (8, 48)
 
 
 def penalty(error: Tensor, *, robust: bool) -> Tensor:
-    """Φ of the module docstring, elementwise."""
+    """Penalty Φ of an error, elementwise: |e|, or (|e| + .01)^½ if `robust`."""
     return (error.abs() + 0.01).sqrt() if robust else error.abs()
 
 
 def endpoint(error: Tensor, *, robust: bool) -> Tensor:
-    """Mean penalty of a displacement error (B, 2, H, W), lateral first, in samples and lines."""
+    """Mean penalty of a displacement error (B, 2, H, W), lateral first, in lines and samples."""
     lateral, axial = error[:, 0], error[:, 1]
     return penalty(axial, robust=robust).mean() + LATERAL_WEIGHT * penalty(lateral, robust=robust).mean()
 
@@ -53,10 +53,10 @@ def difference(error: Tensor, scale: int, *, robust: bool) -> Tensor:
 def supervised_loss(
     levels: list[tuple[int, tuple[Tensor, Tensor, Tensor]]], truth: Tensor, *, robust: bool
 ) -> Tensor:
-    """Weighted sum over levels and stages.
+    """Weighted sum of the terms over levels and stages, a scalar.
 
-    Shapes: `levels` as (level, flows after M, S, R), network units; `truth` (B, 2, N, M), axial first, in
-    samples and lines.
+    Shapes: `levels` as (level, flows (B, 2, h, w) after M, S, R), in network units; `truth` (B, 2, N, M), axial first,
+    in samples and lines.
     """
     flow = truth.flip(1)
     total = truth.new_zeros(())

@@ -1,9 +1,8 @@
 """Supervised pre-training: draw a pair, step, repeat until the time is spent.
 
-Knows the recipe, the source of pairs and the loss; writes a resumable state, a log and the weights. Does not know
-who watches or stops it. Invariant: the state on disk is always whole (written beside, then renamed), and a
-resumed run continues as the unbroken one would have (to the bit on a CPU, as far as the clock tells the
-same).
+Knows the recipe, the source of pairs and the loss; writes a resumable state, a log and the weights. Invariant: the
+state on disk is always whole (written beside, then renamed), and a resumed run continues as the unbroken one would have
+(to the bit on a CPU, if the clock reads the same).
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ REPORT_EVERY = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress that a run reports regularly."""
+    """The progress of a run since its last report."""
 
     step: int
     elapsed_s: float
@@ -59,11 +58,11 @@ class Progress:
 
 
 class Pretraining:
-    """One run: network, optimiser, schedule, and the folder where its state lives.
+    """One run: network, optimiser, schedule, and the folder of its state.
 
-    `device` is any that torch knows and this machine has; `clock` gives seconds and decides how fast the
-    schedule goes. `weights` are where it starts instead of random numbers; `folder_data` is the folder of a
-    recipe with data = "folder".
+    `device` is any that torch knows and this machine has; `clock` returns seconds and decides how fast the schedule
+    goes. `weights` is the file to start from instead of random numbers; `folder_data` is the folder of a recipe with
+    data = "folder". Errors: those of `open_source` and `initial_network`.
     """
 
     def __init__(
@@ -93,10 +92,12 @@ class Pretraining:
 
     @property
     def state_path(self) -> Path:
+        """Path of the run's state file."""
         return self.folder / "state.pt"
 
     @property
     def weights_path(self) -> Path:
+        """Path of the weights file, written at the end of the run."""
         return self.folder / "weights.safetensors"
 
     @property
@@ -109,8 +110,9 @@ class Pretraining:
     ) -> LiteFlowNet:
         """Train until the recipe's minutes are spent or `stopped()`, save the state, and return the network.
 
-        A run that came to its end writes its weights too. Errors: `OptionError` for a folder with a state
-        that is not resumed; `UsertError` for a disk that takes no more, or a gradient that is not finite.
+        `report` is called regularly. A run that came to its end writes its weights, too. Errors: `OptionError` for a
+        folder with a state that is not resumed; `UsertError` for a disk that is full, or a loss or gradient that is not
+        finite.
         """
         if not self.resumed and self.state_path.exists():
             raise OptionError(
@@ -239,7 +241,10 @@ class Pretraining:
             raise UsertError(f"{path}: cannot write the log: {error.strerror}") from error
 
     def save(self) -> None:
-        """Write the whole state; it replaces an older one only when it is complete."""
+        """Write the whole state, replacing an older one only when complete.
+
+        Errors: `UsertError` for a disk that fails.
+        """
         state = {
             "step": self.step,
             "warm_from": self.warm_from,

@@ -1,6 +1,6 @@
 """The description of a bundle that `usert` prints.
 
-Knows the manifest only. Invariant: each figure of accuracy stands beside its limit.
+Knows the manifest only. Each figure of accuracy stands beside its limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FIGURES = {
 
 
 def bundle_card(bundle: Bundle) -> str:
-    """Description of a bundle, in lines of a label and a text."""
+    """The description of a bundle, one line for each label and text."""
     m = bundle.manifest
     trained = "images, not RF"
     if m.input.trained_for is not None:
@@ -69,7 +69,7 @@ def _window(manifest: Manifest) -> str:
 
 
 def accuracy_line(accuracy: dict[str, float], tolerances: dict[str, float]) -> str:
-    """Figures of a graph's accuracy in one line, each with its limit from `tolerances` in brackets."""
+    """One line of a graph's figures of accuracy, each with its limit from `tolerances` in brackets."""
     parts = []
     for figure, (before, behind) in _FIGURES.items():
         if figure in accuracy:

@@ -37,10 +37,10 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
-        """Read the manifest and check that its files exist, and with `verify` that none is damaged.
+        """Open the bundle at `path`: read its manifest, check that its files exist and, with `verify`, their hashes.
 
-        Errors: `BundleError` for a missing folder, manifest or file, a manifest of another format or with
-        invalid keys or values, a file whose hash differs.
+        Errors: `BundleError` for a missing folder, manifest or file, a manifest of another format or with invalid keys
+        or values, a file whose hash differs.
         """
         folder = Path(path)
         if not folder.is_dir():

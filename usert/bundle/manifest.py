@@ -73,16 +73,17 @@ class Weights:
     file: FileName
     sha256: Sha256
     recipe: str
-    """Recipe of the training, in one line."""
+    """Recipe of the training, one line."""
     model_card: FileName | None = None
+    """File of the model card; None without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedFor:
-    """Ranges of the training data; outside them the network extrapolates."""
+    """Ranges of the training data, (low, high); outside them the network extrapolates."""
 
     centre_cycles_per_sample: tuple[float, float]
-    """Centre frequency of the pulse over the sampling frequency, from and to."""
+    """Centre frequency of the pulse over the sampling frequency."""
     strain_percent: tuple[float, float]
 
     def __post_init__(self) -> None:
@@ -120,7 +121,7 @@ class Speed:
     shape: tuple[int, int]
     """(N, M) of the frames."""
     milliseconds: float
-    """Median over the pairs that were timed."""
+    """Median time of a pair over those that were timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +130,7 @@ class Graph:
 
     file: FileName
     shape: tuple[Count, Count] | None
-    """(N, M) of the frames that it takes; None: of any shape."""
+    """(N, M) of the frames that it takes; None for frames of any shape."""
     grid_rows: int | None = None
     """Rows of the depth grid that it is built for, where the front end has one; None with `shape` None."""
     precision: Precision
@@ -143,7 +144,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A graph as built by TensorRT: it runs with the library and on the GPU that it was built for, and no others."""
+    """A graph as built by TensorRT; it runs only with the library and on the GPU that it was built for."""
 
     file: FileName
     graph: str
@@ -152,14 +153,14 @@ class Plan:
     """One of `TENSORRTS`."""
     version: str
     gpu: str | None
-    """Name of the GPU; None for those that TensorRT for RTX builds for without being asked."""
+    """Name of the GPU; None for the GPUs that TensorRT for RTX supports by default."""
     least: tuple[Count, Count]
     most: tuple[Count, Count]
     """Smallest and largest frame (N, M) it takes; sides are multiples of 32 where the two differ."""
     sha256: Sha256
     bytes: int
     seconds: float
-    """Time that the build took."""
+    """Time that the build took, in seconds."""
     accuracy: dict[str, float] | None
     speed: Speed | None
     """None, as `accuracy` is, where the plan could not be run on the machine that built it."""
@@ -234,7 +235,7 @@ class Manifest:
             _check(precision in self.tolerances, "tolerances", sorted(self.tolerances), f"{precision}, too")
 
     def strain_window_at(self, cycles_per_sample: float | None) -> int:
-        """Length in samples of the window of the strain, in frames of `cycles_per_sample`; None for the nominal one."""
+        """Length of the strain window in samples of frames whose f0 over fs is `cycles_per_sample`; None: nominal."""
         if self.strain_window_wavelengths is None or cycles_per_sample is None:
             return self.strain_window_samples
         return max(3, round(self.strain_window_wavelengths / cycles_per_sample))
@@ -256,7 +257,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """The manifest in `text`. Errors: `BundleError` for invalid JSON, another format, unknown keys or values."""
+        """Parse the text of a `manifest.json`.
+
+        Errors: `BundleError` for invalid JSON, another format, unknown keys or values.
+        """
         try:
             tree = json.loads(text)
         except (ValueError, RecursionError) as error:

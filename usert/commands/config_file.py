@@ -34,9 +34,9 @@ _EXPECTED = {
 def config_reader(
     *, without: Collection[str] = ("config",)
 ) -> Callable[[typer.Context, Path | None], Path | None]:
-    """Callback of the eager option `--config`: makes the values of its file the defaults of the options after it.
+    """A callback of the eager option `--config`, which makes the values of its file defaults of the options after it.
 
-    `without`: parameters of the command that are no keys of a file. Errors, from the callback: `OptionError`.
+    `without` names parameters of the command that are no keys of a file. Errors, from the callback: `OptionError`.
     """
 
     def read(context: typer.Context, path: Path | None) -> Path | None:

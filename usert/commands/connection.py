@@ -30,7 +30,7 @@ class Connection(OptionGroup):
     ] = False
 
     def ask(self, command: Command) -> Mapping[str, Any]:
-        """The answer of the server to `command`. Errors: `UsertError`, also where the server refuses."""
+        """Send `command` to the server and return its answer. Errors: `UsertError`, also where the server refuses."""
         from usert.runtime.clients.control_client import ControlClient
         from usert.signals import stop_on_signals
 

@@ -32,7 +32,7 @@ def info(path: Path = typer.Argument(..., help="A recording, or the folder of a 
 
 
 def recording_card(recording: Recording) -> str:
-    """A few lines for a person: frames, size, time, geometry, truth."""
+    """A description of a recording in a few lines: frames, size, time, geometry, truth."""
     from usert.beam_space import BeamSpace
 
     (rows, lines), scan = recording.shape, recording.scan

@@ -19,7 +19,7 @@ from usert.runtime.offline.provenance import NETWORK
 def require_method(
     method: str, *, bundle: Path | None, engine: str, threads: int | None, precision: str | None
 ) -> None:
-    """Errors: `OptionError` for an unknown method, or an option of the network with another one."""
+    """Check that `method` is known and takes the other options. Errors: `OptionError` that names the option."""
     if method == NETWORK:
         return
     if method not in ESTIMATORS:
@@ -34,7 +34,10 @@ def require_method(
 def open_method(
     method: str, bundle: Path | None, engine: str, threads: int | None, precision: str | None
 ) -> tuple[Engine, Bundle | None]:
-    """The engine, which the caller closes, and the bundle if it runs one. Errors: as `open_named`."""
+    """Open the engine of `method`, which the caller closes; with it the bundle, or None for a classical estimator.
+
+    Errors: as `open_named`.
+    """
     if method != NETWORK:
         return open_classical(method), None
     loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())

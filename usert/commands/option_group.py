@@ -17,23 +17,23 @@ import typer
 
 
 class OptionGroup:
-    """Base of option groups."""
+    """The base of option groups."""
 
     panel: ClassVar[str]
 
 
 def option(metavar: str, text: str) -> Any:
-    """An option with a value, shown as `metavar` and explained by `text` in the help."""
+    """Annotation of an option with a value, shown as `metavar` and explained by `text` in the help."""
     return typer.Option(metavar=metavar, help=text)
 
 
 def switch(flag: str, text: str) -> Any:
-    """An option without a value, explained by `text` in the help."""
+    """Annotation of an option without a value, explained by `text` in the help."""
     return typer.Option(flag, help=text)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` as Typer takes it: the options of each group instead of the group.
+    """Turn `command` into a function for Typer, with the options of each group instead of the group.
 
     All parameters of `command` are passed by keyword.
     """

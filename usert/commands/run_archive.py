@@ -27,7 +27,7 @@ from usert.signals import stop_on_signals
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A folder of recordings, and what is to be done with each."""
+    """A folder of recordings, and how to process each."""
 
     folder: Path
     out: Path
@@ -37,7 +37,10 @@ class Archive:
     threads: int | None
 
     def run(self) -> None:
-        """Here, one recording after another; a signal ends it after the pair in work."""
+        """Process one recording after another in this process; a signal ends it after the pair in work.
+
+        Errors: `typer.Exit` where a result is missing, or after a signal.
+        """
         jobs, stop = find_jobs(self.folder, self.out), Event()
         with (
             stop_on_signals(stop.set),
@@ -53,7 +56,10 @@ class Archive:
             _tell(jobs, outcomes(), self.out)
 
     def run_on_ray(self, address: str, workers: int) -> None:
-        """Over Ray; a signal ends it at once, and its workers with it."""
+        """Process the recordings on the Ray cluster at `address`, by `workers` of them; a signal ends all at once.
+
+        Errors: `OptionError` for a count below 1; `typer.Exit` as in `run`.
+        """
         threads = 1 if self.threads is None else self.threads
         for option, count in (("--workers", workers), ("--threads", threads)):
             if count < 1:

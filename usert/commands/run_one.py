@@ -45,7 +45,7 @@ from usert.signals import stop_on_signals
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """One recording, and what is to be done with it."""
+    """One recording, and how to process it."""
 
     recording: Path
     out: Path
@@ -55,7 +55,9 @@ class One:
     threads: int | None
 
     def run(self, figure: Path | None, fan: Fan | None = None) -> None:
-        """Estimate, write, tell; `fan`: how the figure's lines lie."""
+        """Estimate, write the file and, if named, the `figure`, and report; `fan` is the geometry of the figure's
+        lines.
+        """
         stop = Event()
         with stop_on_signals(stop.set):
             reports, left_out = self._estimate(figure, fan, stop.is_set)

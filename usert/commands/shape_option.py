@@ -1,4 +1,4 @@
-"""How a person writes a frame shape, `1024x256` or `1024,256`, axial samples first, and rows of it, `259:1299`."""
+"""The notation of a frame shape, `1024x256` or `1024,256`, axial samples first, and of rows, `259:1299`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import OptionError
 
 
 def parse_shape(text: str, option: str = "--shape") -> tuple[int, int]:
-    """(N, M) of `text`. Errors: `OptionError`."""
+    """Parse a shape (N, M), such as `1024x256`. Errors: `OptionError` that begins with `option`."""
     match = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", text)
     if not match or 0 in (shape := (int(match[1]), int(match[2]))):
         raise OptionError(f"{option}: got {text!r}, expected samples x lines, such as 1024x256")
@@ -16,7 +16,10 @@ def parse_shape(text: str, option: str = "--shape") -> tuple[int, int]:
 
 
 def parse_range(text: str, option: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """`128x32:1024x256` as the smallest and the largest shape. Raises `OptionError` that begins with `option`."""
+    """Parse the smallest and the largest shape, such as `128x32:1024x256`.
+
+    Errors: `OptionError` that begins with `option`.
+    """
     parts = text.split(":")
     if len(parts) != 2:
         raise OptionError(f"{option}: got {text!r}, expected two shapes such as 128x32:1024x256")
@@ -24,7 +27,7 @@ def parse_range(text: str, option: str) -> tuple[tuple[int, int], tuple[int, int
 
 
 def parse_rows(text: str | None) -> tuple[int, int] | None:
-    """`259:1299` as the first sample and one past the last; None for None. Errors: `OptionError`."""
+    """Parse the first sample and one past the last, such as `259:1299`; None for None. Errors: `OptionError`."""
     from ..formats import Rows
 
     if text is None:

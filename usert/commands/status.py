@@ -45,7 +45,7 @@ def status(
 
 
 def card(fields: Mapping[str, Any]) -> str:
-    """`fields` as lines of a name and a value, all values in one column, what is nested indented."""
+    """Lines of a name and a value from `fields`, all values in one column, nested ones indented."""
     rows = list(_rows(fields, ""))
     width = max((len(name) for name, value in rows if value), default=0)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() if value else name for name, value in rows)

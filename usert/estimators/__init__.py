@@ -1,8 +1,7 @@
-"""The classical methods that the network is held against, and that need no weights.
+"""Classical methods of displacement estimation to compare the network with; they need no weights.
 
-An estimator takes two frames (N, M) and gives the displacement (2, N, M) of the first into the second, in
-samples and lines, post(r + d(r)) ≈ pre(r). Invariant: all estimators take and give the same, so that one stands
-in for another.
+Invariant: every estimator takes two frames (N, M) and returns the float32 displacement (2, N, M), in samples and lines,
+with post(r + d(r)) ≈ pre(r), so that one can replace another.
 """
 
 from __future__ import annotations

@@ -61,11 +61,13 @@ def global_time_delay(
     initial: NDArray[Any] | None = None,
     passes: int = 2,
 ) -> NDArray[np.float32]:
-    """Displacement (2, N, M) from `pre` to `post` (N, M): samples and lines, post(r + d(r)) ≈ pre(r).
+    """Displacement (2, N, M) from `pre` to `post` (N, M) by GLUE: samples and lines, post(r + d(r)) ≈ pre(r).
 
-    `weights` are α1, α2, β1, β2. `initial` is a first estimate (2, N, M), right to a quarter of a wavelength,
-    by default block matching's; each of the `passes` after the first starts from the one before.
-    Errors: `FrameError` for frames that are not a pair, `MissingExtraError` without scipy.
+    `weights` are α1, α2, β1, β2. `initial` is a first estimate (2, N, M), right to a quarter of a wavelength, by
+    default that of `block_matching`; each of the `passes` after the first starts from the one before.
+
+    Errors: `FrameError` for frames that are not a pair, `OptionError` for weights or passes out of range, `ValueError`
+    for an `initial` of another shape or not finite, `MissingExtraError` without scipy.
     """
     require("scipy.sparse.linalg", "estimators")
     if len(weights) != 4 or not all(np.isfinite(weights)) or min(weights) <= 0:

@@ -37,12 +37,14 @@ def block_matching(
     max_axial: int = 64,
     max_lateral: int = 3,
 ) -> NDArray[np.float32]:
-    """Displacement (2, N, M) from `pre` to `post` (N, M): samples and lines, post(r + d(r)) ≈ pre(r).
+    """Displacement (2, N, M) from `pre` to `post` (N, M) by NCC: samples and lines, post(r + d(r)) ≈ pre(r).
 
-    `window` is (samples, lines), odd, cut at the borders; the search goes to ± `max_axial` samples and
-    ± `max_lateral` lines (0: no lateral displacement). A window is matched every 4 samples on every line;
-    between them the displacement is linear. A window cut at the top or bottom finds the displacement of its own
-    centre, up to a quarter of its length away. Raises `FrameError` for frames that are not a pair.
+    `window` is (samples, lines), 8 k + 1 by an odd number, cut at the borders; the search covers ± `max_axial` samples
+    and ± `max_lateral` lines (0: no lateral displacement). A window is matched every 4 samples on every line; between
+    them the displacement is linear. A window cut at the top or bottom finds the displacement of its own centre, up to a
+    quarter of its length away.
+
+    Errors: `FrameError` for frames that are not a pair, `OptionError` for an impossible window or range.
     """
     if window[0] < 9 or window[0] % 8 != 1 or window[1] < 1 or window[1] % 2 == 0:
         raise OptionError(f"window: got {window[0]} x {window[1]}, expected 8 k + 1 samples, 2 k + 1 lines")
@@ -70,7 +72,10 @@ def block_matching(
 
 
 def check_pair(pre: NDArray[Any], post: NDArray[Any]) -> tuple[_Array, _Array]:
-    """Both frames as float64. Raises `FrameError` where they cannot be a pair: shapes, NaN, constant."""
+    """Both frames (N, M) as float64.
+
+    Errors: `FrameError` where they cannot be a pair: other shapes, fewer than 16 samples, NaN, a constant frame.
+    """
     if pre.shape != post.shape or pre.ndim != 2 or pre.shape[0] < 16 or pre.shape[1] < 1:
         raise FrameError(
             f"pair: got shapes {pre.shape} and {post.shape}, expected one shape (N, M) of 16 samples or more"

@@ -1,4 +1,4 @@
-"""The automatic choice of pairs to evaluate: those that training would choose.
+"""The automatic choice of the pairs to evaluate: those that training would choose.
 
 Invariant: each pair carries the reason why it was chosen, and rejected pairs are counted.
 """
@@ -18,9 +18,10 @@ from .plan import PlannedPair, PlannedTable
 def choose(
     recordings: Mapping[Path, Mapping[str, Any]], *, count: int
 ) -> tuple[tuple[PlannedTable, ...], tuple[str, ...]]:
-    """A table a recording, of at most `count` pairs each, and a line on what was rejected in each recording.
+    """Choose at most `count` pairs of each recording: a table for each, and a line on what was rejected in each.
 
-    `recordings`: further fields of each `PlannedPair`, by recording. Errors: `RecordingError` where none can be used.
+    `recordings` maps paths to further fields of their `PlannedPair`s. Errors: `RecordingError` where no pair can be
+    used, `MissingExtraError` without torch.
     """
     try:
         require("torch", "train")

@@ -1,8 +1,8 @@
-"""A pair as panels: the frame, the true strain if it is known, and of each method strain and quality, as inline SVG.
+"""Drawings of a pair as inline SVG: the frame, the true strain if known, and strain and quality of each method.
 
 Pixels are PNG inside the SVG, painted as `usert.runtime.offline.figure` paints them; axes and words are SVG, so that
-they take the page's colours and print sharp. Invariant: the strain panels of one
-pair share one colour scale, which begins at 0.
+they take the page's colours and print sharp. Invariant: the strain panels of one pair share one colour scale, which
+begins at 0.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _BORDER = 33
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """Panels drawn one above the other."""
+    """A column of panels, drawn one above the other."""
 
     head: str
-    """Name of the method; empty for the pair itself."""
+    """Name of the method; empty for the column of the pair itself."""
     panels: tuple[str, ...]
-    """Each an `<svg>` element."""
+    """The panels, each an `<svg>` element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Drawing:
 
 
 def draw_pair(pair: Pair, measured: Mapping[str, Measured]) -> Drawing:
-    """Draw a pair; `measured`: the results by method."""
+    """Draw a pair, its frame and truth, and the results of each method, `measured` by its name."""
     shape = pair.pre.shape[0], pair.pre.shape[1]
     page, canvas = (Canvas.of(pair.scan, shape, more * _LONGEST_PX) for more in (1.0, _PAINTED))
     qualities = {name: np.clip(found.quality, 0, 1) for name, found in measured.items()}

@@ -37,7 +37,7 @@ class EvaluatedTable:
     title: str
     pairs: tuple[PlannedPair, ...]
     results: tuple[Result, ...]
-    """Pair by pair, in the order of the methods."""
+    """Results pair by pair, in the order of the methods."""
     drawings: tuple[Drawing, ...]
     """Drawings of the first pair of each name."""
     left_out: tuple[str, ...] = ()
@@ -51,10 +51,11 @@ def evaluate(
     default_window: int,
     observe: Callable[[Result], None] = lambda result: None,
 ) -> tuple[EvaluatedTable, ...]:
-    """Evaluate all methods; `default_window`: samples of the strain's fit for pairs without one.
+    """Run all methods on all pairs of `tables`; `observe` is called with each result.
 
-    A pair with a blank, constant or not finite frame is left out, and named in its table. Every pair of every table
-    must have passed its `check`. Errors: those of recordings and methods; `FrameError` where no pair is left.
+    `default_window` is the strain window in samples for pairs that set none. A pair with a blank, constant or not
+    finite frame is left out, and named in its table. Every pair must have passed its `check`. Errors: those of
+    recordings and methods; `FrameError` where no pair is left.
     """
     evaluated = tuple(_table(table, methods, default_window, observe) for table in tables)
     if not any(table.pairs for table in evaluated):

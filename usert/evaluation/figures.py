@@ -1,6 +1,6 @@
 """The figures of one displacement on one pair, by the definitions of `usert.quality`.
 
-Invariant: strain is computed here, with the window of the pair, so that methods differ by their displacement only.
+Strain is computed here, with the window of the pair, so that methods differ by their displacement only.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Measured:
 
     figures: Figures
     strain: Image
-    """Strain as a fraction."""
+    """Axial strain (N, M) as a fraction."""
     quality: Image
-    """Correlation after the warp, -1 to 1."""
+    """Correlation after the warp (N, M), -1 to 1."""
 
 
 def measure(pair: Pair, d: Image) -> Measured:
-    """Figures of the displacement `d` (2, N, M); which ones depends on the windows and the truth of the pair.
+    """Figures of the displacement `d` (2, N, M) in samples and lines; the windows and truth of the pair decide which.
 
     Errors: `OptionError` for a window outside the frame.
     """
@@ -98,11 +98,11 @@ def measure(pair: Pair, d: Image) -> Measured:
 
 
 def doubling(pair: Pair, d: Image, half: Image) -> Figures:
-    """How far `d` is from twice the displacement `half`, where twice the compression was applied."""
+    """Rms difference, in samples, of the axial part of `d` (2, N, M) from twice that of `half` (2, N, M)."""
     rest = (d[0] - 2 * half[0])[slice(*pair.ncc_rows)]
     return {f"d({pair.name}) - 2 d({pair.twice}) (samples)": float(np.sqrt(np.mean(rest**2)))}
 
 
 def better(figure: str) -> str | None:
-    """Which values of a figure are better: `LOW`, `HIGH` or `NEAR_TRUTH`; None where neither is."""
+    """The better values of a figure: `LOW`, `HIGH` or `NEAR_TRUTH`; None where no value is better."""
     return None if figure in _NEITHER else _BETTER.get(figure, LOW)

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table of `rows`, with a column for each key in the order of first appearance; floats have three digits."""
+    """Format `rows` as a table, with a column for each key in order of first appearance; floats have three digits."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(cell(row.get(column, "")) for column in columns) + " |" for row in rows]
@@ -18,4 +18,5 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cell(value: Any) -> str:
+    """Text of a cell: a float with three digits, anything else as it is."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

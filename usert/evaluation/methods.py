@@ -1,7 +1,7 @@
 """The methods that are compared, by name: bundles, weights files, and the classical estimators.
 
-Invariant: a method takes two frames as a recording has them, and returns the displacement (2, N, M) from the first to
-the second.
+Invariant: a method takes two frames (N, M) as a recording has them, and returns the displacement (2, N, M) from the
+first to the second, in samples and lines.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Method:
 
     name: str
     estimate: Callable[[Image, Image, Scan], Image]
+    """The estimator: two frames (N, M) and their scan to the displacement (2, N, M), in samples and lines."""
     what: Callable[[], str]
-    """Description in words; for an engine complete after the first run."""
+    """Description in words; of an engine it is complete after the first run."""
     warm_up: Callable[[tuple[int, int]], None] = lambda shape: None
     """Warm up for frames of `shape` (N, M), so that no figure includes opening."""
     made_of: str = ""
@@ -54,10 +55,11 @@ def open_methods(
     threads: int | None,
     stack: ExitStack,
 ) -> tuple[Method, ...]:
-    """Open methods by name, then `bundles` ([NAME=]DIR), then `weights` (NAME=FILE[,REFINEMENT[,LEVEL]]).
+    """Open the methods `names`, then `bundles` ([NAME=]DIR), then `weights` (NAME=FILE[,REFINEMENT[,LEVEL]]).
 
-    Engines are closed by `stack`. Errors: `OptionError` for an unknown method, a name twice, or a word that cannot be
-    read; `BundleError` and `WeightsError` of what is opened.
+    `open_bundle` makes the engine of a bundle, which `stack` closes; `threads` is for torch, None for its default.
+    Errors: `OptionError` for an unknown method, a name twice, or a word of another form; `BundleError` and
+    `WeightsError`.
     """
     found: list[Method] = []
     for name in names:

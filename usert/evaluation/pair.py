@@ -21,25 +21,28 @@ BORDER = 32, 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two frames to evaluate methods on."""
+    """Two frames to evaluate methods on, with their windows and truth."""
 
     name: str
     """Pairs of one name in a table, such as seeds of one phantom, are averaged in it."""
     pre: Image
+    """Reference frame (N, M), before the motion."""
     post: Image
+    """Current frame (N, M), after the motion."""
     scan: Scan
     strain_window: int
-    """Samples of the least-squares fit along depth."""
+    """Length of the least-squares fit along depth in samples, odd."""
     ncc_rows: tuple[int, int]
-    """Samples over which the correlation after the warp is averaged."""
+    """First and one past the last row over which the correlation after the warp is averaged."""
     homogeneous: Window | None = None
     """A window of one stiffness."""
     target: Window | None = None
+    """The lesion of CNR and SR, with `background`."""
     background: Window | None = None
     still: Window | None = None
     """A window where hardly anything moves, so that strain is mostly error."""
     truth: Image | None = None
-    """True displacement (2, N, M)."""
+    """True displacement (2, N, M) in samples and lines."""
     twice: str | None = None
     """Name of the pair before it in the table whose displacement is half of this one's."""
 

@@ -42,9 +42,9 @@ class PlannedPair:
     name: str = ""
     """Name of the pair; empty: the numbers of its frames."""
     strain_window_samples: int | None = None
-    """Length of the strain's fit; None: that of the default bundle."""
+    """Length of the strain's fit in samples; None for that of the default bundle."""
     ncc_rows: tuple[int, int] | None = None
-    """Rows of the mean correlation; None: all but the border."""
+    """First and one past the last row of the mean correlation; None for all but the border."""
     homogeneous: str | None = None
     """A window, `rows,lines` such as `500:750,110:260`; so are the next three."""
     target: str | None = None
@@ -56,6 +56,7 @@ class PlannedPair:
 
     @property
     def label(self) -> str:
+        """Name of the pair, or the numbers of its frames where it has none."""
         return self.name or f"{self.frames[0]} → {self.frames[1]}"
 
     @property
@@ -72,7 +73,11 @@ class PlannedPair:
         return found
 
     def check(self, default_window: int) -> tuple[int, int]:
-        """Check that the pair can be loaded; returns the shape (N, M). Errors: `RecordingError`, `OptionError`."""
+        """Check that the pair can be loaded, and return the shape (N, M) of its frames.
+
+        `default_window` is the strain window in samples for a pair that sets none. Errors: `RecordingError`,
+        `OptionError`.
+        """
         where = f"{self.recording} {self.frames[0]}:{self.frames[1]}"
         with Recording(self.recording, as_rf=True) as recording:
             count, shape = len(recording), recording.shape
@@ -110,7 +115,7 @@ class PlannedPair:
         return shape
 
     def load(self, default_window: int) -> Pair:
-        """Load samples and truth. Errors: `RecordingError`."""
+        """Load samples and truth; `default_window` as in `check`. Errors: `RecordingError`."""
         with Recording(self.recording, as_rf=True) as recording:
             reference, current = (recording.frame(k) for k in self.frames)
             return Pair(
@@ -134,7 +139,10 @@ class PlannedTable:
     pairs: tuple[PlannedPair, ...]
 
     def check(self, default_window: int, observe: Callable[[], None] = lambda: None) -> None:
-        """Check all pairs. Errors: `RecordingError` or `OptionError` with the pair and the reason."""
+        """Check all pairs; `observe` is called after each.
+
+        Errors: `RecordingError`, `OptionError` with pair and reason.
+        """
         if not self.pairs:
             raise OptionError(f"table {self.title!r}: got no pairs, expected at least one")
         seen: dict[str, tuple[int, int]] = {}
@@ -155,7 +163,10 @@ class _File:
 
 
 def read_plan(path: Path) -> tuple[PlannedTable, ...]:
-    """The tables of a TOML file. Errors: `OptionError` that names the file and the key."""
+    """Read the tables of a TOML file.
+
+    Errors: `RecordingError` if there is no such file, `OptionError` that names the file and the key for what it holds.
+    """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

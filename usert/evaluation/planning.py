@@ -21,7 +21,7 @@ from .plan import PlannedPair, PlannedTable, read_plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Options for windows in recordings as typed; None: not given."""
+    """Options for windows in recordings, as typed; None where not given."""
 
     target: str | None = None
     background: str | None = None
@@ -30,7 +30,7 @@ class Look:
     strain_window_mm: float | None = None
 
     def fields(self, recording: Recording) -> dict[str, Any]:
-        """Fields of a `PlannedPair` of that recording."""
+        """Fields of a `PlannedPair` of that recording. Errors: `OptionError` for an impossible window."""
         fields = asdict(self)
         length_mm = fields.pop("strain_window_mm")
         if length_mm is not None:
@@ -41,9 +41,10 @@ class Look:
 def plan(
     inputs: Sequence[Path], *, pairs: str | None, count: int, look: Look
 ) -> tuple[tuple[PlannedTable, ...], tuple[str, ...]]:
-    """The tables, and a line on the chosen pairs of each recording.
+    """Plan the evaluation of `inputs`: the tables, and a line on the chosen pairs of each recording.
 
-    `pairs` None: at most `count` of each recording are chosen. Errors: `OptionError`, `RecordingError`.
+    `pairs` names pairs of every recording, as I:J; if None, at most `count` of each are chosen. Files that end in .toml
+    are read by `read_plan`. Errors: `OptionError`, `RecordingError`.
     """
     recordings = [path for path in inputs if path.suffix.lower() != ".toml"]
     given = {"--pairs": pairs} | {

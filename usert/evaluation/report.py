@@ -26,10 +26,11 @@ KIND, FORMAT = "evaluation", 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodTold:
-    """What the report says of a method."""
+    """The entry of a method in the report."""
 
     name: str
     what: str
+    """Description of the method in words."""
     weights_sha256: str
     """Hash of the weights; empty for a method without weights."""
 
@@ -45,7 +46,7 @@ class Report:
     sha256: Mapping[str, str]
     """Hash of each recording, by its path."""
     default_window: int
-    """Samples of the strain's fit for pairs that name none."""
+    """Strain window in samples for pairs that set none."""
     command: str
     machine: Mapping[str, Any]
     made: str
@@ -53,26 +54,29 @@ class Report:
 
     @property
     def pair_count(self) -> int:
+        """Number of pairs in all tables."""
         return sum(len(table.pairs) for table in self.tables)
 
 
 def told(methods: Sequence[Method]) -> tuple[MethodTold, ...]:
+    """Entries of the report for `methods`, to be made after their last run."""
     return tuple(
         MethodTold(name=method.name, what=method.what(), weights_sha256=method.made_of) for method in methods
     )
 
 
 def hashes(tables: Sequence[EvaluatedTable]) -> dict[str, str]:
-    """SHA-256 of every recording."""
+    """SHA-256 of every recording of `tables`, by path. Errors: `BundleError` for a file that cannot be read."""
     return {path: sha256_of(path) for path in sorted({p.recording for table in tables for p in table.pairs})}
 
 
 def to_markdown(report: Report) -> str:
+    """The tables of the report as Markdown, a heading and a row a pair and method."""
     return "\n\n".join(f"### {table.title}\n\n{markdown(averaged(table.results))}" for table in report.tables)
 
 
 def to_json(report: Report) -> str:
-    """The report as JSON; a row of `rows` is a pair and method, with pairs of one name averaged."""
+    """The report as JSON text; a row of `rows` is a pair and method, with pairs of one name averaged."""
     tree = {
         "kind": KIND,
         "format": FORMAT,
@@ -101,7 +105,7 @@ def to_json(report: Report) -> str:
 
 
 def save(path: Path, text: str) -> None:
-    """Write a file beside its path and rename it. Errors: `OptionError`."""
+    """Write `text` beside `path`, then rename it, so that an older file stays until then. Errors: `OptionError`."""
     part = path.with_name(path.name + ".part")
     try:
         part.write_text(text, encoding="utf-8", errors="replace")

@@ -1,6 +1,6 @@
 """The style sheet of the report, for light and dark screens and for paper.
 
-Invariant: it contains no address, and nothing is conveyed by colour alone.
+Invariant: it contains no address, so that the page loads nothing, and no meaning rests on colour alone.
 """
 
 from __future__ import annotations

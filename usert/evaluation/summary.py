@@ -22,7 +22,7 @@ class Spread:
 
     mean: float
     deviation: float
-    """Standard deviation over the pairs; 0 for one."""
+    """Standard deviation over the pairs; 0 for a single one."""
     best_on: int
     """Pairs on which no other method was better; 0 where better has no meaning."""
     pairs: int
@@ -32,7 +32,7 @@ class Spread:
 
 
 def averaged(results: Sequence[Result]) -> list[dict[str, str | float]]:
-    """A row a pair and method, as in RESULTS.md; pairs of one name are averaged."""
+    """Rows of figures, one for each pair and method; pairs of one name are averaged."""
     rows: dict[tuple[str, str], list[Figures]] = {}
     for result in results:
         rows.setdefault((result.pair, result.method), []).append(result.figures)
@@ -47,7 +47,7 @@ def averaged(results: Sequence[Result]) -> list[dict[str, str | float]]:
 
 
 def summary(results: Sequence[Result]) -> dict[str, dict[str, Spread]]:
-    """Spread by figure, then by method."""
+    """The spread of each figure and method: by figure, then by method."""
     methods = list(dict.fromkeys(result.method for result in results))
     figures = list(dict.fromkeys(name for result in results for name in result.figures))
     by_method = {m: [result.figures for result in results if result.method == m] for m in methods}
@@ -81,7 +81,10 @@ def _deviation(values: Sequence[float]) -> float:
 
 
 def best_of(figure: str, values: Mapping[str, float], truth: float = math.nan) -> set[str]:
-    """Names of the methods with the best values; empty where better has no meaning or nothing can be compared."""
+    """Names of the methods with the best of `values`; `truth` is the true value of a figure that has one.
+
+    Empty where no value of `figure` is better than another or fewer than two methods can be compared.
+    """
     direction = better(figure)
     known = {name: value for name, value in values.items() if not math.isnan(value)}
     if direction is None or len(values) < 2 or not known or (direction == NEAR_TRUTH and math.isnan(truth)):

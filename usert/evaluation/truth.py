@@ -15,12 +15,12 @@ from usert.warp import warp
 
 
 def true_motion(recording: Recording, reference: int, current: int) -> NDArray[Any] | None:
-    """Displacement (2, N, M) from frame to frame on the grid of `reference`.
+    """True displacement (2, N, M) from frame `reference` to `current`, on the grid of `reference`: samples and lines.
 
-    None where the recording has no truth, or where `current` is the earlier one: steps are on file forward only.
-    Each step is read where the tissue has gone by then; what has left the frame keeps the step of its border.
+    None where the recording has no truth, or where `current` is the earlier one, since files hold forward steps only.
+    Each step is read where the tissue has moved by then; tissue that has left the frame keeps the step of its border.
     Over half a press of the simulated scanner the sum is .003 samples off (root mean square), and up to 1 % of the
-    motion at the edge of a lesion, where strain jumps between two lines.
+    motion at the edge of a lesion, where strain jumps between two lines. Errors: `RecordingError`.
     """
     if not recording.has_truth or current <= reference:
         return None

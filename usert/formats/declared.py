@@ -62,7 +62,10 @@ class Declared:
         return replace(self, first_depth_mm=depth_mm, delay_samples=None, line_pitch_mm=line_pitch_mm)
 
     def scan(self) -> Scan:
-        """Errors: `OptionError` for what is missing, by the option that gives it; `FrameError` for nonsense."""
+        """The scan of these numbers.
+
+        Errors: `OptionError` for what is missing, by the option that gives it; `FrameError`.
+        """
         sound_speed = self.sound_speed_m_s or SOUND_SPEED_M_S
         fs_hz = self._fs_hz(sound_speed)
         found = {"--fs-mhz": fs_hz, "--f0-mhz": self.f0_hz, "--line-pitch-mm": self.line_pitch_mm}

@@ -32,7 +32,7 @@ def opened(path: Path, what: str) -> Iterator[Any]:
 
 
 def check_size(path: Path, dataset: Any) -> None:
-    """Raises `FormatError` where the file cannot hold as much as its dataset claims, even packed."""
+    """Check that the file can hold as much as its dataset claims, even packed. Errors: `FormatError`."""
     if dataset.nbytes > DEFLATE_LIMIT * path.stat().st_size:
         raise FormatError(
             f"{path}: {dataset.name} claims {dataset.nbytes} bytes, more than its file can hold: damaged"

@@ -55,6 +55,7 @@ class Header:
 
     @property
     def data_bytes(self) -> int:
+        """Size of the samples in bytes."""
         return math.prod(self.size) * self.dtype.itemsize
 
 

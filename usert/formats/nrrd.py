@@ -61,14 +61,17 @@ class Header:
 
     @property
     def frames(self) -> int:
+        """Number of frames."""
         return 1 if self.axes[2] is None else self.sizes[self.axes[2]]
 
     @property
     def packed(self) -> bool:
+        """Whether the samples are compressed."""
         return self.fields["encoding"].lower() in ("gzip", "gz")
 
     @property
     def data_bytes(self) -> int:
+        """Size of the samples in bytes."""
         return math.prod(self.sizes) * self.dtype.itemsize
 
 

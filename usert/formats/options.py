@@ -28,6 +28,7 @@ class Rows:
 
     @classmethod
     def parse(cls, text: str) -> Self:
+        """Parse the first sample and one past the last, such as `259:1299`. Errors: `OptionError`."""
         start, colon, stop = text.partition(":")
         if not (colon and start.strip().isdecimal() and stop.strip().isdecimal()):
             raise OptionError(f"rows: got {text!r}, expected a:b, such as 259:1299")

@@ -47,7 +47,7 @@ class Sequence:
         return turned[::-1] if self.upside_down else turned
 
     def geometry(self, path: Path, first: float, second: float) -> Declared:
-        """Of the spacing of the fastest and the second axis in mm; PLUS and ITK write 1 where they know none."""
+        """Geometry by the spacing in mm of the fastest and the second axis; 1 means unknown. Errors: `FormatError`."""
         if first == second == 1:
             return Declared()
         if not (0 < first < math.inf and 0 < second < math.inf):

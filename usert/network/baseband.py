@@ -42,25 +42,26 @@ TILE = 64
 
 
 class Signals(NamedTuple):
-    """A pair in baseband, each of an rms of 1."""
+    """A pair in baseband, each frame at an rms of 1."""
 
     first: Tensor
-    """(B, 2, K, M): real and imaginary part."""
+    """Reference frame (B, 2, K, M): real and imaginary part."""
     second: Tensor
+    """Current frame (B, 2, K, M), likewise."""
     frequency: Tensor
-    """(B, 1, 1, 1): carrier in radians a row of the grid."""
+    """Carrier (B, 1, 1, 1) in radians a row of the grid."""
 
 
 def halved(signals: Signals) -> Signals:
-    """The pair on the network's grid, of half as many rows: means of two, (B, 2, K / 2, M)."""
+    """The pair on the network's grid, of half as many rows: means of two, each (B, 2, K / 2, M)."""
     return Signals(block_mean(signals.first, 2), block_mean(signals.second, 2), 2 * signals.frequency)
 
 
 def taps(away: Tensor, at: Tensor, spacing: Tensor, *, iq: bool = False) -> tuple[Tensor, Tensor | None]:
-    """Real and imaginary part of the filter from samples to rows of the grid, of the shape of `away`.
+    """Real and imaginary part of the filter from samples to rows of the grid, each of the shape of `away`.
 
-    `away` is how far each sample lies below a row, `at` its own place, both in samples; `spacing` is that of the rows.
-    For IQ, whose samples have been turned down by the same carrier, there is no imaginary part.
+    `away` is the distance of each sample below a row, `at` its own position, both in samples; `spacing` is the distance
+    of the rows. For IQ, whose samples have been turned down by the same carrier, the imaginary part is None.
     """
     cycles = 1 / (SAMPLES_PER_WAVELENGTH * spacing)  # of the carrier, a sample
     if iq:
@@ -105,7 +106,10 @@ def resampled(frames: Tensor, depths: Tensor) -> Tensor:
 
 
 def baseband(first: Tensor, second: Tensor, depths: Tensor) -> Signals:
-    """Two frames, RF (B, N, M) or IQ (B, 2, N, M), on the grid of `depths` (K,) in samples, K a multiple of 64."""
+    """Baseband of two frames, RF (B, N, M) or IQ (B, 2, N, M), on the grid of `depths` (K,) in samples.
+
+    K is a multiple of 64. Errors: `ValueError` for frames of different or another shape.
+    """
     iq = first.ndim == 4
     if first.shape != second.shape or first.ndim not in (3, 4) or (iq and first.shape[1] != 2):
         raise ValueError(
@@ -126,16 +130,16 @@ def baseband(first: Tensor, second: Tensor, depths: Tensor) -> Signals:
 
 
 def lag_one(signal: Tensor) -> Tensor:
-    """(B, 2, K, M): each sample times the conjugate of the one above; the last row, which has none, is 0."""
+    """Product (B, 2, K, M) of each sample of `signal` with the conjugate of the one above; 0 in the last row."""
     return functional.pad(times(signal[:, :, 1:], signal[:, :, :-1], conjugate=True), (0, 0, 0, 1))
 
 
 def channels(first: Tensor, second: Tensor, *, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """What the network sees of two signals (B, 2, H, M) on its own grid, every second row: two (B, 3, H, M).
+    """Input of the network (B, 3, H, M) from each of two signals (B, 2, H, M) on its own grid, every second row.
 
-    Envelope, and real and imaginary part of the product of neighbours along depth, all over the local level of the
-    echoes, which both frames share. `shift` (B, 1, H, M) is the phase by which the carrier of `second` has been turned
-    from each row to the next. H a multiple of 8, M of 16.
+    The channels are the envelope, and real and imaginary part of the product of neighbours along depth, all over the
+    local level of the echoes, which both frames share. `shift` (B, 1, H, M) is the phase by which the carrier of
+    `second` has been turned from each row to the next. H is a multiple of 8, M of 16.
     """
     strength_first, strength_second = power(first), power(second)
     mean = (strength_first + strength_second) / 2

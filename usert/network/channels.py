@@ -1,12 +1,11 @@
-"""From raw RF frames to what the network sees: RF, envelope, imaginary part (paper, 2.3).
+"""Input channels of the network from raw RF frames: RF, envelope, imaginary part (paper, 2.3).
 
-One definition for training, export and live: it is part of the exported graph. The imaginary part is that of
-the analytic signal, by a linear-phase FIR Hilbert transformer. All channels are divided by the local level
-of the echoes, so that depth gain, attenuation and the scanner's units do not matter; both frames share one
-level, so that what differs between them stays visible.
+One definition for training, export and live: it is part of the exported graph. The imaginary part is that of the
+analytic signal, by a linear-phase FIR Hilbert transformer. All channels are divided by the local level of the echoes,
+so that depth gain, attenuation and the scanner's units do not matter; both frames share one level, so that their
+differences stay visible.
 
-Knows nothing of the network. Invariant: multiplying both frames by one number, or adding one, changes
-nothing.
+Knows nothing of the network. Invariant: multiplying both frames by one number, or adding one, changes nothing.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ FLOOR = 1e-3
 
 
 class Channels(nn.Module):
-    """Three channels from each frame of a pair.
+    """The three input channels of each frame of a pair.
 
-    Shapes: two (B, N, M), N and M multiples of 32, any real dtype → two (B, 3, N, M): RF, envelope, imaginary
-    part. A pair without any echo gives finite numbers that mean nothing.
+    Shapes: two (B, N, M), N and M multiples of 32, any real dtype → two (B, 3, N, M): RF, envelope, imaginary part. A
+    pair without any echo gives finite numbers that mean nothing.
     """
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ Argument = Any  # tensors, or lists and tuples of them
 
 
 def recomputed(function: Callable[..., Result], *inputs: Argument) -> Result:
-    """`function(*inputs)`, of which only the inputs are kept until the backward pass."""
+    """Call `function(*inputs)`, keeping only the inputs until the backward pass, which calls it again."""
     if not torch.is_grad_enabled():
         return function(*inputs)
     # preserve_rng_state: nothing here is random, and saving the generator of a GPU waits for it
@@ -39,12 +39,12 @@ def recomputed(function: Callable[..., Result], *inputs: Argument) -> Result:
 
 
 def in_strips(function: Callable[..., Tensor], *inputs: Tensor, grid: int, halo: int, rows: int) -> Tensor:
-    """`function(*inputs)`, computed a strip of rows at a time, each strip recomputed in the backward pass.
+    """Call `function(*inputs)` a strip of rows at a time, each strip recomputed in the backward pass.
 
-    Shapes: (B, C, k·grid, W) with a k of each input's own → (B, C', k'·grid, W'). `rows` (at least) and `halo`
-    count rows of `grid`, the coarsest there is. What is computed for a row must depend on no more than `halo`
-    rows either side of it: a strip is cut with these, and what its own padding touched is cut off again. At the
-    frame's edges the padding is the function's own.
+    Shapes: (B, C, k·grid, W) with a k of each input's own → (B, C', k'·grid, W'). `rows` (at least) and `halo` count
+    rows of `grid`, the coarsest there is. A row of the result must depend on no more than `halo` rows either side of
+    it: a strip is cut with these, and the rows that its own padding touched are cut off again. At the frame's edges the
+    padding is the function's own.
     """
     count = max(1, grid // rows)
     edges = [grid * k // count for k in range(count + 1)]
@@ -65,30 +65,30 @@ def in_strips(function: Callable[..., Tensor], *inputs: Tensor, grid: int, halo:
 
 
 class Plan:
-    """`none`: all is computed as it is written, as it must be for export."""
+    """The plan `none`, in which all is computed as it is written, as it must be for export; base of the others."""
 
     frugal = False
     """Whether to compute a cheap layer again wherever its output is needed rather than keep it."""
 
     def unit(self, function: Callable[..., Result], *inputs: Argument) -> Result:
-        """M, S or R of a level."""
+        """Compute M, S or R of a level."""
         return function(*inputs)
 
     def cheap_unit(self, function: Callable[..., Result], *inputs: Argument) -> Result:
-        """A unit that holds much and computes little: recomputed even where its parts are, too."""
+        """Compute a unit that holds much and computes little: recomputed even where its parts are, too."""
         return function(*inputs)
 
     def part(self, function: Callable[..., Result], *inputs: Argument) -> Result:
-        """Some layers of a unit."""
+        """Compute some layers of a unit."""
         return function(*inputs)
 
     def strips(self, function: Callable[..., Tensor], *inputs: Tensor, grid: int, halo: int) -> Tensor:
-        """Layers of a unit of which a row depends on `halo` rows either side: see `in_strips`."""
+        """Compute layers of a unit of which a row depends on `halo` rows either side, as `in_strips` does."""
         return function(*inputs)
 
 
 class Blocks(Plan):
-    """`blocks`: one checkpoint a unit."""
+    """The plan `blocks`: one checkpoint a unit."""
 
     def unit(self, function: Callable[..., Result], *inputs: Argument) -> Result:
         return recomputed(function, *inputs)
@@ -98,7 +98,7 @@ class Blocks(Plan):
 
 
 class Fine(Plan):
-    """`fine`: small checkpoints, and strips of `rows` rows or a little more.
+    """The plan `fine`: small checkpoints, and strips of at least `rows` rows.
 
     64 rows: R, the tallest neighbourhood, computes 18 rows more a strip; measured in `benchmarks/memory.py`.
     """
@@ -123,7 +123,7 @@ PLANS: dict[str, Plan] = {"none": NONE, "blocks": Blocks(), "fine": Fine()}
 
 
 def plan_named(name: str) -> Plan:
-    """The plan of a name in `Checkpointing`."""
+    """The plan called `name` in `PLANS`. Errors: `ValueError` for another name."""
     if name not in PLANS:
         raise ValueError(f"checkpointing: got {name!r}, expected one of {', '.join(PLANS)}")
     return PLANS[name]

@@ -1,15 +1,15 @@
-"""A smooth coarse displacement from the envelopes alone: where to begin, to a wavelength or so.
+"""A smooth coarse displacement from the envelopes alone, right to a wavelength or so, to start from.
 
 Two looks. The first correlates the envelopes of both frames at every axial lag up to `LARGEST`, averaged over the lines
 of a band and over a window of depth; through those correlations the best continuous path along depth is found for each
 band, by dynamic programming in both directions (H. Rivaz et al., "Ultrasound elastography: a dynamic programming
 approach", IEEE Trans. Med. Imaging 27(10), 2008: the idea; there for every sample). The second moves the frame by that
-and looks about it, axially and laterally: a press of some percent moves the outer lines sideways by many, and what the
-first look could not see there it finds. Each is made smooth by weighted least squares. No weights to train, and no loop
-in the graph: there is a fixed number of windows, whatever the depth of the frame.
+and looks about it, axially and laterally: a press of some percent moves the outer lines sideways by many, which the
+first look cannot see. Each is made smooth by weighted least squares. No weights to train, and no loop in the graph:
+there is a fixed number of windows, whatever the depth of the frame.
 
-Knows nothing of the network. Invariant: the answer is finite, smooth and no larger than the lags allow, frames that
-have nothing in common included.
+Knows nothing of the network. Invariant: the result is finite, smooth and no larger than the lags allow, for frames that
+have nothing in common, too.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ ROUGHNESS = (0.3, 3.0)
 
 
 class CoarseDisplacement(nn.Module):
-    """Displacement of a pair, coarsely.
+    """The coarse displacement of a pair.
 
     Shapes: two signals (B, 2, H, M) on the network's grid, H a multiple of 32, M of 32 → (B, 2, H, M), axial in rows of
     that grid and lateral in lines.
@@ -130,7 +130,7 @@ class CoarseDisplacement(nn.Module):
 
 
 def speckle(signal: Tensor) -> Tensor:
-    """(B, 2, H, M) → (B, 1, H, M): the envelope over its level, less its mean; 0 where there is nothing."""
+    """Envelope (B, 1, H, M) of a signal (B, 2, H, M) over its local level, less its mean; 0 where there is no echo."""
     strength = power(signal)
     here = (box_mean(strength, 9, 3) > NOTHING).to(strength.dtype)
     here = -functional.max_pool2d(-here, (19, 1), 1, (9, 0))  # nor where the tails of the filter reach
@@ -159,7 +159,7 @@ def _likeness(first: Tensor, second: Tensor, largest: int) -> Tensor:
 
 
 def depth_correlation(first: Tensor, second: Tensor, largest: int) -> Tensor:
-    """Mean over lines of first[k] · second[k + lag], 0 outside the frame.
+    """Mean over lines of first[k] · second[k + lag], 0 outside the frame, for lags from -`largest` to `largest` rows.
 
     Shapes: two (B, C, H, L), H a multiple of 16 → (B, C, H, 2 · largest + 1). As `correlation`: products of tiles,
     whose diagonals are brought into columns by reading them with rows one longer.
@@ -234,7 +234,7 @@ def _trust(height: Tensor, chance: float) -> Tensor:
 
 
 def on_pixels(field: Tensor, height: int, width: int) -> Tensor:
-    """(B, C, WINDOWS, BANDS) → (B, C, H, M), linear between the middles of windows and bands, and beyond."""
+    """Interpolate (B, C, WINDOWS, BANDS) to (B, C, H, M), linear between the middles of windows and bands."""
 
     def weights(count: int, size: int) -> Tensor:
         at = torch.arange(size, device=field.device, dtype=field.dtype)

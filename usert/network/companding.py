@@ -1,11 +1,11 @@
-"""Moving the second frame by a smooth coarse displacement before the network looks for the rest.
+"""Companding: the second frame is moved by a smooth coarse displacement, and the network looks for the rest.
 
-What is moved is the analytic signal: the envelope along depth, and the carrier turned by as much, so that echoes lie
-on each other again as they do after companding of RF (I. Céspedes and J. Ophir, "Reduction of image noise in
-elastography", Ultrasonic Imaging 15, 1993: the idea; there by a global stretch).
+The analytic signal is moved: the envelope along depth, and the carrier turned by as much, so that echoes lie on each
+other again as they do after companding of RF (I. Céspedes and J. Ophir, "Reduction of image noise in elastography",
+Ultrasonic Imaging 15, 1993: the idea; there by a global stretch).
 
 Knows nothing of where the coarse displacement comes from. Invariant: a coarse displacement of 0 changes nothing, and
-`composed` gives the displacement between the frames as they were.
+`composed` gives the displacement between the original frames.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from .warp import warp
 
 
 def moved(signals: Signals, displacement: Tensor) -> Tensor:
-    """The second signal (B, 2, K, M) at r + displacement(r), its carrier turned along.
+    """The second signal (B, 2, K, M) at r + displacement(r), with its carrier turned by as much.
 
-    Displacement (B, 2, K, M), axial in rows of the signals and lateral in lines.
+    `displacement` is (B, 2, K, M), axial in rows of the signals and lateral in lines.
     """
     axial, lateral = displacement[:, 0:1], displacement[:, 1:2]
     return times(warp(signals.second, torch.cat((lateral, axial), dim=1)), turn(signals.frequency * axial))
 
 
 def companded_channels(signals: Signals, back: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-    """What the network sees of both frames, two (B, 3, H, M), of signals on its own grid.
+    """Input of the network (B, 3, H, M) from each frame of `signals` on its own grid, every second row.
 
-    `back` (B, 2, H, M) is the second one as `moved` by `coarse` (B, 2, H, M).
+    `back` (B, 2, H, M) is the second frame as `moved` by `coarse` (B, 2, H, M).
     """
     axial = coarse[:, :1]
     step = functional.pad(axial[:, :, 1:] - axial[:, :, :-1], (0, 0, 0, 1))
@@ -40,7 +40,7 @@ def companded_channels(signals: Signals, back: Tensor, coarse: Tensor) -> tuple[
 
 
 def composed(coarse: Tensor, rest: Tensor) -> Tensor:
-    """Displacement of the pair from `coarse` and what was found after it, `rest`, all (B, 2, K, M) on one grid.
+    """Displacement of the pair from `coarse` and the displacement `rest` found after it, all (B, 2, K, M) on one grid.
 
     d(r) = rest(r) + coarse(r + rest(r)), to first order in `rest`.
     """

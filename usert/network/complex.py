@@ -1,6 +1,6 @@
-"""Complex numbers as two channels, real and imaginary part: what exported graphs can compute.
+"""Complex numbers as two channels, real and imaginary part, since exported graphs have no complex type.
 
-Knows nothing of what the numbers mean. Invariant: the channel axis is axis 1, and has the real part first.
+Invariant: the channel axis is axis 1, and has the real part first.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ ARCTANGENT = (
 
 
 def times(a: Tensor, b: Tensor, *, conjugate: bool = False) -> Tensor:
-    """a · b, or a · b*. Shapes: (B, 2, …) and one that broadcasts with it."""
+    """Product a · b, or a · b* with `conjugate`, of (B, 2, …) and a tensor that broadcasts with it."""
     sign = -1.0 if conjugate else 1.0
     (a_re, a_im), (b_re, b_im) = a.chunk(2, dim=1), b.chunk(2, dim=1)
     return torch.cat((a_re * b_re - sign * a_im * b_im, a_im * b_re + sign * a_re * b_im), dim=1)
 
 
 def turn(angle: Tensor) -> Tensor:
-    """(B, 1, …) radians → (B, 2, …): cosine and sine."""
+    """Unit number (B, 2, …), cosine and sine, of an angle (B, 1, …) in radians."""
     return torch.cat((torch.cos(angle), torch.sin(angle)), dim=1)
 
 
 def power(signal: Tensor) -> Tensor:
-    """(B, 2, …) → (B, 1, …): squared magnitude."""
+    """Squared magnitude (B, 1, …) of a signal (B, 2, …)."""
     return signal.square().sum(dim=1, keepdim=True)
 
 
 def angle(signal: Tensor) -> Tensor:
-    """(B, 2, …) → (B, 1, …): phase in radians, to 1e-6; 0 for a signal of 0.
+    """Phase (B, 1, …) in radians of a signal (B, 2, …), to 1e-6; 0 for a signal of 0.
 
     The arctangent is a polynomial (M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions", 4.4.49), since
     ONNX Runtime has none on GPUs and would carry each to the host and back.

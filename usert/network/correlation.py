@@ -20,10 +20,10 @@ RADIUS = 3
 
 
 def correlation(first: Tensor, second: Tensor, *, tile: int) -> Tensor:
-    """Cost volume of `first` against `second`.
+    """Cost volume of `first` against `second`, in tiles of `tile` lines.
 
-    Shapes: two (B, C, H, W), W a multiple of `tile` → (B, 49, H, W); channel 7·(dy + 3) + (dx + 3) holds
-    mean_c first[c, y, x] · second[c, y + dy, x + dx].
+    Shapes: two (B, C, H, W), W a multiple of `tile` → (B, 49, H, W); channel 7·(dy + 3) + (dx + 3) holds mean_c
+    first[c, y, x] · second[c, y + dy, x + dx]. Errors: `ValueError` for other shapes.
     """
     if first.shape != second.shape or first.shape[3] % tile:
         raise ValueError(

@@ -23,9 +23,9 @@ PHASES = 32
 
 
 class DepthFilter(nn.Module):
-    """Correlate every line with fixed taps.
+    """Correlation of every line with fixed taps.
 
-    Shapes: (B, C, N, M) → (B, C, N, M), N a multiple of 32; `taps` (L,), L odd.
+    Shapes: (B, C, N, M) → (B, C, N, M), N a multiple of 32; `taps` (L,), L odd. Errors: `ValueError` for others.
     """
 
     matrix: Tensor
@@ -46,8 +46,10 @@ class DepthFilter(nn.Module):
         self.register_buffer("matrix", torch.from_numpy(matrix), persistent=False)
 
     def forward(self, image: Tensor, across: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """`across` is done to the result, and must treat each row by itself: here the rows lie in channels, where
-        a runtime pools over lines several times faster."""
+        """Filter `image`, then apply `across`, which must treat each row by itself.
+
+        `across` sees the rows as channels, where a runtime pools over lines several times faster.
+        """
         batch, channels, rows, lines = image.shape
         if rows % PHASES:
             raise ValueError(f"got {tuple(image.shape)}, expected rows in a multiple of {PHASES}")

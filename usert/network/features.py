@@ -1,7 +1,7 @@
-"""NetC: the pyramid of features of one frame, and bringing two to common ground.
+"""NetC: the pyramid of features of one frame, and the normalisation of two to common mean and deviation.
 
-Knows nothing of flow. Invariant: level k has 1 / 2^(k-1) of the frame's rows and lines. Level 1 only feeds
-level 2 and is not kept.
+Knows nothing of flow. Invariant: level k has 1 / 2^(k-1) of the frame's rows and lines. Level 1 only feeds level 2 and
+is not kept.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ HALO = 4
 
 
 def leaky() -> nn.LeakyReLU:
+    """The activation of every layer: leaky ReLU with slope 0.1."""
     return nn.LeakyReLU(0.1, inplace=True)
 
 
 def conv(inside: int, outside: int, kernel: int | tuple[int, int] = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution from `inside` to `outside` channels, padded so that only `stride` changes the size of the map."""
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     return nn.Conv2d(inside, outside, sides, stride, (sides[0] // 2, sides[1] // 2))
 
@@ -56,7 +58,7 @@ class Features(nn.Module):
 
 
 def normalised(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Features of both frames, brought to common mean and deviation a channel; float32."""
+    """Features (B, C, H, W) of both frames with the mean and deviation of each channel over both removed, float32."""
     both = first.float(), second.float()
     mean, power = (
         (a.mean(dim=(2, 3), keepdim=True) + b.mean(dim=(2, 3), keepdim=True)) / 2
@@ -67,7 +69,7 @@ def normalised(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def normalised_frugally(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """`normalised` as one instance norm: fewer maps at once in its backward pass, but another graph."""
+    """The function `normalised` as one instance norm: fewer maps at once in its backward pass, but another graph."""
     both = torch.cat((first.float(), second.float()), dim=2)  # (B, C, 2H, W)
     one, two = functional.instance_norm(both, eps=1e-6).chunk(2, dim=2)
     return one, two

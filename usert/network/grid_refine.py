@@ -44,7 +44,7 @@ the frames then agree less (`benchmarks/RESULTS.md`)."""
 
 
 class GridRefinement(nn.Module):
-    """Displacement of a pair made better by its signals.
+    """Refinement of a displacement on the depth grid by the signals of the pair.
 
     Shapes: signals (B, 2, K, M), their `usert.network.baseband.halved`, and a displacement (B, 2, K / 2, M) in rows of
     those → (B, 2, K, M) in rows of the depth grid.
@@ -127,7 +127,7 @@ def _apart(field: Tensor, coarser: int) -> Tensor:
 
 
 def doubled(displacement: Tensor) -> Tensor:
-    """A displacement on the network's grid (B, 2, H, M) on the depth grid, (B, 2, 2 H, M), in its rows."""
+    """Displacement (B, 2, 2 H, M) on the depth grid, in its rows, from one (B, 2, H, M) on the network's grid."""
     longer = torch.nn.functional.pad(displacement, (0, 0, 1, 1), mode="replicate")
     return _in_finer_rows(interpolated(longer, 2, 2))
 

@@ -1,9 +1,9 @@
-"""Between a map and a coarser grid of it: means of blocks, and linear interpolation.
+"""Block means of a map, and linear interpolation between a map and a coarser grid of it.
 
 The same numbers as `avg_pool2d` and `interpolate`, written as plain sums over a reshaped map: for maps of a few
 channels the libraries that run the exported graph do those several times faster than pooling and resizing.
 
-Knows nothing of what the maps mean. Invariant: the block means of an interpolated straight line are its points.
+Invariant: the block means of an interpolated straight line are its points.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def block_mean(image: Tensor, rows: int, lines: int = 1) -> Tensor:
-    """Shapes: (B, C, N, M) → (B, C, N / rows, M / lines)."""
+    """Means of blocks of `rows` × `lines`: (B, C, N, M) → (B, C, N / rows, M / lines)."""
     if rows > 1:
         image = torch.unflatten(image, 2, (-1, rows)).mean(dim=3)
     if lines > 1:
@@ -23,10 +23,7 @@ def block_mean(image: Tensor, rows: int, lines: int = 1) -> Tensor:
 
 
 def box_mean(image: Tensor, rows: int, lines: int) -> Tensor:
-    """Mean over `rows` × `lines` points about each, both odd, what lies outside counted as 0.
-
-    Shapes: (B, C, N, M) → (B, C, N, M).
-    """
+    """Mean over `rows` × `lines` points about each, both odd, with 0 outside: (B, C, N, M) → (B, C, N, M)."""
     if rows > 1:  # as a product: a matrix unit does it in a fraction of the time of as many sums
         at = torch.arange(image.shape[2], device=image.device, dtype=image.dtype)
         near = (at[:, None] - at[None, :]).abs() <= rows // 2
@@ -38,10 +35,9 @@ def box_mean(image: Tensor, rows: int, lines: int) -> Tensor:
 
 
 def interpolated(longer: Tensor, factor: int, dim: int) -> Tensor:
-    """`factor` samples, centred on it, in the place of each point of axis `dim` but the first and the last, which
-    are there for their neighbours.
+    """Interpolate linearly along axis `dim`: `factor` samples in the place of each point, centred on it.
 
-    Shapes: (…, K + 2, …) → (…, K · factor, …).
+    Shapes: (…, K + 2, …) → (…, K · factor, …); the first and last points serve as neighbours only.
     """
     count = longer.shape[dim] - 2
     away = (torch.arange(factor, device=longer.device, dtype=longer.dtype) + 0.5) / factor - 0.5
@@ -52,7 +48,7 @@ def interpolated(longer: Tensor, factor: int, dim: int) -> Tensor:
 
 
 def at_depths(image: Tensor, rows: Tensor) -> Tensor:
-    """`image` at the depths `rows` (K,), counted in its own rows, linear between them and beyond the outermost.
+    """Interpolate `image` at the depths `rows` (K,), counted in its own rows, linear, beyond the outermost too.
 
     Shapes: (B, C, N, M) → (B, C, K, M).
     """

@@ -21,7 +21,10 @@ FAR = 2.5
 
 
 def grow(network: LiteFlowNet, finest: int) -> LiteFlowNet:
-    """A network down to `finest`, on the CPU, with every level of `network` and copies for the new ones."""
+    """A network down to level `finest`, on the CPU, with every level of `network` and copies for the new ones.
+
+    Errors: `ValueError` for a level that is coarser than the finest of `network`.
+    """
     if finest > network.finest:
         raise ValueError(f"finest: got {finest}, expected at most {network.finest}")
     grown = LiteFlowNet(
@@ -37,7 +40,7 @@ def grow(network: LiteFlowNet, finest: int) -> LiteFlowNet:
 
 
 def coarsened(network: LiteFlowNet, finest: int) -> LiteFlowNet:
-    """The network down to level `finest` only, sharing nothing with `network`; itself where it goes no further."""
+    """A copy of the network that stops at level `finest`, or `network` itself where it goes no further."""
     if network.finest >= finest:
         return network
     coarser = LiteFlowNet(

@@ -18,7 +18,7 @@ from .units import Level
 
 
 def in_half(network: LiteFlowNet) -> LiteFlowNet:
-    """A copy whose layers, but for those that carry flow, compute in float16."""
+    """A copy of the network that computes in float16, but for the layers that carry flow."""
     half = copy.deepcopy(network)
     half.features.half()
     for level in half.levels.values():

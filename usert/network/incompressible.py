@@ -37,10 +37,10 @@ LEAST_TRUST = 1e-3
 
 
 def called_for(displacement: Tensor, weight: Tensor, block: int, lines: int = 1) -> tuple[Tensor, Tensor]:
-    """Lateral displacement (B, 1, K, M) that the axial part of a smooth `displacement` (B, 2, K, M) calls for, and κ.
+    """Lateral displacement (B, 1, K, M) in lines that the axial part of `displacement` calls for, and κ (B, 1, 1, 1).
 
-    A point of the grid is `block` rows and `lines` lines. `weight` (B, 1, K, M) is that of the lateral measurements,
-    from which κ (B, 1, 1, 1) is found. The mean along each row of points is 0.
+    `displacement` (B, 2, K, M) is smooth, in rows and lines; a point of its grid is `block` rows and `lines` lines.
+    `weight` (B, 1, K, M) is that of the lateral measurements, from which κ is found. The mean along each row is 0.
     """
     axial, lateral = displacement[:, :1], displacement[:, 1:]
     trust = trusted(weight)
@@ -58,7 +58,7 @@ def called_for(displacement: Tensor, weight: Tensor, block: int, lines: int = 1)
 
 
 def trusted(weight: Tensor) -> Tensor:
-    """(B, 1, K, M) weights → 0 to 1: how far each point, and the least trusted about it, may be believed."""
+    """Trust (B, 1, K, M), 0 to 1, in each point and the least trusted about it, from weights (B, 1, K, M)."""
     doubt = DOUBT * weight.mean(dim=(2, 3), keepdim=True)
     trust = weight.square() / (weight.square() + doubt.square())
     return LEAST_TRUST - functional.max_pool2d(-trust, ABOUT, 1, ABOUT // 2)

@@ -1,11 +1,10 @@
-"""Which of several displacements the signals agree with, and at which lag: what puts whole wavelengths right.
+"""The displacement, of several, with which the signals agree best, and its lag: it puts whole wavelengths right.
 
-The phase of a pulse says where it is to a fraction of a wavelength, and not by how many whole ones it is off. The
+The phase of a pulse tells its position to a fraction of a wavelength, but not by how many whole ones it is off. The
 magnitude of the complex correlation does. It is formed under each displacement at several lags and made smooth over
-many windows; where it is highest, that displacement is taken, moved by that lag. What is left the phase can measure.
+many windows; where it is highest, that displacement is taken, moved by that lag. The phase can measure the rest.
 
-Knows nothing of smoothness, or of where the displacements come from. Invariant: where all are alike, as in noise,
-what comes out lies between them.
+Knows nothing of smoothness. Invariant: where all are alike, as in noise, the result lies between them.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ FIRST = 0.05
 
 
 def likeliest(first: Tensor, candidates: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Of several displacements, everywhere the one under which two frames are most alike, at its likeliest axial lag.
+    """At each place, of several displacements, the one under which the frames agree best, moved by its best axial lag.
 
     Shapes: the first frame's signal (B, 2, H, M), and candidates, each a displacement (B, 2, H, M), axial in rows, and
     the second frame's signal (B, 2, H, M) moved by it, H a multiple of 8, M of 2 → (B, 2, H, M).

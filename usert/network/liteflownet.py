@@ -36,14 +36,13 @@ MULTIPLE = 32
 
 
 class LiteFlowNet(nn.Module):
-    """The whole network.
+    """The whole network, down to level `finest`; the rest of the way is bilinear.
 
-    Shapes: two (B, 3, N, M), N and M multiples of 32 → displacement (B, 2, N, M): axial in samples, lateral
-    in lines, second(r + d(r)) ≈ first(r). The finest level computed is `finest`; the rest of the way is
-    bilinear.
+    Shapes: two (B, 3, N, M), N and M multiples of 32 → displacement (B, 2, N, M): axial in samples, lateral in lines,
+    second(r + d(r)) ≈ first(r).
 
-    `checkpointing` may be changed at any time and is no part of the weights: see `usert.network.checkpoint`. It
-    counts in training only; in eval mode the graph is the plain one.
+    `checkpointing` may be changed at any time and is no part of the weights: see `usert.network.checkpoint`. It counts
+    in training only; in eval mode the graph is the plain one. Errors: `ValueError` for an impossible level.
     """
 
     def __init__(
@@ -79,7 +78,10 @@ class LiteFlowNet(nn.Module):
         return displacement
 
     def cascade(self, first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Flow after M, S and R of each level, coarsest first; (lateral, axial), in network units."""
+        """Flow (B, 2, h, w) after M, S and R of each level, coarsest first: (lateral, axial), in units of 20 pixels.
+
+        Errors: `ValueError` for frames of another shape.
+        """
         if first.shape != second.shape or first.shape[2] % MULTIPLE or first.shape[3] % MULTIPLE:
             raise ValueError(
                 f"got {tuple(first.shape)} and {tuple(second.shape)}, "

@@ -1,4 +1,4 @@
-"""From two frames to their displacement, the whole way: front end, network, refinement.
+"""The displacement between two frames: front end, network and refinement in one.
 
 Two front ends (`usert.front_end`), each a module of its own, for training's acceptance, evaluation and the exported
 graph alike:
@@ -7,8 +7,7 @@ graph alike:
     BasebandMotion   complex envelope on the depth grid ▸ coarse displacement ▸ the frame moved by it ▸ network ▸
                      the likelier of both at its likeliest lag ▸ refinement, all but its last round on half of the rows
 
-Knows nothing of strain, quality or files. Invariant: displacement is that of the frames as they came in, whatever was
-done to them on the way.
+Knows nothing of strain, quality or files. Invariant: the displacement is that of the original frames.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from .refine import Refinement, RefinementKind
 
 
 class RfMotion(nn.Module):
-    """Displacement at the scanner's sampling.
+    """Displacement at the scanner's sampling, by the front end `rf`.
 
     Shapes: two (B, N, M), sides multiples of 32 → (B, 2, N, M): axial in samples, lateral in lines.
     """
@@ -61,9 +60,10 @@ class OnGrid(NamedTuple):
 
 
 class BasebandMotion(nn.Module):
-    """Displacement on the depth grid.
+    """Displacement on the depth grid, by the front end `baseband`.
 
-    Shapes: two RF frames (B, N, M) or IQ frames (B, 2, N, M), M a multiple of 32, and depths (K,), K a multiple of 64.
+    Shapes: two RF frames (B, N, M) or IQ frames (B, 2, N, M), M a multiple of 32, and depths (K,), K a multiple of 64 →
+    `OnGrid`.
     """
 
     def __init__(self, network: LiteFlowNet, refinement: RefinementKind) -> None:
@@ -81,7 +81,7 @@ class BasebandMotion(nn.Module):
         return OnGrid(signals, self.refinement(signals, half, start))
 
     def unrefined(self, first: Tensor, second: Tensor, depths: Tensor) -> OnGrid:
-        """What the network finds; gradients reach its weights alone."""
+        """The network's displacement, without refinement; gradients reach the network's weights alone."""
         signals, half = self._signals(first, second, depths)
         return OnGrid(signals, doubled(self._found(half)[0]))
 
@@ -114,7 +114,7 @@ class Motion(nn.Module):
         self.way = BasebandMotion(network, refinement) if on_grid else RfMotion(network, refinement)
 
     def forward(self, first: Tensor, second: Tensor, cycles_per_sample: float) -> Tensor:
-        """`cycles_per_sample`: centre over sampling frequency. Errors: `FrameError` for one that cannot be."""
+        """Displacement of the pair; `cycles_per_sample` is f0 over fs. Errors: `FrameError` for an impossible one."""
         rows, lines = first.shape[1:]
         frames = torch.stack((first, second)).float()
         frames = frames - frames.mean(dim=(2, 3), keepdim=True)
@@ -130,7 +130,7 @@ class Motion(nn.Module):
 
 
 def at_samples(displacement: Tensor, depths: Tensor, rows: int) -> Tensor:
-    """A displacement on the grid of `depths` (K,), (B, 2, K, M), as one at the scanner's sampling, (B, 2, rows, M)."""
+    """Displacement (B, 2, rows, M) at the scanner's sampling from one (B, 2, K, M) on the grid of `depths` (K,)."""
     spacing = depths[1] - depths[0]
     sample = torch.arange(rows, device=depths.device, dtype=torch.float32)
     found = at_depths(displacement, (sample + 0.5) / spacing - 0.5)

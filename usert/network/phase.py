@@ -1,15 +1,15 @@
-"""What the phase of two frames says of the displacement between them: a measurement, and how far to trust it.
+"""Displacement between two frames measured from their phase, with the weight that it deserves.
 
-The second frame is moved by the displacement known so far; what is still missing turns the phase of its echoes
-against those of the first. Correlation of the complex signals in a small window gives that phase, and divided
-by the local frequency it is axial displacement (the autocorrelation method: C. Kasai et al., IEEE Trans.
-Sonics Ultrason. 32(3), 1985; T. Loupas et al., IEEE Trans. Ultrason. Ferroelectr. Freq. Control 42(4), 1995).
-Across lines there is no carrier; there the gradient of the complex signal serves, as in optical flow.
+The second frame is moved by the displacement known so far; what is still missing turns the phase of its echoes against
+those of the first. Correlation of the complex signals in a small window gives that phase, and divided by the local
+frequency it is axial displacement (the autocorrelation method: C. Kasai et al., IEEE Trans. Sonics Ultrason. 32(3),
+1985; T. Loupas et al., IEEE Trans. Ultrason. Ferroelectr. Freq. Control 42(4), 1995). Across lines there is no carrier;
+there the gradient of the complex signal serves, as in optical flow.
 
 The signal is moved in baseband, about its mean frequency, where a linear interpolation is good to one part in a
-hundred; the carrier is put back exactly. Measurements lie on a grid of one point for every `BLOCK` samples.
-Weights are inverse variances up to a factor: the phase of a window of correlation ρ has a variance in
-proportion to (1 - ρ²) / ρ² (the Cramér-Rao bound; W. F. Walker and G. E. Trahey, same Trans. 42(2), 1995).
+hundred; the carrier is put back exactly. Measurements lie on a grid of one point for every `BLOCK` samples. Weights are
+inverse variances up to a factor: the phase of a window of correlation ρ has a variance in proportion to (1 - ρ²) / ρ²
+(the Cramér-Rao bound; W. F. Walker and G. E. Trahey, same Trans. 42(2), 1995).
 
 Knows nothing of smoothness. Invariant: identical frames at no displacement measure none.
 """
@@ -56,7 +56,7 @@ class Measurement(NamedTuple):
 
 
 def from_channels(first: Tensor, second: Tensor) -> Signals:
-    """Both frames (B, 3, N, M) of `Channels` about the mean frequency of the pair, at the scanner's sampling."""
+    """Signals of a pair at the scanner's sampling, about its mean frequency, from both `Channels` (B, 3, N, M)."""
     a, b = first[:, 0::2].float(), second[:, 0::2].float()
     lag = (lag_one(a) + lag_one(b)).sum(dim=(2, 3), keepdim=True)
     frequency = angle(lag)
@@ -66,9 +66,9 @@ def from_channels(first: Tensor, second: Tensor) -> Signals:
 
 
 def measure(signals: Signals, displacement: Tensor, block: int) -> Measurement:
-    """The displacement that the frames show, given one (B, 2, N, M) that is right to half a wavelength.
+    """Measure the displacement of the pair, given one (B, 2, N, M) that is right to half a wavelength.
 
-    Measured on a grid of one point for every `block` rows.
+    The result is on a grid of one point for every `block` rows.
     """
     first, frequency = signals.first, signals.frequency
     back = moved(signals, displacement)

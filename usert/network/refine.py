@@ -1,19 +1,19 @@
-"""The last hundredths of a sample: measured phase and smoothness take over where the network stops.
+"""The refinement of a displacement to hundredths of a sample, by measured phase and smoothness.
 
-Started from the network's displacement, which is right to a fraction of a wavelength. Two choices:
+It starts from the network's displacement, which is right to a fraction of a wavelength. Two kinds:
 
 - `cheap`: the missing axial displacement is measured once from the phase, averaged, and added.
 - `full`: measured and made smooth over the whole frame, twice, axial and lateral at once. The second time the
-  frames are moved by the first answer, and that answer tells where the borders of inclusions are.
+  frames are moved by the first result, in which the borders of inclusions show.
 
-How smooth follows from the strain: what a change of strain costs falls with the strain of the pair, so that a
-press of 3 % keeps its detail and one of .2 % shows at all. The parameters were chosen on the simulated scanner at
-.5 to 5 % of strain, and change little within a factor of two (`benchmarks/RESULTS.md`). They
-count points of the grid and lines: the grid of the front end `baseband` (`usert.network.grid_refine`) has one point in
-one and a third wavelengths, whatever the sampling; that of `rf` one in eight samples.
+How smooth follows from the strain: what a change of strain costs falls with the strain of the pair, so that a press of
+3 % keeps its detail and one of .2 % shows at all. The parameters were chosen on the simulated scanner at .5 to 5 % of
+strain, and change little within a factor of two (`benchmarks/RESULTS.md`). They count points of the grid and lines: the
+grid of the front end `baseband` (`usert.network.grid_refine`) has one point in one and a third wavelengths, whatever
+the sampling; that of `rf` one in eight samples.
 
-Knows the signals of a pair; nothing of the network. Invariant: the answer is a displacement of the same shape
-and sign as the one it started from, finite where that one was.
+Knows the signals of a pair; nothing of the network. Invariant: the result is a displacement of the same shape and sign
+as the one it started from, finite where that one was.
 """
 
 from __future__ import annotations
@@ -41,26 +41,27 @@ STEPS = 8
 AXIAL = (8000.0, 8000.0, 2000.0)
 """λ_rr, λ_rc, λ_cc of axial displacement at 1 % of strain."""
 FALL = 1.5
-"""They fall with the strain to this power."""
+"""Power of the strain with which the axial λ fall."""
 LATERAL = (1e4, 1e3, 1e2)
-"""The same of lateral displacement, at any strain."""
+"""The λ of lateral displacement, at any strain."""
 BORDER = 0.0125
 """Change of axial strain from one point of the grid to the next, over the strain of the pair, that is taken for a
 border."""
 BORDERS_FROM = 6e-3
 """Strain of a pair below which changes of strain are no smaller when they are taken for a border: they are noise."""
 LEAST_STRAIN = 3e-4
-"""Of a pair that hardly moves."""
+"""Strain taken for that of a pair that hardly moves."""
 SPAN = 9
 """Points of the grid over which strain is formed for the choice of λ."""
 AVERAGED = (9, 5)
-"""Points of the grid over which the phase is averaged when cheap."""
+"""Points and lines of the grid over which the phase is averaged by `cheap`."""
 
 
 class Refinement(nn.Module):
-    """Displacement made better by the frames it belongs to.
+    """Refinement of a displacement at the scanner's sampling by the signals of the pair.
 
     Shapes: signals and displacement (B, 2, N, M), axial in rows of the signals, N a multiple of 8 → (B, 2, N, M).
+    Errors: `ValueError` for an unknown kind, no rounds or other shapes.
     """
 
     def __init__(self, kind: Literal["cheap", "full"], *, rounds: int = ROUNDS, steps: int = STEPS) -> None:
@@ -136,19 +137,19 @@ def smoothed(
 
 
 def finest_before(kind: RefinementKind, front_end: FrontEnd, finest: int) -> int:
-    """The level that an export stops at, of weights that go down to `finest`: full refinement makes up for the rest."""
+    """The level at which an export stops, of weights down to `finest`; full refinement makes up for a coarser one."""
     return max(ENOUGH[front_end], finest) if kind == "full" else finest
 
 
 def as_kind(text: str, what: str) -> RefinementKind:
-    """One of the kinds. Raises `OptionError` that begins with `what` for any other word."""
+    """Check that `text` names a kind of refinement. Errors: `OptionError` that begins with `what`."""
     if text not in get_args(RefinementKind):
         raise OptionError(f"{what}: got {text!r}, expected {', '.join(get_args(RefinementKind))}")
     return cast(RefinementKind, text)
 
 
 def strain_of(measurement: Measurement, block: int) -> Tensor:
-    """(B, 1, 1, 1): root mean square of axial strain over `SPAN` points and lines, by the weights; never 0."""
+    """Root mean square (B, 1, 1, 1) of the axial strain over `SPAN` points and lines, by the weights; never 0."""
     weight = measurement.weight[:, 0:1]
     sums = box_mean(torch.cat((weight * measurement.displacement[:, 0:1], weight), dim=1), SPAN, SPAN)
     mean = sums[:, 0:1] / sums[:, 1:2]
@@ -159,14 +160,14 @@ def strain_of(measurement: Measurement, block: int) -> Tensor:
 
 
 def on_samples(field: Tensor, block: int) -> Tensor:
-    """(B, C, K, M) on the grid → (B, C, K · block, M), linear between points and beyond the outermost."""
+    """Interpolate a field (B, C, K, M) of the grid to (B, C, K · block, M), linear, beyond the outermost points too."""
     top, bottom = 2 * field[:, :, :1] - field[:, :, 1:2], 2 * field[:, :, -1:] - field[:, :, -2:-1]
     longer = torch.cat((top, field, bottom), dim=2)
     return interpolated(longer, block, 2)
 
 
 def averaged(measurement: Measurement, displacement: Tensor, block: int) -> Tensor:
-    """(B, 2, N, M): the missing axial displacement, averaged by weight; no lateral one."""
+    """Correction (B, 2, N, M) of `displacement`: the missing axial part in samples, averaged by weight, and 0."""
     weight = measurement.weight[:, 0:1]
     missing = measurement.displacement[:, 0:1] - block_mean(displacement[:, 0:1], block)
     sums = box_mean(torch.cat((weight * missing, weight), dim=1), *AVERAGED)

@@ -32,7 +32,7 @@ TINY = 1e-20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roughness:
-    """What each second difference costs, against a measurement of weight 1; tensors (B, 1, 1, 1)."""
+    """The cost of each second difference against a measurement of weight 1, tensors (B, 1, 1, 1)."""
 
     along: Tensor
     """λ_rr: ∂²a/∂r²."""
@@ -41,14 +41,14 @@ class Roughness:
     across: Tensor
     """λ_cc: ∂²a/∂c²."""
     scale: Tensor | None = None
-    """s: differences beyond it are taken for a border. None: none is."""
+    """s: differences beyond it are taken for a border; None for no borders."""
 
 
 class Grid:
-    """What depends on the size of the fields alone, made once for all problems of that size.
+    """Constants that depend on the size of the fields alone, made once for all problems of that size.
 
-    Each cosine transform is built as it is used, its transpose too: OpenVINO (2026.4) goes wrong on a constant that
-    one product takes as it is and another transposed.
+    Each cosine transform is built as it is used, its transpose too: OpenVINO (2026.4) goes wrong on a constant that one
+    product takes as it is and another transposed.
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -73,9 +73,9 @@ class Grid:
 
 
 class Smoothing(nn.Module):
-    """`steps` steps of preconditioned conjugate gradients.
+    """The solver: `steps` steps of preconditioned conjugate gradients. Errors: `ValueError` for no steps.
 
-    Shapes: measured, weight, start (B, 1, K, M), all weights above 0, and `penalty`'s answer → (B, 1, K, M).
+    Shapes: measured, weight, start (B, 1, K, M), all weights above 0, and the result of `penalty` → (B, 1, K, M).
     """
 
     def __init__(self, steps: int) -> None:
@@ -85,9 +85,9 @@ class Smoothing(nn.Module):
         self.steps = steps
 
     def penalty(self, grid: Grid, roughness: Roughness, earlier: Tensor | None = None) -> Tensor:
-        """(B, 3, K, M): the λ of each difference, 0 where it would reach over the border.
+        """The λ (B, 3, K, M) of each second difference, 0 where it would reach over the border.
 
-        `earlier` is a solution that the borders of inclusions are taken from; without it there are none.
+        Borders of inclusions are taken from `earlier`, a solution (B, 1, K, M); without it there are none.
         """
         strength = torch.cat((roughness.along, roughness.mixed, roughness.across), dim=1)
         penalty = strength * grid.whole

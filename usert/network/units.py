@@ -32,22 +32,22 @@ STRIDE = {2: 2, 3: 2, 4: 1, 5: 1, 6: 1}
 FLOW_SCALE = 20.0
 """Pixels a unit of flow inside the network."""
 Layer = Callable[[Tensor], Tensor]
-"""What brings features to the width that M and S want: shared by both, handed to them or applied before."""
+"""A reduction of features to the width that M and S want: shared by both, passed to them or applied before."""
 
 
 def level_scale(level: int) -> float:
-    """Pixels of `level` a unit of flow."""
+    """Pixels of `level` in a unit of flow."""
     return FLOW_SCALE / 2.0 ** (level - 1)
 
 
 def full_precision(flow: Tensor) -> AbstractContextManager[object]:
-    """Keep what carries the flow in float32 under autocast: bfloat16 rounds 30 samples to .1."""
+    """A context in which the flow stays float32 under autocast: bfloat16 rounds 30 samples to .1."""
     kind = flow.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def same(features: Tensor) -> Tensor:
-    """The reduction of levels 3 to 6, and of features that are reduced already."""
+    """The features unchanged: the reduction of levels 3 to 6, and of features that are reduced already."""
     return features
 
 
@@ -61,7 +61,7 @@ def _head(inside: int, kernel: int) -> nn.Sequential:
 class Matching(nn.Module):
     """M: a first flow from the cost volume of the features.
 
-    Shapes: two (B, C, H, W), coarser flow (B, 2, H / 2, W / 2) or None → (B, 2, H, W).
+    Shapes: two (B, C, H, W), coarser flow (B, 2, H / 2, W / 2) or None → flow (B, 2, H, W).
     """
 
     def __init__(self, level: int, coarsest: bool) -> None:
@@ -132,8 +132,7 @@ class Subpixel(nn.Module):
 
 
 class Regularization(nn.Module):
-    """R: each flow vector becomes a weighted mean of its neighbours; features and brightness error weigh
-    them.
+    """R: each flow vector becomes a weighted mean of its neighbours, by weights from features and brightness error.
 
     Shapes: features (B, C, H, W), two images (B, 3, H, W), flow (B, 2, H, W) → (B, 2, H, W).
     """
@@ -189,7 +188,11 @@ class Regularization(nn.Module):
 
 
 class Level(nn.Module):
-    """One level of the cascade: M, S, R."""
+    """One level of the cascade.
+
+    Shapes: features (B, C, H, W) and images (B, 3, H, W) of both frames, coarser flow (B, 2, H / 2, W / 2) or None →
+    flow (B, 2, H, W) after M, S and R.
+    """
 
     def __init__(self, level: int, *, coarsest: bool) -> None:
         super().__init__()

@@ -1,9 +1,7 @@
-"""Sampling a feature map where the flow points to.
+"""A feature map sampled at the points of a flow.
 
-Knows nothing of pyramid levels or units. Invariant: zero flow gives the map back; what lies outside is zero, unless
-the border is asked for.
-Coordinates stay in float32 whatever the maps are, since half precision moves a sample by .06 beyond column
-64.
+Knows nothing of pyramid levels or units. Invariant: zero flow returns the map unchanged. Coordinates stay in float32
+whatever the maps are, since half precision moves a sample by .06 beyond column 64.
 """
 
 from __future__ import annotations
@@ -18,10 +16,11 @@ from torch import Tensor
 def warp(
     image: Tensor, flow: Tensor, *, step: int = 1, outside: Literal["zeros", "border"] = "zeros"
 ) -> Tensor:
-    """`image` at r + flow(r), bilinear, at every `step`-th pixel of both axes.
+    """Sample `image` at r + flow(r), bilinear, at every `step`-th pixel of both axes.
 
-    Shapes: (B, C, H, W), flow (B, 2, H, W) with channel 0 across lines and 1 along depth, in pixels
-    → (B, C, H / step, W / step). What lies outside is 0, or with `outside` "border" the nearest pixel.
+    Shapes: (B, C, H, W), flow (B, 2, H, W) with channel 0 across lines and 1 along depth, in pixels → (B, C, H / step,
+    W / step). Outside the map the value is 0, or with `outside` "border" that of the nearest pixel. Errors:
+    `ValueError` for a flow of another shape.
     """
     if image.shape[0] != flow.shape[0] or image.shape[2:] != flow.shape[2:] or flow.shape[1] != 2:
         raise ValueError(

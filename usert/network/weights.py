@@ -28,23 +28,24 @@ from .liteflownet import KERNEL, LiteFlowNet
 
 FORMAT = "1"
 OURS = ".safetensors"
-"""Ending of our own files; any other is taken for published weights."""
+"""Suffix of our own files; any other file is taken for published weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsInfo:
-    """What stands in the metadata of a weights file."""
+    """The metadata of a weights file."""
 
     finest: int
+    """Finest pyramid level of the network."""
     normalise_features: bool
     front_end: FrontEnd
-    """What the network takes (`usert.front_end`); files that do not tell are of `rf`."""
+    """Front end of the network (`usert.front_end`); `rf` where the file has no such key."""
     recipe: str
-    """How they were made, in a line or as TOML."""
+    """Recipe of the training, a line or TOML."""
 
 
 def save_weights(network: LiteFlowNet, path: Path, *, recipe: str) -> None:
-    """Write float16 weights beside `path`, then rename. The parameters in memory stay as they are.
+    """Write the weights as float16 beside `path`, then rename the file; the parameters in memory are not changed.
 
     Errors: `WeightsError` for values that float16 cannot hold, or a place that cannot be written.
     """
@@ -73,12 +74,15 @@ def save_weights(network: LiteFlowNet, path: Path, *, recipe: str) -> None:
 
 
 def read_info(path: Path) -> WeightsInfo:
-    """The metadata of a weights file. Errors: `WeightsError` when it is missing or not ours."""
+    """Read the metadata of a weights file. Errors: `WeightsError` for a file that is missing or not ours."""
     return _read(path)[0]
 
 
 def load_weights(path: Path, *, finest: int | None = None) -> LiteFlowNet:
-    """The network with the weights of our own file, down to level `finest` (default: all the file has)."""
+    """Load a network from our own file, down to level `finest`, by default all that the file has.
+
+    Errors: `WeightsError` for a file that is missing, damaged, not ours or without that level.
+    """
     info, tensors = _read(path)
     finest = info.finest if finest is None else finest
     if finest < info.finest:
@@ -91,9 +95,9 @@ def load_weights(path: Path, *, finest: int | None = None) -> LiteFlowNet:
 
 
 def load_published(path: Path, *, finest: int | None = None) -> LiteFlowNet:
-    """The network with published weights in the naming of the well-known PyTorch port (research use only).
+    """Load published weights, named as in the well-known PyTorch port (research use only), down to level `finest`.
 
-    Down to level `finest`, by default all five. Errors: `WeightsError` that names every key without a place.
+    The default is all five levels. Errors: `WeightsError` for another kind of file; it names every key without a place.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
@@ -129,7 +133,7 @@ def load_published(path: Path, *, finest: int | None = None) -> LiteFlowNet:
 
 
 def published_name(key: str) -> str | None:
-    """Our name of a parameter of the port, or None. Older files write `module` where newer write `net`."""
+    """Our name of the port's parameter `key`, or None. Older files write `module` where newer write `net`."""
     key = key.replace("module", "net")
     if match := re.fullmatch(r"netFeatures\.net(One|Two|Thr|Fou|Fiv|Six)\.(\d+)\.(weight|bias)", key):
         level = ("One", "Two", "Thr", "Fou", "Fiv", "Six").index(match[1])

@@ -27,7 +27,7 @@ AXIAL_FINE, LATERAL_FINE = 4, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beam:
-    """Shape of the point-spread function, the same everywhere in the frame."""
+    """The point-spread function, the same everywhere in the frame."""
 
     fractional_bandwidth: float = 0.6
     """Full width at half maximum (-6 dB) of the pulse's spectrum over its centre frequency."""
@@ -36,7 +36,7 @@ class Beam:
 
 
 def rf_image(cloud: Scatterers, scan: Scan, shape: tuple[int, int], beam: Beam) -> Array:
-    """RF samples (N, M), float, of `cloud` as the scanner sees it, without noise.
+    """RF samples (N, M) of the scatterers `cloud`, float, without noise; `shape` is (N, M).
 
     Row 0 is at depth 0, line 0 at x = 0; scatterers outside the frame still count as far as the pulse reaches.
     """

@@ -36,7 +36,10 @@ CELLS_A_RADIUS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slab:
-    """What is pressed: the rectangle 0 ≤ z ≤ depth, left ≤ x ≤ right; its sides are free."""
+    """The rectangle 0 ≤ z ≤ depth, left ≤ x ≤ right of tissue to press; its sides are free.
+
+    Errors: `ValueError` for an impossible length or Poisson's ratio, `OptionError` for more than `MOST_CELLS` elements.
+    """
 
     modulus: Modulus
     depth_mm: float
@@ -64,14 +67,14 @@ class Slab:
 
     @property
     def cells(self) -> tuple[int, int]:
-        """Elements along depth and across."""
+        """Number of elements along depth and across."""
         width = self.right_mm - self.left_mm
         return math.ceil(self.depth_mm / self.cell_mm), math.ceil(width / self.cell_mm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SlabField:
-    """Displacement of the slab, the probe at rest, under a mean axial strain of 1 (linear: scale it).
+    """Displacement field of the slab, the probe at rest, for a mean axial strain of 1 (linear: scale it).
 
     Above the probe the field is mirrored, as if the plate were a plane of symmetry, which without friction it is;
     beyond the floor and the sides each point moves as the nearest one of the slab.
@@ -99,9 +102,9 @@ class SlabField:
 
 
 def compress(slab: Slab) -> SlabField:
-    """Press `slab` to a mean strain of 1; the point under the middle of the probe does not slide.
+    """The field of `slab` pressed to a mean strain of 1; the point under the middle of the probe does not slide.
 
-    Errors: `MissingExtraError` without scikit-fem.
+    Errors: `ValueError` for a modulus that is not finite or not above 0, `MissingExtraError` without scikit-fem.
     """
     skfem = require("skfem", "fem")
     rows, columns = slab.cells
@@ -134,7 +137,7 @@ def compress(slab: Slab) -> SlabField:
 
 
 def slab_with_disc(lesion: Inclusion, size_mm: tuple[float, float]) -> Slab:
-    """A slab with this disc, twice as deep and wide as the frame (height, width) from (0, 0) that shows it."""
+    """The slab with this disc, twice as deep and wide as the frame of `size_mm` (height, width) that shows it."""
     height, width = size_mm
 
     def modulus(z: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:

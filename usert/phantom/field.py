@@ -29,7 +29,7 @@ class Uniform:
     lateral_ratio: float = 1.0
     """Lateral stretch per axial compression: 1 for incompressible plane strain."""
     centre_x_mm: float = 0.0
-    """The line that does not move sideways."""
+    """Lateral position of the line that does not move sideways."""
 
     def __call__(self, z: Array, x: Array) -> tuple[Array, Array]:
         return -self.strain * z, self.lateral_ratio * self.strain * (x - self.centre_x_mm)
@@ -37,7 +37,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rigid:
-    """The same shift everywhere: the hand that holds the probe moves."""
+    """The same shift everywhere, as when the hand moves the probe."""
 
     dz_mm: float
     dx_mm: float
@@ -64,7 +64,7 @@ class Waves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sum:
-    """Fields added up at the same point (linear elasticity: loads superpose)."""
+    """The sum of fields at the same point (linear elasticity: loads superpose)."""
 
     fields: tuple[Field, ...]
 
@@ -89,10 +89,10 @@ class Scaled:
 
 
 def between(first: Field, second: Field, z: Array, x: Array, *, iterations: int = 12) -> tuple[Array, Array]:
-    """Displacement from the state `first` to the state `second` of points seen at (z, x) in the first, in mm.
+    """Displacement (dz, dx) in mm from the state `first` to the state `second` of points at (z, x) in the first.
 
-    Both fields start from the same rest state: the rest position is found by fixed-point iteration, whose error
-    shrinks by the largest slope of `first` each time (3 %: 1e-18 after 12; 9 %, as at the rim of a void: 1e-13).
+    Both fields start from the same rest state: the rest position is found by fixed-point iteration, whose error shrinks
+    by the largest slope of `first` each time (3 %: 1e-18 after 12; 9 %, as at the rim of a void: 1e-13).
     """
     rest_z, rest_x = z, x
     for _ in range(iterations):
@@ -106,7 +106,7 @@ def between(first: Field, second: Field, z: Array, x: Array, *, iterations: int 
 def grid_mm(
     shape: tuple[int, int], axial_pitch_mm: float, line_pitch_mm: float
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.float64]]]:
-    """Depth and lateral position (mm) of every sample of an (N, M) frame: row 0 at depth 0, line 0 at x = 0."""
+    """Depth and lateral position in mm, two arrays (N, M), of a frame's samples: row 0 at depth 0, line 0 at x = 0."""
     z, x = np.meshgrid(
         np.arange(shape[0]) * axial_pitch_mm, np.arange(shape[1]) * line_pitch_mm, indexing="ij"
     )

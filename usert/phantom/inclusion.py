@@ -41,7 +41,7 @@ class Inclusion:
 
     @property
     def strain_inside(self) -> float:
-        """The uniform axial strain in the disc, compression positive."""
+        """Axial strain in the disc, uniform, a fraction, compression positive."""
         _, _, beta0, delta0 = self._constants()
         kappa = 3 - 4 * self.poisson
         return self.strain / (kappa + 1) / self.modulus_ratio * (beta0 * (kappa - 1) + 2 * delta0)

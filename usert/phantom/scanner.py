@@ -33,7 +33,7 @@ MOST_SAMPLES = 2**24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScannerConfig:
-    """What is scanned, how, and how the hand moves."""
+    """The scan, the tissue, the motion of the hand and the noise. Errors: `OptionError` for a value out of range."""
 
     scan: Scan = field(
         default_factory=lambda: Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
@@ -52,9 +52,9 @@ class ScannerConfig:
     radius: float = 0.28
     """Radius of the lesion over the shorter side of the frame."""
     slide_lines: float = 0.5
-    """Lateral shift of the probe in the course of a period."""
+    """Lateral shift of the probe over a period."""
     tilt: float = 0.15
-    """Largest out-of-plane angle: between frames at angles a and b the echoes correlate by cos(a - b)."""
+    """Largest out-of-plane angle in radians: frames at angles a and b have echoes that correlate by cos(a - b)."""
     noise: float = 0.02
     """Rms electronic noise over the rms echo."""
     unit_field: Field | None = None
@@ -86,7 +86,10 @@ class ScannerConfig:
 
 
 class SimulatedScanner:
-    """Frames of the phantom, in any order, and the truth between them."""
+    """A simulated scanner: frames of the phantom, in any order, and the true displacement between them.
+
+    `seed` chooses the scatterers and the noise.
+    """
 
     def __init__(self, config: ScannerConfig, seed: int = 0) -> None:
         self.config = config
@@ -94,16 +97,17 @@ class SimulatedScanner:
 
     @property
     def scan(self) -> Scan:
+        """The scan of every frame."""
         return self.config.scan
 
     @property
     def period_frames(self) -> int:
-        """Frames after which the motion repeats."""
+        """Number of frames after which the motion repeats."""
         return self.config.period_frames
 
     @property
     def lesion(self) -> Inclusion:
-        """The lesion's closed form under a unit of far strain."""
+        """The lesion's displacement field in closed form, for a far axial strain of 1."""
         height, width = self.size_mm
         return Inclusion(
             strain=1.0,
@@ -115,7 +119,7 @@ class SimulatedScanner:
 
     @property
     def strain_ratio(self) -> float:
-        """True strain of the lesion over that of the whole press (paper, Eq. 8: SR, known here)."""
+        """True axial strain of the lesion over that of the whole press (SR of the paper's Eq. 8)."""
         lesion, tissue = self.lesion, self.config.unit_field
         if tissue is None:
             return lesion.strain_inside
@@ -126,7 +130,7 @@ class SimulatedScanner:
         return float(dz[0] - dz[1]) / (2 * half)
 
     def frame(self, k: int) -> RFFrame:
-        """Frame k of the endless stream: int16, with the scanner's own clock (k / rate, from 0)."""
+        """Frame k of the endless stream: int16 samples (N, M), stamped by the scanner's own clock, k / `rate_hz`."""
         config = self.config
         echo = rf_image(self._tissue(k).moved(self._state(k)), config.scan, config.shape, config.beam)
         noise = np.random.default_rng((self.seed, 1, k)).standard_normal(config.shape)
@@ -139,14 +143,14 @@ class SimulatedScanner:
         )
 
     def truth(self, i: int, j: int) -> NDArray[np.float32]:
-        """Displacement (2, N, M) from frame i to frame j on the grid of frame i: samples, lines."""
+        """True displacement (2, N, M) from frame i to frame j, on the grid of frame i: samples and lines."""
         scan = self.config.scan
         z, x = grid_mm(self.config.shape, scan.axial_pitch_mm, scan.line_pitch_mm)
         dz, dx = between(self._state(i), self._state(j), z, x)
         return np.stack((dz / scan.axial_pitch_mm, dx / scan.line_pitch_mm)).astype(np.float32)
 
     def lesion_mask(self, margin: float = 0.0) -> NDArray[np.bool_]:
-        """(N, M): inside the lesion of the released tissue, its radius grown by the share `margin`."""
+        """Mask (N, M) of the lesion in the released tissue, its radius grown by the share `margin`."""
         scan, lesion = self.config.scan, self.lesion
         z, x = grid_mm(self.config.shape, scan.axial_pitch_mm, scan.line_pitch_mm)
         distance = np.hypot(z - lesion.centre_z_mm, x - lesion.centre_x_mm)
@@ -154,7 +158,7 @@ class SimulatedScanner:
 
     @property
     def size_mm(self) -> tuple[float, float]:
-        """Depth and width of the frame."""
+        """Depth and width of the frame in mm."""
         rows, lines = self.config.shape
         return rows * self.scan.axial_pitch_mm, lines * self.scan.line_pitch_mm
 

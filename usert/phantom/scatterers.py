@@ -15,14 +15,14 @@ from .field import Array, Field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatterers:
-    """A cloud of K scatterers: three arrays (K,)."""
+    """A cloud of K scatterers: positions in mm and amplitudes, three arrays (K,)."""
 
     z_mm: Array
     x_mm: Array
     amplitude: Array
 
     def moved(self, field: Field) -> Scatterers:
-        """The same scatterers, carried along by `field`."""
+        """The same scatterers, each displaced by `field`."""
         dz, dx = field(self.z_mm, self.x_mm)
         return Scatterers(z_mm=self.z_mm + dz, x_mm=self.x_mm + dx, amplitude=self.amplitude)
 
@@ -34,7 +34,10 @@ def random_scatterers(
     x_mm: tuple[float, float],
     per_mm2: float,
 ) -> Scatterers:
-    """Scatterers of unit variance, uniform over the box `z_mm` × `x_mm`, float64 numpy."""
+    """Scatterers at uniformly random places in the box `z_mm` × `x_mm`, `per_mm2` of them on average, float64 numpy.
+
+    Their amplitudes are normal with mean 0 and variance 1.
+    """
     count = max(1, round(per_mm2 * (z_mm[1] - z_mm[0]) * (x_mm[1] - x_mm[0])))
     return Scatterers(
         z_mm=rng.uniform(*z_mm, count),

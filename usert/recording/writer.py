@@ -183,8 +183,8 @@ def write_recording(
 ) -> int:
     """Write all `frames` beside `path` (`.part`), then rename, replacing what was there; returns how many.
 
-    `truths` gives the motion from each frame to the next, one fewer than frames. On any error nothing is
-    left behind and an older file at `path` is untouched.
+    `truths` gives the motion from each frame to the next, one fewer than frames. On any error nothing is left behind
+    and an older file at `path` is untouched. Errors: those of `RecordingWriter.append`.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
