@@ -158,7 +158,7 @@ class _Layout:
         return laid
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _layout(space: BeamSpace, size: Shape) -> _Layout:
     (n, m), ((top, bottom), (left, right)) = space.shape, space.bounds_mm
     z = top + (np.arange(size[0]) + 0.5)[:, np.newaxis] * (bottom - top) / size[0]
