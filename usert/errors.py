@@ -35,8 +35,21 @@ BUG = 70
 """EX_SOFTWARE of sysexits.h, which `os` has on Unix only."""
 
 
+_LONGEST_LINE = 1000
+
+
 class UsertError(Exception):
-    """The base of all errors that a user can cause and mend; `str()` of one is the line to show."""
+    """The base of all errors that a user can cause and mend; `str()` of one is the line to show.
+
+    A terminal can show that line, whatever it quotes of a damaged file: characters that cannot be printed are replaced,
+    and the middle of a long line is left out.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) > _LONGEST_LINE:
+            text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 2 :]}"
+        return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 class FrameError(UsertError):

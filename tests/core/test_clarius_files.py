@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
+import shutil
 import struct
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -13,8 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from usert.cli import app
-from usert.errors import FormatError
-from usert.formats import Declared, about_files, read_frames
+from usert.errors import FormatError, MissingExtraError
+from usert.formats import FORMATS, Declared, about_files, list_files, read_frames
 from usert.frame import Scan
 from usert.recording import Recording
 
@@ -61,8 +65,8 @@ def test_a_tar_is_read_as_the_two_files_in_it(tmp_path: Path, scan: Scan) -> Non
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"rf__raw__lzo": RAW}, "holds .*_rf.raw.lzo, expected one …_rf.raw: unpack it, and `lzop -d`"),
-        ({"iq__raw": RAW}, "holds .*_iq.raw, expected one …_rf.raw: capture in RF mode"),
+        ({"iq__raw": RAW}, r"holds .*_iq.raw, expected one …_rf.raw or …_rf.raw.lzo: capture in RF mode"),
+        ({"rf__raw": RAW, "rf__raw__lzo": RAW}, "holds .*_rf.raw, .*_rf.raw.lzo, expected one"),
         ({"rf__raw": RAW[:-1]}, "253 bytes, expected 254 for 3 frames of 7 x 5"),
         (
             {"rf__raw": RAW, "rf__yml": YML.replace(b"type: RF", b"type: IQ")},
@@ -117,6 +121,86 @@ def test_lines_at_even_angles_are_those_of_a_curved_array_whose_radius_is_given(
     for angles in ((10, 10, 10), (0, 1, 2), (2, 1, 0, -1, -2), (-2, 2, -2, 2)):
         pack(tmp_path / "a.tar", rf__raw=RAW, rf__yml=yml(*angles))
         assert about_files("clarius", [path]).geometry.line_angle_deg is None
+
+
+RAMP = (np.arange(3 * 40 * 17).reshape(3, 40, 17) % 7 * 100).astype(np.int16)
+"""Frames that the program lzop 1.04 packed into the files below, as a capture, with `-1`, and with `-9 --crc32`."""
+PACKED = tuple(
+    base64.b64decode(text)
+    for text in (
+        "iUxaTwANChoKEEAgoAlAAgEDAAABAACBpF3TFrgAAAAAETIwMTktMTEtMThfcmYucmF3qfMJNQAAEBwAAABhDNmrZQ0CAAAAAwAAABEAAAAo"
+        "AAAAfQEAJwAACywBWALIAPQBZACQAQAAIAAAAAAAJDQA+KogAAAAAAAqNBUoNCr8qiAAAAAAACCkKgACLAFYAsgA9AFkAJABAAAsAVgCyAAR"
+        "AAAAAAAA",
+        "iUxaTwANChoKEEAgoBABAwkDABEAAACBpF3TFrgAAAAAETIwMTktMTEtMThfcmYucmF3mXAMEgAAEBwAAABHBlU6NRYCAAAAA00AEU0AKEwA"
+        "fAEoAAAJLAFYAsgA9AFkAJABIAAAAAAAJjQA4AAgAAAAAAAqNBUoNADgACAAAAAAAC6kKrQBEQAAAAAAAA==",
+    )
+)
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_what_lzop_packed_is_unpacked(tmp_path: Path, scan: Scan, packed: bytes) -> None:
+    path = tmp_path / "a_rf.raw.lzo"
+    path.write_bytes(packed)
+    (tmp_path / "a_rf.yml").write_bytes(YML)
+    np.testing.assert_array_equal(read(path, scan), RAMP)
+    assert about_files("clarius", [path]).geometry == Declared(fs_hz=20e6, f0_hz=5e6, delay_samples=281)
+    path = pack(tmp_path / "a.tar", rf__raw__lzo=packed, rf__yml=YML)
+    np.testing.assert_array_equal(read(path, scan), RAMP)
+    assert about_files("clarius", [path]).geometry == Declared(fs_hz=20e6, f0_hz=5e6, delay_samples=281)
+
+
+def test_blocks_of_lzop_packed_and_not(tmp_path: Path, scan: Scan) -> None:
+    if shutil.which("lzop") is None:
+        pytest.skip("no program lzop here")
+    noise = np.random.default_rng(0).integers(-3000, 3000, (2, 2000, 192), dtype=np.int16)
+    stack = np.stack([noise[0], np.zeros_like(noise[0]), noise[1]])  # lzop keeps noise as it is
+    lines_first = stack.transpose(0, 2, 1).astype("<i2")
+    path = tmp_path / "a_rf.raw"
+    path.write_bytes(
+        struct.pack("<5I", 2, 3, 192, 2000, 2) + b"".join(bytes(8) + f.tobytes() for f in lines_first)
+    )
+    for options in ((), ("-F",), ("-C",), ("-7", "--checksum", "-N")):
+        subprocess.run(["lzop", "-f", *options, str(path)], check=True)
+        np.testing.assert_array_equal(read(tmp_path / "a_rf.raw.lzo", scan), stack)
+
+
+def test_a_folder_after_lzop_d_holds_each_capture_once(tmp_path: Path) -> None:
+    for name in ("a_rf.raw", "a_rf.raw.lzo", "b_rf.raw.lzo", "c.tar"):
+        (tmp_path / name).touch()
+    files, _ = list_files([tmp_path], FORMATS["clarius"].endings)
+    assert [path.name for path in files] == ["a_rf.raw", "b_rf.raw.lzo", "c.tar"]
+
+
+def test_a_damaged_lzo_is_one_line(tmp_path: Path, scan: Scan) -> None:
+    path, whole = tmp_path / "a_rf.raw.lzo", PACKED[0]
+    block = whole.index(struct.pack(">I", 4124))
+    many = whole[:block] + struct.pack(">II", 1 << 26, 1 << 18) + whole[block + 8 :]
+    dense = whole[:block] + struct.pack(">I", 1 << 25) + whole[block + 4 :]
+    for content, message in (
+        (whole[:20], "cut"),
+        (whole[:-30], "cut"),
+        (whole[:-4], "cut"),
+        (whole + whole, "more than one file"),
+        (many, "cut"),
+        (dense, "a block of 33554432 bytes in 97"),
+        (whole[:14] + b"\x09" + whole[15:], "flags|method|checksum of its header"),
+        (whole[:-20] + b"\xff" + whole[-19:], r"\("),
+        (whole[: block + 9] + b"\0" + whole[block + 10 :], "checksum of a block"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match=message) as caught:
+            read(path, scan)
+        assert "not a sound .lzo file" in str(caught.value)
+
+
+def test_without_its_library_an_lzo_names_the_extra(
+    tmp_path: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a_rf.raw.lzo"
+    path.write_bytes(PACKED[0])
+    monkeypatch.setitem(sys.modules, "lzallright", None)
+    with pytest.raises(MissingExtraError, match=r"lzallright .*usert\[clarius\]"):
+        read(path, scan)
 
 
 def test_where_the_first_sample_lies_is_told(cases_folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Load and faults before a live server, with its default engine: minutes to hours, for a person who waits.
+"""Load and faults before a live server with its default engine, and before the readers of files: minutes to hours.
 
     python tests/load faults [--faults scanner,kill,stall,…]
     python tests/load fuzz [--messages N] [--connections C] [--seed S]
+    python tests/load fuzz-readers [--files N] [--readers mat,uff,…] [--seed S] [--folder DIR] [--lines]
     python tests/load overload [--minutes M] [--factor F] [--sockets push,pub] [--shape 512x128] [-- OPTION …]
     python tests/load soak [--minutes M] [--rate HZ] [--shape 256x64] [--folder DIR] [-- OPTION …]
 
@@ -24,10 +25,11 @@ sys.path.append(str(Path(__file__).parents[1] / "runtime" / "support"))
 
 import faults
 import fuzz
+import fuzz_readers
 import overload
 import soak
 
-PROGRAMS = {"faults": faults, "fuzz": fuzz, "overload": overload, "soak": soak}
+PROGRAMS = {"faults": faults, "fuzz": fuzz, "fuzz-readers": fuzz_readers, "overload": overload, "soak": soak}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent
 SHORT = {
     "faults": "--faults rf-closed,engine",
     "fuzz": "--messages 800 --connections 200",
+    "fuzz-readers": "--files 20 --readers numpy,mat",
     "overload": "--minutes 0.1 --sockets push -- --threads 1",
     "soak": "--minutes 0.05 -- --threads 1",
 }

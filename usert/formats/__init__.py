@@ -20,7 +20,8 @@ from ..errors import FormatError, OptionError
 from ..frame import FRAME_DTYPES, RFFrame, Scan
 from .clarius import about_clarius, read_clarius
 from .declared import About, Declared
-from .files import list_files
+from .files import check_count, list_files, readable
+from .isolated import isolated_about, isolated_read
 from .matlab import read_alpinion, read_mat
 from .metaimage import about_metaimage, read_metaimage
 from .nrrd import about_nrrd, read_nrrd
@@ -59,16 +60,16 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "alpinion": Format(read_alpinion, (".mat",)),
-    "clarius": Format(read_clarius, ("_rf.raw", ".tar"), about_clarius),
-    "mat": Format(read_mat, (".mat",), named=True),
+    "alpinion": Format(isolated_read(read_alpinion), (".mat",)),
+    "clarius": Format(read_clarius, ("_rf.raw", "_rf.raw.lzo", ".tar"), about_clarius),
+    "mat": Format(isolated_read(read_mat), (".mat",), named=True),
     "metaimage": Format(read_metaimage, (".mha", ".mhd"), about_metaimage),
     "nrrd": Format(read_nrrd, (".nrrd", ".nhdr"), about_nrrd),
     "numpy": Format(read_numpy, (".npy", ".npz"), named=True),
     "raw": Format(read_raw, ("",)),
-    "uff": Format(read_uff, (".uff",), about_uff, named=True),
+    "uff": Format(isolated_read(read_uff), (".uff",), isolated_about(about_uff), named=True),
     "ultrasonix": Format(read_ultrasonix, (".rf",), about_ultrasonix),
-    "zea": Format(read_zea, (".hdf5", ".h5"), about_zea),
+    "zea": Format(isolated_read(read_zea), (".hdf5", ".h5"), isolated_about(about_zea)),
 }
 
 
@@ -120,7 +121,7 @@ def read_frames(
             if array.dtype == np.float64:
                 doubles += 1
                 peak = max(peak, float(np.abs(array).max()))
-        times += kind.about(path, options).acquired_ns or (0,) * count
+        times += _about(kind, path, options).acquired_ns or (0,) * count
     if first is None:
         raise FormatError(f"no frames in {', '.join(map(str, paths)) or 'no files'}, expected at least one")
     if doubles not in (0, len(times)):
@@ -141,7 +142,7 @@ def about_files(name: str, paths: Sequence[Path], options: ImportOptions | None 
     """What files in format `name` state; all must state the same geometry. Errors: as `read_frames`."""
     options = options or ImportOptions()
     kind = _format(name, paths, options)
-    stated = {(path, one): kind.about(path, one) for path in paths for one in options.one_by_one()}
+    stated = {(path, one): _about(kind, path, one) for path in paths for one in options.one_by_one()}
     geometry = next(iter(stated.values()), About()).geometry
     for (path, _), about in stated.items():
         if about.geometry != geometry:
@@ -172,26 +173,33 @@ def _format(name: str, paths: Sequence[Path], options: ImportOptions) -> Format:
     return FORMATS[name]
 
 
+def _about(kind: Format, path: Path, options: ImportOptions) -> About:
+    with readable(path):
+        return kind.about(path, options)
+
+
 def _arrays(kind: Format, path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """The arrays of a file, cut to the rows and checked."""
     rows = options.rows
     arrays = (array for one in options.one_by_one() for array in kind.read(path, one))
-    for k, array in enumerate(arrays):
-        native = array.astype(array.dtype.newbyteorder("="), copy=False)
-        if rows is not None:
-            if rows.stop > native.shape[0]:
+    with readable(path):
+        for k, array in enumerate(arrays):
+            native = array.astype(array.dtype.newbyteorder("="), copy=False)
+            if rows is not None:
+                if rows.stop > native.shape[0]:
+                    raise FormatError(
+                        f"{path}: frame {k} has {native.shape[0]} rows,"
+                        f" expected at least {rows.stop} for rows {rows.start}:{rows.stop}"
+                    )
+                native = native[rows.start : rows.stop]
+            bad = native.size - int(np.count_nonzero(np.isfinite(native)))
+            if bad:
                 raise FormatError(
-                    f"{path}: frame {k} has {native.shape[0]} rows,"
-                    f" expected at least {rows.stop} for rows {rows.start}:{rows.stop}"
+                    f"{path}: frame {k} has {bad} samples that are NaN or infinite, expected numbers:"
+                    f" cut them off by rows, or mend the file"
                 )
-            native = native[rows.start : rows.stop]
-        bad = native.size - int(np.count_nonzero(np.isfinite(native)))
-        if bad:
-            raise FormatError(
-                f"{path}: frame {k} has {bad} samples that are NaN or infinite, expected numbers:"
-                f" cut them off by rows, or mend the file"
-            )
-        yield native
+            check_count(path, k + 1, native.size)
+            yield native
 
 
 def _kept(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -4,13 +4,15 @@ After the maker's public description, github.com/clariusdev/raw, README.md, comm
 files there: five little-endian uint32 (id, frames, lines, samples of a line, bytes of a sample), then for each frame a
 time of 8 bytes and the samples, line after line; RF is beamformed int16. The times are nanoseconds from an event that
 is not stated, so they are no wall clock and are left out. `delay samples` are those between the probe and the first one
-kept. `.raw.lzo` must be unpacked first, and a curved array's lines are not parallel.
+kept. A curved array's lines are not parallel. A `.raw` may be packed by lzop (`.raw.lzo`, `usert.formats.lzop`), which
+is told by its first bytes.
 
 Invariant: the size of a capture is what its header states, to the byte.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import tarfile
@@ -24,13 +26,13 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
+from .lzop import SIGNATURE, open_lzop
 from .options import ImportOptions
 
 _HEADER = struct.Struct("<5I")
 _TIME_BYTES, _SAMPLE_BYTES = 8, 2
-_LZO = b"\x89LZO"
 _YML_LIMIT = 1 << 20
-_NUMBER = r"^{}:\s*([0-9]+(?:\.[0-9]+)?)\s*{}\s*$"
+_NUMBER = r"^{}:[ \t]*+([0-9]+(?:\.[0-9]+)?)[ \t]*+{}[ \t\r]*+$"
 _ANGLE = re.compile(r"angle:\s*(-?[0-9]+(?:\.[0-9]+)?)")
 
 
@@ -38,8 +40,6 @@ def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """Frames (N, M) int16, in the order of the file."""
     with _capture(path) as (file, size, _):
         head = file.read(_HEADER.size)
-        if head.startswith(_LZO):
-            raise FormatError(f"{path}: packed by LZO, expected the .raw file in it: unpack it by `lzop -d`")
         if len(head) < _HEADER.size:
             raise FormatError(
                 f"{path}: {len(head)} bytes, expected a header of {_HEADER.size}: not a .raw file"
@@ -58,7 +58,7 @@ def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
                 " the file is truncated, or none of a Clarius"
             )
         for _ in range(count):
-            file.seek(_TIME_BYTES, 1)
+            file.read(_TIME_BYTES)
             frame = np.frombuffer(file.read(frame_bytes), "<i2").reshape(lines, samples).T
             yield frame.T if options.transpose else frame
 
@@ -103,7 +103,7 @@ def about_clarius(path: Path, options: ImportOptions) -> About:
 
 def _even_step(angles: list[float]) -> float | None:
     """The step of angles that rise evenly about 0, as a curved or phased array's do; else None."""
-    if len(angles) < 2 or angles[-1] <= angles[0]:
+    if len(angles) < 2 or not all(map(math.isfinite, angles)) or angles[-1] <= angles[0]:
         return None
     step = (angles[-1] - angles[0]) / (len(angles) - 1)
     even = np.abs(np.subtract(angles, np.linspace(-1, 1, len(angles)) * step * (len(angles) - 1) / 2)).max()
@@ -114,37 +114,37 @@ def _even_step(angles: list[float]) -> float | None:
 def _capture(path: Path) -> Iterator[tuple[IO[bytes], int, str]]:
     """The samples' file, its size, and the text of its `.yml`, empty where there is none."""
     if path.suffix.lower() != ".tar":
+        plain = path.with_suffix("") if path.suffix.lower() == ".lzo" else path
         try:
-            with path.with_suffix(".yml").open("rb") as yml:
+            with plain.with_suffix(".yml").open("rb") as yml:
                 text = yml.read(_YML_LIMIT)
         except OSError:
             text = b""
         with path.open("rb") as file:
-            yield file, path.stat().st_size, text.decode("utf-8", "replace")
+            yield *_plain(path, file, path.stat().st_size), text.decode("utf-8", "replace")
         return
     try:
         with tarfile.open(path, "r:") as archive:
             members = {m.name: m for m in archive.getmembers() if m.isreg() and not m.issparse()}
-            found = [name for name in members if name.endswith("_rf.raw")]
+            found = [name for name in members if name.endswith(("_rf.raw", "_rf.raw.lzo"))]
             if len(found) != 1:
-                packed = any(name.endswith("_rf.raw.lzo") for name in members)
                 raise FormatError(
-                    f"{path}: holds {', '.join(members) or 'nothing'}, expected one …_rf.raw: "
-                    + (
-                        "unpack it, and `lzop -d` what is in it"
-                        if packed
-                        else "capture in RF mode, or unpack it"
-                    )
+                    f"{path}: holds {', '.join(members) or 'nothing'}, expected one …_rf.raw or …_rf.raw.lzo:"
+                    " capture in RF mode, or unpack it"
                 )
-            beside = members.get(found[0].removesuffix(".raw") + ".yml")
+            beside = members.get(found[0].removesuffix(".lzo").removesuffix(".raw") + ".yml")
             text = _extract(archive, beside).read(_YML_LIMIT) if beside else b""
-            yield (
-                _extract(archive, members[found[0]]),
-                members[found[0]].size,
-                text.decode("utf-8", "replace"),
-            )
+            raw = members[found[0]]
+            yield *_plain(path, _extract(archive, raw), raw.size), text.decode("utf-8", "replace")
     except (tarfile.TarError, EOFError) as error:
         raise FormatError(f"{path}: not a sound .tar file ({error})") from error
+
+
+def _plain(path: Path, file: IO[bytes], size: int) -> tuple[IO[bytes], int]:
+    """What is in the file, unpacked if it is packed, and its size."""
+    packed = file.read(len(SIGNATURE)) == SIGNATURE
+    file.seek(0)
+    return open_lzop(path, file) if packed else (file, size)
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -8,10 +8,14 @@ order is taken for the order of the frames.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import FormatError
+from ..recording.layout import one_line
+
+_MANY, _TINY = 10_000, 1000
 
 
 def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Path], list[str]]:
@@ -27,6 +31,7 @@ def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Pa
             continue
         there = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
         found = sorted((file for file in there if file.name.lower().endswith(endings)), key=_natural)
+        found = [file for file in found if not _unpacked_beside(file, found)]
         if not found:
             raise FormatError(
                 f"{path}: {len(there)} files, expected at least one whose name ends in {' or '.join(endings)}"
@@ -42,6 +47,38 @@ def list_files(paths: Sequence[Path], endings: tuple[str, ...]) -> tuple[list[Pa
             f"files are taken in the order given, {_first(files)}; by their names it would be {_first(by_number)}"
         )
     return files, notes
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """A block in which what the system refuses is a `FormatError`."""
+    try:
+        yield
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def file_beside(path: Path, name: str, what: str) -> Path:
+    """The file that the header in `path` names, `what` for messages. Errors: `FormatError` where it is not there."""
+    beside = path.parent / name
+    with readable(path):  # a name may be too long for the system
+        if beside.is_file():
+            return beside
+    raise FormatError(f"{path}: its {what} {beside} is missing, expected it beside the header")
+
+
+def check_count(path: Path, frames: int, samples: int) -> None:
+    """Check that there are not a great many tiny frames, which would take hours to read. Errors: `FormatError`."""
+    if frames > _MANY and samples < _TINY:
+        raise FormatError(
+            f"{path}: more than {_MANY} frames of {samples} samples, expected larger ones: are its axes in another"
+            " order, or its header damaged?"
+        )
+
+
+def _unpacked_beside(file: Path, files: Sequence[Path]) -> bool:
+    """`lzop -d` leaves what it unpacked where it is."""
+    return file.suffix.lower() == ".lzo" and file.with_suffix("") in files
 
 
 def _natural(path: Path) -> list[str | int]:

@@ -15,10 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..recording.layout import HDF5_ERRORS, one_line
-
-DEFLATE_LIMIT = 1032
-"""No byte of deflate becomes more bytes than this (https://zlib.net/zlib_tech.html)."""
+from ..recording.layout import DEFLATE_LIMIT, HDF5_ERRORS, one_line
 
 
 @contextmanager
@@ -31,8 +28,21 @@ def opened(path: Path, what: str) -> Iterator[Any]:
         raise FormatError(f"{path}: not a sound {what} ({one_line(error)})") from error
 
 
+def names(group: Any) -> list[str]:
+    """What is in a group; h5py has names that are no UTF-8 as bytes."""
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in group]
+
+
+def text_attribute(item: Any, name: str) -> str:
+    """An attribute of a group or dataset; empty where it has none, or a damaged link leads nowhere."""
+    text = "" if item is None else item.attrs.get(name, "")
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+
+
 def check_size(path: Path, dataset: Any) -> None:
-    """Check that the file can hold as much as its dataset claims, even packed. Errors: `FormatError`."""
+    """Check that this is a dataset, and the file can hold as much as it claims, even packed. Errors: `FormatError`."""
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+        raise FormatError(f"{path}: {dataset.name} holds no values, expected numbers: damaged?")
     if dataset.nbytes > DEFLATE_LIMIT * path.stat().st_size:
         raise FormatError(
             f"{path}: {dataset.name} claims {dataset.nbytes} bytes, more than its file can hold: damaged"

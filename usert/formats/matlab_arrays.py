@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, MissingExtraError, require
 from ..recording.layout import one_line
-from .hdf5 import opened, values
+from .hdf5 import names, opened, text_attribute, values
 
 _NUMERIC = {"double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
 _DEPTH = 8
@@ -50,8 +50,8 @@ def mat_arrays(path: Path) -> Iterator[list[MatArray]]:
     """
     if h5py.is_hdf5(path):
         with opened(path, "MATLAB 7.3 file") as file:
-            names = [name for name in file if not name.startswith("#")]
-            yield [found for name in names for found in _in_hdf5(path, file, file[name], name, 0)]
+            variables = [name for name in names(file) if not name.startswith("#")]
+            yield [found for name in variables for found in _in_hdf5(path, file, file[name], name, 0)]
     else:
         listed = call_scipy(path, "whosmat")
         nested = [name for name, _, kind in listed if kind in ("struct", "cell")]
@@ -99,7 +99,7 @@ def call_scipy(path: Path, function: str, **options: Any) -> Any:
     """A function of `scipy.io` on the file; whatever it raises for damaged files is a `FormatError`."""
     try:
         return getattr(require("scipy.io", "matlab"), function)(path, **options)
-    except MissingExtraError:
+    except (MissingExtraError, MemoryError):
         raise
     except NotImplementedError as error:  # scipy's answer to 7.3
         raise FormatError(f"{path}: MATLAB 7.3, expected version 7 or older: try the format mat") from error
@@ -142,7 +142,12 @@ def _in_hdf5(path: Path, file: Any, item: Any, address: str, depth: int) -> Iter
     elif _refers(item):
         for k, reference in enumerate(values(path, item).ravel(), 1):
             yield from _in_hdf5(path, file, file[reference], f"{address}{{{k}}}", depth + 1)
-    elif item.ndim > 1 and _class(item) in _NUMERIC | {""} and "MATLAB_empty" not in item.attrs:
+    elif (
+        isinstance(item, h5py.Dataset)
+        and len(item.shape or ()) > 1
+        and _class(item) in _NUMERIC | {""}
+        and "MATLAB_empty" not in item.attrs
+    ):
         yield MatArray(address, item.shape[::-1], lambda: values(path, item).T)
 
 
@@ -151,5 +156,4 @@ def _refers(item: Any) -> bool:
 
 
 def _class(item: Any) -> str:
-    kind = item.attrs.get("MATLAB_class", b"")
-    return kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
+    return text_attribute(item, "MATLAB_class")

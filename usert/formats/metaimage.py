@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..recording.layout import DEFLATE_LIMIT
 from .declared import About
-from .hdf5 import DEFLATE_LIMIT
+from .files import check_count, file_beside
 from .options import ImportOptions
 from .plus import read_sequence
 
@@ -34,6 +35,8 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+_DIGITS = 19
+"""Of a number that is more than any file has bytes."""
 _LINE_LIMIT = 1 << 20
 _CHUNK = 1 << 16
 
@@ -116,9 +119,7 @@ def read_header(path: Path) -> Header:
     if not _flag(fields, "BinaryData", default=True):
         raise FormatError(f"{path}: samples written as text, expected BinaryData = True")
     local = name.upper() == "LOCAL"
-    source = path if local else path.parent / name
-    if not source.is_file():
-        raise FormatError(f"{path}: its ElementDataFile {source} is missing, expected it beside the header")
+    source = path if local else file_beside(path, name, "ElementDataFile")
     header = Header(
         fields=fields,
         size=size,
@@ -134,6 +135,7 @@ def read_header(path: Path) -> Header:
             f"{source}: {max(there, 0)} bytes of {'compressed ' * header.compressed}samples, expected"
             f" {header.data_bytes} for {size} {header.dtype}: the file is truncated"
         )
+    check_count(path, size[2], size[0] * size[1])
     return header
 
 
@@ -176,7 +178,7 @@ def _spacing(path: Path, fields: dict[str, str]) -> tuple[float, float]:
 
 def _size(path: Path, fields: dict[str, str]) -> tuple[int, int, int]:
     text = _value(path, fields, "DimSize")
-    size = [int(part) for part in text.split() if part.isascii() and part.isdecimal()]
+    size = [int(part) for part in text.split() if part.isascii() and part.isdecimal() and len(part) < _DIGITS]
     named = _integer(path, fields, "NDims", len(size))
     if len(size) == 4 and size[2] == 1:
         del size[2]

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..recording.layout import DEFLATE_LIMIT
 from .declared import About
-from .hdf5 import DEFLATE_LIMIT
+from .files import check_count, file_beside
 from .options import ImportOptions
 from .plus import read_sequence
 
@@ -37,6 +38,7 @@ _TYPES = {
 }
 _CODES = {name: code for code, names in _TYPES.items() for name in names}
 _MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _GZIP = 31
 """zlib's number for a stream in gzip's own wrapping."""
 _FRAMES = ("list", "time")
@@ -134,9 +136,7 @@ def read_header(path: Path) -> Header:
     name = fields.get("datafile", "")
     if "%" in name or name.split()[:1] == ["LIST"]:
         raise FormatError(f"{path}: data file {name!r}, expected one file")
-    source = path.parent / name if name else path
-    if not source.is_file():
-        raise FormatError(f"{path}: its data file {source} is missing, expected it beside the header")
+    source = file_beside(path, name, "data file") if name else path
     skip = _whole(path, fields, "byteskip", fields.get("byteskip", "0"))
     header = Header(
         fields=fields,
@@ -153,6 +153,7 @@ def read_header(path: Path) -> Header:
             f"{source}: {max(there, 0)} bytes of {'compressed ' * header.packed}samples, expected"
             f" {header.data_bytes} for {sizes} {header.dtype}: the file is truncated"
         )
+    check_count(path, header.frames, math.prod(sizes) // header.frames)
     return header
 
 
@@ -207,7 +208,7 @@ def _spacings(path: Path, fields: dict[str, str]) -> list[float]:
     if "spacings" in fields:
         parts = fields["spacings"].split()
         return [1.0 if part.lower() == "nan" else _number(path, part) for part in parts]
-    found = re.findall(r"none|\([^)]*\)", fields.get("spacedirections", ""))
+    found = re.findall(r"none|\([^()]*\)", fields.get("spacedirections", ""))
     vectors = ("1" if text == "none" else text.strip("()") for text in found)
     return [math.hypot(*(_number(path, part) for part in vector.split(","))) for vector in vectors]
 
@@ -226,7 +227,6 @@ def _value(path: Path, fields: dict[str, str], key: str) -> str:
 
 
 def _whole(path: Path, fields: dict[str, str], key: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise FormatError(f"{path}: {key} is {fields[key]!r}, expected whole numbers") from error
+    if not _WHOLE.fullmatch(text):
+        raise FormatError(f"{path}: {key} is {fields[key]!r}, expected whole numbers")
+    return int(text)

@@ -6,8 +6,6 @@ Invariant: nothing in a file is ever executed, and a `.npy` file is mapped, not 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..recording.layout import one_line
 from .options import ImportOptions
 
-_DAMAGED = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
-
+_ZIP = b"PK"
 _FEWEST_LINES = 16
 """A last axis that is shorter than this and than the others holds frames."""
 
@@ -27,10 +25,11 @@ _FEWEST_LINES = 16
 def read_numpy(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """Frames of a `.npy` file, or of one array of a `.npz`, in their order; (M, N) each with `transpose`."""
     try:
-        loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        array = loaded if isinstance(loaded, np.ndarray) else _of(path, loaded, options.variable)
-    except _DAMAGED as error:
-        raise FormatError(f"{path}: not a sound NumPy file ({' '.join(str(error).split())})") from error
+        array = _load(path, options.variable)
+    except FormatError:
+        raise
+    except Exception as error:  # for damaged files numpy raises anything from TokenError to zlib.error
+        raise FormatError(f"{path}: not a sound NumPy file ({one_line(error)})") from error
     if array.ndim not in (2, 3) or array.dtype.kind not in "iuf":
         iq = " (IQ, which is not read yet)" if array.dtype.kind == "c" else ""
         raise FormatError(
@@ -43,6 +42,15 @@ def read_numpy(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
         )
     for frame in array if array.ndim == 3 else array[np.newaxis]:
         yield frame.T if options.transpose else frame
+
+
+def _load(path: Path, name: str | None) -> NDArray[Any]:
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) == _ZIP:
+            file.seek(0)
+            return _of(path, np.load(file, allow_pickle=False), name)
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def _of(path: Path, archive: Any, name: str | None) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
-from .hdf5 import opened, values
+from .hdf5 import opened, text_attribute, values
 from .options import ImportOptions
 
 _BEAMFORMED = "uff.beamformed_data"
@@ -68,14 +68,19 @@ def about_uff(path: Path, options: ImportOptions) -> About:
     with opened(path, "UFF file") as file:
         group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
-        f0 = group.get("pulse/center_frequency")
         return About(
             geometry=Declared(
                 axial_pitch_mm=_step_mm(path, "depth", z),
+                f0_hz=_number(path, group, "pulse/center_frequency"),
                 **_lines(path, group["scan"], x, z),
-                f0_hz=None if f0 is None else float(np.ravel(values(path, f0))[0]),
             )
         )
+
+
+def _number(path: Path, group: Any, name: str) -> float | None:
+    item = group.get(name)
+    stated = np.zeros(0) if item is None else np.ravel(values(path, item))[:1]
+    return float(stated[0]) if len(stated) else None
 
 
 def _beamformed(path: Path, file: Any, name: str | None) -> Any:
@@ -115,7 +120,7 @@ def _lines(path: Path, scan: Any, across: NDArray[Any], depth: NDArray[Any]) -> 
         raise FormatError(
             f"{path}: azimuth_axis from {across[0]:g} to {across[-1]:g} rad, expected lines evenly about 0"
         )
-    if np.size(scan.get("elevation_axis", 0)) > 1:
+    if (getattr(scan.get("elevation_axis"), "size", None) or 1) > 1:
         raise FormatError(f"{path}: a sector scan with more than one elevation, expected a plane")
     x, z = _point_mm(path, scan.get("origin", scan.get("apex")))
     if abs(x) > 1e-3 or z > 1e-3:
@@ -138,22 +143,17 @@ def _point_mm(path: Path, point: Any) -> tuple[float, float]:
         raise FormatError(
             f"{path}: a sector scan with an origin for each line, expected lines that meet in one point"
         )
-    found = {
-        name: np.ravel(values(path, point[name]))
-        for name in ("distance", "azimuth", "elevation")
-        if name in point
-    }
     distance, azimuth, elevation = (
-        float(found[name][0]) if np.size(found.get(name, ())) else 0.0
-        for name in ("distance", "azimuth", "elevation")
+        _number(path, point, name) or 0.0 for name in ("distance", "azimuth", "elevation")
     )
+    if not all(map(math.isfinite, (distance, azimuth, elevation))):
+        raise FormatError(f"{path}: a sector scan from {distance:g} m, expected finite numbers")
     flat_mm = 1e3 * distance * math.cos(elevation)
     return flat_mm * math.sin(azimuth), flat_mm * math.cos(azimuth)
 
 
 def _class(item: Any) -> str:
-    kind = item.attrs.get("class", "")
-    return kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
+    return text_attribute(item, "class")
 
 
 def _step_mm(path: Path, name: str, axis: NDArray[Any]) -> float:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import About, Declared
-from .hdf5 import check_size, opened, values
+from .hdf5 import check_size, names, opened, values
 from .options import ImportOptions
 
 _DATA = "data/beamformed_data"
@@ -31,14 +31,16 @@ def read_zea(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     with opened(path, "zea file") as file:
         item = file.get(_DATA)
         if item is None:
-            there = ", ".join(file.get("data", {})) or "nothing"
+            data = file.get("data")
+            there = (isinstance(data, h5py.Group) and ", ".join(names(data))) or "nothing"
             raise FormatError(
-                f"{path}: data holds {there}, expected beamformed_data: channel data must be beamformed"
+                f"{path}: data holds {there}, expected beamformed_data to read: channel data must be beamformed"
             )
         grouped = isinstance(item, h5py.Group)
         pixels = item.get("pixels") if grouped else item
         if not isinstance(pixels, h5py.Dataset):
-            raise FormatError(f"{path}: {_DATA} holds {', '.join(item) or 'nothing'}, expected pixels")
+            there = (grouped and ", ".join(names(item))) or "nothing"
+            raise FormatError(f"{path}: {_DATA} holds {there}, expected pixels: damaged?")
         if pixels.ndim not in (4, 5) or pixels.dtype.kind not in "iuf":
             raise FormatError(
                 f"{path}: {_DATA} is {pixels.dtype} {pixels.shape}, expected real numbers (frames, x, z, channels)"

@@ -16,6 +16,8 @@ one `RecordingError` that names its fault.
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -34,13 +36,17 @@ KIND = "recording"
 FORMAT = 1
 GEOMETRY = tuple(field.name for field in fields(Scan))
 """Names of the root attributes that make the `Scan`; those of `PLAIN_GEOMETRY` are always there."""
-HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError)
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises for damaged files."""
+DEFLATE_LIMIT = 1032
+"""No byte of deflate becomes more bytes than this (https://zlib.net/zlib_tech.html)."""
 OWN = ("rf", "acquired_ns", "truth")
 """Members of the root that are the recording's own."""
 Furnish = Callable[[Any], None]
 """Adds groups and attributes to an `h5py.File` that is being made."""
 
+_ATTEMPTS = 30
+"""Take a second in all, the first wait being a nanosecond."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -67,8 +73,9 @@ class Layout:
             _check_kind(file, path)
             ours = "usert_kind" in file.attrs
             scan = _scan(file, path)
+            times = _times(file, path, ours)  # before the frames, which a writer puts on file first
             rf = _rf(file, path, scan)
-            acquired_ns = _times(file, path, rf.shape[0], ours)
+            acquired_ns = _of_frames(times, path, rf.shape[0], ours)
             return cls(
                 scan=scan,
                 rf=rf,
@@ -93,8 +100,8 @@ def open_file(path: Path) -> Any:
     if not path.exists():
         raise RecordingError(f"{path}: no such file, expected an HDF5 recording")
     try:
-        return h5py.File(path, "r", swmr=left_open(path))
-    except OSError as error:
+        return _open_growing(path) if left_open(path) else h5py.File(path, "r")
+    except HDF5_ERRORS as error:
         reason = one_line(error)
         if "truncated" in reason:
             reason = f"truncated, only {path.stat().st_size} bytes of it are there: copy it again"
@@ -103,6 +110,20 @@ def open_file(path: Path) -> Any:
         else:
             reason = f"cannot be opened ({reason})"
         raise RecordingError(f"{path}: {reason}") from error
+
+
+def _open_growing(path: Path) -> Any:
+    """Open in SWMR mode, in which libhdf5 reads what it finds damaged again, for there may be a writer at work: 100
+    times, and waits twice as long each time. h5py has no setting for that."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
+    limit = getattr(ctypes.CDLL(h5py.h5p.__file__), "H5Pset_metadata_read_attempts", None)
+    if limit is not None:
+        limit.argtypes = [ctypes.c_int64, ctypes.c_uint]
+        limit(access.id, _ATTEMPTS)
+    return h5py.File(
+        h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY | h5py.h5f.ACC_SWMR_READ, fapl=access)
+    )
 
 
 def create_file(path: Path, frame: RFFrame, *, with_truth: bool, furnish: Furnish | None = None) -> None:
@@ -122,8 +143,8 @@ def create_file(path: Path, frame: RFFrame, *, with_truth: bool, furnish: Furnis
 
 
 def one_line(error: BaseException) -> str:
-    """The text of a foreign error, without its line breaks."""
-    return " ".join(str(error).split())
+    """The text of a foreign error without its line breaks, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def add_growing(file: Any, name: str, shape: tuple[int, ...], dtype: Any, *, rows: int = 1024) -> None:
@@ -133,19 +154,28 @@ def add_growing(file: Any, name: str, shape: tuple[int, ...], dtype: Any, *, row
 
 
 def _check_kind(file: Any, path: Path) -> None:
-    kind = file.attrs.get("usert_kind", KIND)
-    kind = kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
-    if kind != KIND:
-        raise RecordingError(f"{path}: a file of kind {kind!r}, expected a recording of RF frames")
-    number = file.attrs.get("format", FORMAT)
-    if "usert_kind" in file.attrs and number != FORMAT:
+    if "usert_kind" not in file.attrs:
+        return
+    if _in_place(file, "usert_kind") or "rf" not in file:
+        kind = file.attrs["usert_kind"]
+        kind = kind.decode("utf-8", "replace") if isinstance(kind, bytes) else str(kind)
+        if kind != KIND:
+            raise RecordingError(f"{path}: a file of kind {kind!r}, expected a recording of RF frames")
+    number = file.attrs["format"] if "format" in file.attrs and _in_place(file, "format") else FORMAT
+    if number != FORMAT:
         raise RecordingError(f"{path}: recording format {number}, expected {FORMAT}: update usert")
+
+
+def _in_place(file: Any, name: str) -> bool:
+    """Whether an attribute is not of variable length: those lie in a heap, in which libhdf5 searches without end where
+    it is damaged."""
+    return not file.attrs.get_id(name).dtype.hasobject
 
 
 def _rf(file: Any, path: Path, scan: Scan) -> Any:
     rf = file.get("rf")
     if not isinstance(rf, h5py.Dataset):
-        found = ", ".join(file) or "nothing"
+        found = ", ".join(map(str, file)) or "nothing"
         raise RecordingError(f"{path}: no dataset 'rf' (found {found}), expected (F, N, M) RF samples")
     axes, expected = {
         "rf": (3, "(frames, axial samples, scan lines); IQ needs the root attribute demodulation_hz"),
@@ -160,21 +190,36 @@ def _rf(file: Any, path: Path, scan: Scan) -> Any:
         raise RecordingError(
             f"{path}: rf has dtype {rf.dtype}, expected int16 or float32: convert it and save it again"
         )
+    _check_size(rf, path)
     return rf
 
 
-def _times(file: Any, path: Path, frames: int, ours: bool) -> NDArray[np.int64]:
+def _check_size(dataset: Any, path: Path) -> None:
+    """What was never written takes no place in a file, but memory when it is read."""
+    if dataset.nbytes > DEFLATE_LIMIT * path.stat().st_size:
+        raise RecordingError(
+            f"{path}: {dataset.name} claims {dataset.nbytes} bytes, more than its file can hold: damaged"
+        )
+
+
+def _times(file: Any, path: Path, ours: bool) -> NDArray[np.int64] | None:
     times = file.get("acquired_ns")
     if times is None and not ours:
-        return np.zeros(frames, np.int64)
+        return None
     if not isinstance(times, h5py.Dataset) or times.ndim != 1 or times.dtype.kind not in "iu":
         found = f"{times.dtype} {times.shape}" if isinstance(times, h5py.Dataset) else "no dataset"
         raise RecordingError(f"{path}: acquired_ns is {found}, expected int64 (frames,)")
-    count = times.shape[0]
-    if count > frames or (count < frames and not ours):
-        raise RecordingError(f"{path}: acquired_ns has {count} entries, expected {frames}, one a frame")
+    _check_size(times, path)
     values: NDArray[np.int64] = times[:].astype(np.int64)
     return values
+
+
+def _of_frames(times: NDArray[np.int64] | None, path: Path, frames: int, ours: bool) -> NDArray[np.int64]:
+    if times is None:
+        return np.zeros(frames, np.int64)
+    if len(times) > frames or (len(times) < frames and not ours):
+        raise RecordingError(f"{path}: acquired_ns has {len(times)} entries, expected {frames}, one a frame")
+    return times
 
 
 def _truth(file: Any, path: Path, frames: int, shape: tuple[int, int]) -> Any | None:
@@ -187,6 +232,7 @@ def _truth(file: Any, path: Path, frames: int, shape: tuple[int, int]) -> Any | 
         raise RecordingError(
             f"{path}: truth/displacement has shape {found}, expected {(pairs, 2, *shape)}: (F - 1, 2, N, M)"
         )
+    _check_size(truth, path)
     return truth
 
 
@@ -197,7 +243,11 @@ def _scan(file: Any, path: Path) -> Scan:
             f"{path}: no root attribute {', '.join(missing)}, expected {', '.join(PLAIN_GEOMETRY)}:"
             f" set it with h5py, file.attrs[{missing[0]!r}] = value"
         )
-    values = {name: np.asarray(file.attrs[name]) for name in GEOMETRY if name in file.attrs}
+    there = [name for name in GEOMETRY if name in file.attrs]
+    for name in there:
+        if not _in_place(file, name):
+            raise RecordingError(f"{path}: root attribute {name} is text or a list, expected one number")
+    values = {name: np.asarray(file.attrs[name]) for name in there}
     told: dict[str, Any] = {}
     for name, value in values.items():
         steps = name == "demodulation_hz" and value.ndim == 2

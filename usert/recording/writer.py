@@ -64,9 +64,10 @@ class RecordingWriter:
             self._count, self._scan = len(recording), recording.scan
             self._with_truth = recording.has_truth
             if recording.appendable and recording.furnished:
+                there = ", ".join(map(str, recording.furnished))
                 raise RecordingError(
-                    f"{self.path}: holds {', '.join(recording.furnished)} beside its frames, expected frames alone"
-                    f" to go on with: name another file"
+                    f"{self.path}: holds {there} beside its frames, expected frames alone to go on with: name another"
+                    " file"
                 )
             if left_open(self.path) or not recording.appendable:
                 _rewrite(recording)
