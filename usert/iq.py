@@ -94,6 +94,30 @@ def turned_down(samples: NDArray[Any], scan: Scan, decimation: int) -> NDArray[n
     return np.stack([_product(part, samples[None], rows) for part in bands], axis=-1)
 
 
+def as_iq(frame: RFFrame, demodulation_hz: Demodulation, decimation: int) -> RFFrame:
+    """An RF frame as a scanner that sends IQ sends it, in the type of its samples. Errors: as `turned_down`, `Scan`."""
+    scan = iq_scan(frame.scan, demodulation_hz, decimation)
+    samples = turned_down(frame.samples, scan, decimation)
+    if frame.samples.dtype.kind == "i":
+        limits = np.iinfo(frame.samples.dtype)
+        samples = np.rint(samples).clip(limits.min, limits.max)
+    return dataclasses.replace(frame, samples=samples.astype(frame.samples.dtype, copy=False), scan=scan)
+
+
+def iq_scan(scan: Scan, demodulation_hz: Demodulation, decimation: int) -> Scan:
+    """The scan of the IQ that `turned_down` makes of RF. Errors: `FrameError`."""
+    if decimation < 1:
+        raise FrameError(f"decimation: got {decimation}, expected 1 or more")
+    return dataclasses.replace(scan, fs_hz=scan.fs_hz / decimation, demodulation_hz=demodulation_hz)
+
+
+def decimated_motion(displacement: NDArray[np.float32], decimation: int) -> NDArray[np.float32]:
+    """Displacement (2, N, M) of RF on the rows of the IQ that `turned_down` makes of it, its axial part in those."""
+    motion = displacement[:, ::decimation].copy()
+    motion[0] /= decimation
+    return motion
+
+
 def at_rows(field: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
     """(…, N', M) on as many other rows over the same depth, (…, `rows`, M): linear between, held beyond the ends."""
     count = field.shape[-2]
@@ -150,7 +174,7 @@ def _up(count: int, rows: int, fs_hz: float, f0_hz: float, demodulation: Demodul
     first, at, _, kernel = _kernel(
         count, rows, step=count / rows, cutoff=min(0.5, f0_hz / fs_hz), centred=True
     )
-    turn = np.exp(2j * np.pi * _cycles(at, fs_hz, demodulation))[:, :, None] * kernel
+    turn = np.exp(2j * np.pi * carrier_cycles(at, fs_hz, demodulation))[:, :, None] * kernel
     return _Bands(first, np.concatenate((turn.real, -turn.imag), axis=-1).astype(np.float32))
 
 
@@ -162,7 +186,7 @@ def _down(
     rows = -(-count // decimation)
     cutoff = min(0.5 / decimation, f0_hz / fs_hz)
     first, _, near, kernel = _kernel(count, rows, step=float(decimation), cutoff=cutoff, centred=False)
-    cycles = _cycles(near / decimation, fs_hz / decimation, demodulation)[:, None, :]
+    cycles = carrier_cycles(near / decimation, fs_hz / decimation, demodulation)[:, None, :]
     turn = 2 * np.exp(-2j * np.pi * cycles) * kernel
     return _Bands(first, turn.real.astype(np.float32)), _Bands(first, turn.imag.astype(np.float32))
 
@@ -191,7 +215,7 @@ def _kernel(
     return first, at, near, taps
 
 
-def _cycles(at: NDArray[np.float64], fs_hz: float, demodulation: Demodulation) -> NDArray[np.float64]:
+def carrier_cycles(at: NDArray[np.float64], fs_hz: float, demodulation: Demodulation) -> NDArray[np.float64]:
     """Cycles of the demodulation frequency from row 0 to the places `at`, in rows."""
     if not isinstance(demodulation, tuple):
         return at * (demodulation / fs_hz)

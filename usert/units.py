@@ -45,3 +45,21 @@ def unit_fault(name: str, value: float) -> str | None:
     expected = f"{name}: got {value:g}, expected {limits.low:g} to {limits.high:g} {limits.unit}"
     meant = (words for factor, words in limits.meant if limits.low <= factor * value <= limits.high)
     return ": ".join((expected, *list(meant)[:1]))
+
+
+_FASTEST_NS = 1e5
+"""Least interval between frames: 10 000 a second, which no scanner sends whole frames at."""
+_LONGEST_NS = 6e10
+"""Interval, a minute, up to which a clock in another unit is recognised."""
+
+
+def clock_unit(interval: float) -> str | None:
+    """The unit that times are probably in whose frames are `interval` apart; None where nanoseconds are plausible.
+
+    >>> clock_unit(33_333)
+    'microseconds'
+    """
+    units = {"microseconds": 1e3, "milliseconds": 1e6}
+    if not 0 < interval < _FASTEST_NS:
+        return None
+    return next((unit for unit, ns in units.items() if _FASTEST_NS <= interval * ns <= _LONGEST_NS), None)

@@ -65,18 +65,26 @@ def test_a_tar_is_read_as_the_two_files_in_it(tmp_path: Path, scan: Scan) -> Non
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"iq__raw": RAW}, r"holds .*_iq.raw, expected one …_rf.raw or …_rf.raw.lzo: capture in RF mode"),
+        (
+            {"env__raw": RAW},
+            "holds .*_env.raw, expected one …_rf.raw or …_iq.raw, packed or not: capture in RF",
+        ),
+        ({"iq__raw": RAW, "rf__raw": RAW}, "holds .*_rf.raw, expected one …_rf.raw or …_iq.raw"),
         ({"rf__raw": RAW, "rf__raw__lzo": RAW}, "holds .*_rf.raw, .*_rf.raw.lzo, expected one"),
         ({"rf__raw": RAW[:-1]}, "253 bytes, expected 254 for 3 frames of 7 x 5"),
         (
             {"rf__raw": RAW, "rf__yml": YML.replace(b"type: RF", b"type: IQ")},
-            "states type IQ, which is not read",
+            "states type IQ, expected RF, by the bytes of its samples",
         ),
         ({"rf__raw": RAW, "rf__yml": YML.replace(b"type: RF", b"type: env")}, "type env, expected RF"),
+        (
+            {"rf__raw": RAW, "rf__yml": YML.replace(b"ANGLE", b"0") + b"  - {rx element: 0, angle: 0}\n"},
+            "lines at one place",
+        ),
         ({}, "holds nothing"),
     ],
 )
-def test_a_tar_without_rf_is_one_line(
+def test_a_tar_without_lines_is_one_line(
     tmp_path: Path, scan: Scan, members: dict[str, bytes], message: str
 ) -> None:
     path = pack(tmp_path / "a.tar", **members)

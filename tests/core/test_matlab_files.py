@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import scipy.io
+from plus_and_matlab import as_v5, as_v5_nested, as_v73
 
 from usert.errors import FormatError
 from usert.formats import ImportOptions, Rows, read_frames
@@ -27,63 +27,6 @@ def read(path: Path, scan: Scan, *variables: str, **options: Any) -> list[np.nda
 
 def alpinion(path: Path, scan: Scan, **options: Any) -> list[np.ndarray[Any, Any]]:
     return [frame.samples for frame in read_frames("alpinion", [path], scan, ImportOptions(**options))]
-
-
-def as_v5(path: Path, **variables: Any) -> Path:
-    scipy.io.savemat(path, variables)
-    return path
-
-
-def as_v73(path: Path, **variables: Any) -> Path:
-    """As MATLAB writes 7.3: dicts are structs, lists of dicts struct arrays, other lists cells."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, value in variables.items():
-            _put(file, file, name, value)
-    with path.open("r+b") as raw:
-        raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-    return path
-
-
-def _put(file: Any, group: Any, name: str, value: Any) -> None:
-    if isinstance(value, dict):
-        group.create_group(name).attrs["MATLAB_class"] = np.bytes_("struct")
-        for field, child in value.items():
-            _put(file, group[name], field, child)
-    elif isinstance(value, list) and isinstance(value[0], dict):
-        group.create_group(name).attrs["MATLAB_class"] = np.bytes_("struct")
-        for field in value[0]:
-            _refer(file, group[name], field, [element[field] for element in value])
-    elif isinstance(value, list):
-        _refer(file, group, name, value)
-        group[name].attrs["MATLAB_class"] = np.bytes_("cell")
-    else:
-        group[name] = np.asarray(value).T
-
-
-def _refer(file: Any, group: Any, name: str, children: list[Any]) -> None:
-    refer = group.create_dataset(name, (len(children), 1), dtype=h5py.ref_dtype)
-    for k, child in enumerate(children):
-        place = f"#refs#/{group.name.strip('/').replace('/', '_')}_{name}_{k}"
-        _put(file, file, place, child)
-        refer[k, 0] = file[place].ref
-
-
-def as_v5_nested(path: Path, **variables: Any) -> Path:
-    """The same of version 5: scipy takes dicts for structs, arrays of objects for cells and struct arrays."""
-    return as_v5(path, **{name: _nested(value) for name, value in variables.items()})
-
-
-def _nested(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    if isinstance(value[0], dict):
-        array = np.empty((1, len(value)), dtype=[(field, object) for field in value[0]])
-        for k, element in enumerate(value):
-            array[0, k] = tuple(element.values())
-        return array
-    cells = np.empty((1, len(value)), dtype=object)
-    cells[0] = value
-    return cells
 
 
 BOTH = pytest.mark.parametrize("save", [as_v5_nested, as_v73])
@@ -103,9 +46,6 @@ def test_mat_is_read_as_matlab_shows_it(tmp_path: Path, scan: Scan, save: Any) -
         read(path, scan)
     with pytest.raises(FormatError, match=r"no array 'Im0', expected one of those there: .*rf \(6 x 4\)"):
         read(path, scan, "Im0")
-    path = save(tmp_path / "c.mat", iq=STACK[0] * (1 + 1j))
-    with pytest.raises(FormatError, match=r"iq is 6 x 4 of complex numbers \(IQ, which is not read yet\)"):
-        read(path, scan)
 
 
 def test_a_damaged_mat_file_is_one_clear_line(tmp_path: Path, scan: Scan) -> None:
@@ -209,12 +149,6 @@ def test_what_cannot_be_frames_is_refused_with_its_shape(
         read(path, scan)
     with pytest.raises(FormatError, match=f"rf is {' x '.join(map(str, shape))}"):
         read(path, scan, "rf")
-
-
-def test_complex_numbers_of_version_7_3_are_iq(tmp_path: Path, scan: Scan) -> None:
-    path = as_v73(tmp_path / "a.mat", IQData=np.zeros((6, 4), [("real", "f8"), ("imag", "f8")]))
-    with pytest.raises(FormatError, match="IQData is 6 x 4 of complex numbers"):
-        read(path, scan)
 
 
 def test_a_dataset_that_claims_more_than_its_file_can_hold_is_refused(tmp_path: Path, scan: Scan) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from public_rf import public_frames
 
 from usert.analytic import analytic_signal
-from usert.formats import ImportOptions, read_frames
 from usert.frame import Scan
 from usert.phantom.beam import Beam
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
@@ -79,9 +79,9 @@ KINDS: dict[str, tuple[SignalKind, Callable[[Samples, Scan], Samples]]] = {
     "envelope": ("picture", envelope),
     "B-mode": ("picture", bmode),
     "B-mode lines first": ("picture", lambda samples, scan: bmode(samples, scan).T),
-    "B-mode in dB": ("iq", decibels),
-    "I alone": ("iq", lambda samples, scan: baseband(samples, scan).real),
-    "I and Q lines": ("iq", iq_lines),
+    "B-mode in dB": ("demodulated", decibels),
+    "I alone": ("demodulated", lambda samples, scan: baseband(samples, scan).real),
+    "I and Q lines": ("demodulated", iq_lines),
     "I and Q in turns": ("iq_turns", iq_in_turns),
     "zeros": ("blank", lambda samples, scan: np.zeros_like(samples)),
     "one value": ("blank", lambda samples, scan: np.full_like(samples, 7)),
@@ -98,7 +98,7 @@ def test_each_kind_is_called_by_its_name(name: str, f0_hz: float) -> None:
     kind, made_of = KINDS[name]
     signal = check_signal(made_of(simulated(scan), scan), scan)
     assert signal.kind == kind, signal
-    assert signal.refused == (kind in ("picture", "iq", "lines_first", "byte_order", "iq_turns"))
+    assert signal.refused == (kind in ("picture", "demodulated", "lines_first", "byte_order", "iq_turns"))
     assert bool(signal.line) == (kind not in ("rf", "blank"))
 
 
@@ -154,18 +154,6 @@ def test_a_wrong_centre_frequency_is_never_refused(factor: float) -> None:
         if factor * cycles < 0.5:
             samples = simulated(scan_of(cycles * 40e6))
             assert check_signal(samples, scan_of(factor * cycles * 40e6)).kind in ("rf", "f0")
-
-
-def public_frames(folder: Path) -> Iterator[tuple[str, Samples, float]]:
-    """All public RF: name, (N, M), f0 in Hz at 40 MHz."""
-    scan = scan_of()
-    for path in sorted((folder / "alpinion_phantom").glob("*.mat")):
-        yield path.name, next(iter(read_frames("alpinion", [path], scan))).samples, 6.25e6
-    for path in sorted((folder / "fieldii_fem").glob("*.mat")):
-        options = ImportOptions(variables=("Im2" if "2.0" in path.name else "Im0",))
-        yield path.name, next(iter(read_frames("mat", [path], scan, options))).samples, 6.7e6
-    for path in sorted((folder / "invivo_arm").glob("*/*.raw")):
-        yield "/".join(path.parts[-2:]), np.fromfile(path, "<f4").reshape(2000, 128), 5.7e6
 
 
 def test_public_rf_passes_and_what_is_made_of_it_does_not(rf_folder: Path) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from usert.beam_space import half_way_pitch_mm
 from usert.cli import app
 from usert.errors import MissingExtraError, OptionError, RecordingError
+from usert.iq import iq_scan, turned_down
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import warped_ncc
 from usert.recording import Recording
@@ -142,3 +143,33 @@ def test_stopped_it_writes_nothing_and_spares_what_is_there(
     assert f"stopped, {out} not written" in result.stderr
     assert out.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["rec.h5"]
+
+
+def test_iq_is_the_scanner_s_rf_turned_down_with_its_truth(tmp_path: Path) -> None:
+    rf, iq = tmp_path / "rf.h5", tmp_path / "iq.h5"
+    call("--out", rf, *SMALL)
+    result = call("--out", iq, *SMALL, "--kind", "iq", "--demodulation-mhz", "6", "--decimation", "4")
+    assert f"{iq}: 4 frames of 48 x 48 of IQ, turned down by 6 MHz, at 20 Hz" in result.stdout
+    with Recording(rf) as real, Recording(iq) as turned:
+        assert (turned.shape, turned.dtype, turned.scan.kind) == ((48, 48), np.int16, "iq")
+        assert turned.scan == iq_scan(real.scan, 6e6, 4)
+        expected = turned_down(real.frame(1).samples, turned.scan, 4)
+        assert np.abs(turned.frame(1).samples - expected).max() <= 0.5
+        truth = real.truth(1)[:, ::4]
+        np.testing.assert_allclose(turned.truth(1), truth * np.array([0.25, 1.0])[:, None, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--kind", "IQ"), "--kind: got 'IQ', expected rf or iq"),
+        (("--decimation", "2"), "expected neither of RF"),
+        (("--demodulation-mhz", "6"), "expected neither of RF"),
+        (("--kind", "iq", "--decimation", "0"), "--decimation: got 0, expected 1 to 192"),
+    ],
+)
+def test_options_of_iq_that_do_not_fit_are_refused(
+    tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        call("--out", tmp_path / "rec.h5", *SMALL, *options)

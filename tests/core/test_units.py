@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from usert.commands.info import recording_card
 from usert.errors import FrameError
 from usert.frame import Scan
-from usert.units import unit_fault
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.recording import Recording, write_recording
+from usert.units import clock_unit, unit_fault
 
 PLAUSIBLE = {"fs_hz": 40e6, "f0_hz": 6.5e6, "sound_speed_m_s": 1540, "line_pitch_mm": 0.12}
 
@@ -53,3 +58,28 @@ def test_scanners_from_phased_arrays_to_microscopes_are_plausible(
 def test_what_makes_a_frequency_is_named_before_it() -> None:
     with pytest.raises(FrameError, match="sound_speed_m_s: got"):
         Scan(fs_hz=4e4, f0_hz=6.5e6, sound_speed_m_s=1.54, line_pitch_mm=0.12)
+
+
+@pytest.mark.parametrize(
+    ("interval", "unit"),
+    [
+        (33_333, "microseconds"),
+        (33, "milliseconds"),
+        (500, "microseconds"),
+        (33_333_333, None),
+        (1e5, None),
+        (0, None),
+        (-5, None),
+    ],
+)
+def test_the_unit_of_a_clock_shows_in_the_interval_of_its_frames(interval: float, unit: str | None) -> None:
+    assert clock_unit(interval) == unit
+
+
+def test_info_names_times_in_another_unit(tmp_path: Path) -> None:
+    path = tmp_path / "rec.h5"
+    scanner = SimulatedScanner(ScannerConfig(shape=(256, 64)), seed=0)
+    start_us = 1_700_000_000_000_000
+    write_recording(path, [replace(scanner.frame(k), acquired_ns=start_us + 40_000 * k) for k in range(3)])
+    with Recording(path) as recording:
+        assert "microseconds" in recording_card(recording)

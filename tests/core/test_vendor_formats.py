@@ -121,11 +121,6 @@ def test_numpy_executes_nothing(tmp_path: Path, scan: Scan) -> None:
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(FormatError, match=r"a\.npy: .*NumPy"):
         read("numpy", path, scan)
-    np.save(path, STACK * 1j)
-    with pytest.raises(
-        FormatError, match=r"got complex128 \(3, 7, 5\) \(IQ, which is not read yet\), expected"
-    ):
-        read("numpy", path, scan)
     np.save(path, STACK.transpose(1, 2, 0))
     with pytest.raises(FormatError, match=r"got \(7, 5, 3\), .*: if its frames come last, save np\.moveaxis"):
         read("numpy", path, scan)
@@ -166,11 +161,11 @@ def test_clarius_says_its_frequencies_in_the_file_beside_it(tmp_path: Path) -> N
     assert about_files("clarius", [path]).geometry == Declared(fs_hz=30e6, f0_hz=7.5e6)
 
 
-def test_clarius_iq_and_absurd_sizes_are_named(tmp_path: Path, scan: Scan) -> None:
+def test_clarius_envelopes_and_absurd_sizes_are_named(tmp_path: Path, scan: Scan) -> None:
     path = as_clarius(tmp_path / "a")
     whole = path.read_bytes()
-    path.write_bytes(whole[:16] + struct.pack("<I", 4) + whole[20:])
-    with pytest.raises(FormatError, match="4 bytes a sample, expected 2 of RF: IQ has 4"):
+    path.write_bytes(whole[:16] + struct.pack("<I", 1) + whole[20:])
+    with pytest.raises(FormatError, match="1 bytes a sample, expected 2 of RF or 4 of IQ: an envelope has 1"):
         read("clarius", path, scan)
     path.write_bytes(whole[:4] + struct.pack("<I", 2**32 - 1) + whole[8:])
     with pytest.raises(FormatError, match=r"254 bytes, expected \d+ for 4294967295 frames"):
@@ -216,16 +211,6 @@ def test_uff_as_matlab_writes_it(tmp_path: Path, scan: Scan) -> None:
         np.testing.assert_array_equal(read("uff", path, scan), STACK[:frames])
 
 
-def test_uff_of_complex_numbers_is_refused(tmp_path: Path, scan: Scan) -> None:
-    path = as_uff(tmp_path / "a")
-    with h5py.File(path, "r+") as file:
-        del file["b_data/data"]
-        file["b_data/data/real"] = np.ones((FRAMES, 1, 1, 35))
-        file["b_data/data/imag"] = np.ones((FRAMES, 1, 1, 35))
-    with pytest.raises(FormatError, match=r"/b_data is complex \(IQ\), expected RF"):
-        read("uff", path, scan)
-
-
 def test_zea_in_both_layouts_and_what_it_says(tmp_path: Path, scan: Scan) -> None:
     path = as_zea(tmp_path / "a")
     assert about_files("zea", [path]).geometry == Declared(f0_hz=6.25e6, sound_speed_m_s=1480)
@@ -237,7 +222,7 @@ def test_zea_in_both_layouts_and_what_it_says(tmp_path: Path, scan: Scan) -> Non
     assert about_files("zea", [path]).geometry == Declared(sound_speed_m_s=1480)
 
 
-def test_zea_iq_and_channel_data_are_refused(tmp_path: Path, scan: Scan) -> None:
+def test_zea_channel_data_is_refused(tmp_path: Path, scan: Scan) -> None:
     path = as_zea(tmp_path / "a")
     with h5py.File(path, "r+") as file:
         del file["data/beamformed_data"]
@@ -245,8 +230,8 @@ def test_zea_iq_and_channel_data_are_refused(tmp_path: Path, scan: Scan) -> None
     with pytest.raises(FormatError, match="raw_data, expected beamformed_data"):
         read("zea", path, scan)
     with h5py.File(path, "r+") as file:
-        file["data/beamformed_data"] = np.ones((FRAMES, SAMPLES, LINES, 2))
-    with pytest.raises(FormatError, match=r"has 2 channels \(IQ\), expected one of RF"):
+        file["data/beamformed_data"] = np.ones((FRAMES, SAMPLES, LINES, 3))
+    with pytest.raises(FormatError, match=r"has 3 channels, expected one of RF, or two of IQ"):
         read("zea", path, scan)
 
 
@@ -290,6 +275,6 @@ def test_files_that_say_different_things_are_no_recording(tmp_path: Path) -> Non
     (tmp_path / "1.yml").write_text("sampling rate: 15 MHz\n")
     with pytest.raises(
         FormatError,
-        match=r"1\.raw: states fs_hz 1.5e\+07, expected fs_hz 3e\+07 as .*0\.raw: import them apart",
+        match=r"1\.raw: states rf, fs_hz 1.5e\+07, expected rf, fs_hz 3e\+07 as .*0\.raw: import them apart",
     ):
         about_files("clarius", paths)

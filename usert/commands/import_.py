@@ -6,9 +6,15 @@ all.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from usert.formats import SampleKind
 
 
 def import_frames(
@@ -41,6 +47,19 @@ def import_frames(
         "--first-depth-mm",
         help="Depth of the file's first row below the array; by default what the file states, else 0.",
     ),
+    kind: str | None = typer.Option(
+        None,
+        "--kind",
+        help="rf; iq: complex numbers, or a last axis of 2; iq-pairs: I and Q in turns along depth; iq-lines: a line "
+        "of I, a line of Q. By default what the file states, else rf.",
+    ),
+    demodulation_mhz: str | None = typer.Option(
+        None,
+        "--demodulation-mhz",
+        metavar="MHZ",
+        help="Frequency by which IQ was turned down; required where the file does not state it, and f0 unless that is "
+        "known. Where it changes with depth, row:MHZ,row:MHZ,…",
+    ),
     sound_speed: float | None = typer.Option(
         None, "--sound-speed", help="Speed of sound in m/s; by default what the file states, else 1540."
     ),
@@ -54,11 +73,13 @@ def import_frames(
     sample_type: str = typer.Option("float32", "--sample-type", help="raw: float32 or int16, little-endian."),
     transpose: bool = typer.Option(False, "--transpose", help="The files hold scan lines first."),
     unchecked: bool = typer.Option(
-        False, "--unchecked", help="Import also what looks like anything but RF of the frequencies given."
+        False,
+        "--unchecked",
+        help="Import also what looks like anything but RF or IQ of the frequencies given.",
     ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
-    from usert.commands.info import describe_lines
+    from usert.commands.info import describe_demodulation, describe_lines
     from usert.commands.shape_option import parse_shape
     from usert.errors import FormatError, OptionError
     from usert.formats import (
@@ -67,12 +88,15 @@ def import_frames(
         ImportOptions,
         Rows,
         about_files,
+        kind_of_files,
         list_files,
         read_frames,
         rows_of_files,
     )
+    from usert.formats.declared import parse_demodulation
+    from usert.iq import rf_rows
     from usert.recording import Recording, write_recording
-    from usert.signal_check import check_frames
+    from usert.signal_check import check_frames, check_motion
     from usert.strain import STRAIN_WINDOW_SAMPLES
 
     if file_format not in FORMATS:
@@ -84,6 +108,7 @@ def import_frames(
         shape=None if shape is None else parse_shape(shape),
         sample_type=sample_type,
         transpose=transpose,
+        kind=cast("SampleKind | None", kind),
     )
     if out.resolve() in [path.resolve() for path in paths]:
         raise OptionError(f"--out: got {out}, which is also read, expected another name")
@@ -92,20 +117,30 @@ def import_frames(
         f0_hz=None if f0_mhz is None else 1e6 * f0_mhz,
         sound_speed_m_s=sound_speed,
         line_pitch_mm=line_pitch_mm,
+        demodulation_hz=None if demodulation_mhz is None else parse_demodulation(demodulation_mhz),
         radius_mm=radius_mm,
         line_angle_deg=line_angle_deg,
         first_depth_mm=first_depth_mm,
     )
     about = about_files(file_format, paths, options)
+    found = kind_of_files(file_format, paths, options)
+    if found == "rf" and demodulation_mhz is not None:
+        raise OptionError(
+            f"--demodulation-mhz: got {demodulation_mhz}, expected none of RF: if the samples are IQ, --kind iq, "
+            "iq-pairs or iq-lines"
+        )
+    if kind == "rf" and kind_of_files(file_format, paths, replace(options, kind=None)) == "iq":
+        notes.append("--kind rf: taken, the real part of complex samples, in which the carrier must still be")
     geometry = asked.over(about.geometry)
     kept = rows_of_files(file_format, paths, options) if geometry.line_angle_deg is not None else 0
-    scan = geometry.of_rows(kept, options.rows.start if options.rows else 0).scan()
+    scan = geometry.of_rows(kept, options.rows.start if options.rows else 0).scan(found)
     frames = read_frames(file_format, paths, scan, options)
     signal = check_frames((frame.samples for frame in frames), scan)
     if signal.refused and not unchecked:
         raise FormatError(f"{paths[0]}: {signal.line}; --unchecked imports it all the same")
-    if signal.line:
-        typer.echo(f"usert: {paths[0]}: {signal.line}", err=True)
+    moved = check_motion((frame.samples for frame in frames), scan) if signal.kind == "iq" else ""
+    for line in filter(None, (signal.line, moved)):
+        typer.echo(f"usert: {paths[0]}: {line}", err=True)
     count = write_recording(out, frames)
     with Recording(out) as recording:
         rows_kept, lines = recording.shape
@@ -113,13 +148,16 @@ def import_frames(
         typer.echo(
             f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, line pitch {scan.line_pitch_mm:.6g} mm, "
             f"sound speed {scan.sound_speed_m_s:g} m/s{describe_lines(recording)}"
+            + ("" if scan.demodulation_hz is None else f", {describe_demodulation(scan)}")
         )
     if frames.scale != 1:
         typer.echo(f"float64 samples of all frames multiplied by {frames.scale:.6g}, to a peak of 1")
     for note in (*notes, *about.notes, *asked.contradicting(about.geometry)):
         typer.echo(note)
-    if rows_kept < STRAIN_WINDOW_SAMPLES:
+    samples = rows_kept if scan.kind == "rf" else rf_rows(rows_kept, scan)
+    if samples < STRAIN_WINDOW_SAMPLES:
+        needed = math.ceil(STRAIN_WINDOW_SAMPLES * rows_kept / samples)
         typer.echo(
-            f"{rows_kept} rows are too few for strain, which needs {STRAIN_WINDOW_SAMPLES}: import more rows,"
+            f"{rows_kept} rows are too few for strain, which needs {needed}: import more rows,"
             f" or with --transpose where the file holds scan lines first"
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from usert.frame import Scan
     from usert.recording import Recording
 
 _CLOCK_NS = 10**17
@@ -47,6 +48,7 @@ def recording_card(recording: Recording) -> str:
         "time": _time(recording),
         "sampling": f"{scan.fs_hz / 1e6:g} MHz, {scan.axial_pitch_mm:.5f} mm a sample",
         "pulse": f"{scan.f0_hz / 1e6:g} MHz at {scan.sound_speed_m_s:g} m/s",
+        "kind": "RF" if scan.demodulation_hz is None else f"IQ, {describe_demodulation(scan)}",
         "line pitch": f"{scan.line_pitch_mm:.6g} mm{describe_lines(recording)}",
         "signal": _signal(recording),
         "truth": truth,
@@ -65,19 +67,32 @@ def describe_lines(recording: Recording) -> str:
     return words + (f", first row {scan.first_depth_mm:.2f} mm deep" if scan.first_depth_mm else "")
 
 
+def describe_demodulation(scan: Scan) -> str:
+    """A few words on the demodulation frequency of IQ, by depth where it changes."""
+    told = scan.demodulation_hz
+    if not isinstance(told, tuple):
+        return f"turned down by {(told or 0) / 1e6:g} MHz"
+    steps = [f"{hz / 1e6:g} at row {row:g}" for row, hz in told]
+    return f"turned down by MHz {', '.join(steps[:4])}{', …' * (len(steps) > 4)}"
+
+
 def _signal(recording: Recording) -> str:
     from usert.signal_check import check_signal
 
     if not len(recording):
         return "none"
     signal = check_signal(recording.frame(0).samples, recording.scan)
-    if signal.kind == "rf":
-        return f"RF, {100 * signal.share:.0f} % of the first frame's energy near f0"
+    if signal.kind in ("rf", "iq") and not signal.line:
+        return f"{signal.kind.upper()}, {100 * signal.share:.0f} % of the first frame's energy near f0"
     return signal.line or "unknown: the first frame is blank, or too short"
 
 
 def _time(recording: Recording) -> str:
     from datetime import UTC, datetime
+
+    import numpy as np
+
+    from usert.units import clock_unit
 
     times = recording.acquired_ns
     if not len(times) or not times.any():
@@ -88,4 +103,8 @@ def _time(recording: Recording) -> str:
     seconds = int(times[-1] - times[0]) / 1e9
     if seconds <= 0:
         return f"from {start}"
+    steps = np.diff(times)
+    interval = float(np.median(steps[steps > 0]))
+    if unit := clock_unit(interval):
+        return f"acquired_ns grows by {interval:g} a frame: looks like {unit}, expected nanoseconds"
     return f"{seconds:.3g} s from {start}, {(len(times) - 1) / seconds:.3g} frames a second"

@@ -39,7 +39,7 @@ from usert.runtime.offline.run_pairs import (
     extrapolation,
     figure_path,
 )
-from usert.signal_check import check_frames
+from usert.signal_check import check_frames, check_motion
 from usert.signals import stop_on_signals
 
 
@@ -85,8 +85,10 @@ class One:
                 typer.echo(f"usert: {warning}", err=True)
             frames = (source.frame(reference).samples for reference, _ in pairs[:3])
             signal = check_frames(frames, source.scan, judged=1)
-            if signal.judged and signal.line:
-                typer.echo(f"usert: {self.recording}: {signal.line}", err=True)
+            pair = (source.frame(k).samples for k in pairs[0])
+            moved = check_motion(pair, source.scan) if signal.kind == "iq" else ""
+            for line in filter(None, (signal.line if signal.judged else "", moved)):
+                typer.echo(f"usert: {self.recording}: {line}", err=True)
             progress = progress_bar("strain")
             done = 0
 

@@ -19,6 +19,15 @@ def simulate(
     modulus_ratio: float = typer.Option(3.0, metavar="R", help="Stiffness of the lesion over the rest."),
     noise: float = typer.Option(0.02, metavar="R", help="Rms electronic noise over rms echo."),
     seed: int = typer.Option(0, metavar="K", help="Another seed is another phantom."),
+    kind: str = typer.Option("rf", "--kind", help="rf, or iq: what the simulated scanner sends."),
+    demodulation_mhz: float | None = typer.Option(
+        None, "--demodulation-mhz", metavar="MHZ", help="Of IQ: turned down by so much; by default f0."
+    ),
+    decimation: int = typer.Option(
+        1,
+        metavar="K",
+        help="Of IQ: one sample of K; frames have N/K rows, at a K-th of the sampling frequency.",
+    ),
     radius_mm: float | None = typer.Option(
         None,
         "--radius-mm",
@@ -50,6 +59,7 @@ def simulate(
     from usert.commands.shape_option import parse_shape
     from usert.errors import OptionError, RecordingError
     from usert.frame import RFFrame
+    from usert.iq import as_iq, decimated_motion
     from usert.phantom.fem import compress, slab_with_disc
     from usert.phantom.scanner import ScannerConfig, SimulatedScanner
     from usert.recording import write_recording
@@ -77,6 +87,15 @@ def simulate(
         scan = replace(scan, line_pitch_mm=line_angle_deg * to_pitch)
     scan = replace(scan, radius_mm=radius_mm, line_angle_deg=line_angle_deg, first_depth_mm=first_depth_mm)
     config = replace(config, scan=scan)
+    if kind not in ("rf", "iq"):
+        raise OptionError(f"--kind: got {kind!r}, expected rf or iq")
+    if kind == "rf" and (demodulation_mhz is not None or decimation != 1):
+        raise OptionError(
+            "--demodulation-mhz, --decimation: expected neither of RF; with --kind iq they count"
+        )
+    if not 1 <= decimation <= config.shape[0]:
+        raise OptionError(f"--decimation: got {decimation}, expected 1 to {config.shape[0]}")
+    demodulation_hz = config.scan.f0_hz if demodulation_mhz is None else 1e6 * demodulation_mhz
     if not out.absolute().parent.is_dir():
         raise RecordingError(f"--out: {out.parent} is not a folder, expected one that exists")
     scanner, stop = SimulatedScanner(config, seed), Event()
@@ -88,6 +107,8 @@ def simulate(
             if stop.is_set():
                 raise KeyboardInterrupt
             frame = scanner.frame(k)
+            if kind == "iq":
+                frame = as_iq(frame, demodulation_hz, decimation)
             yield replace(frame, acquired_ns=start_ns + frame.time_ns)
             progress.update(task, completed=k + 1)
 
@@ -97,13 +118,14 @@ def simulate(
             if fem:
                 solved = compress(slab_with_disc(scanner.lesion, scanner.size_mm))
                 scanner = SimulatedScanner(replace(config, unit_field=solved), seed)
-            motions = (scanner.truth(k, k + 1) for k in range(frames - 1))
+            motions = (decimated_motion(scanner.truth(k, k + 1), decimation) for k in range(frames - 1))
             write_recording(out, images(), motions)
     except KeyboardInterrupt:
         typer.echo(f"usert: stopped, {out} not written", err=True)
         raise typer.Exit(130) from None
-    rows, lines = config.shape
+    rows, lines = -(-config.shape[0] // decimation), config.shape[1]
+    iq = f" of IQ, turned down by {demodulation_hz / 1e6:g} MHz," if kind == "iq" else ""
     typer.echo(
-        f"{out}: {frames} frames of {rows} x {lines} at {rate:g} Hz, strain up to {strain:g} %,"
+        f"{out}: {frames} frames of {rows} x {lines}{iq} at {rate:g} Hz, strain up to {strain:g} %,"
         f" true strain ratio of the lesion {scanner.strain_ratio:.3f}"
     )

@@ -1,9 +1,9 @@
 """Vendor and research formats into frames, one module a format.
 
-A format is one function, (path, options) → the arrays in that file, in order, (N, M) each, in whatever type
-they are kept, and where files state more than samples a second one, (path, options) → `About`. This module makes
-frames of them. Knows nothing of recordings. Invariant: frames of one import share one shape, one scale and one
-type, so that amplitudes can be compared between them.
+A format is one function, (path, options) → the arrays in that file, in order, (N, M) each, or (N, M, 2), in whatever
+type they are kept, and where files state more than samples a second one, (path, options) → `About`. This module makes
+frames of them, RF or IQ (`usert.formats.samples`). Knows nothing of recordings. Invariant: frames of one import share
+one shape, one scale and one type, so that amplitudes can be compared between them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, OptionError
-from ..frame import FRAME_DTYPES, RFFrame, Scan
+from ..frame import FRAME_DTYPES, Kind, RFFrame, Scan
 from .clarius import about_clarius, read_clarius
 from .declared import About, Declared
 from .files import check_count, list_files, readable
@@ -26,8 +26,9 @@ from .matlab import read_alpinion, read_mat
 from .metaimage import about_metaimage, read_metaimage
 from .nrrd import about_nrrd, read_nrrd
 from .numpy_file import read_numpy
-from .options import ImportOptions, Rows
+from .options import ImportOptions, Rows, SampleKind
 from .raw import read_raw
+from .samples import as_frame, kind_of
 from .uff import about_uff, read_uff
 from .ultrasonix import about_ultrasonix, read_ultrasonix
 from .zea import about_zea, read_zea
@@ -40,7 +41,9 @@ __all__ = [
     "Format",
     "ImportOptions",
     "Rows",
+    "SampleKind",
     "about_files",
+    "kind_of_files",
     "list_files",
     "read_frames",
     "rows_of_files",
@@ -61,7 +64,9 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "alpinion": Format(isolated_read(read_alpinion), (".mat",)),
-    "clarius": Format(read_clarius, ("_rf.raw", "_rf.raw.lzo", ".tar"), about_clarius),
+    "clarius": Format(
+        read_clarius, ("_rf.raw", "_iq.raw", "_rf.raw.lzo", "_iq.raw.lzo", ".tar"), about_clarius
+    ),
     "mat": Format(isolated_read(read_mat), (".mat",), named=True),
     "metaimage": Format(read_metaimage, (".mha", ".mhd"), about_metaimage),
     "nrrd": Format(read_nrrd, (".nrrd", ".nhdr"), about_nrrd),
@@ -112,10 +117,15 @@ def read_frames(
             kept = _kept(array.dtype)
             first = first or (path, array.shape, kept)
             if first[1:] != (array.shape, kept):
-                longer = (array.shape[1], kept) == (first[1][1], first[2])
+                longer = (array.shape[1:], kept) == (first[1][1:], first[2])
                 raise FormatError(
                     f"{path}: frame {count} is {_shown(array.shape, kept)}, expected {_shown(*first[1:])}"
                     f" as in {first[0]}: import them apart{', or cut them alike by --rows' * longer}"
+                )
+            if kind_of(array) != scan.kind:
+                raise FormatError(
+                    f"{path}: frame {count} is {kind_of(array).upper()}, expected {scan.kind.upper()}, as the scan is:"
+                    " demodulation_hz is that of IQ, and of IQ only"
                 )
             count += 1
             if array.dtype == np.float64:
@@ -143,13 +153,24 @@ def about_files(name: str, paths: Sequence[Path], options: ImportOptions | None 
     options = options or ImportOptions()
     kind = _format(name, paths, options)
     stated = {(path, one): _about(kind, path, one) for path in paths for one in options.one_by_one()}
-    geometry = next(iter(stated.values()), About()).geometry
+    first = next(iter(stated.values()), About())
     for (path, _), about in stated.items():
-        if about.geometry != geometry:
-            raise FormatError(
-                f"{path}: states {about.geometry}, expected {geometry} as {paths[0]}: import them apart"
-            )
-    return About(geometry=geometry, notes=tuple(note for about in stated.values() for note in about.notes))
+        if (about.geometry, about.kind) != (first.geometry, first.kind):
+            raise FormatError(f"{path}: states {about}, expected {first} as {paths[0]}: import them apart")
+    notes = [note for about in stated.values() for note in about.notes]
+    if None not in (options.kind, first.kind) and options.kind != first.kind:
+        notes.append(
+            f"--kind {options.kind}: taken, but the file states {first.kind}; leave the option out to take that"
+        )
+    return About(kind=first.kind, geometry=first.geometry, notes=tuple(notes))
+
+
+def kind_of_files(name: str, paths: Sequence[Path], options: ImportOptions | None = None) -> Kind:
+    """Whether the first frame of files in format `name` is RF or IQ. Errors: as `read_frames`."""
+    options = options or ImportOptions()
+    kind = _format(name, paths, options)
+    frame = next((array for path in paths for array in _arrays(kind, path, options)), None)
+    return "rf" if frame is None else kind_of(frame)
 
 
 def rows_of_files(name: str, paths: Sequence[Path], options: ImportOptions | None = None) -> int:
@@ -179,27 +200,35 @@ def _about(kind: Format, path: Path, options: ImportOptions) -> About:
 
 
 def _arrays(kind: Format, path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
-    """The arrays of a file, cut to the rows and checked."""
+    """The frames of a file, (N, M) of RF and (N, M, 2) of IQ, cut to the rows and checked."""
     rows = options.rows
-    arrays = (array for one in options.one_by_one() for array in kind.read(path, one))
     with readable(path):
-        for k, array in enumerate(arrays):
-            native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        for k, frame in enumerate(_whole(kind, path, options)):
             if rows is not None:
-                if rows.stop > native.shape[0]:
+                if rows.stop > frame.shape[0]:
                     raise FormatError(
-                        f"{path}: frame {k} has {native.shape[0]} rows,"
+                        f"{path}: frame {k} has {frame.shape[0]} rows,"
                         f" expected at least {rows.stop} for rows {rows.start}:{rows.stop}"
                     )
-                native = native[rows.start : rows.stop]
-            bad = native.size - int(np.count_nonzero(np.isfinite(native)))
+                frame = frame[rows.start : rows.stop]
+            bad = frame.size - int(np.count_nonzero(np.isfinite(frame)))
             if bad:
                 raise FormatError(
                     f"{path}: frame {k} has {bad} samples that are NaN or infinite, expected numbers:"
                     f" cut them off by rows, or mend the file"
                 )
-            check_count(path, k + 1, native.size)
-            yield native
+            check_count(path, k + 1, frame.size)
+            yield frame
+
+
+def _whole(kind: Format, path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
+    """The frames of a file with all of their rows."""
+    count = 0
+    for one in options.one_by_one():
+        samples = options.kind or kind.about(path, one).kind
+        for array in kind.read(path, one):
+            yield as_frame(f"{path}: frame {count}", array, samples)
+            count += 1
 
 
 def _kept(dtype: np.dtype[Any]) -> np.dtype[Any]:

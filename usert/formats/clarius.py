@@ -1,17 +1,19 @@
-"""Clarius' raw RF: `…_rf.raw` and beside it `…_rf.yml`, which states how it was made, or both in one `.tar`.
+"""Clarius' raw data: `…_rf.raw` or `…_iq.raw` and beside it a `.yml` that states how it was made, or a `.tar` of both.
 
 After the maker's public description, github.com/clariusdev/raw, README.md, common/python/rdataread.py and the `.yml`
 files there: five little-endian uint32 (id, frames, lines, samples of a line, bytes of a sample), then for each frame a
-time of 8 bytes and the samples, line after line; RF is beamformed int16. The times are nanoseconds from an event that
-is not stated, so they are no wall clock and are left out. `delay samples` are those between the probe and the first one
-kept. A curved array's lines are not parallel. A `.raw` may be packed by lzop (`.raw.lzo`, `usert.formats.lzop`), which
-is told by its first bytes.
+time of 8 bytes and the samples, line after line; RF is beamformed int16, IQ a pair of int16, I and Q, whose
+demodulation frequency no file states: it "depends on the scanner and workflow, and may also vary on scanning parameters
+and depth". The times are nanoseconds from an event that is not stated, so they are no wall clock and are left out.
+`delay samples` are those between the probe and the first one kept. A curved array's lines are not parallel. A `.raw`
+may be packed by lzop (`.raw.lzo`, `usert.formats.lzop`), which is told by its first bytes.
 
 Invariant: the size of a capture is what its header states, to the byte.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import struct
@@ -27,29 +29,24 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from .declared import About, Declared
 from .lzop import SIGNATURE, open_lzop
-from .options import ImportOptions
+from .options import ImportOptions, SampleKind
+from .samples import upright
 
 _HEADER = struct.Struct("<5I")
-_TIME_BYTES, _SAMPLE_BYTES = 8, 2
+_TIME_BYTES = 8
+_KINDS: dict[int, SampleKind] = {2: "rf", 4: "iq-pairs"}
+"""By the bytes of a sample."""
 _YML_LIMIT = 1 << 20
 _NUMBER = r"^{}:[ \t]*+([0-9]+(?:\.[0-9]+)?)[ \t]*+{}[ \t\r]*+$"
+_ENDINGS = ("_rf.raw", "_iq.raw", "_rf.raw.lzo", "_iq.raw.lzo")
+_PLACE = re.compile(r"rx element:[ \t]*+([0-9.]++)[^\n}]*?angle:[ \t]*+(-?[0-9.]++)")
 _ANGLE = re.compile(r"angle:\s*(-?[0-9]+(?:\.[0-9]+)?)")
 
 
 def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
-    """Frames (N, M) int16, in the order of the file."""
+    """Frames (N, M) int16, of IQ with I and Q in turns along depth, in the order of the file."""
     with _capture(path) as (file, size, _):
-        head = file.read(_HEADER.size)
-        if len(head) < _HEADER.size:
-            raise FormatError(
-                f"{path}: {len(head)} bytes, expected a header of {_HEADER.size}: not a .raw file"
-            )
-        _, count, lines, samples, sample_bytes = _HEADER.unpack(head)
-        if sample_bytes != _SAMPLE_BYTES:
-            raise FormatError(
-                f"{path}: {sample_bytes} bytes a sample, expected {_SAMPLE_BYTES} of RF: IQ has 4, an envelope 1;"
-                " capture in RF mode and name the file …_rf.raw"
-            )
+        count, lines, samples, sample_bytes = _header(path, file)
         frame_bytes = lines * samples * sample_bytes
         expected = _HEADER.size + count * (_TIME_BYTES + frame_bytes)
         if size != expected or min(count, lines, samples) == 0:
@@ -59,21 +56,26 @@ def read_clarius(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
             )
         for _ in range(count):
             file.read(_TIME_BYTES)
-            frame = np.frombuffer(file.read(frame_bytes), "<i2").reshape(lines, samples).T
-            yield frame.T if options.transpose else frame
+            frame = np.frombuffer(file.read(frame_bytes), "<i2").reshape(lines, -1)
+            yield upright(frame, lines_first=not options.transpose)
 
 
 def about_clarius(path: Path, options: ImportOptions) -> About:
-    """Sampling and transmit frequency, delay and angles of the `.yml`, if there is one that states them.
+    """RF or IQ, and sampling and transmit frequency, delay and angles of the `.yml`, if there is one that states them.
 
-    Raises `FormatError` where it states another type than RF.
+    Raises `FormatError` where it states another type, or lines that lie upon one another.
     """
-    with _capture(path) as (_, _, text):
-        pass
-    kind = re.search(r"^type:\s*(\w+)", text, re.MULTILINE)
-    if kind is not None and kind[1].upper() != "RF":
-        remedy = ", which is not read yet" if kind[1].upper() == "IQ" else ""
-        raise FormatError(f"{path}: its .yml states type {kind[1]}{remedy}, expected RF: capture in RF mode")
+    with _capture(path) as (file, _, text):
+        kind = _KINDS[_header(path, file)[3]]
+    stated = re.search(r"^type:\s*(\w+)", text, re.MULTILINE)
+    if stated is not None and stated[1].upper() != kind[:2].upper():
+        raise FormatError(
+            f"{path}: its .yml states type {stated[1]}, expected {kind[:2].upper()}, by the bytes of its samples:"
+            " capture in RF or IQ mode, and keep the .yml of that file"
+        )
+    places = _PLACE.findall(text)
+    if any(a == b for a, b in itertools.pairwise(places)):
+        raise FormatError(f"{path}: its .yml has lines at one place (Doppler), expected those of B-mode")
 
     def number(key: str, unit: str = "") -> float | None:
         found = re.search(_NUMBER.format(key, unit), text, re.MULTILINE)
@@ -91,6 +93,7 @@ def about_clarius(path: Path, options: ImportOptions) -> About:
             " without --radius-mm they are kept side by side"
         )
     return About(
+        kind=kind,
         geometry=Declared(
             fs_hz=hertz("sampling rate"),
             f0_hz=hertz("transmit frequency"),
@@ -110,6 +113,20 @@ def _even_step(angles: list[float]) -> float | None:
     return step if even < step / 2 else None
 
 
+def _header(path: Path, file: IO[bytes]) -> tuple[int, int, int, int]:
+    """Frames, lines, samples of a line, bytes of a sample."""
+    head = file.read(_HEADER.size)
+    if len(head) < _HEADER.size:
+        raise FormatError(f"{path}: {len(head)} bytes, expected a header of {_HEADER.size}: not a .raw file")
+    _, count, lines, samples, sample_bytes = _HEADER.unpack(head)
+    if sample_bytes not in _KINDS:
+        raise FormatError(
+            f"{path}: {sample_bytes} bytes a sample, expected 2 of RF or 4 of IQ: an envelope has 1;"
+            " take the …_rf.raw or …_iq.raw"
+        )
+    return count, lines, samples, sample_bytes
+
+
 @contextmanager
 def _capture(path: Path) -> Iterator[tuple[IO[bytes], int, str]]:
     """The samples' file, its size, and the text of its `.yml`, empty where there is none."""
@@ -126,11 +143,11 @@ def _capture(path: Path) -> Iterator[tuple[IO[bytes], int, str]]:
     try:
         with tarfile.open(path, "r:") as archive:
             members = {m.name: m for m in archive.getmembers() if m.isreg() and not m.issparse()}
-            found = [name for name in members if name.endswith(("_rf.raw", "_rf.raw.lzo"))]
+            found = [name for name in members if name.endswith(_ENDINGS)]
             if len(found) != 1:
                 raise FormatError(
-                    f"{path}: holds {', '.join(members) or 'nothing'}, expected one …_rf.raw or …_rf.raw.lzo:"
-                    " capture in RF mode, or unpack it"
+                    f"{path}: holds {', '.join(members) or 'nothing'}, expected one …_rf.raw or …_iq.raw, packed or"
+                    " not: capture in RF or IQ mode, or unpack it"
                 )
             beside = members.get(found[0].removesuffix(".lzo").removesuffix(".raw") + ".yml")
             text = _extract(archive, beside).read(_YML_LIMIT) if beside else b""

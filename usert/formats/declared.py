@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 from ..beam_space import half_way_pitch_mm
-from ..errors import OptionError
-from ..frame import Scan
+from ..errors import FrameError, OptionError
+from ..frame import Demodulation, Kind, Scan
+from ..units import unit_fault
+from .options import SampleKind
 
 SOUND_SPEED_M_S = 1540.0
 """Of soft tissue, by convention; what scanners reckon with where nothing is stated."""
@@ -29,6 +31,8 @@ class Declared:
     f0_hz: float | None = None
     line_pitch_mm: float | None = None
     sound_speed_m_s: float | None = None
+    demodulation_hz: Demodulation | None = None
+    """Frequency by which IQ was turned down; 0: not at all, its real part is RF."""
     delay_samples: float | None = None
     """Samples between the probe and the first row that are not in the file."""
     first_depth_mm: float | None = None
@@ -39,7 +43,9 @@ class Declared:
 
     def __str__(self) -> str:
         stated = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ", ".join(f"{name} {x:.6g}" for name, x in stated.items() if x is not None) or "no geometry"
+        return (
+            ", ".join(f"{name} {_shown(x)}" for name, x in stated.items() if x is not None) or "no geometry"
+        )
 
     def over(self, other: Declared) -> Declared:
         """These numbers, and those of `other` that are missing here."""
@@ -61,26 +67,40 @@ class Declared:
             line_pitch_mm = half_way_pitch_mm(self.radius_mm, self.line_angle_deg, depth_mm, rows * pitch_mm)
         return replace(self, first_depth_mm=depth_mm, delay_samples=None, line_pitch_mm=line_pitch_mm)
 
-    def scan(self) -> Scan:
-        """The scan of these numbers.
+    def scan(self, kind: Kind = "rf") -> Scan:
+        """The scan of samples of that kind; of IQ the demodulation frequency stands in for an f0 that is not known.
 
         Errors: `OptionError` for what is missing, by the option that gives it; `FrameError`.
         """
         sound_speed = self.sound_speed_m_s or SOUND_SPEED_M_S
-        fs_hz = self._fs_hz(sound_speed)
-        found = {"--fs-mhz": fs_hz, "--f0-mhz": self.f0_hz, "--line-pitch-mm": self.line_pitch_mm}
+        fs_hz, f0_hz = self._fs_hz(sound_speed), self.f0_hz
+        found: dict[str, Demodulation | None] = {"--fs-mhz": fs_hz}
+        if kind == "iq":
+            found["--demodulation-mhz"] = self.demodulation_hz
+            f0_hz = _middle(self.demodulation_hz) if f0_hz is None else f0_hz
+        else:
+            found["--f0-mhz"] = f0_hz
+        found["--line-pitch-mm"] = self.line_pitch_mm
         if self.radius_mm is not None or self.line_angle_deg is not None:
             found |= {"--radius-mm": self.radius_mm, "--line-angle-deg": self.line_angle_deg}
+        if kind == "iq" and self.demodulation_hz == 0:
+            raise OptionError(
+                "--demodulation-mhz: got 0, so the carrier is still there: --kind rf takes the real part"
+            )
+        if (hz := _middle(self.demodulation_hz)) and (fault := unit_fault("demodulation_hz", hz)):
+            raise FrameError(fault)
         if missing := [option for option, value in found.items() if value is None]:
-            raise OptionError(f"{', '.join(missing)}: got none, and the file does not say")
+            iq = " of this IQ" if "--demodulation-mhz" in missing else ""
+            raise OptionError(f"{', '.join(missing)}: got none, and the file does not say{iq}")
         assert fs_hz is not None
-        assert self.f0_hz is not None
+        assert f0_hz is not None
         assert self.line_pitch_mm is not None
         return Scan(
             fs_hz=fs_hz,
-            f0_hz=self.f0_hz,
+            f0_hz=f0_hz,
             sound_speed_m_s=sound_speed,
             line_pitch_mm=self.line_pitch_mm,
+            demodulation_hz=self.demodulation_hz if kind == "iq" else None,
             radius_mm=self.radius_mm,
             line_angle_deg=self.line_angle_deg,
             first_depth_mm=self.first_depth_mm or 0.0,
@@ -97,6 +117,13 @@ class Declared:
             ("--radius-mm", "mm", self.radius_mm, file.radius_mm, 1),
             ("--line-angle-deg", "degrees", self.line_angle_deg, file.line_angle_deg, 1),
             ("--first-depth-mm", "mm", self.first_depth_mm, file._depth_mm(), 1),
+            (
+                "--demodulation-mhz",
+                "MHz",
+                _middle(self.demodulation_hz),
+                _middle(file.demodulation_hz),
+                1e6,
+            ),
         )
         for option, unit, asked, stated, scale in pairs:
             if asked is not None and stated is not None and not math.isclose(asked, stated, rel_tol=_SAME):
@@ -123,12 +150,41 @@ class Declared:
         return self.fs_hz
 
 
+def parse_demodulation(text: str) -> Demodulation:
+    """Hz of `X` in MHz, or of `row:X,row:X,…` for one that changes with depth. Errors: `OptionError`."""
+    try:
+        if ":" not in text:
+            return 1e6 * float(text)
+        steps = (step.split(":") for step in text.split(","))
+        return tuple((float(row), 1e6 * float(mhz)) for row, mhz in steps)
+    except ValueError as error:
+        raise OptionError(
+            f"--demodulation-mhz: got {text!r}, expected MHz, or row:MHz,row:MHz,… where it changes with depth"
+        ) from error
+
+
+def _middle(demodulation: Demodulation | None) -> float | None:
+    """One frequency for all depths, in Hz."""
+    if not isinstance(demodulation, tuple):
+        return demodulation
+    return sum(hz for _, hz in demodulation) / len(demodulation)
+
+
+def _shown(value: Demodulation) -> str:
+    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What one file states of itself before its samples are read."""
 
+    kind: SampleKind | None = None
+    """What the samples are, where the file states it beside them."""
     geometry: Declared = Declared()
     acquired_ns: tuple[int, ...] = ()
     """Time of each frame that the reader yields; empty where the file does not state it."""
     notes: tuple[str, ...] = ()
     """What a person should know, one line each."""
+
+    def __str__(self) -> str:
+        return str(self.geometry) if self.kind is None else f"{self.kind}, {self.geometry}"

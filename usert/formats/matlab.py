@@ -16,6 +16,7 @@ from ..errors import FormatError
 from ..strain import STRAIN_WINDOW_SAMPLES
 from .matlab_arrays import MatArray, listed, load_v5, mat_arrays, named
 from .options import ImportOptions
+from .samples import is_complex, is_number, upright
 
 _BUFFERS = "RcvData"
 """As Verasonics' own scripts call the cells of the receive buffers."""
@@ -25,13 +26,14 @@ _FEWEST_LINES = 16
 def read_mat(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     """Frames of one array, or of all elements of one struct array or cell; it is named where there are several.
 
-    Axes are samples, lines and, where there are three, frames; further ones of length 1 do not count.
+    Axes are samples, lines and, where there are three, frames; further ones of length 1 do not count. With kind `iq`
+    real numbers have a last axis of 2.
     """
     with mat_arrays(path) as arrays:
         for array in _chosen(path, arrays, options.variable):
             stack = _stack(path, array, options)
             for k in range(stack.shape[2]):
-                yield stack[:, :, k].T if options.transpose else stack[:, :, k]
+                yield upright(stack[:, :, k], lines_first=options.transpose)
 
 
 def read_alpinion(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
@@ -52,7 +54,7 @@ def read_alpinion(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
 def _chosen(path: Path, arrays: list[MatArray], name: str | None) -> list[MatArray]:
     if name in (None, _BUFFERS) and any(a.place == _BUFFERS for a in arrays):
         raise FormatError(
-            f"{path}: holds {_BUFFERS}, a Verasonics' receive buffers of channel data, expected RF lines: beamform"
+            f"{path}: holds {_BUFFERS}, a Verasonics' receive buffers of channel data, expected lines: beamform"
             " them, save the lines as an array, and name it by --variable"
         )
     if name is None:
@@ -75,12 +77,14 @@ def _has_lines(array: MatArray) -> bool:
 
 
 def _stack(path: Path, array: MatArray, options: ImportOptions) -> NDArray[Any]:
-    """(N, M, F), or (M, N, F) where the file holds lines first."""
-    shape = (*array.shape[:2], *(length for length in array.shape[2:] if length > 1))
+    """(N, M, F), or (M, N, F) where the file holds lines first; of pairs (…, 2)."""
+    paired = options.kind == "iq" and array.shape[2:][-1:] == (2,) and not is_complex(array.load().dtype)
+    axes = array.shape[:-1] if paired else array.shape
+    shape = (*axes[:2], *(length for length in axes[2:] if length > 1))
     what = f"{path}: {array.address} is {' x '.join(map(str, array.shape))}"
     expected = "expected samples x lines (N, M) or samples x lines x frames (N, M, F)"
     fewest = _FEWEST_LINES if options.transpose else STRAIN_WINDOW_SAMPLES
-    if len(array.shape) == 3 and array.shape[0] < min(fewest, *array.shape[1:]):
+    if len(axes) == 3 and axes[0] < min(fewest, *axes[1:]):
         raise FormatError(
             f"{what}, {expected}: if its frames come first, save permute({array.address}, [2 3 1])"
             + ("" if options.transpose else "; if its lines do, say --transpose")
@@ -90,11 +94,9 @@ def _stack(path: Path, array: MatArray, options: ImportOptions) -> NDArray[Any]:
     if min(shape) < 1 or min(shape[:2]) == 1:
         raise FormatError(f"{what}, one line or none, {expected}: reshape it to its lines, and save it again")
     values = array.load()
-    if values.dtype.kind == "c" or values.dtype.names:
-        raise FormatError(f"{what} of complex numbers (IQ, which is not read yet), expected real RF samples")
-    if values.dtype.kind not in "iuf":
-        raise FormatError(f"{what} of {values.dtype}, expected real RF samples")
-    return values.reshape((*shape, 1)[:3])
+    if not is_number(values.dtype):
+        raise FormatError(f"{what} of {values.dtype}, expected numbers")
+    return values.reshape((*(*shape, 1)[:3], *(2,) * paired))
 
 
 def _count(value: NDArray[Any] | None, default: int) -> int:

@@ -87,6 +87,7 @@ def about_metaimage(path: Path, options: ImportOptions) -> About:
     header = read_header(path)
     sequence = read_sequence(path, header.fields, header.size[2], options)
     return About(
+        kind=sequence.stated,
         geometry=sequence.geometry(path, *_spacing(path, header.fields)),
         acquired_ns=sequence.acquired_ns,
         notes=sequence.notes,

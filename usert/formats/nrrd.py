@@ -1,9 +1,9 @@
 """NRRD: a text header of `field: value` and `key:=value` lines up to an empty one, then samples, or a file of them.
 
 After the public description, https://teem.sourceforge.net/nrrd/format.html. Sizes name the fastest axis first; the axis
-whose kind is `list` counts frames wherever it stands, as PLUS (`.igs.nrrd`) and 3D Slicer (`.seq.nrrd`) write it; the
-keys of PLUS are honoured as in MetaImage (`usert.formats.plus`). Knows of raw and gzip encoding. Invariant: no more is
-inflated than the header announced, and nothing that the file is too small for.
+whose kind is `list` counts frames wherever it stands, as PLUS (`.igs.nrrd`) and 3D Slicer (`.seq.nrrd`) write it; that
+of kind `complex` holds I and Q; the keys of PLUS are honoured as in MetaImage (`usert.formats.plus`). Knows of raw and
+gzip encoding. Invariant: no more is inflated than the header announced, and nothing that the file is too small for.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Header:
     sizes: tuple[int, ...]
     axes: tuple[int, int, int | None]
     """Which of the sizes are the image's fastest axis, its second, and the frames."""
+    pairs: int | None
+    """Which of the sizes is that of real and imaginary part."""
     dtype: np.dtype[Any]
     source: Path
     offset: int
@@ -78,13 +80,16 @@ class Header:
 
 
 def read_nrrd(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
-    """Frames (N, M) of an image, row 0 nearest the probe; those that PLUS calls INVALID are left out."""
+    """Frames (N, M) of an image, of IQ (N, M, 2), row 0 nearest the probe; without those that PLUS calls INVALID."""
     header = read_header(path)
     sequence = read_sequence(path, header.keys, header.frames, options)
     stored = _samples(header).reshape(header.sizes[::-1]).T  # axes as the header names them
+    last = [] if header.pairs is None else [header.pairs]
     shown = [axis for axis in header.axes if axis is not None]
-    others = [axis for axis in range(stored.ndim) if axis not in shown]
-    stack = stored.transpose(*shown, *others).reshape(*(stored.shape[axis] for axis in shown[:2]), -1)
+    others = [axis for axis in range(stored.ndim) if axis not in shown + last]
+    stack = stored.transpose(*shown, *others, *last).reshape(
+        *(stored.shape[axis] for axis in shown[:2]), -1, *[2 for _ in last]
+    )
     for k in sequence.valid:
         yield sequence.upright(stack[:, :, k])
 
@@ -98,6 +103,7 @@ def about_nrrd(path: Path, options: ImportOptions) -> About:
         spacings[axis] if axis < len(spacings) else 1.0 for axis in header.axes[:2] if axis is not None
     )
     return About(
+        kind=sequence.stated if header.pairs is None else None,
         geometry=sequence.geometry(path, first, second),
         acquired_ns=sequence.acquired_ns,
         notes=sequence.notes,
@@ -138,11 +144,13 @@ def read_header(path: Path) -> Header:
         raise FormatError(f"{path}: data file {name!r}, expected one file")
     source = file_beside(path, name, "data file") if name else path
     skip = _whole(path, fields, "byteskip", fields.get("byteskip", "0"))
+    pairs = _pairs(path, fields, sizes)
     header = Header(
         fields=fields,
         keys=keys,
         sizes=sizes,
-        axes=_axes(path, fields, sizes),
+        axes=_axes(path, fields, sizes, pairs),
+        pairs=pairs,
         dtype=np.dtype((">" if fields.get("endian", "").lower() == "big" else "<") + _CODES[kind]),
         source=source,
         offset=skip if skip < 0 else skip + (0 if name else end),
@@ -157,16 +165,26 @@ def read_header(path: Path) -> Header:
     return header
 
 
-def _axes(path: Path, fields: dict[str, str], sizes: tuple[int, ...]) -> tuple[int, int, int | None]:
+def _pairs(path: Path, fields: dict[str, str], sizes: tuple[int, ...]) -> int | None:
+    """The axis of real and imaginary part, if there is one."""
+    kinds = fields.get("kinds", "").lower().split()[: len(sizes)]
+    if "complex" not in kinds:
+        return None
+    axis = kinds.index("complex")
+    if sizes[axis] != 2:
+        raise FormatError(f"{path}: {sizes[axis]} numbers along the axis of kind complex, expected 2")
+    return axis
+
+
+def _axes(
+    path: Path, fields: dict[str, str], sizes: tuple[int, ...], pairs: int | None
+) -> tuple[int, int, int | None]:
     kinds = fields.get("kinds", "").lower().split()
-    if "complex" in kinds:
-        raise FormatError(
-            f"{path}: kinds {fields['kinds']!r} (IQ, which is not read yet), expected real RF samples"
-        )
     listed = [axis for axis, kind in enumerate(kinds[: len(sizes)]) if kind in _FRAMES]
-    if not listed and len(sizes) > 2:
-        listed = [len(sizes) - 1]
-    image = [axis for axis in range(len(sizes)) if axis not in listed]
+    others = [axis for axis in range(len(sizes)) if axis != pairs]
+    if not listed and len(others) > 2:
+        listed = others[-1:]
+    image = [axis for axis in others if axis not in listed]
     named = fields.get("dimension", str(len(sizes)))
     if (
         named != str(len(sizes))

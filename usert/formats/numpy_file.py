@@ -1,4 +1,4 @@
-"""NumPy's own files: one array of frames, (N, M) or (F, N, M).
+"""NumPy's own files: one array of frames, (N, M) or (F, N, M), real or complex; of IQ also with a last axis of 2.
 
 After the public description, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html; numpy reads them.
 Invariant: nothing in a file is ever executed, and a `.npy` file is mapped, not loaded.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..recording.layout import one_line
 from .options import ImportOptions
+from .samples import is_complex, is_number, upright
 
 _ZIP = b"PK"
 _FEWEST_LINES = 16
@@ -23,25 +24,32 @@ _FEWEST_LINES = 16
 
 
 def read_numpy(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
-    """Frames of a `.npy` file, or of one array of a `.npz`, in their order; (M, N) each with `transpose`."""
+    """Frames of a `.npy` file, or of one array of a `.npz`, in their order; lines first with `transpose`."""
     try:
         array = _load(path, options.variable)
     except FormatError:
         raise
     except Exception as error:  # for damaged files numpy raises anything from TokenError to zlib.error
         raise FormatError(f"{path}: not a sound NumPy file ({one_line(error)})") from error
-    if array.ndim not in (2, 3) or array.dtype.kind not in "iuf":
-        iq = " (IQ, which is not read yet)" if array.dtype.kind == "c" else ""
-        raise FormatError(
-            f"{path}: got {array.dtype} {array.shape}{iq}, expected real numbers (N, M) or (F, N, M)"
-        )
-    if array.ndim == 3 and array.shape[2] < min(_FEWEST_LINES, *array.shape[:2]):
-        raise FormatError(
-            f"{path}: got {array.shape}, expected frames, samples, lines (F, N, M): if its frames come last, save"
-            f" np.moveaxis(array, -1, 0)"
-        )
-    for frame in array if array.ndim == 3 else array[np.newaxis]:
-        yield frame.T if options.transpose else frame
+    pairs = 1 if options.kind == "iq" and not is_complex(array.dtype) else 0
+    axes = array.ndim - pairs
+    got = f"{path}: got {array.dtype} {array.shape}"
+    if axes not in (2, 3) or not is_number(array.dtype) or (pairs and array.shape[-1] != 2):
+        expected = "real numbers (N, M, 2) or (F, N, M, 2)" if pairs else "numbers (N, M) or (F, N, M)"
+        raise FormatError(f"{got}, expected {expected}{_remedy(array, pairs)}")
+    if axes == 3 and array.shape[2] < min(_FEWEST_LINES, *array.shape[:2]):
+        remedy = _remedy(array, pairs) or ": if its frames come last, save np.moveaxis(array, -1, 0)"
+        raise FormatError(f"{path}: got {array.shape}, expected frames, samples, lines (F, N, M){remedy}")
+    for frame in array if axes == 3 else array[np.newaxis]:
+        yield upright(frame, lines_first=options.transpose)
+
+
+def _remedy(array: Any, pairs: int) -> str:
+    if array.dtype.kind not in "iuf":
+        return ""
+    if pairs:
+        return ": if I and Q are in turns, --kind iq-pairs (along depth) or iq-lines (a line each)"
+    return ": if the last axis is I and Q, --kind iq" if array.shape[-1:] == (2,) else ""
 
 
 def _load(path: Path, name: str | None) -> NDArray[Any]:

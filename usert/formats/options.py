@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self, TypeAlias, get_args
 
 from ..errors import OptionError
 
 SAMPLE_TYPES = {"int16": "<i2", "float32": "<f4"}
 """Names of the little-endian samples a raw file may hold."""
+SampleKind: TypeAlias = Literal["rf", "iq", "iq-pairs", "iq-lines"]
+"""RF; or IQ as complex numbers or a last axis of 2, as I and Q in turns along depth, or as a line of each in turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +51,12 @@ class ImportOptions:
     """A key of `SAMPLE_TYPES` (`raw`)."""
     transpose: bool = False
     """The file holds (M, N): scan lines first."""
+    kind: SampleKind | None = None
+    """What the samples are; None: what the file states, else RF."""
 
     def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in get_args(SampleKind):
+            raise OptionError(f"kind: got {self.kind!r}, expected one of {', '.join(get_args(SampleKind))}")
         if self.shape is not None and min(self.shape) < 1:
             raise OptionError(f"shape: got {self.shape}, expected two numbers above 0: samples, lines")
         if self.sample_type not in SAMPLE_TYPES:

@@ -1,11 +1,12 @@
 """What PLUS writes into the headers of its sequence files, beside the samples.
 
 After PLUS' user manual ("Ultrasound image orientation", "Sequence file") and its source, github.com/PlusToolkit/PlusLib
-and IGSIO: `UltrasoundImageType` names the kind of samples; `UltrasoundImageOrientation` the direction of the image's
+and IGSIO: `UltrasoundImageType` names the kind of samples, of which `RF_IQ_LINE` is I1, Q1, I2, Q2, … along each line,
+and `RF_I_LINE_Q_LINE` a line of I, a line of Q, and so on; `UltrasoundImageOrientation` the direction of the image's
 axes, fastest first, by the letters M(arked side), U(nmarked), F(ar from the probe), N(ear), RF being FM where nothing
 is stated; `Seq_FrameNNNN_Timestamp` counts seconds since PLUS was started; `Seq_FrameNNNN_ImageStatus`, in older files
 `_Status`, is INVALID where no image was taken. Knows fields, no file format. Frames are turned so that row 0 is nearest
-the probe; their lines stay in the order of the file.
+the probe, pairs of I and Q as they are; their lines stay in the order of the file.
 """
 
 from __future__ import annotations
@@ -21,9 +22,14 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .declared import Declared
-from .options import ImportOptions
+from .options import ImportOptions, SampleKind
+from .samples import upright
 
-_IQ = ("RF_IQ_LINE", "RF_I_LINE_Q_LINE")
+_KINDS: dict[str, SampleKind] = {
+    "RF_REAL": "rf",
+    "RF_IQ_LINE": "iq-pairs",
+    "RF_I_LINE_Q_LINE": "iq-lines",
+}
 _ORIENTATION = re.compile(r"(?P<depth>[FN])[MU][AD]?|[MU](?P<lines_first>[FN])[AD]?")
 
 
@@ -31,6 +37,10 @@ _ORIENTATION = re.compile(r"(?P<depth>[FN])[MU][AD]?|[MU](?P<lines_first>[FN])[A
 class Sequence:
     """How the frames of a sequence are to be read."""
 
+    stated: SampleKind | None
+    """What the samples are by the file; None where it does not state it."""
+    kind: SampleKind | None
+    """What they are by the user, or else by the file."""
     lines_first: bool
     """The fastest axis runs across the scan lines."""
     upside_down: bool
@@ -42,26 +52,34 @@ class Sequence:
     notes: tuple[str, ...]
 
     def upright(self, frame: NDArray[Any]) -> NDArray[Any]:
-        """(N, M) with row 0 nearest the probe, of (fastest, second) axis as stored."""
-        turned = frame.T if self.lines_first else frame
-        return turned[::-1] if self.upside_down else turned
+        """(N, M) with row 0 nearest the probe, of (fastest, second) axis as stored; I stays before its Q."""
+        turned = upright(frame, lines_first=self.lines_first)
+        if not self.upside_down:
+            return turned
+        if self.kind != "iq-pairs" or len(turned) % 2:
+            return turned[::-1]
+        return turned.reshape(-1, 2, turned.shape[1])[::-1].reshape(turned.shape)
 
     def geometry(self, path: Path, first: float, second: float) -> Declared:
-        """Geometry by the spacing in mm of the fastest and the second axis; 1 means unknown. Errors: `FormatError`."""
+        """Geometry by the spacing in mm of the fastest and the second axis; 1 means unknown.
+
+        Where I and Q are in turns, what is sampled once takes two of them. Errors: `FormatError`.
+        """
         if first == second == 1:
             return Declared()
         if not (0 < first < math.inf and 0 < second < math.inf):
             raise FormatError(f"{path}: spacing {first:g} x {second:g} mm, expected numbers above 0")
         axial, lateral = (second, first) if self.lines_first else (first, second)
+        axial, lateral = axial * (1 + (self.kind == "iq-pairs")), lateral * (1 + (self.kind == "iq-lines"))
         return Declared(axial_pitch_mm=axial, line_pitch_mm=lateral)
 
 
 def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: ImportOptions) -> Sequence:
     """The sequence that `fields` of a header state for so many frames.
 
-    Raises `FormatError` for images that are not RF or of an unknown orientation, and where no frame is valid.
+    Raises `FormatError` for images that are neither RF nor IQ, of an unknown orientation, or without a valid frame.
     """
-    _check_type(path, fields.get("UltrasoundImageType", "RF_REAL").upper())
+    stated = _kind(path, fields.get("UltrasoundImageType", "").upper())
     notes: list[str] = []
     lines_first, upside_down = options.transpose, False
     if (text := fields.get("UltrasoundImageOrientation", "").upper()) not in ("", "XX", "XXX"):
@@ -94,6 +112,8 @@ def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: I
     if len(known) < len(valid):
         known = []
     return Sequence(
+        stated=stated,
+        kind=options.kind or stated,
         lines_first=lines_first,
         upside_down=upside_down,
         valid=valid,
@@ -102,16 +122,15 @@ def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: I
     )
 
 
-def _check_type(path: Path, kind: str) -> None:
-    if kind == "RF_REAL":
-        return
-    if kind in _IQ:
-        what = "IQ, which is not read yet: record RF, or make RF lines of it"
-    elif kind == "BRIGHTNESS":
-        what = "B-mode, whose phase is gone: record RF"
-    else:
-        what = "no RF"
-    raise FormatError(f"{path}: UltrasoundImageType {kind}, expected RF_REAL: this is {what}")
+def _kind(path: Path, stated: str) -> SampleKind | None:
+    if not stated:
+        return None
+    if stated not in _KINDS:
+        what = "B-mode, whose phase is gone: record RF or IQ" if stated == "BRIGHTNESS" else "no RF"
+        raise FormatError(
+            f"{path}: UltrasoundImageType {stated}, expected {', '.join(_KINDS)}: this is {what}"
+        )
+    return _KINDS[stated]
 
 
 def _invalid(fields: Mapping[str, str], k: int) -> bool:

@@ -2,11 +2,13 @@
 
 After the classes of USTB (www.ustb.no) as github.com/magnusdk/pyuff_ustb 3.0 reads and writes them: an object is a
 group with the attribute `class`; `data` is [pixel x channel x wave x frame], which HDF5 shows reversed where MATLAB
-wrote it, and as it is where Python did. Pixels run along `z_axis` or `depth_axis` first, as USTB, which beamforms, has
-it in +uff/linear_scan.m and sector_scan.m; depth of a sector scan counts from `origin` (formerly `apex`), the centre of
-a curved array, whose middle is at z = 0. Knows no channel data and no IQ.
+wrote it, and as it is where Python did; complex `data` is a group of `real` and `imag`. Pixels run along `z_axis` or
+`depth_axis` first, as USTB, which beamforms, has it in +uff/linear_scan.m and sector_scan.m; depth of a sector scan
+counts from `origin` (formerly `apex`), the centre of a curved array, whose middle is at z = 0. USTB's beamformer keeps
+the carrier in its complex output where the channels were RF, and turns it down by twice the depth where they were IQ
+(`das.m`): `modulation_frequency` is 0, or that of the IQ. Knows no channel data.
 
-Invariant: what comes out is real, sampled along depth, one line a column.
+Invariant: what comes out is sampled along depth, one line a column.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from ..errors import FormatError
 from .declared import About, Declared
 from .hdf5 import opened, text_attribute, values
 from .options import ImportOptions
+from .samples import is_number, upright
 
 _BEAMFORMED = "uff.beamformed_data"
 _AXES = {"uff.linear_scan": ("x_axis", "z_axis"), "uff.sector_scan": ("azimuth_axis", "depth_axis")}
@@ -31,50 +34,63 @@ _AXES = {"uff.linear_scan": ("x_axis", "z_axis"), "uff.sector_scan": ("azimuth_a
 
 
 def read_uff(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
-    """Frames (N, M) of the one beamformed object of the file, or of that named by `variable`."""
+    """Frames (N, M), real or complex, of the one beamformed object of the file, or of that named by `variable`."""
     with opened(path, "UFF file") as file:
         group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
-        data = group["data"]
-        if not isinstance(data, h5py.Dataset) or data.dtype.kind == "c" or data.dtype.names:
-            raise FormatError(
-                f"{path}: {group.name} is complex (IQ), expected RF: the phase must not be taken out"
-            )
-        pixels = len(x) * len(z)
-        if (
-            data.dtype.kind not in "iuf"
-            or not 1 <= data.ndim <= 4
-            or pixels not in (data.shape[-1], data.shape[0])
-        ):
-            raise FormatError(
-                f"{path}: {group.name} has {data.dtype} {data.shape}, expected frames of {len(z)} x {len(x)} pixels"
-            )
-        missing = (1,) * (4 - data.ndim)
-        if data.shape[-1] == pixels:
-            stack = values(path, data).reshape(missing + data.shape)  # (F, waves, channels, pixels)
-        else:
-            stack = values(path, data).reshape(data.shape + missing).T
+        stack = _stack(path, group, len(x) * len(z))
     if stack.shape[1:3] != (1, 1):
         raise FormatError(
             f"{path}: {stack.shape[1]} waves and {stack.shape[2]} channels, expected one of each: add them up first"
         )
     for frame in stack[:, 0, 0]:
-        samples = frame.reshape(len(x), len(z)).T
-        yield samples.T if options.transpose else samples
+        yield upright(frame.reshape(len(x), len(z)), lines_first=not options.transpose)
 
 
 def about_uff(path: Path, options: ImportOptions) -> About:
-    """Spacing and first depth of the scan's axes, and the pulse's centre frequency where it is stated."""
+    """Spacing and first depth of the scan's axes, and the pulse's and the demodulation frequency where stated."""
     with opened(path, "UFF file") as file:
         group = _beamformed(path, file, options.variable)
         x, z = _axes(path, group)
+        demodulation_hz = _number(path, group, "modulation_frequency")
         return About(
+            kind="rf" if demodulation_hz == 0 else None,
             geometry=Declared(
                 axial_pitch_mm=_step_mm(path, "depth", z),
                 f0_hz=_number(path, group, "pulse/center_frequency"),
+                demodulation_hz=demodulation_hz or None,
                 **_lines(path, group["scan"], x, z),
-            )
+            ),
         )
+
+
+def _stack(path: Path, group: Any, pixels: int) -> NDArray[Any]:
+    """(F, waves, channels, pixels), real or complex."""
+    data = group.get("data")
+    if isinstance(data, h5py.Group) and {"real", "imag"} <= set(data):
+        real, imag = (
+            _in_order(path, group, data["real"], pixels),
+            _in_order(path, group, data["imag"], pixels),
+        )
+        if real.shape != imag.shape:
+            raise FormatError(
+                f"{path}: {data.name}: {real.shape} real, {imag.shape} imaginary, expected one shape"
+            )
+        return real + 1j * imag
+    return _in_order(path, group, data, pixels)
+
+
+def _in_order(path: Path, group: Any, data: Any, pixels: int) -> NDArray[Any]:
+    if not isinstance(data, h5py.Dataset):
+        raise FormatError(f"{path}: {group.name} has no data, expected numbers")
+    if not is_number(data.dtype) or not 1 <= data.ndim <= 4 or pixels not in (data.shape[-1], data.shape[0]):
+        raise FormatError(
+            f"{path}: {group.name} has {data.dtype} {data.shape}, expected frames of {pixels} pixels"
+        )
+    missing = (1,) * (4 - data.ndim)
+    if data.shape[-1] == pixels:
+        return values(path, data).reshape(missing + data.shape)
+    return values(path, data).reshape(data.shape + missing).T
 
 
 def _number(path: Path, group: Any, name: str) -> float | None:

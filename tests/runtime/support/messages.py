@@ -1,15 +1,19 @@
-"""Messages with a value in every field."""
+"""Messages with a value in every field, broken ones, and the fault that is found in them."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
+import pytest
 
+from usert.errors import WireError
 from usert.frame import RFFrame, Scan
 from usert.runtime.imaging.frames import FrameStamp
 from usert.runtime.imaging.persistence import Averaging
 from usert.runtime.imaging.strain_ratio import RatioReading, RegionReading
+from usert.runtime.protocol.header import MalformedError
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 
@@ -80,3 +84,20 @@ def strain_message() -> StrainMessage:
         strain=np.array([[0.01, 0.02]], np.float32),
         quality=np.array([[0.5, 1]], np.float32),
     )
+
+
+def changed(parts: list[bytes], **fields: Any) -> list[bytes]:
+    """`parts` with keys of the header replaced, or left out where the value is None."""
+    header = json.loads(parts[0]) | fields
+    kept = {key: value for key, value in header.items() if value is not None}
+    return [json.dumps(kept).encode(), *parts[1:]]
+
+
+def fault_of(parts: Any, message: type[RFMessage] | type[StrainMessage] = RFMessage) -> str:
+    """The kind of fault for which `parts` are refused, in one short line."""
+    with pytest.raises(WireError) as caught:
+        message.from_parts(parts)
+    assert isinstance(caught.value, MalformedError)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    return caught.value.fault

@@ -1,35 +1,24 @@
-"""A look at the samples of a frame: are they RF at the centre frequency that was told?
+"""A look at the samples of a frame that is told to be RF at some centre frequency.
 
 The energy of RF lies along depth between about .5 and 1.5 f0; that of B-mode, envelopes, demodulated I/Q, frames with
 lines first and samples in the wrong byte order does not. The bounds were tried on all of these, on public RF of three
 scanners and on the whole range of the simulator (f0/fs .05 to .4, bandwidth .25 to .9), clean, noisy, clipped and on a
 drifting offset (`tests/core/test_signal_check.py`), and have room on both sides.
 
-Knows samples and a `Scan`; no file and no socket. Invariant: a frame is refused only where its samples look like
-something else, never for a weak or unusual echo alone.
+Knows samples and a `Scan`. Invariant: that of the package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Scan
+from ..frame import Scan
+from .signal import Signal, SignalKind
 
-SignalKind = Literal[
-    "blank", "noise", "rf", "picture", "iq", "lines_first", "byte_order", "iq_turns", "offset", "f0"
-]
-"""`blank`: nothing to judge by, such as zeros or a few samples. `noise`: energy everywhere. `picture`: B-mode or an
-envelope. `iq`: demodulated, I and Q in lines or blocks of their own. `lines_first`: depth is along the second axis.
-`byte_order`: RF with its bytes in the other order. `iq_turns`: I and Q in turns along depth. `offset`: RF that is never
-negative. `f0`: RF of another frequency."""
-
-_REFUSED: tuple[SignalKind, ...] = ("picture", "iq", "lines_first", "byte_order", "iq_turns")
-_UNJUDGED: tuple[SignalKind, ...] = ("blank", "noise")
 _BLOCK = 256
 """Samples of a spectrum."""
 _MOST = (8, 32)
@@ -57,28 +46,7 @@ _LOW_SHARE = 0.4
 """Share of the energy in the lowest quarter of the spectrum: of these kinds more, of white noise a quarter."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
-    """What the samples of a frame look like."""
-
-    kind: SignalKind
-    share: float = 0.0
-    """Share of the energy along depth within .5 to 1.5 f0, 0 to 1."""
-    line: str = ""
-    """What was found, what is expected, and the remedy; empty where there is nothing to remark."""
-
-    @property
-    def refused(self) -> bool:
-        """Whether the samples are certainly something else than RF along depth."""
-        return self.kind in _REFUSED
-
-    @property
-    def judged(self) -> bool:
-        """Whether there was an echo, or a picture, to judge by."""
-        return self.kind not in _UNJUDGED
-
-
-def check_signal(samples: NDArray[Any], scan: Scan) -> Signal:
+def check_rf(samples: NDArray[Any], scan: Scan) -> Signal:
     """Compare `samples` (N, M), of any real type, with RF of the frequencies in `scan`. A millisecond or two."""
     cycles = scan.cycles_per_sample
     if cycles * min(samples.shape[0], _BLOCK) < _LEAST_CYCLES:
@@ -89,22 +57,6 @@ def check_signal(samples: NDArray[Any], scan: Scan) -> Signal:
         return Signal(kind=kind, line=_line(kind, _NOTHING, scan))
     kind = _kind(samples, depth, cycles)
     return Signal(kind=kind, share=depth.share(cycles), line=_line(kind, depth, scan))
-
-
-def check_frames(frames: Iterable[NDArray[Any]], scan: Scan, *, judged: int = 3) -> Signal:
-    """Look at `frames` until `judged` of them could be judged; the result is refused only where all of these are.
-
-    Where they differ, the first that is not refused; without any that could be judged, the last one.
-    """
-    found: list[Signal] = []
-    signal = Signal(kind="blank")
-    for samples in frames:
-        signal = check_signal(samples, scan)
-        if signal.judged:
-            found.append(signal)
-        if len(found) == judged:
-            break
-    return next((good for good in found if not good.refused), found[0] if found else signal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +102,7 @@ class _Spectrum:
         return float((self.power * frequency)[near].sum() / self.power[near].sum())
 
 
+_IQ = "--kind iq-{} and --demodulation-mhz"
 _NOTHING = _Spectrum(np.full(_BLOCK // 2 + 1, 2 / (_BLOCK + 2)))
 
 
@@ -203,7 +156,7 @@ def _kind(samples: NDArray[Any], depth: _Spectrum, cycles: float) -> SignalKind:
     if share < _GOOD and _in_turns(samples, depth, cycles):
         return "iq_turns"
     if share < _PICTURE and depth.low_pass:
-        return "iq"
+        return "demodulated"
     if share >= _GOOD:
         return "rf"
     return "f0" if depth.sure(depth.centre) else "noise"
@@ -243,11 +196,13 @@ def _line(kind: SignalKind, depth: _Spectrum, scan: Scan) -> str:
     found = f"{100 * share:.0f} % of the energy along depth is near {scan.f0_hz / 1e6:.4g} MHz, expected 70 or more"
     match kind:
         case "picture":
-            return f"looks like B-mode or an envelope, never negative ({found}): usert needs RF"
-        case "iq":
-            return f"looks like demodulated I/Q, or a picture in dB ({found}): usert needs RF"
+            return f"looks like B-mode or an envelope, never negative ({found}): usert needs RF or IQ"
+        case "demodulated":
+            return (
+                f"looks like demodulated I/Q, or a picture in dB ({found}): of I and Q, {_IQ.format('lines')}"
+            )
         case "iq_turns":
-            return f"looks like I and Q in turns along depth ({found}): usert needs RF"
+            return f"looks like I and Q in turns along depth ({found}): {_IQ.format('pairs')}"
         case "lines_first":
             return f"looks like frames with lines first ({found}, and across the lines it is): --transpose"
         case "byte_order":
