@@ -28,6 +28,7 @@ How a process ends is for whoever watches over it (`docs/operations.md`):
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
 
 FAULT = 1
@@ -46,7 +47,7 @@ class UsertError(Exception):
     """
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = re.sub(r"[ \t\r\n]+", " ", super().__str__())
         if len(text) > _LONGEST_LINE:
             text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 2 :]}"
         return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

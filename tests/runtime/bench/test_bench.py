@@ -150,11 +150,11 @@ def test_engines_that_do_not_work_here_are_named_and_left_out(bundle: Bundle) ->
 
 
 def test_an_engine_that_was_asked_for_must_work(bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match="got provider CUDAExecutionProvider, expected one of"):
+    with pytest.raises(EngineError, match="CUDAExecutionProvider, expected "):
         bench(bundle, engines=("onnxruntime-cuda",))
-    with pytest.raises(EngineError, match=r"bench: got no engine that runs here: .* expected int8"):
+    with pytest.raises(EngineError, match=r"^bench: .* expected int8"):
         bench(bundle, precisions=("int8",))
-    with pytest.raises(BundleError, match="no such folder"):
+    with pytest.raises(BundleError, match=r"^bundle .*/none: "):
         bench(bundle, bundles=(bundle.folder / "none",))
 
 

@@ -74,19 +74,9 @@ def test_or_a_queue_grow_where_every_frame_is_wanted(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("name", "number", "error", "message"),
     [
-        (
-            "scanner",
-            signal.SIGSTOP,
-            SilentError,
-            r"simulated scanner: got no frame for \d+ s after \d+ of them: it has",
-        ),
-        ("scanner", signal.SIGKILL, EngineError, "simulated scanner: its process ended with exit code -9"),
-        (
-            "server",
-            signal.SIGKILL,
-            EngineError,
-            "usert serve ended with exit code -9|no answer of its monitor",
-        ),
+        ("scanner", signal.SIGSTOP, SilentError, r"^simulated scanner: .* \d+ s after \d+ "),
+        ("scanner", signal.SIGKILL, EngineError, "^simulated scanner: .* -9$"),
+        ("server", signal.SIGKILL, EngineError, "^usert serve.*( -9: | monitor )"),
     ],
 )
 def test_who_falls_silent_is_named(
@@ -109,14 +99,14 @@ def test_a_scanner_of_ones_own_is_only_watched_until_it_stalls(bundle: Bundle) -
         assert opened.opened.answer.strain.shape == FRAMES[0].shape
         assert opened.measure(Workload(seconds=0.2)).done >= 3
         replay.stop()
-        with pytest.raises(SilentError, match=r"^source tcp://.*: got no frame for \d+ s after \d+ "):
+        with pytest.raises(SilentError, match=r"^source tcp://.*: .* \d+ s after \d+ "):
             opened.measure(Workload(seconds=TIMEOUT_S))
 
 
 def test_a_scanner_that_is_not_there_is_one_line(bundle: Bundle) -> None:
     absent = "tcp://127.0.0.1:9"
     with (
-        pytest.raises(SilentError, match=f"^source {absent}: got no frame in \\d+ s"),
+        pytest.raises(SilentError, match=f"^source {absent}: .* in \\d+ s, expected"),
         stage(bundle, frames=(), rf=absent, patience_s=0.5),
     ):
         pass
@@ -125,5 +115,5 @@ def test_a_scanner_that_is_not_there_is_one_line(bundle: Bundle) -> None:
 def test_a_server_whose_engine_refuses_every_pair_says_why(bundle: Bundle) -> None:
     wrong = stage(bundle)
     wrong.variant = replace(wrong.variant, precision="int8")
-    with pytest.raises(EngineError, match="got a bundle of float32, expected int8"), wrong:
+    with pytest.raises(EngineError, match="float32, expected int8"), wrong:
         pass

@@ -69,7 +69,7 @@ def test_a_scanner_that_dies_is_one_line(receiver: zmq.Socket[bytes]) -> None:
     with Scanner(receiver.get_string(zmq.LAST_ENDPOINT), FRAMES) as scanner:
         scanner.send(1000, 1.0)
         os.kill(scanner.pid, signal.SIGKILL)
-        with pytest.raises(EngineError, match="simulated scanner: its process ended with exit code -9"):
+        with pytest.raises(EngineError, match=r"^simulated scanner: .* -9$"):
             wait_until(lambda: scanner.done(1.0))
     with pytest.raises(ProcessLookupError):
         os.kill(scanner.pid, 0)

@@ -67,7 +67,5 @@ def test_what_the_engine_refuses_is_raised_here(bundle: Bundle) -> None:
 def test_a_process_that_dies_is_one_line(bundle: Bundle) -> None:
     with worker(bundle) as opened:
         os.kill(opened.pid, signal.SIGKILL)
-        with pytest.raises(
-            EngineError, match="40x12 onnxruntime float32: its process ended with exit code -9"
-        ):
+        with pytest.raises(EngineError, match=r"40x12 onnxruntime float32: .* -9$"):
             opened.measure(Workload(seconds=0.01))

@@ -88,14 +88,14 @@ def test_what_has_no_shape_is_not_counted_by_half(tmp_path: Path) -> None:
     )
     node = helper.make_node("MatMul", ["r", "w"], ["y"])
     path = graph(tmp_path / "g.onnx", node, (2, 3), (3, 4), before=(*shape, unknown))
-    with pytest.raises(EngineError, match=r"g\.onnx: cannot be counted"):
+    with pytest.raises(EngineError, match=r"^g\.onnx: .*MatMul.* shape"):
         graph_cost(path, (2, 3))
 
 
 def test_what_is_no_graph_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "g.onnx"
     path.write_bytes(b"no graph")
-    with pytest.raises(EngineError, match=r"g\.onnx: cannot be counted"):
+    with pytest.raises(EngineError, match=r"^g\.onnx: .*counted"):
         graph_cost(path, (2, 3))
 
 

@@ -22,7 +22,7 @@ def test_a_late_answer_is_not_taken_for_the_next() -> None:
         ControlClient(server.endpoint, timeout_s=0.3) as console,
     ):
         answer_of(console)
-        with pytest.raises(ControlError, match=r"no answer from tcp://\S+ in 0\.3 s"):
+        with pytest.raises(ControlError, match=r"^no answer .*tcp://\S+ .*0\.3 s"):
             console.ask(RECORD)
         wait_until(lambda: desk.heard[-1] == "record")
         desk.under_way[0].set_result({"late": True})
@@ -40,7 +40,7 @@ def test_a_command_that_takes_long_is_waited_for_once_the_server_is_there() -> N
         thread.start()
         wait_until(lambda: desk.heard == ["status", "bundle"])
         begin_s = time.monotonic()
-        with pytest.raises(ControlError, match=r"no answer from tcp://127\.0\.0\.1:1 in 0\.3 s"):
+        with pytest.raises(ControlError, match=r"^no answer .*tcp://127\.0\.0\.1:1 .*0\.3 s"):
             astray.ask(BUNDLE)
         wait_until(lambda: time.monotonic() > begin_s + 2.1)
         desk.under_way[0].set_result({"engine": "new"})

@@ -156,7 +156,10 @@ def test_a_server_has_one_pair_for_both_sides(ring: KeyRing, rf_binds: bool) -> 
         (rf, f"got --rf-{'allow' if rf_binds else 'key'} alone"),
         ({"allow": allow} | rf, "got --allow alone"),
         (control, "got --control-allow alone"),
-        ({"key": key} | wrong, f"socket that {'binds, expected --rf-allow' if rf_binds else 'connects'}"),
+        (
+            {"key": key} | wrong,
+            f"^--rf-.* {'binds, expected --rf-allow' if rf_binds else 'connects, expected --rf-key'}",
+        ),
     ):
         with pytest.raises(OptionError, match=expected):
             served(**given)

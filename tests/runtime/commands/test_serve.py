@@ -51,7 +51,7 @@ def test_an_endpoint_in_use_is_one_clear_line_and_nothing_leaks(
 ) -> None:
     for fields in ({"publish": server.publish_endpoint}, {"rf": server.publish_endpoint, "rf_bind": True}):
         with (
-            pytest.raises(OptionError, match="cannot bind: Address already in use"),
+            pytest.raises(OptionError, match=r"cannot bind: .* in use"),
             make_server(engine, source, **fields),
         ):
             pass

@@ -126,9 +126,9 @@ def test_what_is_wrong_is_one_line_with_file_key_and_what_was_expected(
 
 
 def test_a_file_that_cannot_be_read_is_one_line(command: Any, file: Path) -> None:
-    with pytest.raises(OptionError, match="cannot read the configuration: No such file"):
+    with pytest.raises(OptionError, match=f"^{file}: .*: No such"):
         parsed(command, file)
-    with pytest.raises(OptionError, match="cannot read the configuration: Is a directory"):
+    with pytest.raises(OptionError, match=f"^{file.parent}: .*: Is a directory"):
         parsed(command, file.parent)
     file.write_bytes(b'word = "\xff"')
     with pytest.raises(OptionError, match="not valid TOML: 'utf-8'"):

@@ -85,7 +85,7 @@ def test_smooth_glue_is_smoother(pair: tuple[RFFrame, RFFrame]) -> None:
 def test_the_default_window_is_the_default_bundles() -> None:
     manifest = Bundle.load(default_bundle_path(), verify=False).manifest
     assert open_classical("ncc").strain_window_samples == manifest.strain_window_samples
-    with pytest.raises(OptionError, match="method: got 'xcorr', expected one of ncc, glue, glue-smooth"):
+    with pytest.raises(OptionError, match=r"method: got 'xcorr', expected .*ncc, glue, glue-smooth"):
         open_classical("xcorr")
 
 

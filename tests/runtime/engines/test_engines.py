@@ -79,15 +79,11 @@ def test_without_openvino_onnxruntime_does(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delitem(sys.modules, "usert.runtime.engines.openvino", raising=False)
     with closing(open_engine(bundle)) as engine:
         assert engine.name == "onnxruntime CPUExecutionProvider"
-    with pytest.raises(
-        MissingExtraError, match=r"^openvino is not installed: pip install 'usert\[openvino\]'$"
-    ):
+    with pytest.raises(MissingExtraError, match=r"^openvino .*: pip install 'usert\[openvino\]'$"):
         open_engine(bundle, engine="openvino")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "usert.runtime.engines.ort", raising=False)
-    with pytest.raises(
-        MissingExtraError, match=r"^onnxruntime is not installed: pip install 'usert\[cpu\]'$"
-    ):
+    with pytest.raises(MissingExtraError, match=r"^onnxruntime .*: pip install 'usert\[cpu\]'$"):
         open_engine(bundle)
 
 
@@ -106,7 +102,7 @@ def test_unknown_and_absent_engines_are_named(tmp_path: Path) -> None:
         OptionError, match=r"^engine: got 'abacus', expected best, .*onnxruntime, .*openvino, .*torch$"
     ):
         open_engine(bundle, engine="abacus")
-    with pytest.raises(EngineError, match=r"got provider CUDAExecutionProvider, expected one of .*CPU"):
+    with pytest.raises(EngineError, match=r"CUDAExecutionProvider, expected .*CPU"):
         open_engine(bundle, engine="onnxruntime-cuda")
 
 

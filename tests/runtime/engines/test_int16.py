@@ -64,9 +64,9 @@ def test_frame_that_vanishes_beside_the_other_is_refused() -> None:
 
 
 def test_shapes_and_types_are_named() -> None:
-    with pytest.raises(FrameError, match=r"got shapes \(4, 3\) and \(3, 3\), expected one shape"):
+    with pytest.raises(FrameError, match=r"\(4, 3\) and \(3, 3\), expected"):
         to_int16(RAMP, RAMP[1:])
-    with pytest.raises(FrameError, match=r"got shape \(12,\), expected \(axial samples, scan lines\)"):
+    with pytest.raises(FrameError, match=r"\(12,\), expected"):
         to_int16(RAMP.ravel(), RAMP.ravel())
-    with pytest.raises(FrameError, match="got dtype complex128, expected integers or floats"):
+    with pytest.raises(FrameError, match="complex128, expected"):
         to_int16(RAMP, RAMP * 1j)

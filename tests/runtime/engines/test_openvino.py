@@ -123,7 +123,7 @@ def test_precisions_that_suit_it(tmp_path: Path) -> None:
         assert engine._precisions[:2] == ("int8", "float32")
     with (
         closing(OpenVinoEngine(bundle, precision="float16")) as engine,
-        pytest.raises(BundleError, match="precision: got a bundle of float32, expected float16"),
+        pytest.raises(BundleError, match=r"^precision: got .*float32, expected float16"),
     ):
         engine.run(*frames())
 
@@ -133,7 +133,7 @@ def test_damaged_graph_is_one_line(tmp_path: Path) -> None:
     (bundle.folder / "strain.onnx").write_bytes(b"not a graph")
     with (
         closing(OpenVinoEngine(Bundle.load(bundle.folder, verify=False), threads=1)) as engine,
-        pytest.raises(EngineError, match=r"openvino CPU: cannot open strain\.onnx") as caught,
+        pytest.raises(EngineError, match=r"^openvino CPU: .*open strain\.onnx") as caught,
     ):
         engine.run(*frames())
     assert "\n" not in str(caught.value)

@@ -104,14 +104,14 @@ def test_tensors_stay_where_they_are_until_the_shape_changes(tmp_path: Path) -> 
 def test_bad_frames_are_refused(tmp_path: Path) -> None:
     engine = OrtEngine(tiny_bundle(tmp_path / "b"), threads=1)
     reference, current = frames()
-    with pytest.raises(FrameError, match="expected one shape"):
+    with pytest.raises(FrameError, match=r"\(40, 12\) .*\(39, 12\), expected"):
         engine.run(reference, current[:-1])
     engine.close()
 
 
 def test_provider_that_is_not_there_is_named(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "b")
-    with pytest.raises(EngineError, match=r"NoSuchExecutionProvider, expected one of .*CPUExecutionProvider"):
+    with pytest.raises(EngineError, match=r"NoSuchExecutionProvider, expected .*CPUExecutionProvider"):
         OrtEngine(bundle, provider="NoSuchExecutionProvider")
 
 
@@ -176,7 +176,7 @@ def test_tensorrt_without_a_cache_is_one_line(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     engine = OrtEngine(tiny_bundle(tmp_path / "b"), provider=TENSORRT)
-    with pytest.raises(EngineError, match=r"^engine cache .*: cannot write: Not a directory; "):
+    with pytest.raises(EngineError, match=r"^engine cache .*: Not a directory; "):
         engine.run(*frames())
 
 
@@ -242,7 +242,7 @@ def test_precisions_that_suit_the_provider(tmp_path: Path, monkeypatch: pytest.M
     for provider in (CUDA, TENSORRT):
         assert OrtEngine(bundle, provider=provider)._precisions[:2] == ("float16", "float32")
         assert OrtEngine(bundle, provider=provider, precision="int8")._precisions == ("int8",)
-    with pytest.raises(BundleError, match="precision: got a bundle of float32, expected int8"):
+    with pytest.raises(BundleError, match=r"^precision: got .*float32, expected int8"):
         OrtEngine(bundle, precision="int8").run(*frames())
 
 
@@ -256,7 +256,7 @@ def test_damaged_graph_that_was_not_verified_is_one_line(tmp_path: Path) -> None
     bundle = tiny_bundle(tmp_path / "b")
     (bundle.folder / "strain.onnx").write_bytes(b"not a graph")
     engine = OrtEngine(Bundle.load(bundle.folder, verify=False), threads=1)
-    with pytest.raises(EngineError, match=r"cannot open strain\.onnx") as caught:
+    with pytest.raises(EngineError, match=r"^onnxruntime .*open strain\.onnx") as caught:
         engine.run(*frames())
     assert "\n" not in str(caught.value)
 
@@ -291,5 +291,5 @@ def test_onnxruntime_tells_its_maker_nothing(tmp_path: Path) -> None:
 
 def test_a_frame_shorter_than_the_strain_window_is_refused(tmp_path: Path) -> None:
     reference, current = frames((STRAIN_WINDOW - 1, 12))
-    with pytest.raises(FrameError, match="got 16 samples along depth, expected at least 17"):
+    with pytest.raises(FrameError, match=r"^frame: got 16 .*expected .* 17"):
         open_engine(tiny_bundle(tmp_path / "b"), threads=1).run(reference, current)

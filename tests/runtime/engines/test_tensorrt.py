@@ -105,11 +105,11 @@ def test_a_file_that_is_no_plan_is_refused_with_the_cause(tmp_path: Path) -> Non
     path.write_bytes(b"garbage" * 100)
     log = listener(tensorrt_rtx)
     runtime = tensorrt_rtx.Runtime(log)
-    with pytest.raises(EngineError, match=r"^cannot be loaded: .*Serialization") as caught:
+    with pytest.raises(EngineError, match=r"^cannot .*loaded: .*Serialization") as caught:
         read_plan(runtime, log, path)
     assert "\n" not in str(caught.value)
     assert log.complaint() == "it does not say why"  # each complaint is told once
-    with pytest.raises(EngineError, match=r"^cannot read: No such file"):
+    with pytest.raises(EngineError, match=r"^cannot read: No such"):
         read_plan(runtime, log, tmp_path / "absent.plan")
 
 
@@ -154,15 +154,13 @@ def test_a_library_that_is_not_installed_names_its_extra(
     module: str, extra: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(
-        MissingExtraError, match=rf"^{module} is not installed: pip install 'usert\[{extra}\]'$"
-    ):
+    with pytest.raises(MissingExtraError, match=rf"^{module} .*: pip install 'usert\[{extra}\]'$"):
         TensorRtEngine(bundle, module=module)
 
 
 def test_cuda_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-    with pytest.raises(MissingExtraError, match=r"^cuda\.bindings\.runtime is not .*'usert\[rtx\]'$"):
+    with pytest.raises(MissingExtraError, match=r"^cuda\.bindings\.runtime .*: pip install 'usert\[rtx\]'$"):
         Cuda("rtx")
 
 
@@ -171,9 +169,7 @@ def test_a_library_that_is_installed_in_part_is_an_engine_error(
 ) -> None:
     (tmp_path / "broken_library.py").write_text("raise OSError('libnvinfer.so.10: cannot open\\nmore')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(
-        EngineError, match=r"^broken_library: cannot be loaded: libnvinfer\.so\.10: cannot open; install"
-    ):
+    with pytest.raises(EngineError, match=r"^broken_library: .*: libnvinfer\.so\.10: .*'usert\[tensorrt\]'$"):
         cuda.load("broken_library", "tensorrt")
 
 

@@ -142,5 +142,5 @@ def test_fields_are_those_of_json() -> None:
 
 
 def test_two_shapes_are_a_mistake() -> None:
-    with pytest.raises(ValueError, match=r"\(2, 128, 32\) and \(2, 127, 32\), expected one shape"):
+    with pytest.raises(ValueError, match=r"\(2, 128, 32\) and \(2, 127, 32\), expected"):
         there_and_back(estimate_of(0.0).displacement, estimate_of(0.0).displacement[:, :-1])

@@ -266,9 +266,7 @@ def test_this_machine_needs_no_leave(mine: str) -> None:
 def test_a_port_that_is_taken_is_said_in_one_line(monitor: MonitorServer) -> None:
     host, port = host_and_port(monitor)
     with (
-        pytest.raises(
-            OptionError, match=rf"^monitor address {host}:{port}: cannot bind: Address already in use$"
-        ),
+        pytest.raises(OptionError, match=rf"^monitor address {host}:{port}: cannot bind: .* in use$"),
         MonitorServer(f"{host}:{port}", {}),
     ):
         pass

@@ -262,10 +262,10 @@ def test_options_of_folders_are_refused_for_one_recording(
 
 def test_places_for_results_that_cannot_be(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OptionError, match=r"file.*expected a folder"):
+    with pytest.raises(OptionError, match=r"^--out: got .*/file, .*expected"):
         find_jobs(folder, tmp_path / "file")
     for inside in (folder, folder / "results"):
-        with pytest.raises(OptionError, match=inside.name):
+        with pytest.raises(OptionError, match=f"^--out: got {inside}, inside "):
             find_jobs(folder, inside)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordingError, match=r"empty.*\*\.h5"):

@@ -184,14 +184,14 @@ def test_unknown_strain_is_drawn_as_doubtful(tmp_path: Path, scan: Scan) -> None
 
 def test_unwritable_path_is_one_line_and_leaves_nothing(tmp_path: Path, scan: Scan) -> None:
     page = figure_page(samples=speckle(), scan=scan, strain=np.zeros(SHAPE), quality=np.ones(SHAPE))
-    with pytest.raises(OptionError, match=r"cannot write .*f.png: No such file or directory"):
+    with pytest.raises(OptionError, match=r"cannot write .*f\.png: No such"):
         save_png(page, tmp_path / "none" / "f.png")
     (tmp_path / "f.png").mkdir()
-    with pytest.raises(OptionError, match=r"cannot write .*f.png: Is a directory"):
+    with pytest.raises(OptionError, match=r"cannot write .*f\.png: Is a directory"):
         save_png(page, tmp_path / "f.png")
     assert [path.name for path in tmp_path.iterdir()] == ["f.png"]
 
 
 def test_shapes_must_agree(scan: Scan) -> None:
-    with pytest.raises(ValueError, match="expected one shape"):
+    with pytest.raises(ValueError, match=r"\(400, 60\).* \(3, 3\).*, expected"):
         figure_page(samples=speckle(), scan=scan, strain=np.zeros((3, 3)), quality=np.ones(SHAPE))

@@ -250,12 +250,12 @@ def test_patient_and_study_are_those_of_a_file_or_nobodys(make: Callable[..., Ma
     assert found.AccessionNumber == ""
     assert len({found.SOPInstanceUID, plain.SOPInstanceUID, "1.2.3.5"}) == 3
     assert found.SeriesInstanceUID != plain.SeriesInstanceUID
-    with pytest.raises(FormatError, match=r"--dicom-like: .*rec\.h5 is not a DICOM file"):
+    with pytest.raises(FormatError, match=r"^--dicom-like: .*rec\.h5 .*DICOM"):
         made_of("dicom", made, dicom_like=made[0])
-    with pytest.raises(FormatError, match=r"--dicom-like: cannot read .*none: No such file"):
+    with pytest.raises(FormatError, match=r"^--dicom-like: cannot read .*none: No such"):
         made_of("dicom", made, dicom_like=tmp_path / "none")
     theirs = (tmp_path / "like.dcm").replace(made[1].with_suffix(".dcm")).read_bytes()
-    with pytest.raises(OptionError, match=r"--dicom-like: got .*res\.dcm, which would be replaced"):
+    with pytest.raises(OptionError, match=r"^--dicom-like: got .*res\.dcm, "):
         made_of("dicom", made, dicom_like=made[1].with_suffix(".dcm"))
     assert made[1].with_suffix(".dcm").read_bytes() == theirs
 
@@ -263,7 +263,7 @@ def test_patient_and_study_are_those_of_a_file_or_nobodys(make: Callable[..., Ma
 def test_a_dicom_object_too_large_is_told(make: Callable[..., Made], monkeypatch: pytest.MonkeyPatch) -> None:
     made = make()
     monkeypatch.setattr(dicom, "LARGEST_BYTES", made_of("dicom", made).stat().st_size // 2)
-    with pytest.raises(OptionError, match=r"got 4 pairs, of which [12] fill the 0\.00 GB .*--pairs$"):
+    with pytest.raises(OptionError, match=r"got 4 pairs, .* [12] .* 0\.00 GB .*--pairs$"):
         made_of("dicom", made)
 
 
@@ -291,5 +291,5 @@ def test_one_recording_gets_its_files_and_kinds_have_names(make: Callable[..., M
     with h5py.File(tmp_path / "o.h5") as file:
         assert (file.attrs["method"], file.attrs["pairs"]) == ("ncc", "0:1,2:3")
         assert file.attrs["engine_version"] == file.attrs["usert_version"]
-    with pytest.raises(OptionError, match="--also: got 'gif', expected one of png, mp4, dicom"):
+    with pytest.raises(OptionError, match=r"--also: got 'gif', expected .*png, mp4, dicom"):
         output_path("a.h5", "gif")

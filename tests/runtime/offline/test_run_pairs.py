@@ -142,7 +142,7 @@ def test_many_bad_pairs_are_one_short_line() -> None:
 def test_pairs_are_read_as_written() -> None:
     assert parse_pairs("consecutive", 4) == ((0, 1), (1, 2), (2, 3))
     assert parse_pairs(" 3:0 ,0:2", 4) == ((3, 0), (0, 2))
-    with pytest.raises(OptionError, match="got a recording of 0 frame"):
+    with pytest.raises(OptionError, match=r"got .* 0 frame.*, expected"):
         parse_pairs("consecutive", 0)
 
 

@@ -44,8 +44,8 @@ def test_an_outsider_is_not_heard(ring: KeyRing, who: str) -> None:
         ControlClient(server.endpoint, keys=keys, timeout_s=0.5) as outside,
     ):
         assert console.ask(STATUS) == {"heard": 0}
-        question = "" if keys is None else ", and does it allow this key"
-        line = rf"no answer from {server.endpoint} in 0\.5 s: is .* running there{question}\?"
+        question = "" if keys is None else ", .*key"
+        line = rf"^no answer .*{server.endpoint} .*0\.5 s: [^,]*--control[^,]*{question}\?$"
         with pytest.raises(ControlError, match=line):
             outside.ask(Quit())
         assert console.ask(STATUS) == {"heard": 1}
@@ -64,7 +64,7 @@ def test_who_may_see_the_images_may_not_command(tmp_path: Path) -> None:
         opened(context, desk := Desk(), access=authenticator.access("control")) as server,
         ControlClient(server.endpoint, keys=keys, timeout_s=0.5) as outside,
     ):
-        with pytest.raises(ControlError, match="does it allow this key"):
+        with pytest.raises(ControlError, match=r"^no answer .* this key\?$"):
             outside.ask(STATUS)
         assert authenticator.denied.counts["key"] >= 1
     assert desk.heard == []
@@ -91,7 +91,7 @@ def test_who_lost_its_key_is_not_heard_and_sees_nothing_and_the_others_come_back
                 if not desk.under_way[0].done():
                     desk.under_way[0].set_result({"secret": True})
         assert not waiting.socket.poll(0)
-        with pytest.raises(ControlError, match="does it allow this key"):
+        with pytest.raises(ControlError, match=r"^no answer .* this key\?$"):
             visitor.ask(Quit())
         answer_of(console)
         ring.allow("visitor")

@@ -119,8 +119,8 @@ def test_ctrl_c_ends_usert_demo_and_its_children(bundle: Bundle, tmp_path: Path)
         ({"seconds": 0.0}, "--seconds"),
         ({"seconds": float("nan")}, "--seconds"),
         ({"size": "vast"}, "small"),
-        ({"out": Path("demo.txt")}, "NAME.png"),
-        ({"out": Path("/nowhere/demo.png")}, "folder that exists"),
+        ({"out": Path("demo.txt")}, "^--out: got demo.txt, expected"),
+        ({"out": Path("/nowhere/demo.png")}, "^--out: got /nowhere/demo.png, expected"),
     ],
 )
 def test_impossible_options_are_refused(fields: dict[str, object], message: str) -> None:

@@ -142,5 +142,5 @@ def test_without_server_keys_nothing_is_opened(
 
 def test_roles_are_not_confused(ring: KeyRing, context: zmq.Context[zmq.Socket[bytes]]) -> None:
     for security, bind in ((ring.client("display"), True), (AccessList("strain", ring.server()), False)):
-        with pytest.raises(ValueError, match="a socket that binds has an access list"):
+        with pytest.raises(ValueError, match=r"^tcp://127\.0\.0\.1:0: .* binds .*access list"):
             make_socket(context, zmq.PUB, "tcp://127.0.0.1:0", bind=bind, security=security, options={})

@@ -66,10 +66,10 @@ def test_a_secret_is_not_printed(tmp_path: Path) -> None:
 def test_a_pair_is_not_lost_by_accident(tmp_path: Path) -> None:
     secret, public = make_keys("a", tmp_path)
     before = secret.read_bytes()
-    with pytest.raises(OptionError, match=r"a\.key_secret is there already: .* --force"):
+    with pytest.raises(OptionError, match=r"/a\.key_secret .*: .*--force"):
         make_keys("a", tmp_path)
     secret.unlink()
-    with pytest.raises(OptionError, match=r"a\.key is there already"):
+    with pytest.raises(OptionError, match=r"/a\.key .*: .*--force"):
         make_keys("a", tmp_path)
     assert not secret.exists()
     make_keys("a", tmp_path, force=True)
@@ -86,7 +86,7 @@ def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OptionError, match=r"cannot write into .*file"):
+    with pytest.raises(OptionError, match=r"^keys: cannot write .*/file: "):
         make_keys("a", tmp_path / "file")
 
 
@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
 def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, others: int) -> None:
     secret, _ = make_keys("a", tmp_path)
     secret.chmod(others)
-    with pytest.raises(OptionError, match=r"a\.key_secret is a secret that others may .*: chmod 600"):
+    with pytest.raises(OptionError, match=r"/a\.key_secret .*others.*: chmod 600"):
         KeyPair.load(secret)
 
 
@@ -115,7 +115,7 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, others: int) -
 def test_what_is_no_key_is_refused(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "bad.key"
     path.write_bytes(text)
-    with pytest.raises(OptionError, match=r"bad\.key, which holds no CURVE key"):
+    with pytest.raises(OptionError, match=r"bad\.key, .*CURVE"):
         load_public(path)
     with pytest.raises(OptionError, match=r"bad\.key"):
         public_keys(tmp_path)
@@ -124,25 +124,25 @@ def test_what_is_no_key_is_refused(tmp_path: Path, text: bytes) -> None:
 def test_the_two_files_are_not_confused(tmp_path: Path) -> None:
     secret, public = make_keys("a", tmp_path)
     public.chmod(0o600)
-    with pytest.raises(OptionError, match=r"without a secret key, expected a NAME\.key_secret"):
+    with pytest.raises(OptionError, match=r"/a\.key, .*secret.*, expected .*NAME\.key_secret"):
         KeyPair.load(public)
-    with pytest.raises(OptionError, match=r"holds a secret, expected the NAME\.key file"):
+    with pytest.raises(OptionError, match=r"/a\.key_secret, .*secret.*, expected .*NAME\.key "):
         load_public(secret)
     other = load_public(make_keys("b", tmp_path)[1])
     secret.write_bytes(secret.read_bytes().replace(load_public(public), other))
-    with pytest.raises(OptionError, match="not a pair"):
+    with pytest.raises(OptionError, match=r"/a\.key_secret: .*pair"):
         KeyPair.load(secret)
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     secret, _ = make_keys("a", tmp_path)
-    with pytest.raises(OptionError, match=r"cannot read .*none: No such file"):
+    with pytest.raises(OptionError, match=r"^key: cannot read .*none: No such"):
         KeyPair.load(tmp_path / "none")
-    with pytest.raises(OptionError, match=r"cannot read folder .*none: No such file"):
+    with pytest.raises(OptionError, match=r"^keys: .*folder .*none: No such"):
         ServerKeys.load(secret, tmp_path / "none")
-    with pytest.raises(OptionError, match=r"cannot read folder .*a\.key: Not a directory"):
+    with pytest.raises(OptionError, match=r"^keys: .*folder .*a\.key: Not a directory"):
         ServerKeys.load(secret, tmp_path / "a.key")
-    with pytest.raises(OptionError, match=r"cannot read .*none: No such file"):
+    with pytest.raises(OptionError, match=r"^key: cannot read .*none: No such"):
         ClientKeys.load(secret, tmp_path / "none")
 
 
@@ -152,5 +152,5 @@ def test_a_list_that_anybody_may_add_to_is_refused(tmp_path: Path) -> None:
     allowed.mkdir()
     assert ServerKeys.load(secret, allowed).allowed == allowed
     allowed.chmod(0o777)
-    with pytest.raises(OptionError, match=r"anybody may write into .*allowed"):
+    with pytest.raises(OptionError, match=r"^keys: .*/allowed, .*chmod o-w"):
         ServerKeys.load(secret, allowed)

@@ -104,7 +104,7 @@ def test_a_client_that_is_refused_says_why_once(
 def test_keys_that_zeromq_cannot_use_are_an_error_and_nothing_leaks(ring: KeyRing) -> None:
     broken = replace(ring.client("display"), server=b"#" * 40)
     with (
-        pytest.raises(OptionError, match="cannot use them: Invalid argument"),
+        pytest.raises(OptionError, match=r"^keys: .*: Invalid argument"),
         StrainClient("tcp://127.0.0.1:1", keys=broken),
     ):
         pass
