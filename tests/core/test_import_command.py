@@ -315,3 +315,13 @@ def test_iq_lines_of_plus_are_read_as_iq_with_the_right_strain(cases_folder: Pat
     readable = found.quality >= READABLE_QUALITY
     assert readable.mean() > 0.8
     assert 100 * found.strain[readable].mean() == pytest.approx(1.43, abs=0.03)
+
+
+def test_q_of_the_other_sign_is_told_and_not_refused(tmp_path: Path) -> None:
+    file, out = iq_file(tmp_path)[0], tmp_path / "rec.h5"
+    words = ["import", file, "--out", out, *IQ, "--demodulation-mhz", "6"]
+    assert "Q had the other sign" not in call(*words).output
+    np.save(file, np.conj(np.load(file)))
+    result = call(*words)
+    assert result.exit_code == 0
+    assert "the echoes move as if Q had the other sign: conjugate the samples" in result.output

@@ -96,6 +96,8 @@ def _stack(path: Path, array: MatArray, options: ImportOptions) -> NDArray[Any]:
     values = array.load()
     if not is_number(values.dtype):
         raise FormatError(f"{what} of {values.dtype}, expected numbers")
+    if values.shape != array.shape:
+        raise FormatError(f"{what}, but holds {values.shape}, expected one shape: damaged")
     return values.reshape((*(*shape, 1)[:3], *(2,) * paired))
 
 

@@ -223,7 +223,7 @@ def _look(samples: NDArray[Any], scan: Scan) -> _View | None:
     blocks = blocks * np.exp(2j * np.pi * turn)[..., None]  # about f0
     along = _correlation(blocks[:, 1:], blocks[:, :-1])
     power = (np.abs(np.fft.fft(blocks * np.hanning(size + 2)[1:-1, None], axis=1)) ** 2).sum(axis=2)
-    spectrum = np.asarray((power / power.sum(axis=1, keepdims=True)).mean(axis=0), np.float64)
+    spectrum = (power / power.sum(axis=1, keepdims=True)).mean(axis=0)
     frequency = np.fft.fftfreq(size)
     return _View(
         improper=improper,
@@ -247,7 +247,7 @@ def _correlation(first: Complex, second: Complex) -> float:
     return float(np.abs((first * second.conj()).sum()) / energy) if energy > 0 else 0.0
 
 
-def _centre(spectrum: NDArray[np.float64], frequency: NDArray[np.float64]) -> float:
+def _centre(spectrum: NDArray[Any], frequency: NDArray[Any]) -> float:
     """In cycles per sample: that of all energy on the circle of frequencies; of two lobes that of the greater."""
     smooth = (spectrum + np.roll(spectrum, 1) + np.roll(spectrum, -1)) / 3
     centre = float(np.angle((spectrum * np.exp(2j * np.pi * frequency)).sum())) / (2 * np.pi)

@@ -11,6 +11,7 @@ from live import TIMEOUT_S, Feed, numbered_message, received_frame
 
 from usert.analytic import envelope
 from usert.frame import Scan
+from usert.iq import as_iq, iq_scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.rf_message import RFMessage
@@ -51,6 +52,21 @@ def test_good_rf_is_passed_in_silence_and_looked_at_once(
     first.look(frame(PICTURE, at_s=5))
     assert not first.doubtful
     assert not caplog.records
+
+
+def test_iq_is_passed_in_silence_and_what_is_not_in_quadrature_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    iq = as_iq(RF, RF.scan.f0_hz, 2)
+    first = FirstFrames()
+    first.look(frame(iq.samples, scan=iq.scan))
+    assert first.signal is not None
+    assert (first.signal.kind, first.doubtful) == ("iq", False)
+    assert not caplog.records
+    lines = np.stack((RF.samples[:, ::2], RF.samples[:, 1::2]), axis=-1)
+    first.look(frame(lines, scan=iq_scan(RF.scan, RF.scan.f0_hz, 1), session=2, at_s=2))
+    assert first.doubtful
+    assert "I and Q go together" in caplog.records[0].getMessage()
 
 
 def test_frames_in_which_nothing_is_to_be_seen_leave_it_to_later_ones(
