@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.beam_space import BeamSpace
 from usert.errors import EngineError
 from usert.quality import readable_mean
 
@@ -204,7 +205,6 @@ class Stream:
             quality = self._config.quality_rule.readable_quality
             rule = RatioRule(patch=(strain_window, _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
-        scan = image.pair.current.frame.scan
-        return replace(
-            image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, scan.pitch_mm)
-        )
+        frame = image.pair.current.frame
+        space = BeamSpace.of(frame.scan, frame.shape)
+        return replace(image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, space))
