@@ -6,8 +6,8 @@ What works on RF (the exported graphs, the classical estimators, the paper's los
 frame, `turned_up` for samples on as many rows as are wanted, `at_rows` and `motion_at_rows` for what was computed on
 them. `turned_down` is the other way, as scanners do it.
 
-The rows of the RF cover the depth that the rows of the IQ cover, from the edge of the first to that of the last:
-t(n) = (n + ½) N / N' - ½ in rows of the IQ. Knows no files, sockets or networks. Invariant: a tone within half of the
+The first and the last row of the RF lie where those of the IQ do: t(n) = n (N - 1) / (N' - 1) in rows of the IQ.
+Knows no files, sockets or networks. Invariant: a tone within half of the
 pulse's octave comes out as itself to a thousandth, away from both ends of the frame.
 """
 
@@ -78,7 +78,7 @@ def common_sample(scan: Scan) -> float:
 
 def rf_scan(scan: Scan, rows: int, new_rows: int) -> Scan:
     """The scan of `new_rows` of RF that were `rows` of IQ."""
-    return dataclasses.replace(scan, fs_hz=scan.fs_hz * new_rows / rows, demodulation_hz=None)
+    return dataclasses.replace(scan, fs_hz=scan.fs_hz / _step(rows, new_rows), demodulation_hz=None)
 
 
 def turned_up(samples: NDArray[Any], scan: Scan, rows: int) -> NDArray[np.float32]:
@@ -141,9 +141,9 @@ def decimated_motion(displacement: NDArray[np.float32], decimation: int) -> NDAr
 
 
 def at_rows(field: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
-    """(…, N', M) on as many other rows over the same depth, (…, `rows`, M): linear between, held beyond the ends."""
+    """(…, N', M) on other rows from the first to the last, (…, `rows`, M), linear between them."""
     count = field.shape[-2]
-    at = np.clip((np.arange(rows) + 0.5) * (count / rows) - 0.5, 0, count - 1)
+    at = np.arange(rows) * _step(count, rows)
     above = np.minimum(at.astype(np.intp), max(count - 2, 0))
     share = (at - above).astype(np.float32)[:, None]
     upper, lower = field[..., above, :], field[..., np.minimum(above + 1, count - 1), :]
@@ -154,8 +154,13 @@ def at_rows(field: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
 def motion_at_rows(displacement: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
     """`at_rows` of a displacement (2, N', M), whose axial part counts rows."""
     moved = at_rows(displacement, rows)
-    moved[0] *= np.float32(rows / displacement.shape[-2])
+    moved[0] /= np.float32(_step(displacement.shape[-2], rows))
     return moved
+
+
+def _step(rows: int, new_rows: int) -> float:
+    """Distance of `new_rows` in `rows`, with the first and the last at the same place."""
+    return max(1, rows - 1) / max(1, new_rows - 1)
 
 
 def _frequencies(scan: Scan) -> list[float]:
@@ -193,9 +198,7 @@ def _product(bands: _Bands, planes: NDArray[Any], rows: int) -> NDArray[np.float
 def _up(count: int, rows: int, fs_hz: float, f0_hz: float, demodulation: Demodulation) -> _Bands:
     """From I and Q to RF. What lies beyond the centre frequency on either side of the carrier would fold: it is left
     out."""
-    first, at, _, kernel = _kernel(
-        count, rows, step=count / rows, cutoff=min(0.5, f0_hz / fs_hz), centred=True
-    )
+    first, at, _, kernel = _kernel(count, rows, step=_step(count, rows), cutoff=min(0.5, f0_hz / fs_hz))
     turn = np.exp(2j * np.pi * carrier_cycles(at, fs_hz, demodulation))[:, :, None] * kernel
     return _Bands(first, np.concatenate((turn.real, -turn.imag), axis=-1).astype(np.float32))
 
@@ -207,24 +210,23 @@ def _down(
     """From RF to I, and to Q. Rows of a demodulation that changes with depth are those of the IQ."""
     rows = -(-count // decimation)
     cutoff = min(0.5 / decimation, f0_hz / fs_hz)
-    first, _, near, kernel = _kernel(count, rows, step=float(decimation), cutoff=cutoff, centred=False)
+    first, _, near, kernel = _kernel(count, rows, step=float(decimation), cutoff=cutoff)
     cycles = carrier_cycles(near / decimation, fs_hz / decimation, demodulation)[:, None, :]
     turn = 2 * np.exp(-2j * np.pi * cycles) * kernel
     return _Bands(first, turn.real.astype(np.float32)), _Bands(first, turn.imag.astype(np.float32))
 
 
 def _kernel(
-    count: int, rows: int, *, step: float, cutoff: float, centred: bool
+    count: int, rows: int, *, step: float, cutoff: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """A sinc under Kaiser's window for every output row, in tiles: first row of the input that a tile sees, (T,);
     places of the output, (T, 16), and of the input, (T, L), in rows of the input; and the taps, (T, 16, L).
 
-    `step` and `cutoff` are in rows of the input; `centred`: both grids begin at the edge of their first row, else at
-    its middle.
+    `step` and `cutoff` are in rows of the input.
     """
     reach = _REACH * 0.5 / cutoff
     tiles = -(-rows // _TILE)
-    at: Any = np.arange(tiles * _TILE).reshape(tiles, _TILE) * step + (step / 2 - 0.5 if centred else 0.0)
+    at: Any = np.arange(tiles * _TILE).reshape(tiles, _TILE) * step
     length = math.ceil((_TILE - 1) * step + 2 * reach) + 2
     first = np.minimum(
         np.floor(at[:, 0] - reach).astype(np.intp), count

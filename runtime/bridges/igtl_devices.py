@@ -1,9 +1,9 @@
 """A strain image as OpenIGTLink messages, one device each.
 
-Axes of an IMAGE: i counts scan lines, j samples along depth, k is the one slice; the world
-is RAS with i towards the left and j towards posterior, so that an axial view shows the image upright, first line on its
-left, and the first sample of the first line is the origin. Invariant: a pixel of strain that may not be read, and every
-pixel of an image that is neither `live` nor `held`, is `blank`, which is finite.
+Axes of an IMAGE: i counts scan lines, j samples along depth, k is the one slice; a curved array is laid out first.
+The world is RAS with i towards the left and j towards posterior, so that an axial view shows the image upright, first
+line on its left; its origin is at depth 0 on the first line, or on the centre line. Invariant: a pixel of strain that
+may not be read, and every pixel of an image that is neither `live` nor `held`, is `blank`, which is finite.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.beam_space import BeamSpace
 from usert.errors import OptionError
-from usert.frame import RFFrame, Scan
+from usert.frame import RFFrame
 
 from ..imaging.display_state import State
+from ..offline.canvas import Canvas
 from ..protocol.age import Age
 from ..protocol.strain_message import StrainMessage
 from ..view.bmode import BMode
@@ -31,6 +33,8 @@ BLANK_PERCENT = -100.0
 Slicer has crashed (Slicer/Slicer issues 4907 and 7737), and not 0, which is the strain of hard tissue."""
 SLICE_MM = 1.0
 """Nominal thickness of the one slice: OpenIGTLink needs a number above 0."""
+_LONGEST_PX = 640
+"""Of a curved array that is laid out."""
 _MOST_S = 1 << 32
 """The header of OpenIGTLink has 32 bits for seconds."""
 _MOST_NAME = 20
@@ -70,17 +74,15 @@ class Devices:
 
         `state`: that of the image by now, which may have become `stale`. `wall_s`: when it was acquired.
         """
-        scan = message.scan
-        planes = {
-            "strain": self._strain(message, state),
-            "quality": np.nan_to_num(message.quality, posinf=0.0, neginf=0.0),
-        }
+        space = BeamSpace.of(message.scan, message.shape)
+        quality = np.nan_to_num(message.quality, posinf=0.0, neginf=0.0)
         packed = {
-            device: self._packed(device, values, pitch_of(scan), wall_s) for device, values in planes.items()
+            "strain": self._packed("strain", self._strain(message, state), space, wall_s, self._blank),
+            "quality": self._packed("quality", quality, space, wall_s),
         }
         if reference is not None and reference.shape == message.shape:
             plane = self._bmode.plane(reference)
-            packed["bmode"] = self._packed("bmode", plane.values, pitch_of(scan, plane.step), wall_s)
+            packed["bmode"] = self._packed("bmode", plane.values, space.every(plane.step), wall_s)
         return packed
 
     def status(
@@ -107,21 +109,28 @@ class Devices:
         return {"status": StringMessage(text, timestamp=wall_s, device_name=self.name("status")).pack()}
 
     def _strain(self, message: StrainMessage, state: State) -> NDArray[np.float32]:
+        """In percent, NaN where it must not be read."""
         if state not in _READABLE:
-            return np.full(message.shape, self._blank)
+            return np.full(message.shape, np.float32(np.nan))
         with np.errstate(over="ignore"):
             percent = np.float32(100) * message.strain
         readable = (message.quality >= message.readable_quality) & np.isfinite(percent)
-        return np.where(readable, percent, self._blank)
+        return np.where(readable, percent, np.float32(np.nan))
 
     def _packed(
-        self, device: str, values: NDArray[Any], pitch_mm: tuple[float, float], wall_s: float
+        self, device: str, values: NDArray[Any], space: BeamSpace, wall_s: float, blank: Any = 0
     ) -> bytes:
         from pyigtl.messages import ImageMessage
 
+        pixels, pitch_mm, first_mm = values, space.step, space.first
+        if space.radius_mm is not None:
+            canvas = Canvas(space=space, longest_px=_LONGEST_PX)
+            pixels, pitch_mm = canvas.resampled(values), canvas.pixel_mm
+            (top, _), (left, _) = space.bounds_mm
+            first_mm = top + pitch_mm[0] / 2, left + pitch_mm[1] / 2
         packed: bytes = ImageMessage(
-            np.ascontiguousarray(values)[np.newaxis],
-            ijk_to_world_matrix=matrix(pitch_mm),
+            np.where(np.isnan(pixels), blank, pixels).astype(values.dtype)[np.newaxis],
+            ijk_to_world_matrix=matrix(pitch_mm, first_mm),
             world_coordinate_system="ras",
             timestamp=wall_s,
             device_name=self.name(device),
@@ -129,14 +138,11 @@ class Devices:
         return packed
 
 
-def pitch_of(scan: Scan, step: tuple[int, int] = (1, 1)) -> tuple[float, float]:
-    """Distance in mm between neighbouring pixels along depth and across lines, of every `step`-th sample and line."""
-    return step[0] * scan.pitch_mm[0], step[1] * scan.pitch_mm[1]
-
-
-def matrix(pitch_mm: tuple[float, float]) -> NDArray[np.float64]:
-    """The 4 x 4 matrix from (i, j, k, 1) to the world, RAS, in mm."""
-    return np.diag([-pitch_mm[1], -pitch_mm[0], SLICE_MM, 1.0])
+def matrix(pitch_mm: tuple[float, float], first_mm: tuple[float, float]) -> NDArray[np.float64]:
+    """The 4 x 4 matrix from (i, j, k, 1) to the world, RAS, in mm; `first_mm`: depth and place of the first pixel."""
+    placed = np.diag([-pitch_mm[1], -pitch_mm[0], SLICE_MM, 1.0])
+    placed[:2, 3] = 0.0 - first_mm[1], 0.0 - first_mm[0]
+    return placed
 
 
 def wall_of(message: StrainMessage, age: Age, now_s: float) -> float:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.beam_space import BeamSpace
 from usert.errors import OptionError
 from usert.quality import READABLE_QUALITY
 from usert.strain import STRAIN_WINDOW_SAMPLES
@@ -27,17 +28,15 @@ Refusal = Literal["", "outside", "unreadable", "background"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rectangle:
-    """A part of the frame in mm: depth from the first sample, lateral from the first line."""
+    """A part of the frame in mm: depth, and lateral from the first line or the centre line (`usert.beam_space`)."""
 
     depth_mm: tuple[float, float]
     lateral_mm: tuple[float, float]
 
     def __post_init__(self) -> None:
         for name, (first, last) in (("depth", self.depth_mm), ("lateral", self.lateral_mm)):
-            if not 0 <= first < last < math.inf:
-                raise OptionError(
-                    f"rectangle: got {name} {first:g}:{last:g} mm, expected a:b with 0 <= a < b"
-                )
+            if not -math.inf < first < last < math.inf:
+                raise OptionError(f"rectangle: got {name} {first:g}:{last:g} mm, expected a:b with a < b")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -54,10 +53,6 @@ class Rectangle:
     def __str__(self) -> str:
         """The text that `parse` reads."""
         return ",".join(f"{first:g}:{last:g}" for first, last in (self.depth_mm, self.lateral_mm))
-
-    def slices(self, pitch_mm: tuple[float, float]) -> tuple[slice, slice]:
-        """Rows and columns of an image whose centres lie in it; those beyond the image are not cut off."""
-        return _inside(self.depth_mm, pitch_mm[0]), _inside(self.lateral_mm, pitch_mm[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,19 +137,15 @@ class RatioMeter:
         """Forget earlier images, for a new session."""
         self._means.clear()
 
-    def read(
-        self, strain: NDArray[Any], quality: NDArray[Any], pitch_mm: tuple[float, float]
-    ) -> RatioReading:
-        """The ratio with this image (N, M) as the newest.
-
-        `pitch_mm`: distances between neighbouring rows and columns of the image, as `Scan.pitch_mm`.
-        """
+    def read(self, strain: NDArray[Any], quality: NDArray[Any], space: BeamSpace) -> RatioReading:
+        """The ratio with this image (N, M), whose pixels lie as in `space`, as the newest."""
         rule, regions = self.rule, []
         for rectangle in (self.target, self.background):
-            rows, lines = rectangle.slices(pitch_mm)
-            if rows.stop > strain.shape[0] or lines.stop > strain.shape[1]:
+            found = space.pixels_in(rectangle.depth_mm, rectangle.lateral_mm)
+            if found is None:
                 return RatioReading(refused="outside")
-            regions.append(read_region(strain[rows, lines], quality[rows, lines], rule))
+            rows, lines, mask = found
+            regions.append(read_region(strain[rows, lines], quality[rows, lines], rule, mask))
         target, background = regions
         seen: dict[str, Any] = {"target": target, "background": background}
         if any(r.pixels < rule.least_pixels or r.readable_share < rule.least_share for r in regions):
@@ -180,9 +171,13 @@ class RatioMeter:
         )
 
 
-def read_region(strain: NDArray[Any], quality: NDArray[Any], rule: RatioRule) -> RegionReading:
-    """Figures of a part of an image; all 0 where nothing may be read."""
+def read_region(
+    strain: NDArray[Any], quality: NDArray[Any], rule: RatioRule, mask: NDArray[np.bool_] | None = None
+) -> RegionReading:
+    """Figures of a part of an image, of the pixels in `mask` alone; all 0 where nothing may be read."""
     readable = (quality >= rule.readable_quality) & np.isfinite(strain)
+    if mask is not None:
+        readable &= mask
     at = np.flatnonzero(readable)
     count = len(at)
     if count == 0:
@@ -192,16 +187,12 @@ def read_region(strain: NDArray[Any], quality: NDArray[Any], rule: RatioRule) ->
     values = strain.ravel().take(at).astype(np.float64)
     patches = math.prod(max(1.0, n / size) for n, size in zip(strain.shape, rule.patch, strict=True))
     share, spread = count / readable.size, float(values.std())
+    among = readable.size if mask is None else int(np.count_nonzero(mask))
     return RegionReading(
         mean_strain=float(values.mean()),
         spread=spread,
         error=spread / math.sqrt(max(1.0, patches * share)),
         pixels=count,
-        readable_share=share,
+        readable_share=count / among,
         quality=float(quality.ravel().take(at).mean(dtype=np.float64)),
     )
-
-
-def _inside(extent_mm: tuple[float, float], pitch_mm: float) -> slice:
-    first, last = (mm / pitch_mm for mm in extent_mm)
-    return slice(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)

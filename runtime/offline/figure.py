@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from usert.analytic import envelope
+from usert.beam_space import Span
 from usert.errors import OptionError
 from usert.frame import Scan
 from usert.quality import READABLE_QUALITY
 
+from .canvas import Canvas
 from .colormap import GREY, VIRIDIS, colours
-from .scan_conversion import Fan
 
 DYNAMIC_RANGE_DB = 60.0
 
-_LONGEST_PX = 560  # depth of a panel, or its width if the scan is wider than deep
+LONGEST_PX = 560  # depth of a panel, or its width if the scan is wider than deep
 _NARROWEST_PX = 190  # the room of a panel, so that its title fits
 _LEFT_PX, _BAR_GAP_PX, _BAR_PX, _BAR_LABELS_PX = 82, 18, 18, 74
 _MARGIN_PX, _TITLE_PX, _HEAD_PX, _FOOT_PX, _NOTE_PX = 22, 44, 40, 74, 40
 _PAPER, _INK, _FAINT = (18, 18, 20), (232, 232, 236), (150, 150, 156)
 _TEXT_PX, _SMALL_PX, _LARGE_PX = 19, 17, 24
-_FAN_PX, _AROUND_FAN = 512, 30  # a side in beam space at least across and at most along; grey outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,49 +69,29 @@ def figure_page(
     quality: NDArray[Any],
     title: str | None = None,
     soft: float | None = None,
-    fan: Fan | None = None,
 ) -> Image.Image:
     """A page with the reference frame's `samples`, `strain` as a fraction and `quality` 0 to 1, all (N, M).
 
-    `soft` is the strain of the softest colour, as in `strain_range`; None: that of this pair. `fan`: how the lines lie,
-    where they are not parallel; depth then counts from the highest point of the fan.
+    `soft` is the strain of the softest colour, as in `strain_range`; None: that of this pair. Lines of a curved or
+    phased array are laid out as the fan that `scan` states.
     """
     if not samples.shape == strain.shape == quality.shape:
         raise ValueError(f"got shapes {samples.shape}, {strain.shape}, {quality.shape}, expected one shape")
     known = np.isfinite(strain) & np.isfinite(quality)
     strain = np.where(known, strain, 0).astype(np.float32)
     quality = np.where(known, quality, 0).astype(np.float32)
-    extent_mm = _extent_mm(strain.shape, scan)
-    size = _panel_size(extent_mm)
-    if fan is not None:
-        depth_mm, extent_mm = extent_mm[0], fan.extent_mm(extent_mm[0])
-        size = max(strain.shape[1], _FAN_PX), min(strain.shape[0], _FAN_PX)  # in beam space, as it is painted
+    canvas = Canvas.of(scan, (strain.shape[0], strain.shape[1]), LONGEST_PX)
     doubted = float((quality < READABLE_QUALITY).mean())
-    panels: tuple[Panel, ...] = (
-        bmode_panel(samples, size),
-        strain_panel(strain, quality, size, soft),
-        Panel(
-            title="Quality",
-            image=Image.fromarray(colours(resized(quality, size), GREY)),
-            anchors=GREY,
-            bottom=0,
-            top=1,
-        ),
+    panels = (
+        bmode_panel(samples, canvas),
+        strain_panel(strain, quality, canvas, soft),
+        quality_panel(quality, canvas),
     )
-    if fan is not None:
-        panels = tuple(_laid_out(panel, fan, depth_mm, _panel_size(extent_mm)) for panel in panels)
     notes = ["Strain: compression positive."]
     if doubted > 0:
         share = "less than 1" if doubted < 0.01 else f"{100 * doubted:.0f}"
         notes.append(f"Hatched: quality below {READABLE_QUALITY} ({share} % of the image).")
-    return _compose(panels, extent_mm, title, notes)
-
-
-def pixel_mm(shape: tuple[int, ...], scan: Scan) -> tuple[float, float]:
-    """Depth and width of a pixel of the panels of a page, for frames of `shape` (N, M)."""
-    depth_mm, width_mm = _extent_mm(shape, scan)
-    width, height = _panel_size((depth_mm, width_mm))
-    return depth_mm / height, width_mm / width
+    return _compose(panels, canvas.bounds_mm, title, notes)
 
 
 def strain_range(strain: NDArray[Any], quality: NDArray[Any]) -> tuple[float, float]:
@@ -138,32 +118,14 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     return [k * step for k in range(first, last + 1)]
 
 
-def _extent_mm(shape: tuple[int, ...], scan: Scan) -> tuple[float, float]:
-    return shape[0] * scan.axial_pitch_mm, shape[1] * scan.line_pitch_mm
-
-
-def _panel_size(extent_mm: tuple[float, float]) -> tuple[int, int]:
-    """Width and height in pixels, with square pixels."""
-    scale = _LONGEST_PX / max(extent_mm)
-    return max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale))
-
-
-def _laid_out(panel: Panel, fan: Fan, depth_mm: float, size: tuple[int, int]) -> Panel:
-    """A panel painted in beam space, laid out as a fan of `size` (width, height) pixels."""
-    painted = np.asarray(panel.image)
-    laid = [fan.lay_out(painted[..., c], depth_mm=depth_mm, size=size[::-1]) for c in range(3)]
-    around = [np.where(np.isfinite(channel), channel, _AROUND_FAN) for channel in laid]
-    return replace(panel, image=Image.fromarray(np.stack(around, axis=-1).round().astype(np.uint8)))
-
-
-def bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> Panel:
-    """B-mode of RF `samples` (N, M), in a picture of `size` (width, height)."""
-    amplitude = resized(envelope(samples - samples.mean(axis=0)), size)
-    bright = max(float(np.percentile(amplitude, 99.5)), 1e-30)
+def bmode_panel(samples: NDArray[Any], canvas: Canvas) -> Panel:
+    """B-mode of RF `samples` (N, M)."""
+    amplitude = canvas.resampled(envelope(samples - samples.mean(axis=0)))
+    bright = max(float(np.nanpercentile(amplitude, 99.5)), 1e-30)
     level_db = 20 * np.log10(np.maximum(amplitude / bright, 1e-9))
     return Panel(
         title="B-mode (dB)",
-        image=Image.fromarray(colours(1 + level_db / DYNAMIC_RANGE_DB, GREY)),
+        image=canvas.picture(colours(1 + level_db / DYNAMIC_RANGE_DB, GREY)),
         anchors=GREY,
         bottom=-DYNAMIC_RANGE_DB,
         top=0,
@@ -171,20 +133,20 @@ def bmode_panel(samples: NDArray[Any], size: tuple[int, int]) -> Panel:
 
 
 def strain_panel(
-    strain: NDArray[Any], quality: NDArray[Any], size: tuple[int, int], soft: float | None = None
+    strain: NDArray[Any], quality: NDArray[Any], canvas: Canvas, soft: float | None = None
 ) -> Panel:
-    """Axial strain (N, M) in a picture of `size`, hatched below readable quality; `soft`: its upper end."""
+    """Axial strain (N, M), hatched below readable quality; `soft`: its upper end."""
     hard, widest = strain_range(strain, quality)
     soft = widest if soft is None else soft
-    picture = colours((resized(strain, size) - hard) / (soft - hard), VIRIDIS).astype(np.float32)
-    doubted = resized(quality, size) < READABLE_QUALITY
+    picture = colours((canvas.resampled(strain) - hard) / (soft - hard), VIRIDIS).astype(np.float32)
+    doubted = canvas.resampled(quality) < READABLE_QUALITY
     row, column = np.indices(doubted.shape)
     stripe = (row + column) % 12 < 4
     picture[doubted] = 0.35 * picture[doubted] + 0.65 * 60
     picture[doubted & stripe] = 165
     return Panel(
         title="Axial strain (%)",
-        image=Image.fromarray(picture.astype(np.uint8)),
+        image=canvas.picture(picture.astype(np.uint8)),
         anchors=VIRIDIS,
         bottom=100 * hard,
         top=100 * soft,
@@ -192,14 +154,14 @@ def strain_panel(
     )
 
 
-def resized(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-    """`values` resampled to the panel's pixels: averaged where there are more of them, interpolated where fewer."""
-    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
-    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+def quality_panel(quality: NDArray[Any], canvas: Canvas, title: str = "Quality") -> Panel:
+    """Quality (N, M), from 0 to 1."""
+    picture = canvas.picture(colours(canvas.resampled(quality), GREY))
+    return Panel(title=title, image=picture, anchors=GREY, bottom=0, top=1)
 
 
 def _compose(
-    panels: tuple[Panel, ...], extent_mm: tuple[float, float], title: str | None, notes: list[str]
+    panels: tuple[Panel, ...], bounds_mm: tuple[Span, Span], title: str | None, notes: list[str]
 ) -> Image.Image:
     width, height = panels[0].image.size
     cell = _LEFT_PX + max(width, _NARROWEST_PX) + _BAR_GAP_PX + _BAR_PX + _BAR_LABELS_PX
@@ -209,13 +171,13 @@ def _compose(
     if title:
         write_text(page, (_MARGIN_PX + _LEFT_PX, _MARGIN_PX), title, "la", px=_LARGE_PX)
     for index, panel in enumerate(panels):
-        _draw_panel(page, panel, _MARGIN_PX + index * cell + _LEFT_PX, top + _HEAD_PX, extent_mm)
+        _draw_panel(page, panel, _MARGIN_PX + index * cell + _LEFT_PX, top + _HEAD_PX, bounds_mm)
     note_at = (_MARGIN_PX + _LEFT_PX, top + _HEAD_PX + height + _FOOT_PX + 8)
     write_text(page, note_at, "  ".join(notes), "la", ink=_FAINT, px=_SMALL_PX)
     return page
 
 
-def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, extent_mm: tuple[float, float]) -> None:
+def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, bounds_mm: tuple[Span, Span]) -> None:
     """Draw the panel with the upper left corner of its image at (x, y)."""
     draw = ImageDraw.Draw(page)
     width, height = panel.image.size
@@ -224,12 +186,13 @@ def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, extent_mm: tupl
     draw.rectangle((x - 1, y - 1, x + width, y + height), outline=_FAINT)
     write_text(page, (x, y - 12), panel.title, "ls", px=_TEXT_PX + 1)
 
-    for depth in ticks(0, extent_mm[0], most):
-        at = y + round(depth / extent_mm[0] * (height - 1))
+    (top, bottom), (left, right) = bounds_mm
+    for depth in ticks(top, bottom, most):
+        at = y + round((depth - top) / (bottom - top) * (height - 1))
         draw.line((x - 7, at, x - 2, at), fill=_INK)
         write_text(page, (x - 11, at), f"{depth:g}", "rm")
-    for across in ticks(0, extent_mm[1], max(2, width // 60)):
-        at = x + round(across / extent_mm[1] * (width - 1))
+    for across in ticks(left, right, max(2, width // 60)):
+        at = x + round((across - left) / (right - left) * (width - 1))
         draw.line((at, y + height + 1, at, y + height + 6), fill=_INK)
         write_text(page, (at, y + height + 10), f"{across:g}", "ma")
     write_text(page, (x + width // 2, y + height + 36), "Width (mm)", "ma")

@@ -12,7 +12,8 @@ from usert.quality import READABLE_QUALITY, readable_mean
 from usert.recording import Recording
 
 from ..imaging.estimate import Estimate
-from .figure import figure_page, pixel_mm, strain_range
+from .canvas import Canvas
+from .figure import LONGEST_PX, figure_page, strain_range
 from .result_file import ResultReader
 from .run_pairs import figures_of
 
@@ -38,7 +39,7 @@ class Pages:
     @property
     def pixel_mm(self) -> tuple[float, float]:
         """Depth and width of a pixel of the three images on a page."""
-        return pixel_mm(self._recording.shape, self.scan)
+        return Canvas.of(self.scan, self._recording.shape, LONGEST_PX).pixel_mm
 
     @property
     def acquired_ns(self) -> NDArray[np.int64] | None:

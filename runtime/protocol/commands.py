@@ -43,7 +43,7 @@ def _is_rectangle(value: Any) -> bool:
 Path: TypeAlias = Annotated[str, text(MAX_PATH, least=1)]
 """On the server's machine."""
 Region: TypeAlias = Annotated[
-    str, Scalar(_is_rectangle, "depth,lateral in mm, each a:b with 0 <= a < b, such as 10:14.5,3:8")
+    str, Scalar(_is_rectangle, "depth,lateral in mm, each a:b with a < b, such as 10:14.5,3:8")
 ]
 """A rectangle of the frame, as `Rectangle.parse` reads it."""
 Choice: TypeAlias = Annotated[str, text(32)]

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.beam_space import BeamSpace
 from usert.errors import EngineError
 from usert.iq import common_sample
 from usert.quality import readable_mean
@@ -207,7 +208,6 @@ class Stream:
             rows = max(1, round(strain_window * common_sample(image.pair.current.frame.scan)))
             rule = RatioRule(patch=(rows, _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
-        scan = image.pair.current.frame.scan
-        return replace(
-            image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, scan.pitch_mm)
-        )
+        frame = image.pair.current.frame
+        space = BeamSpace.of(frame.scan, frame.shape)
+        return replace(image, ratio=self._meter.read(image.strain, image.pair.estimate.quality, space))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from usert.beam_space import BeamSpace
 from usert.errors import OptionError, UsertError, WireError
 
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
@@ -21,6 +22,7 @@ from .planes import Plane, strain_of, unpack
 MOST_IMAGES = RatioRule().frames
 _PLANES = ("strain", "quality")
 _MOST_TEXT = 64
+_FARTHEST_MM = 1e5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,8 +33,8 @@ class Measured:
     session: int
     readable_quality: float
     """Quality from which on a pixel may be read; 0: unknown."""
-    pitch_mm: tuple[float, float]
-    """Distances between neighbouring samples and between neighbouring lines of the frame."""
+    space: BeamSpace
+    """Where the pixels of the planes lie."""
     strain: Plane
     quality: Plane
 
@@ -50,14 +52,11 @@ class Measured:
 
         Errors: `KeyError`, `TypeError`, `ValueError`.
         """
-        down, across = map(float, fields["pitch_mm"])
-        if not (0 < down < 100 and 0 < across < 100):
-            raise ValueError(f"a valid pitch_mm: {down:g}, {across:g}")
         return cls(
             state=str(fields["state"]),
             session=int(fields["session"]),
             readable_quality=float(fields["readable_quality"]),
-            pitch_mm=(down, across),
+            space=_space(fields, planes["strain"]),
             strain=planes["strain"],
             quality=planes["quality"],
         )
@@ -87,9 +86,7 @@ class Ruler:
         elif picture.session != self._session:
             self._meter.reset()
         self._session = picture.session
-        (down, across), (axial_mm, line_mm) = picture.strain.step, picture.pitch_mm
-        quality = picture.quality.values / 255.0
-        return self._meter.read(strain_of(picture.strain), quality, (down * axial_mm, across * line_mm))
+        return self._meter.read(strain_of(picture.strain), picture.quality.values / 255.0, picture.space)
 
 
 def measure(body: bytes) -> RatioReading | None:
@@ -132,6 +129,25 @@ def _split(view: memoryview, sizes: Sequence[int]) -> list[Measured]:
         pictures.append(Measured.from_message(view[place : place + size]))
         place += size
     return pictures
+
+
+def _space(fields: Mapping[str, Any], plane: Plane) -> BeamSpace:
+    """Errors: `KeyError`, `TypeError`, `ValueError`."""
+    lines = {"step": fields["pitch_mm"], "first": fields.get("origin_mm", (0, 0)), "radius_mm": None}
+    grid = fields.get("fan", lines)
+    down, across = map(float, grid["step"])
+    depth, place = map(float, grid["first"])
+    radius_mm = None if grid["radius_mm"] is None else float(grid["radius_mm"])
+    if not (0 < down < 100 and 0 < across < 100):
+        raise ValueError(f"a valid pitch_mm: {down:g}, {across:g}")
+    if not all(abs(number) < _FARTHEST_MM for number in (depth, place, radius_mm or 0.0)):
+        raise ValueError(f"valid places: {depth:g}, {place:g}, {radius_mm}")
+    return BeamSpace(
+        shape=plane.values.shape[:2],
+        first=(depth, place),
+        step=(down * plane.step[0], across * plane.step[1]),
+        radius_mm=radius_mm,
+    )
 
 
 def _rule(picture: Measured) -> RatioRule:

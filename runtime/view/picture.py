@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from usert.beam_space import BeamSpace
 from usert.frame import RFFrame
 
 from ..protocol.age import Age
@@ -102,8 +103,7 @@ class Painter:
         soft = self._range.soft_end(
             message.strain[::down, ::across], message.quality[::down, ::across], message.readable_quality
         )
-        scan, (n, m) = message.scan, message.shape
-        pitch_mm = scan.pitch_mm
+        pitch_mm = message.scan.pitch_mm
         return {
             **{name: getattr(message, name) for name in _FIGURES},
             "warnings": list(message.warnings),
@@ -115,11 +115,7 @@ class Painter:
             "born_ms": arrival.at_ns / 1e6 - arrival.age.ms,
             "exact": arrival.age.exact,
             "pitch_mm": pitch_mm,
-            "extent_mm": (n * pitch_mm[0], m * pitch_mm[1]),
-            "reach_mm": (
-                down * ((n - 1) // down) * pitch_mm[0],
-                across * ((m - 1) // across) * pitch_mm[1],
-            ),
+            **_places(BeamSpace.of(message.scan, message.shape), (down, across)),
             "least_readable": least_readable(message.readable_quality),
             "soft_strain": soft,
             "range_db": RANGE_DB,
@@ -128,3 +124,17 @@ class Painter:
             "counters": as_fields(message.counters),
             "weights": message.weights_hash[:12],
         }
+
+
+def _places(space: BeamSpace, step: tuple[int, int]) -> dict[str, Any]:
+    """Fields that say where pixels lie; `step`: that of the strain plane."""
+    (top, _), (left, _) = space.bounds_mm
+    fields: dict[str, Any] = {"extent_mm": space.extent_mm, "reach_mm": space.extent_mm}
+    if space.radius_mm is None:
+        fields["reach_mm"] = tuple(
+            k * ((n - 1) // k) * pitch_mm
+            for k, n, pitch_mm in zip(step, space.shape, space.step, strict=True)
+        )
+    else:
+        fields["fan"] = {name: getattr(space, name) for name in ("radius_mm", "shape", "first", "step")}
+    return fields if (top, left) == (0, 0) else fields | {"origin_mm": (top, left)}

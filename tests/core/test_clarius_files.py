@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import shutil
 import struct
 import subprocess
@@ -19,6 +20,7 @@ from usert.cli import app
 from usert.errors import FormatError, MissingExtraError
 from usert.formats import FORMATS, Declared, about_files, list_files, read_frames
 from usert.frame import Scan
+from usert.recording import Recording
 
 STACK = np.random.default_rng(0).integers(-3000, 3000, (3, 7, 5), dtype=np.int16)  # (F, N, M)
 LINES_FIRST = STACK.transpose(0, 2, 1).astype("<i2")
@@ -107,6 +109,26 @@ def test_a_curved_array_is_told_of(tmp_path: Path) -> None:
         notes = about_files("clarius", [path]).notes
         assert len(notes) == told
     assert "its lines are at -30.5 to -30.5 degrees" in notes[0]
+
+
+def test_lines_at_even_angles_are_those_of_a_curved_array_whose_radius_is_given(tmp_path: Path) -> None:
+    def yml(*angles: float) -> bytes:
+        lines = [
+            f"  - {{rx element: {k}, tx element: 1.5, angle: {a:.2f} \xb0}}\n" for k, a in enumerate(angles)
+        ]
+        return YML[: YML.index(b"  - {rx")] + "".join(lines).encode()
+
+    path = pack(tmp_path / "a.tar", rf__raw=RAW, rf__yml=yml(-1.33, -0.67, 0, 0.67, 1.33))
+    stated = about_files("clarius", [path]).geometry
+    assert stated.line_angle_deg == pytest.approx(0.665)
+    array = Declared(radius_mm=45.0).over(stated).of_rows(7).scan()
+    assert (array.radius_mm, array.line_angle_deg) == (45.0, pytest.approx(0.665))
+    assert array.first_depth_mm == pytest.approx(281 * 0.0385)
+    assert array.line_pitch_mm == pytest.approx(math.radians(0.665) * (45 + 284.5 * 0.0385))
+    assert Declared(line_pitch_mm=0.3).over(stated).of_rows(7).scan().line_angle_deg is None
+    for angles in ((10, 10, 10), (0, 1, 2), (2, 1, 0, -1, -2), (-2, 2, -2, 2)):
+        pack(tmp_path / "a.tar", rf__raw=RAW, rf__yml=yml(*angles))
+        assert about_files("clarius", [path]).geometry.line_angle_deg is None
 
 
 RAMP = (np.arange(3 * 40 * 17).reshape(3, 40, 17) % 7 * 100).astype(np.int16)
@@ -202,6 +224,8 @@ def test_where_the_first_sample_lies_is_told(cases_folder: Path, tmp_path: Path)
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0
     assert "fs 20 MHz, f0 5 MHz" in result.output
-    assert "the first row lies 10.82 mm deep by the file" in result.output
+    assert "first row 10.82 mm deep" in result.output
     result = CliRunner().invoke(app, [*words, "--rows", "100:400"])
-    assert "the first row lies 14.67 mm deep by the file" in result.output
+    assert "first row 14.67 mm deep" in result.output
+    with Recording(tmp_path / "rec.h5") as recording:
+        assert recording.scan.first_depth_mm == pytest.approx(381 * 0.0385)

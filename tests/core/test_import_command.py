@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,29 @@ def test_an_error_writes_nothing_and_spares_what_is_there(
         call("import", good, "--out", tmp_path / "absent" / "rec.h5", *base, "--shape", "6,4")
     assert out.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "rec.h5"]
+
+
+def test_a_curved_array_is_what_was_told_and_its_pitch_that_half_way_down(tmp_path: Path) -> None:
+    out = tmp_path / "rec.h5"
+    words: list[str | Path] = ["import", raw_file(tmp_path / "a", 1), "--format", "raw", "--out", out]
+    words += ["--shape", "6,4", "--sample-type", "int16", "--fs-mhz", "40", "--f0-mhz", "7", "--rows", "2:6"]
+    result = call(*words, "--radius-mm", "60", "--line-angle-deg", "0.5", "--first-depth-mm", "3")
+    first = 3 + 2 * 0.01925
+    assert "half-way down, curved array of radius 60 mm, 0.5° between lines, 1.5° in all" in result.output
+    assert "first row 3.04 mm deep" in result.output
+    with Recording(out) as recording:
+        scan = recording.scan
+    assert (scan.radius_mm, scan.line_angle_deg, scan.first_depth_mm) == (60, 0.5, pytest.approx(first))
+    assert scan.line_pitch_mm == pytest.approx(math.radians(0.5) * (60 + first + 2 * 0.01925))
+    assert "half-way down, phased array" in call(*words, "--radius-mm", "0", "--line-angle-deg", "2").output
+    card = call("info", out).output
+    assert "0.1 mm deep" in card
+    assert "phased array, 2° between lines, 6° in all, first row 0.04 mm deep" in card
+    told = call(*words, "--radius-mm", "60", "--line-angle-deg", "0.5", "--line-pitch-mm", "0.6")
+    assert "line pitch 0.6 mm" in told.output
+    for option, value in (("--radius-mm", "60"), ("--line-angle-deg", "0.5")):
+        with pytest.raises(OptionError, match="got none, and the file does not say"):
+            call(*words, option, value)
 
 
 def test_geometry_is_never_guessed(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_tone_becomes_the_tone_of_the_sum_of_the_frequencies(offset_hz: float,
     scan = scan_of()
     count = rf_rows(rows, scan)
     rf = turned_up(tone(rows, offset_hz), scan, count)
-    at = (np.arange(count) + 0.5) * rows / count - 0.5
+    at = np.arange(count) * (rows - 1) / (count - 1)
     expected = np.cos(2 * np.pi * (F0 + offset_hz) * at[:, None] / FS + np.arange(3))
     assert np.abs(rf - expected)[60:-60].max() < 1e-3
 
@@ -38,7 +38,7 @@ def test_a_demodulation_that_changes_with_depth_turns_by_its_integral() -> None:
     rows = 300
     scan = scan_of(demodulation_hz=((0, 6.5e6), (100, 6.5e6), (300, 5.5e6)))
     count = rf_rows(rows, scan)
-    at = (np.arange(count) + 0.5) * rows / count - 0.5
+    at = np.arange(count) * (rows - 1) / (count - 1)
     below = np.clip(at - 100, 0, None)
     cycles = (6.5e6 * at - 1e6 / 200 * below**2 / 2) / FS
     rf = turned_up(np.stack((np.ones((rows, 2)), np.zeros((rows, 2))), axis=-1), scan, count)
@@ -54,26 +54,22 @@ def test_down_and_up_again_gives_the_rf(decimation: int, demodulation_hz: object
     scan = Scan(**told | {"demodulation_hz": demodulation_hz})
     samples = turned_down(frame.samples, scan, decimation)
     assert samples.shape == (512 // decimation, 48, 2)
-    rf = turned_up(samples, scan, 512)
-    # its rows begin at the edge of the first row of the IQ, (d - 1) / 2 samples above sample 0
-    first = (decimation - 1) / 2
-    at = np.arange(40, 470)
-    spectrum = np.fft.rfft(frame.samples.astype(float), axis=0)
-    turn = np.exp(-2j * np.pi * np.fft.rfftfreq(512) * first)[:, None]
-    expected = np.fft.irfft(spectrum * turn, n=512, axis=0)
-    error = (rf - expected)[at]
-    assert np.sqrt((error**2).mean() / (expected[at] ** 2).mean()) < 0.02
+    last = (len(samples) - 1) * decimation
+    rf = turned_up(samples, scan, last + 1)
+    expected = frame.samples[: last + 1].astype(float)
+    inside = slice(40, -40)
+    error = (rf - expected)[inside]
+    assert np.sqrt((error**2).mean() / (expected[inside] ** 2).mean()) < 0.02
 
 
-def test_a_constant_factor_and_offset_rows_of_the_motion() -> None:
+def test_motion_on_other_rows_counts_those_rows() -> None:
     slope = np.linspace(0.0, 2.0, 100, dtype=np.float32)[:, None] * np.ones((1, 4), np.float32)
-    motion = np.stack((slope, slope))
-    moved = motion_at_rows(motion, 250)
+    moved = motion_at_rows(np.stack((slope, slope)), 250)
     assert moved.shape == (2, 250, 4)
-    inside = slice(5, -5)
-    assert np.allclose(moved[0][inside], 2.5 * at_rows(slope, 250)[inside])
-    assert np.allclose(moved[1][inside], at_rows(slope, 250)[inside])
-    assert np.allclose(np.diff(at_rows(slope, 250)[inside], axis=0), 2.0 / 99 * 100 / 250, atol=1e-6)
+    finer = np.linspace(0.0, 2.0, 250)[:, None]
+    assert np.allclose(at_rows(slope, 250), finer, atol=1e-6)
+    assert np.allclose(moved[0], 249 / 99 * finer, atol=1e-5)
+    assert np.allclose(moved[1], finer, atol=1e-6)
 
 
 def test_rf_is_left_as_it_is_and_iq_keeps_sequence_and_times() -> None:
@@ -84,8 +80,8 @@ def test_rf_is_left_as_it_is_and_iq_keeps_sequence_and_times() -> None:
     assert (turned.sequence, turned.time_ns, turned.acquired_ns) == (7, 8, 9)
     assert turned.scan == rf_scan(iq.scan, 200, turned.shape[0])
     assert turned.scan.kind == "rf"
-    depth_mm = turned.shape[0] * turned.scan.axial_pitch_mm
-    assert depth_mm == pytest.approx(200 * iq.scan.axial_pitch_mm)
+    depth_mm = (turned.shape[0] - 1) * turned.scan.axial_pitch_mm
+    assert depth_mm == pytest.approx(199 * iq.scan.axial_pitch_mm)
 
 
 def test_the_complex_signal_of_a_frame() -> None:
@@ -160,7 +156,7 @@ def test_a_recording_keeps_iq_and_gives_rf_where_it_is_wanted(tmp_path) -> None:
         assert np.array_equal(recording.frame(0).samples, turned.samples)
         motion = recording.truth(0)
         assert motion.shape == (2, *turned.shape)
-        assert np.allclose(motion[0], 0.5 * turned.shape[0] / 200)
+        assert np.allclose(motion[0], 0.5 * (turned.shape[0] - 1) / 199)
         assert np.allclose(motion[1], 0.5)
 
 

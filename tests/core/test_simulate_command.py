@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from usert.beam_space import half_way_pitch_mm
 from usert.cli import app
 from usert.errors import MissingExtraError, OptionError, RecordingError
 from usert.iq import iq_scan, turned_down
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import warped_ncc
 from usert.recording import Recording
+from usert.runtime.protocol.rf_message import RFMessage
 
 SMALL = ("--shape", "192,48", "--frames", "4")
 
@@ -50,6 +52,22 @@ def test_the_recording_holds_the_scanner_s_frames_and_truth(tmp_path: Path) -> N
         for k in range(3):
             np.testing.assert_array_equal(recording.truth(k), scanner.truth(k, k + 1))
     assert [p.name for p in tmp_path.iterdir()] == ["rec.h5"]
+
+
+def test_frames_may_have_the_geometry_of_a_curved_array(tmp_path: Path) -> None:
+    plain, curved = tmp_path / "plain.h5", tmp_path / "curved.h5"
+    call("--out", plain, *SMALL)
+    call("--out", curved, *SMALL, "--radius-mm", "40", "--first-depth-mm", "2")
+    for before, after in zip(samples(plain), samples(curved), strict=True):
+        np.testing.assert_array_equal(before, after)
+    with Recording(curved) as recording:
+        scan = recording.scan
+        found = RFMessage.from_parts(RFMessage(frame=recording.frame(0), stream="s").to_parts()).frame.scan
+    assert found == scan, "as `usert replay` sends it"
+    assert (scan.radius_mm, scan.first_depth_mm) == (40, 2)
+    assert scan.line_angle_deg is not None
+    pitch_mm = half_way_pitch_mm(40, scan.line_angle_deg, 2, 192 * scan.axial_pitch_mm)
+    assert pitch_mm == pytest.approx(scan.line_pitch_mm)
 
 
 def test_the_same_seed_gives_the_same_samples(tmp_path: Path) -> None:

@@ -30,7 +30,22 @@ def import_frames(
     ),
     f0_mhz: float | None = typer.Option(None, "--f0-mhz", help="Centre frequency of the pulse."),
     line_pitch_mm: float | None = typer.Option(
-        None, "--line-pitch-mm", help="Distance of neighbouring scan lines."
+        None,
+        "--line-pitch-mm",
+        help="Distance of neighbouring scan lines; of a curved or phased array half-way down, by default computed.",
+    ),
+    radius_mm: float | None = typer.Option(
+        None,
+        "--radius-mm",
+        help="Radius of a curved array, 0 of a phased one; by default lines are parallel.",
+    ),
+    line_angle_deg: float | None = typer.Option(
+        None, "--line-angle-deg", help="Angle between neighbouring lines of a curved or phased array."
+    ),
+    first_depth_mm: float | None = typer.Option(
+        None,
+        "--first-depth-mm",
+        help="Depth of the file's first row below the array; by default what the file states, else 0.",
     ),
     kind: str | None = typer.Option(
         None,
@@ -64,7 +79,7 @@ def import_frames(
     ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
-    from usert.commands.info import describe_demodulation
+    from usert.commands.info import describe_demodulation, describe_lines
     from usert.commands.shape_option import parse_shape
     from usert.errors import FormatError, OptionError
     from usert.formats import (
@@ -76,6 +91,7 @@ def import_frames(
         kind_of_files,
         list_files,
         read_frames,
+        rows_of_files,
     )
     from usert.formats.declared import parse_demodulation
     from usert.iq import rf_rows
@@ -102,6 +118,9 @@ def import_frames(
         sound_speed_m_s=sound_speed,
         line_pitch_mm=line_pitch_mm,
         demodulation_hz=None if demodulation_mhz is None else parse_demodulation(demodulation_mhz),
+        radius_mm=radius_mm,
+        line_angle_deg=line_angle_deg,
+        first_depth_mm=first_depth_mm,
     )
     about = about_files(file_format, paths, options)
     found = kind_of_files(file_format, paths, options)
@@ -112,7 +131,9 @@ def import_frames(
         )
     if kind == "rf" and kind_of_files(file_format, paths, replace(options, kind=None)) == "iq":
         notes.append("--kind rf: taken, the real part of complex samples, in which the carrier must still be")
-    scan = asked.over(about.geometry).scan(found)
+    geometry = asked.over(about.geometry)
+    kept = rows_of_files(file_format, paths, options) if geometry.line_angle_deg is not None else 0
+    scan = geometry.of_rows(kept, options.rows.start if options.rows else 0).scan(found)
     frames = read_frames(file_format, paths, scan, options)
     signal = check_frames((frame.samples for frame in frames), scan)
     if signal.refused and not unchecked:
@@ -126,19 +147,13 @@ def import_frames(
         typer.echo(f"{out}: {count} frames of {rows_kept} x {lines} {recording.dtype}")
         typer.echo(
             f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, line pitch {scan.line_pitch_mm:.6g} mm, "
-            f"sound speed {scan.sound_speed_m_s:g} m/s"
+            f"sound speed {scan.sound_speed_m_s:g} m/s{describe_lines(recording)}"
             + ("" if scan.demodulation_hz is None else f", {describe_demodulation(scan)}")
         )
     if frames.scale != 1:
         typer.echo(f"float64 samples of all frames multiplied by {frames.scale:.6g}, to a peak of 1")
     for note in (*notes, *about.notes, *asked.contradicting(about.geometry)):
         typer.echo(note)
-    if delay := about.geometry.delay_samples:
-        skipped = delay + (options.rows.start if options.rows else 0)
-        typer.echo(
-            f"the first row lies {skipped * scan.axial_pitch_mm:.2f} mm deep by the file, but depth is counted from"
-            f" it: add this to every depth"
-        )
     samples = rows_kept if scan.kind == "rf" else rf_rows(rows_kept, scan)
     if samples < STRAIN_WINDOW_SAMPLES:
         needed = math.ceil(STRAIN_WINDOW_SAMPLES * rows_kept / samples)

@@ -34,23 +34,37 @@ def info(path: Path = typer.Argument(..., help="A recording, or the folder of a 
 
 def recording_card(recording: Recording) -> str:
     """A description of a recording in a few lines: frames, size, time, geometry, truth."""
+    from usert.beam_space import BeamSpace
+
     (rows, lines), scan = recording.shape, recording.scan
+    width_mm = BeamSpace.of(scan, recording.shape).extent_mm[1]
     truth = "none"
     if recording.has_truth:
         truth = f"displacement between neighbouring frames, {max(len(recording) - 1, 0)} pairs"
     lines_of_card = {
         "recording": str(recording.path),
         "frames": f"{len(recording)} of {rows} samples x {lines} lines, {recording.dtype}",
-        "size": f"{rows * scan.axial_pitch_mm:.1f} mm deep, {lines * scan.line_pitch_mm:.1f} mm wide",
+        "size": f"{rows * scan.axial_pitch_mm:.1f} mm deep, {width_mm:.1f} mm wide",
         "time": _time(recording),
         "sampling": f"{scan.fs_hz / 1e6:g} MHz, {scan.axial_pitch_mm:.5f} mm a sample",
         "pulse": f"{scan.f0_hz / 1e6:g} MHz at {scan.sound_speed_m_s:g} m/s",
         "kind": "RF" if scan.demodulation_hz is None else f"IQ, {describe_demodulation(scan)}",
-        "line pitch": f"{scan.line_pitch_mm:g} mm",
+        "line pitch": f"{scan.line_pitch_mm:.6g} mm{describe_lines(recording)}",
         "signal": _signal(recording),
         "truth": truth,
     }
     return "\n".join(f"{name:<12}{text}" for name, text in lines_of_card.items())
+
+
+def describe_lines(recording: Recording) -> str:
+    """How the lines of a curved or phased array lie, and how deep the first row, each with a comma before it."""
+    scan, lines = recording.scan, recording.shape[1]
+    words = ""
+    if scan.radius_mm is not None and scan.line_angle_deg is not None:
+        array = f"curved array of radius {scan.radius_mm:g} mm" if scan.radius_mm else "phased array"
+        whole_deg = (lines - 1) * scan.line_angle_deg
+        words += f" half-way down, {array}, {scan.line_angle_deg:.6g}° between lines, {whole_deg:.4g}° in all"
+    return words + (f", first row {scan.first_depth_mm:.2f} mm deep" if scan.first_depth_mm else "")
 
 
 def describe_demodulation(scan: Scan) -> str:

@@ -35,7 +35,8 @@ def run(
     fan: str | None = typer.Option(
         None,
         metavar="RADIUS:DEGREES",
-        help="Lay out the lines of --figure as a curved array's: radius in mm (0: phased), angle from first to last.",
+        help="How lines lie in --figure, where the recording does not say: radius of the array in mm (0: phased),"
+        " angle from first to last.",
     ),
     also: list[str] = typer.Option(
         [],
@@ -74,13 +75,13 @@ def run(
     after the pair in work and writes nothing. Of a folder: a result and a line each, under the same names; results that
     are there are kept, so the same command goes on where it was stopped.
     """
+    from usert.commands.fan_option import parse_fan
     from usert.commands.method import require_method
     from usert.commands.run_archive import Archive
     from usert.commands.run_one import One
     from usert.errors import OptionError
     from usert.runtime.offline.outputs import require_kinds
     from usert.runtime.offline.recipe import Recipe
-    from usert.runtime.offline.scan_conversion import Fan
 
     require_method(method, bundle=bundle, engine=engine, threads=threads, precision=precision)
     require_kinds(also, dicom_like=dicom_like)
@@ -98,7 +99,7 @@ def run(
         for option, given in options:
             if given:
                 raise OptionError(f"{option}: got {recording}, which is no folder: leave the option out")
-        lines = None if fan is None else Fan.parse(fan)
+        lines = None if fan is None else parse_fan(fan)
         if lines is not None and figure is None:
             raise OptionError(f"--fan: got {fan} without --figure: add it, or leave this out")
         One(recording, out, recipe, bundle=bundle, engine=engine, threads=threads).run(figure, lines)

@@ -14,6 +14,7 @@ from threading import Event
 
 import typer
 
+from usert.commands.fan_option import Fan
 from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
 from usert.frame import RFFrame
@@ -38,7 +39,6 @@ from usert.runtime.offline.run_pairs import (
     extrapolation,
     figure_path,
 )
-from usert.runtime.offline.scan_conversion import Fan
 from usert.signal_check import check_frames, check_motion
 from usert.signals import stop_on_signals
 
@@ -148,13 +148,13 @@ def _drawer(figure: Path | None, *, every: bool, fan: Fan | None) -> Observer:
         nonlocal first
         first = first or report.pair
         if figure is not None and (every or report.pair == first):
+            scan = reference.scan if fan is None else fan.over(reference.scan, reference.shape[1])
             page = figure_page(
                 samples=reference.signal,
-                scan=reference.scan,
+                scan=scan,
                 strain=estimate.strain,
                 quality=estimate.quality,
                 title=f"Frames {report.pair[0]} to {report.pair[1]}: {report.figures}",
-                fan=fan,
             )
             save_png(page, figure_path(figure, report.pair, first))
 

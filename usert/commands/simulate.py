@@ -28,6 +28,21 @@ def simulate(
         metavar="K",
         help="Of IQ: one sample of K; frames have N/K rows, at a K-th of the sampling frequency.",
     ),
+    radius_mm: float | None = typer.Option(
+        None,
+        "--radius-mm",
+        metavar="R",
+        help="Give the frames the geometry of a curved array of that radius, 0 of a phased one.",
+    ),
+    line_angle_deg: float | None = typer.Option(
+        None,
+        "--line-angle-deg",
+        metavar="DEG",
+        help="Angle between its lines; by default lines are as far apart half-way down as else.",
+    ),
+    first_depth_mm: float = typer.Option(
+        0.0, "--first-depth-mm", metavar="MM", help="Depth of the first row."
+    ),
     fem: bool = typer.Option(False, "--fem", help="A slab under a rigid probe, by finite elements."),
 ) -> None:
     """Write frames of a phantom with one lesion, pressed by hand, and the true motion between them.
@@ -39,6 +54,7 @@ def simulate(
     from dataclasses import replace
     from threading import Event
 
+    from usert.beam_space import half_way_pitch_mm
     from usert.commands.progress import progress_bar
     from usert.commands.shape_option import parse_shape
     from usert.errors import OptionError, RecordingError
@@ -64,6 +80,13 @@ def simulate(
         modulus_ratio=modulus_ratio,
         noise=noise,
     )
+    scan = config.scan
+    if radius_mm is not None:
+        to_pitch = half_way_pitch_mm(radius_mm, 1.0, first_depth_mm, config.shape[0] * scan.axial_pitch_mm)
+        line_angle_deg = scan.line_pitch_mm / to_pitch if line_angle_deg is None else line_angle_deg
+        scan = replace(scan, line_pitch_mm=line_angle_deg * to_pitch)
+    scan = replace(scan, radius_mm=radius_mm, line_angle_deg=line_angle_deg, first_depth_mm=first_depth_mm)
+    config = replace(config, scan=scan)
     if kind not in ("rf", "iq"):
         raise OptionError(f"--kind: got {kind!r}, expected rf or iq")
     if kind == "rf" and (demodulation_mhz is not None or decimation != 1):

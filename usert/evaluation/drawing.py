@@ -14,11 +14,20 @@ from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from usert.quality import READABLE_QUALITY, Window
-from usert.runtime.offline.colormap import GREY, colours
-from usert.runtime.offline.figure import Panel, bmode_panel, resized, strain_panel, strain_range, ticks
+from usert.runtime.offline.canvas import Canvas
+from usert.runtime.offline.colormap import colours
+from usert.runtime.offline.figure import (
+    Panel,
+    bmode_panel,
+    quality_panel,
+    strain_panel,
+    strain_range,
+    ticks,
+)
 from usert.strain import axial_strain
 
 from .figures import Measured
@@ -28,6 +37,8 @@ _LONGEST_PX, _PAINTED = 230, 1.3  # on the page; pixels painted for each of them
 _LEFT_PX, _TOP_PX, _FOOT_PX = 38, 22, 36
 _GAP_PX, _BAR_PX, _BAR_LABELS_PX, _NARROWEST_PX = 8, 9, 40, 210
 _COLOURS = 256
+_BORDER = 33
+"""Points of the border of a window, a multiple of 4 and the first again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +61,8 @@ class Drawing:
 
 def draw_pair(pair: Pair, measured: Mapping[str, Measured]) -> Drawing:
     """Draw a pair, its frame and truth, and the results of each method, `measured` by its name."""
-    extent_mm = pair.pre.shape[0] * pair.scan.axial_pitch_mm, pair.pre.shape[1] * pair.scan.line_pitch_mm
+    shape = pair.pre.shape[0], pair.pre.shape[1]
+    page, canvas = (Canvas.of(pair.scan, shape, more * _LONGEST_PX) for more in (1.0, _PAINTED))
     qualities = {name: np.clip(found.quality, 0, 1) for name, found in measured.items()}
     true_strain = None if pair.truth is None else axial_strain(pair.truth[0], pair.strain_window)
     if true_strain is None:
@@ -59,27 +71,18 @@ def draw_pair(pair: Pair, measured: Mapping[str, Measured]) -> Drawing:
     else:
         soft = strain_range(true_strain, np.ones_like(true_strain))[1]
 
-    size = _size(extent_mm, _PAINTED)
-    own = [_svg(bmode_panel(pair.pre, size), extent_mm, pair.windows, pair.pre.shape)]
+    own = [_svg(bmode_panel(pair.pre, canvas), page, pair.windows)]
     if true_strain is not None:
-        panel = strain_panel(true_strain, np.ones_like(true_strain), size, soft)
-        own.append(_svg(replace(panel, title="True axial strain (%)"), extent_mm))
+        panel = strain_panel(true_strain, np.ones_like(true_strain), canvas, soft)
+        own.append(_svg(replace(panel, title="True axial strain (%)"), page))
     columns = [Column(head="", panels=tuple(own))]
     for name, found in measured.items():
         quality = qualities[name]
         # strain that could not be fitted is shown as doubted
         seen = np.where(np.isfinite(found.strain), quality, 0)
-        strain = strain_panel(_known(found.strain), seen, size, soft)
-        correlation = Panel(
-            title="Quality (NCC after the warp)",
-            image=Pillow.fromarray(colours(resized(quality, size), GREY)),
-            anchors=GREY,
-            bottom=0,
-            top=1,
-        )
-        columns.append(
-            Column(head=name, panels=tuple(_svg(panel, extent_mm) for panel in (strain, correlation)))
-        )
+        strain = strain_panel(_known(found.strain), seen, canvas, soft)
+        correlation = quality_panel(quality, canvas, "Quality (NCC after the warp)")
+        columns.append(Column(head=name, panels=(_svg(strain, page), _svg(correlation, page))))
     return Drawing(pair=pair.name, columns=tuple(columns))
 
 
@@ -90,20 +93,9 @@ def _known(strain: Image) -> Image:
     return np.where(np.isfinite(strain), strain, 0).astype(np.float32)
 
 
-def _size(extent_mm: tuple[float, float], painted: float = 1.0) -> tuple[int, int]:
-    """Width and height in pixels, with square pixels."""
-    scale = painted * _LONGEST_PX / max(extent_mm)
-    return max(1, round(extent_mm[1] * scale)), max(1, round(extent_mm[0] * scale))
-
-
-def _svg(
-    panel: Panel,
-    extent_mm: tuple[float, float],
-    windows: Mapping[str, Window] | None = None,
-    shape: tuple[int, ...] = (1, 1),
-) -> str:
-    """An SVG element of the panel with axes in mm and its colour bar; `windows` of a frame of `shape` are outlined."""
-    width, height = _size(extent_mm)
+def _svg(panel: Panel, page: Canvas, windows: Mapping[str, Window] | None = None) -> str:
+    """An SVG element of the panel in the size of `page`, with axes in mm and its colour bar; `windows` are outlined."""
+    (width, height), ((upper, lower), (first, last)) = page.size, page.bounds_mm
     x, y = _LEFT_PX, _TOP_PX
     bar = x + width + _GAP_PX
     whole = max(bar + _BAR_PX + _BAR_LABELS_PX, _NARROWEST_PX), y + height + _FOOT_PX
@@ -114,11 +106,11 @@ def _svg(
         _picture(panel.image, x, y, width, height),
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" class="f"/>',
     ]
-    for depth in ticks(0, extent_mm[0], max(2, height // 40)):
-        at = y + depth / extent_mm[0] * height
+    for depth in ticks(upper, lower, max(2, height // 40)):
+        at = y + (depth - upper) / (lower - upper) * height
         parts.append(f'<path d="M{x - 4} {at:.1f}h4"/>{_word(x - 7, at + 4, f"{depth:g}", "end")}')
-    for across in ticks(0, extent_mm[1], max(2, width // 45)):
-        at = x + across / extent_mm[1] * width
+    for across in ticks(first, last, max(2, width // 45)):
+        at = x + (across - first) / (last - first) * width
         parts.append(
             f'<path d="M{at:.1f} {y + height}v4"/>{_word(at, y + height + 16, f"{across:g}", "middle")}'
         )
@@ -132,19 +124,24 @@ def _svg(
         parts.append(
             f'<path d="M{bar + _BAR_PX} {at:.1f}h3"/>{_word(bar + _BAR_PX + 6, at + 4, f"{number:.4g}", "start")}'
         )
-    scale = height / shape[0], width / shape[1]
     for name, window in (windows or {}).items():
-        top, left = y + window.rows[0] * scale[0], x + window.lines[0] * scale[1]
-        high, wide = (
-            (end - first) * unit
-            for (first, end), unit in zip((window.rows, window.lines), scale, strict=True)
-        )
-        box = f'x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{high:.1f}"'
+        z, x_mm = page.space.place_mm(*_border(window, half=page.space.radius_mm is not None))
+        down, right = y + (z - upper) / (lower - upper) * height, x + (x_mm - first) / (last - first) * width
+        path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(right, down, strict=True)) + "Z"
         parts.append(
-            f'<rect {box} class="h"/><rect {box} class="w"/>'
-            f'<text x="{left + 3:.1f}" y="{top + 11:.1f}" class="w">{escape(name[0].upper())}</text>'
+            f'<path d="{path}" class="h"/><path d="{path}" class="w"/>'
+            f'<text x="{right[0] + 3:.1f}" y="{down[0] + 11:.1f}" class="w">{escape(name[0].upper())}</text>'
         )
     return "".join(parts) + "</svg>"
+
+
+def _border(window: Window, *, half: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows and lines around a window, from its upper left corner; `half`: samples lie in the middle of their pixels."""
+    (top, bottom), (left, right) = window.rows, window.lines
+    turn, corner = np.linspace(0, 4, _BORDER), np.arange(5)
+    rows = np.interp(turn, corner, (top, top, bottom, bottom, top))
+    lines = np.interp(turn, corner, (left, right, right, left, left))
+    return (rows - 0.5, lines - 0.5) if half else (rows, lines)
 
 
 def _word(x: float, y: float, text: str, anchor: str) -> str:

@@ -40,8 +40,8 @@ figcaption { font-weight: 600; padding-left: 38px; min-height: 1.5em; max-width:
 svg { display: block; fill: currentColor; font: 11px "Liberation Sans", Arial, sans-serif; overflow: visible; }
 svg text.t { font-size: 12px; }
 svg path, svg rect.f { fill: none; stroke: var(--faint); }
-svg rect.h { fill: none; stroke: #000; stroke-width: 2.6; stroke-opacity: .7; }
-svg rect.w { fill: none; stroke: #fff; stroke-width: 1.2; stroke-dasharray: 4 2; }
+svg path.h { fill: none; stroke: #000; stroke-width: 2.6; stroke-opacity: .7; }
+svg path.w { fill: none; stroke: #fff; stroke-width: 1.2; stroke-dasharray: 4 2; }
 svg text.w { fill: #fff; stroke: #000; stroke-width: 2.4; paint-order: stroke; font-weight: 700; }
 @media print {
   :root { --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --band: #eee; --best: #000; --mark: #e8e8e8; }

@@ -46,6 +46,7 @@ __all__ = [
     "kind_of_files",
     "list_files",
     "read_frames",
+    "rows_of_files",
 ]
 
 
@@ -170,6 +171,16 @@ def kind_of_files(name: str, paths: Sequence[Path], options: ImportOptions | Non
     kind = _format(name, paths, options)
     frame = next((array for path in paths for array in _arrays(kind, path, options)), None)
     return "rf" if frame is None else kind_of(frame)
+
+
+def rows_of_files(name: str, paths: Sequence[Path], options: ImportOptions | None = None) -> int:
+    """Axial samples that are kept of the first frame of files in format `name`, 0 without one.
+
+    Errors: as `read_frames`.
+    """
+    options = options or ImportOptions()
+    kind = _format(name, paths, options)
+    return next((array.shape[0] for path in paths for array in _arrays(kind, path, options)), 0)
 
 
 def _format(name: str, paths: Sequence[Path], options: ImportOptions) -> Format:

@@ -14,6 +14,7 @@ Invariant: the size of a capture is what its header states, to the byte.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import struct
 import tarfile
@@ -88,7 +89,8 @@ def about_clarius(path: Path, options: ImportOptions) -> About:
     notes = []
     if any(angles):
         notes.append(
-            f"{path}: its lines are at {min(angles):g} to {max(angles):g} degrees; they are kept side by side"
+            f"{path}: its lines are at {min(angles):g} to {max(angles):g} degrees;"
+            " without --radius-mm they are kept side by side"
         )
     return About(
         kind=kind,
@@ -96,9 +98,19 @@ def about_clarius(path: Path, options: ImportOptions) -> About:
             fs_hz=hertz("sampling rate"),
             f0_hz=hertz("transmit frequency"),
             delay_samples=number("delay samples"),
+            line_angle_deg=_even_step(angles),
         ),
         notes=tuple(notes),
     )
+
+
+def _even_step(angles: list[float]) -> float | None:
+    """The step of angles that rise evenly about 0, as a curved or phased array's do; else None."""
+    if len(angles) < 2 or not all(map(math.isfinite, angles)) or angles[-1] <= angles[0]:
+        return None
+    step = (angles[-1] - angles[0]) / (len(angles) - 1)
+    even = np.abs(np.subtract(angles, np.linspace(-1, 1, len(angles)) * step * (len(angles) - 1) / 2)).max()
+    return step if even < step / 2 else None
 
 
 def _header(path: Path, file: IO[bytes]) -> tuple[int, int, int, int]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
+from ..beam_space import half_way_pitch_mm
 from ..errors import FrameError, OptionError
 from ..frame import Demodulation, Kind, Scan
 from ..units import unit_fault
@@ -34,6 +35,11 @@ class Declared:
     """Frequency by which IQ was turned down; 0: not at all, its real part is RF."""
     delay_samples: float | None = None
     """Samples between the probe and the first row that are not in the file."""
+    first_depth_mm: float | None = None
+    """Instead of `delay_samples`: depth of the first row."""
+    radius_mm: float | None = None
+    line_angle_deg: float | None = None
+    """Of a curved or phased array."""
 
     def __str__(self) -> str:
         stated = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -44,7 +50,22 @@ class Declared:
     def over(self, other: Declared) -> Declared:
         """These numbers, and those of `other` that are missing here."""
         pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        return Declared(**{name: b if a is None else a for name, (a, b) in pairs.items()})
+        both = Declared(**{name: b if a is None else a for name, (a, b) in pairs.items()})
+        if self.line_angle_deg is None and both.radius_mm is None:  # steered lines of whatever array
+            return replace(both, line_angle_deg=None)
+        return both
+
+    def of_rows(self, rows: int, cut: int = 0) -> Declared:
+        """With what follows for frames of `rows` below `cut` rows that are left out: the depth of the first of them,
+        and of a curved or phased array the line pitch half-way down.
+        """
+        if (pitch_mm := self._pitch_mm()) is None:
+            return self
+        depth_mm = (self._depth_mm() or 0.0) + cut * pitch_mm
+        line_pitch_mm = self.line_pitch_mm
+        if line_pitch_mm is None and self.radius_mm is not None and self.line_angle_deg is not None:
+            line_pitch_mm = half_way_pitch_mm(self.radius_mm, self.line_angle_deg, depth_mm, rows * pitch_mm)
+        return replace(self, first_depth_mm=depth_mm, delay_samples=None, line_pitch_mm=line_pitch_mm)
 
     def scan(self, kind: Kind = "rf") -> Scan:
         """The scan of samples of that kind; of IQ the demodulation frequency stands in for an f0 that is not known.
@@ -60,6 +81,8 @@ class Declared:
         else:
             found["--f0-mhz"] = f0_hz
         found["--line-pitch-mm"] = self.line_pitch_mm
+        if self.radius_mm is not None or self.line_angle_deg is not None:
+            found |= {"--radius-mm": self.radius_mm, "--line-angle-deg": self.line_angle_deg}
         if kind == "iq" and self.demodulation_hz == 0:
             raise OptionError(
                 "--demodulation-mhz: got 0, so the carrier is still there: --kind rf takes the real part"
@@ -78,6 +101,9 @@ class Declared:
             sound_speed_m_s=sound_speed,
             line_pitch_mm=self.line_pitch_mm,
             demodulation_hz=self.demodulation_hz if kind == "iq" else None,
+            radius_mm=self.radius_mm,
+            line_angle_deg=self.line_angle_deg,
+            first_depth_mm=self.first_depth_mm or 0.0,
         )
 
     def contradicting(self, file: Declared) -> Iterator[str]:
@@ -88,6 +114,9 @@ class Declared:
             ("--f0-mhz", "MHz", self.f0_hz, file.f0_hz, 1e6),
             ("--line-pitch-mm", "mm", self.line_pitch_mm, file.line_pitch_mm, 1),
             ("--sound-speed", "m/s", self.sound_speed_m_s, file.sound_speed_m_s, 1),
+            ("--radius-mm", "mm", self.radius_mm, file.radius_mm, 1),
+            ("--line-angle-deg", "degrees", self.line_angle_deg, file.line_angle_deg, 1),
+            ("--first-depth-mm", "mm", self.first_depth_mm, file._depth_mm(), 1),
             (
                 "--demodulation-mhz",
                 "MHz",
@@ -102,6 +131,18 @@ class Declared:
                     f"{option} {asked / scale:.6g}: taken, but the file states {stated / scale:.6g} {unit};"
                     f" leave the option out to take that"
                 )
+
+    def _depth_mm(self) -> float | None:
+        """Depth of the first row, None where it is not known."""
+        pitch_mm = self._pitch_mm()
+        if self.first_depth_mm is not None or self.delay_samples is None or pitch_mm is None:
+            return self.first_depth_mm
+        return self.delay_samples * pitch_mm
+
+    def _pitch_mm(self) -> float | None:
+        sound_speed = self.sound_speed_m_s or SOUND_SPEED_M_S
+        fs_hz = self._fs_hz(sound_speed)
+        return 1e3 * sound_speed / (2 * fs_hz) if fs_hz else None
 
     def _fs_hz(self, sound_speed_m_s: float) -> float | None:
         if self.fs_hz is None and self.axial_pitch_mm:

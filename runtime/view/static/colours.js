@@ -28,12 +28,11 @@ export class Painter {
   }
 
   strain(picture, { map, blank, soft }) {
-    const { strain, quality } = picture.planes;
     const table = this.#tables[map];
     const scale = (255 * UNIT) / soft;
     const least = blank ? picture.leastReadable : 0;
-    return this.#painted('strain', picture, `${map} ${soft} ${least}`, strain, (pixels) => {
-      const values = strain.values;
+    return this.#painted('strain', picture, `${map} ${soft} ${least}`, (pixels, { values }) => {
+      const quality = laidOut(picture, 'quality');
       for (let at = 0; at < values.length; at++) {
         const value = values[at];
         if (value === UNKNOWN || quality.values[at] < least) pixels[at] = 0;
@@ -43,28 +42,30 @@ export class Painter {
   }
 
   grey(picture, name) {
-    const plane = picture.planes[name];
-    return this.#painted(name, picture, '', plane, (pixels) => {
+    return this.#painted(name, picture, '', (pixels, plane) => {
       const table = this.#tables.grey;
       for (let at = 0; at < pixels.length; at++) pixels[at] = table[plane.values[at]];
     });
   }
 
   // Painted once, as long as nothing changes.
-  #painted(name, picture, how, plane, fill) {
+  #painted(name, picture, how, fill) {
     let entry = this.#cache.get(name);
     if (!entry) this.#cache.set(name, (entry = { canvas: document.createElement('canvas') }));
     if (entry.picture === picture && entry.how === how) return entry.canvas;
     const { canvas } = entry;
+    const plane = laidOut(picture, name);
     if (canvas.width !== plane.columns || canvas.height !== plane.rows) {
       canvas.width = plane.columns;
       canvas.height = plane.rows;
     }
     const context = canvas.getContext('2d');
     const image = context.createImageData(plane.columns, plane.rows);
-    fill(new Uint32Array(image.data.buffer));
+    fill(new Uint32Array(image.data.buffer), plane);
     context.putImageData(image, 0, 0);
     Object.assign(entry, { picture, how });
     return canvas;
   }
 }
+
+const laidOut = (picture, name) => picture.fan?.layOut(name, picture.planes[name]) ?? picture.planes[name];

@@ -4,8 +4,9 @@ const ROOM = { left: 72, top: 44, bottom: 60 };
 const RIGHT = { bmode: 20, strain: 126, overlay: 126, quality: 126 }; // for the colour bar
 const room = (kind) => ROOM.left + RIGHT[kind];
 
-// Panels of `extent` mm (deep, wide) in a field of width × height pixels.
-export function layOut(kinds, extent, width, height) {
+// Panels of a picture of `extent` mm (deep, wide), whose upper left corner lies at `origin`, in a field of width × height
+// pixels.
+export function layOut(kinds, { extent, origin }, width, height) {
   let best = { scale: 0 };
   for (let columns = 1; columns <= kinds.length; columns++) {
     const rows = [];
@@ -26,12 +27,17 @@ export function layOut(kinds, extent, width, height) {
     let x = 0;
     return row.map((kind) => {
       x += spare / row.length / 2 + ROOM.left;
-      const panel = { kind, x, y, ...size, scale };
+      const panel = { kind, x, y, ...size, scale, origin };
       x += size.width + RIGHT[kind] + spare / row.length / 2;
       return panel;
     });
   });
 }
+
+// Places on the screen of mm, and the other way.
+export const across = (panel, mm) => panel.x + (mm - panel.origin[1]) * panel.scale;
+export const down = (panel, mm) => panel.y + (mm - panel.origin[0]) * panel.scale;
+export const mmAt = ({ x, y, scale, origin }, px, py) => ({ depth: origin[0] + (py - y) / scale, lateral: origin[1] + (px - x) / scale });
 
 export const inside = (panel, x, y) =>
   x >= panel.x && x <= panel.x + panel.width && y >= panel.y && y <= panel.y + panel.height;

@@ -1,6 +1,8 @@
 // One picture as it comes over the WebSocket: header and planes (see planes.py). Knows no elements. The planes lie in the
 // message, not copied; the message is kept as it came, to be measured later.
 
+import { Fan } from './fan.js';
+
 const MAGIC = 0x31767375; // "usv1"
 
 export class Picture {
@@ -20,6 +22,8 @@ export class Picture {
     this.exact = header.exact;
     this.extent = header.extent_mm;
     this.reach = header.reach_mm;
+    this.origin = header.origin_mm ?? [0, 0]; // depth and lateral position of the upper left corner
+    this.fan = header.fan ? new Fan(header.fan, this.origin, this.extent) : null;
     this.soft = header.soft_strain;
     this.compression = header.compression;
     this.leastReadable = header.least_readable;

@@ -1,7 +1,7 @@
 // The two regions of the strain ratio: A, the target, and B, the background, in mm. Drawn, moved and resized by pointer or
 // by keys. Knows panels, no server. A region is always inside the image that it was drawn on, and has an area.
 
-import { inside } from './layout.js';
+import { across, down, inside, mmAt } from './layout.js';
 
 const LEAST_MM = 0.5;
 const GRIP_PX = 24;
@@ -50,10 +50,13 @@ export class Regions {
   choose(name, picture) {
     this.active = name;
     if (!this.all[name] && picture) {
-      const [deep, wide] = picture.extent;
-      const half = { depth: 0.1 * deep, lateral: 0.1 * wide };
+      const { extent: [deep, wide], origin, fan } = picture;
+      const half = { depth: 0.1 * deep, lateral: (fan ? 0.05 : 0.1) * wide };
       const other = this.all[name === 'A' ? 'B' : 'A'];
-      const centre = { depth: other ? (other.depth[0] + other.depth[1]) / 2 : deep / 2, lateral: name === 'A' ? wide / 2 : 0.14 * wide };
+      const centre = {
+        depth: other ? (other.depth[0] + other.depth[1]) / 2 : origin[0] + deep / 2,
+        lateral: origin[1] + (name === 'A' ? 0.5 : fan ? 0.35 : 0.14) * wide,
+      };
       this.#set(name, picture, { depth: [centre.depth - half.depth, centre.depth + half.depth], lateral: [centre.lateral - half.lateral, centre.lateral + half.lateral] });
     } else {
       this.changed();
@@ -75,12 +78,12 @@ export class Regions {
 
   // Inside the image, its size kept where it can be.
   #set(name, picture, region) {
-    const fit = ([first, last], most) => {
-      const size = Math.min(last - first, most);
-      const start = Math.max(0, Math.min(first, most - size));
+    const fit = ([first, last], least, reach) => {
+      const size = Math.min(last - first, reach);
+      const start = Math.max(least, Math.min(first, least + reach - size));
       return [start, start + size];
     };
-    this.all[name] = { depth: fit(region.depth, picture.reach[0]), lateral: fit(region.lateral, picture.reach[1]) };
+    this.all[name] = { depth: fit(region.depth, picture.origin[0], picture.reach[0]), lateral: fit(region.lateral, picture.origin[1], picture.reach[1]) };
     this.#done();
   }
 
@@ -90,12 +93,12 @@ export class Regions {
       if (panels.length) this.say('Regions are drawn inside the image.');
       return false;
     }
-    const at = mm(panel, x, y);
+    const at = mmAt(panel, x, y);
     const order = this.active ? [this.active, ...NAMES.filter((name) => name !== this.active)] : NAMES;
     for (const name of order) {
       const region = this.all[name];
       if (!region) continue;
-      const corner = { x: panel.x + region.lateral[1] * panel.scale, y: panel.y + region.depth[1] * panel.scale };
+      const corner = { x: across(panel, region.lateral[1]), y: down(panel, region.depth[1]) };
       const grip = Math.hypot(corner.x - x, corner.y - y) < GRIP_PX;
       const over = at.depth >= region.depth[0] && at.depth <= region.depth[1] && at.lateral >= region.lateral[0] && at.lateral <= region.lateral[1];
       if (grip || over) {
@@ -120,7 +123,7 @@ export class Regions {
   move(x, y) {
     const drag = this.#drag;
     if (!drag) return;
-    const at = mm(drag.panel, x, y);
+    const at = mmAt(drag.panel, x, y);
     const { from, picture, name } = drag;
     if (drag.how === 'move') {
       const by = { depth: at.depth - drag.at.depth, lateral: at.lateral - drag.at.lateral };
@@ -128,11 +131,12 @@ export class Regions {
       return;
     }
     const start = drag.how === 'resize' ? { depth: from.depth[0], lateral: from.lateral[0] } : drag.at;
-    const span = (a, b, most) => {
-      const [low, high] = [Math.max(0, Math.min(a, b)), Math.min(most, Math.max(a, b))];
+    const span = (a, b, least, reach) => {
+      const most = least + reach;
+      const [low, high] = [Math.max(least, Math.min(a, b)), Math.min(most, Math.max(a, b))];
       return high - low >= LEAST_MM ? [low, high] : [Math.min(low, most - LEAST_MM), Math.min(low, most - LEAST_MM) + LEAST_MM];
     };
-    this.all[name] = { depth: span(start.depth, at.depth, picture.reach[0]), lateral: span(start.lateral, at.lateral, picture.reach[1]) };
+    this.all[name] = { depth: span(start.depth, at.depth, picture.origin[0], picture.reach[0]), lateral: span(start.lateral, at.lateral, picture.origin[1], picture.reach[1]) };
     this.#done();
   }
 
@@ -140,5 +144,3 @@ export class Regions {
     this.#drag = null;
   }
 }
-
-const mm = (panel, x, y) => ({ depth: (y - panel.y) / panel.scale, lateral: (x - panel.x) / panel.scale });

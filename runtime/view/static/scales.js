@@ -1,13 +1,14 @@
 // Scales in mm and colour bars around a panel. Knows a context, a panel and a scene. Every bar names its ends.
 
-import { ticks } from './layout.js';
+import { across, down, ticks } from './layout.js';
 
 const INK = '#f0f3f6';
 const FAINT = '#aab4c0';
 const GAP = 10; // left to the frame around the image
+const written = (mm) => String(mm).replace('-', '−');
 
 export function drawScales(context, panel, scene) {
-  const { x, y, width, height, scale } = panel;
+  const { x, y, width, height, origin } = panel;
   const [deep, wide] = scene.picture.extent;
   context.strokeStyle = FAINT;
   context.lineWidth = 1;
@@ -18,19 +19,19 @@ export function drawScales(context, panel, scene) {
   context.beginPath();
   context.textAlign = 'right';
   context.textBaseline = 'middle';
-  for (const mm of ticks(0, deep, Math.max(2, Math.floor(height / 44)))) {
-    const at = y + mm * scale;
+  for (const mm of ticks(origin[0], origin[0] + deep, Math.max(2, Math.floor(height / 44)))) {
+    const at = down(panel, mm);
     context.moveTo(x - GAP - 6, at);
     context.lineTo(x - GAP, at);
-    context.fillText(String(mm), x - GAP - 9, at);
+    context.fillText(written(mm), x - GAP - 9, at);
   }
   context.textAlign = 'center';
   context.textBaseline = 'top';
-  for (const mm of ticks(0, wide, Math.max(2, Math.floor(width / 56)))) {
-    const at = x + mm * scale;
+  for (const mm of ticks(origin[1], origin[1] + wide, Math.max(2, Math.floor(width / 56)))) {
+    const at = across(panel, mm);
     context.moveTo(at, y + height + GAP);
     context.lineTo(at, y + height + GAP + 6);
-    context.fillText(String(mm), at, y + height + GAP + 8);
+    context.fillText(written(mm), at, y + height + GAP + 8);
   }
   context.stroke();
   context.fillStyle = FAINT;

@@ -2,7 +2,7 @@
 // lines. Strain that must not be read never looks like strain that may: it is hatched, or the B-mode below shows.
 
 import { drawBar, drawScales } from './scales.js';
-import { layOut } from './layout.js';
+import { across, down, layOut } from './layout.js';
 import { mark } from './marks.js';
 
 export const TITLES = { bmode: 'B-mode', strain: 'Strain', overlay: 'Strain on B-mode', quality: 'Quality' };
@@ -24,11 +24,12 @@ export function drawStage(context, width, height, scene) {
   context.fillStyle = '#0b0e12';
   context.fillRect(0, 0, width, height);
   if (!scene.picture) return [];
-  const panels = layOut(kindsOf(scene), scene.picture.extent, width, height);
+  const panels = layOut(kindsOf(scene), scene.picture, width, height);
   for (const panel of panels) {
     context.save();
     context.beginPath();
-    context.rect(panel.x, panel.y, panel.width, panel.height);
+    if (scene.picture.fan) scene.picture.fan.outline(context, panel);
+    else context.rect(panel.x, panel.y, panel.width, panel.height);
     context.clip();
     drawImages(context, panel, scene);
     context.restore();
@@ -93,8 +94,8 @@ function say(context, { x, y, width, height }, scene, text) {
 function drawRegions(context, panel, scene) {
   for (const [name, region] of Object.entries(scene.regions.all)) {
     if (!region) continue;
-    const x = panel.x + region.lateral[0] * panel.scale;
-    const y = panel.y + region.depth[0] * panel.scale;
+    const x = across(panel, region.lateral[0]);
+    const y = down(panel, region.depth[0]);
     const width = (region.lateral[1] - region.lateral[0]) * panel.scale;
     const height = (region.depth[1] - region.depth[0]) * panel.scale;
     context.setLineDash([]);

@@ -69,12 +69,17 @@ export function scoreWord(score) {
 
 const LEAST_SHARE = 0.5;
 
+function holds({ fan, origin, reach }, region) {
+  if (fan) return fan.holds(region);
+  return [region.depth, region.lateral].every(([first, last], axis) => first >= origin[axis] && last <= origin[axis] + reach[axis]);
+}
+
 // Why there is no ratio; `regions` are those it was asked for.
 export function refusal(reading, regions, picture) {
   if (reading.refused === 'outside') {
     const out = ['A', 'B'].filter((name) => {
       const region = regions[name];
-      return region && (region.depth[1] > picture.reach[0] || region.lateral[1] > picture.reach[1]);
+      return region && !holds(picture, region);
     });
     const which = out.length === 2 ? 'A and B are' : `${out[0] ?? 'A region'} is`;
     return `${which} outside the image (${picture.extent.map((mm) => mm.toFixed(0)).join(' × ')} mm deep and wide). Draw again.`;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from live import SCAN, numbered_frame
 from pyigtl.messages import ImageMessage, MessageBase, StringMessage
 
+from usert.beam_space import BeamSpace
 from usert.errors import OptionError
 from usert.runtime.bridges.igtl_devices import BLANK_PERCENT, Devices, wall_of
 from usert.runtime.imaging.frames import FrameStamp
@@ -128,6 +130,43 @@ def test_b_mode_is_of_the_frame_that_the_strain_lies_on() -> None:
     assert -bmode.ijk_to_world_matrix[1, 1] == pytest.approx(step * SCAN.axial_pitch_mm)
     other = numbered_frame(3, (12, 8))
     assert "bmode" not in Devices().image(strain_message(), state="live", wall_s=WALL_S, reference=other)
+
+
+def test_a_curved_array_is_laid_out_where_it_lies() -> None:
+    """A disc of strain at a known place, in the world's mm; blank beyond the fan and around what may not be read."""
+    scan = replace(SCAN, fs_hz=2e6, f0_hz=7e5, radius_mm=50.0, line_angle_deg=0.6, first_depth_mm=2.0)
+    shape = (120, 100)
+    z, x = BeamSpace.of(scan, shape).place_mm(*np.mgrid[: shape[0], : shape[1]])
+    disc = np.hypot(z - 25, x + 12) < 6
+    message = strain_message(
+        scan=scan,
+        strain=np.where(disc, 0.02, 0.01).astype(np.float32),
+        quality=np.where(z < 38, 0.9, 0.1).astype(np.float32),
+        displacement=np.zeros((2, *shape), np.float32),
+    )
+    sent = Devices().image(message, state="live", wall_s=WALL_S)
+    strain, quality = (unpacked(sent[name]) for name in ("strain", "quality"))
+    found = np.argwhere(strain.image[0] > 1.5)
+    at = np.column_stack((found[:, ::-1], np.zeros(len(found)), np.ones(len(found))))
+    right, anterior, *_ = strain.ijk_to_world_matrix @ at.mean(axis=0)
+    assert (-anterior, -right) == pytest.approx((25, -12), abs=0.3)
+    pitch = np.abs(np.diag(strain.ijk_to_world_matrix)[:2])
+    assert len(found) * pitch.prod() == pytest.approx(36 * np.pi, rel=0.05)
+    assert max(strain.image.shape) == 640
+    assert np.isfinite(strain.image).all()
+    below = strain.ijk_to_world_matrix @ np.array([320, strain.image.shape[1] - 1, 0, 1])
+    assert -below[1] > 40, "the last row"
+    assert strain.image[0, -2, 320] == BLANK_PERCENT
+    assert strain.image[0, 0, 320] == BLANK_PERCENT, "above the array"
+    assert quality.image[0, 0, 320] == 0
+    assert ((strain.image == BLANK_PERCENT) | (strain.image > 0.99)).all()
+
+
+def test_the_first_row_may_lie_deeper() -> None:
+    sent = Devices().image(
+        strain_message(scan=replace(SCAN, first_depth_mm=3.0)), state="live", wall_s=WALL_S
+    )
+    assert unpacked(sent["strain"]).ijk_to_world_matrix[:3, 3] == pytest.approx([0, -3, 0], abs=1e-5)
 
 
 def test_the_time_is_that_of_acquisition_else_of_arrival() -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from usert.beam_space import BeamSpace
 from usert.errors import OptionError
 from usert.frame import Scan
 from usert.runtime.imaging.strain_ratio import RatioMeter, RatioRule, Rectangle, read_region
 
 SCAN = Scan(fs_hz=40e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
 SHAPE = (400, 100)
+SPACE = BeamSpace.of(SCAN, SHAPE)
 TARGET = Rectangle(depth_mm=(2.0, 4.0), lateral_mm=(3.0, 9.0))
 BACKGROUND = Rectangle(depth_mm=(2.0, 4.0), lateral_mm=(15.0, 27.0))
 SAMPLES_APART = RatioRule(patch=(1, 1))
@@ -33,25 +35,25 @@ def meter(rule: RatioRule | None = None) -> RatioMeter:
 
 
 def read(meter: RatioMeter, strain: NDArray[Any], quality: NDArray[Any] | float = 0.9) -> Any:
-    return meter.read(strain, np.broadcast_to(np.asarray(quality), strain.shape), SCAN.pitch_mm)
+    return meter.read(strain, np.broadcast_to(np.asarray(quality), strain.shape), SPACE)
 
 
-def test_a_rectangle_holds_the_pixels_whose_centres_lie_in_it() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        a, b = sorted(rng.uniform(0, 7.6, 2))
-        c, d = sorted(rng.uniform(0, 29, 2))
-        rows, lines = Rectangle(depth_mm=(a, b), lateral_mm=(c, d)).slices(SCAN.pitch_mm)
-        depth_mm, lateral_mm = np.arange(400) * SCAN.axial_pitch_mm, np.arange(100) * SCAN.line_pitch_mm
-        np.testing.assert_array_equal(np.arange(400)[rows], np.flatnonzero((depth_mm >= a) & (depth_mm <= b)))
-        np.testing.assert_array_equal(
-            np.arange(100)[lines], np.flatnonzero((lateral_mm >= c) & (lateral_mm <= d))
-        )
-
-
-def test_a_border_on_a_pixel_includes_it() -> None:
-    _, lines = Rectangle(depth_mm=(0, 1), lateral_mm=(0.9, 2.1)).slices(SCAN.pitch_mm)
-    assert (lines.start, lines.stop) == (3, 8)
+@pytest.mark.parametrize("centre_mm", [15.0, 60.0])
+def test_a_rectangle_on_a_curved_array_holds_what_lies_in_it(centre_mm: float) -> None:
+    """At two depths: two discs of known strain around the rectangles, of which one is twice as wide in lines."""
+    space = BeamSpace.of(replace(SCAN, fs_hz=4e6, f0_hz=1.5e6, radius_mm=40.0, line_angle_deg=0.5), SHAPE)
+    z, x = space.place_mm(*np.mgrid[: SHAPE[0], : SHAPE[1]])
+    strain, rectangles = np.full(SHAPE, 9.9), []
+    for across_mm, value in ((-8.0, 0.004), (8.0, 0.01)):
+        strain[np.hypot(z - centre_mm, x - across_mm) < 6] = value
+        span = centre_mm - 4, centre_mm + 4
+        rectangles.append(Rectangle(depth_mm=span, lateral_mm=(across_mm - 4, across_mm + 4)))
+    quality = np.where((np.abs(z - centre_mm) <= 4) & (np.abs(np.abs(x) - 8) <= 4), 0.9, 0.0)
+    reading = RatioMeter(*rectangles).read(strain, quality, space)
+    assert reading.ratio == pytest.approx(0.4)
+    assert reading.target is not None
+    assert reading.target.readable_share == 1, "of what lies in the rectangle"
+    assert reading.target.pixels == np.count_nonzero(quality[:, : SHAPE[1] // 2])
 
 
 def test_a_region_is_read_as_numpy_would() -> None:
@@ -178,10 +180,11 @@ def test_a_rectangle_is_read_from_text() -> None:
     rectangle = Rectangle.parse("10:14.5,3:8")
     assert rectangle == Rectangle(depth_mm=(10, 14.5), lateral_mm=(3, 8))
     assert str(rectangle) == "10:14.5,3:8"
+    assert Rectangle.parse("10:14.5,-8:-3").lateral_mm == (-8, -3), "left of a centre line"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1:2", "1:2,3", "1:2,3:4,5:6", "a:b,c:d", "2:1,3:4", "-1:2,3:4", "1:nan,3:4", "1:inf,3:4"]
+    "text", ["", "1:2", "1:2,3", "1:2,3:4,5:6", "a:b,c:d", "2:1,3:4", "1:nan,3:4", "1:inf,3:4"]
 )
 def test_other_text_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(OptionError, match=r"rectangle: got .* expected") as raised:

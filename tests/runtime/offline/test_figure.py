@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from usert.errors import OptionError
 from usert.frame import RFFrame, Scan
+from usert.runtime.offline.canvas import Canvas
 from usert.runtime.offline.colormap import GREY, VIRIDIS, colours
 from usert.runtime.offline.figure import (
     bmode_panel,
@@ -20,10 +23,11 @@ from usert.runtime.offline.figure import (
     strain_range,
     ticks,
 )
-from usert.runtime.offline.scan_conversion import Fan
 
 SHAPE = (400, 60)
-SIZE = (60, 100)
+CANVAS_SCAN = Scan(fs_hz=77e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.04)
+CANVAS = Canvas.of(CANVAS_SCAN, SHAPE, 100)
+"""Of 60 x 100 pixels: 2.4 mm x 4 mm."""
 
 
 def speckle() -> np.ndarray:
@@ -62,14 +66,14 @@ def test_hard_is_zero_and_soft_the_strain_of_most_tissue(sign: int) -> None:
 
 def test_a_fan_is_painted_inside_and_grey_outside() -> None:
     """Of a phased array: a triangle, pointing up, whose colours are those of the lines."""
-    scan = Scan(fs_hz=40e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
+    plain = Scan(fs_hz=40e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
+    scan = replace(plain, radius_mm=0.0, line_angle_deg=90 / (SHAPE[1] - 1))
     strain = np.where(np.arange(SHAPE[1]) < SHAPE[1] // 2, 0.0, 0.01) * np.ones((SHAPE[0], 1))
     page = figure_page(
         samples=speckle(),
         scan=scan,
         strain=strain,
         quality=np.ones(SHAPE),
-        fan=Fan(radius_mm=0, degrees=90),
     )
     pixels = np.asarray(page).astype(int)
     for painted in (colours(np.array([0.0]), VIRIDIS)[0], colours(np.array([1.0]), VIRIDIS)[0]):
@@ -77,6 +81,25 @@ def test_a_fan_is_painted_inside_and_grey_outside() -> None:
     hard = np.abs(pixels - colours(np.array([0.0]), VIRIDIS)[0]).max(axis=-1) < 3
     rows, columns = np.nonzero(hard[:, 300:1100])  # the second panel, without its colour bar
     assert np.ptp(columns[rows < rows.min() + 20]) < 40 < np.ptp(columns[rows == int(np.median(rows))])
+
+
+def test_a_place_in_mm_has_its_pixel() -> None:
+    """A disc of known size at a known place of a curved array; background beyond the fan."""
+    scan = replace(
+        CANVAS_SCAN, fs_hz=4e6, f0_hz=1.5e6, radius_mm=50.0, line_angle_deg=1.0, first_depth_mm=4.0
+    )
+    canvas = Canvas.of(scan, SHAPE, 560)
+    z, x = canvas.space.place_mm(*np.mgrid[: SHAPE[0], : SHAPE[1]])
+    spot = np.hypot(z - 40, x + 15) < 10
+    found = np.argwhere(canvas.resampled(spot.astype(np.float32)) > 0.5) + 0.5
+    centre = found.mean(axis=0) * canvas.pixel_mm + [edges[0] for edges in canvas.bounds_mm]
+    np.testing.assert_allclose(centre, (40, -15), atol=0.4)
+    assert len(found) * math.prod(canvas.pixel_mm) == pytest.approx(100 * math.pi, rel=0.04)
+    assert canvas.pixel_mm[0] == pytest.approx(canvas.pixel_mm[1], rel=0.01)
+    panel = strain_panel(np.full(SHAPE, 0.01), np.where(z < 60, 0.9, 0.2), canvas)
+    pixels = np.asarray(panel.image)
+    np.testing.assert_array_equal(pixels[[0, 0, -1, -1], [0, 300, 0, -1]], np.full((4, 3), 30))
+    assert panel.image.size == canvas.size
 
 
 def test_doubtful_strain_does_not_choose_the_range() -> None:
@@ -91,7 +114,7 @@ def test_doubtful_strain_does_not_choose_the_range() -> None:
 def test_a_hard_lesion_is_darker_whether_compressed_or_stretched(sign: int) -> None:
     strain = np.full(SHAPE, sign * 0.01, np.float32)
     strain[150:250, 20:40] = sign * 0.003
-    panel = strain_panel(strain, np.ones(SHAPE, np.float32), SIZE)
+    panel = strain_panel(strain, np.ones(SHAPE, np.float32), CANVAS)
     pixels = lightness(np.asarray(panel.image))
     assert pixels[50, 30] < pixels[10, 30] - 30
     assert panel.ends == ("hard", "soft")
@@ -101,7 +124,7 @@ def test_a_hard_lesion_is_darker_whether_compressed_or_stretched(sign: int) -> N
 def test_doubtful_strain_is_hatched() -> None:
     strain, quality = np.full(SHAPE, 0.01, np.float32), np.ones(SHAPE, np.float32)
     quality[200:] = 0.2
-    pixels = np.asarray(strain_panel(strain, quality, SIZE).image).astype(int)
+    pixels = np.asarray(strain_panel(strain, quality, CANVAS).image).astype(int)
     assert (pixels[:45] == pixels[0, 0]).all()
     saturation = pixels[55:].max(axis=-1) - pixels[55:].min(axis=-1)
     assert 0.2 < (saturation == 0).mean() < 0.5
@@ -111,7 +134,7 @@ def test_doubtful_strain_is_hatched() -> None:
 def test_bmode_is_dark_where_echoes_are_weak(make_frame: Callable[..., RFFrame]) -> None:
     samples = make_frame(shape=SHAPE, dtype="float32").samples.copy()
     samples[200:] *= 0.1
-    pixels = np.asarray(bmode_panel(samples, SIZE).image)[..., 0].astype(float)
+    pixels = np.asarray(bmode_panel(samples, CANVAS).image)[..., 0].astype(float)
     assert pixels[:45].mean() - pixels[55:].mean() == pytest.approx(255 * 20 / 60, rel=0.1)
 
 

@@ -18,6 +18,7 @@ import pydicom
 import pytest
 from PIL import Image
 
+from usert.beam_space import BeamSpace
 from usert.errors import FormatError, OptionError
 from usert.frame import RFFrame, Scan
 from usert.recording import Recording, write_recording
@@ -62,11 +63,14 @@ Made = tuple[Path, Path]
 def make(tmp_path: Path, make_frame: Callable[..., RFFrame]) -> Callable[..., Made]:
     """A recording of five frames at the given times in ms, or at unknown ones, and its result."""
 
-    def make(times_ms: tuple[float, ...] | None = (0, 50, 100, 150, 200)) -> Made:
+    def make(times_ms: tuple[float, ...] | None = (0, 50, 100, 150, 200), **geometry: float) -> Made:
         recording, result = tmp_path / "rec.h5", tmp_path / "res.h5"
         frames = [make_frame(seed=k, shape=SHAPE) for k in range(5)]
         at = [0] * 5 if times_ms is None else [START_NS + round(1e6 * t) for t in times_ms]
-        write_recording(recording, [replace(f, acquired_ns=t) for f, t in zip(frames, at, strict=True)])
+        scan = replace(frames[0].scan, **geometry)
+        write_recording(
+            recording, [replace(f, acquired_ns=t, scan=scan) for f, t in zip(frames, at, strict=True)]
+        )
         engine: Any = Known()
         with Recording(recording) as source:
             pairs = tuple((k, k + 1) for k in range(4))
@@ -172,6 +176,15 @@ def test_video_shows_the_pages_when_they_were(make: Callable[..., Made]) -> None
     untimed = make(None)
     with av.open(str(made_of("mp4", untimed))) as container:
         assert [round(1e3 * frame.time) for frame in container.decode(video=0)] == [0, 100, 200, 300]
+
+
+def test_spacing_in_dicom_is_that_of_the_fan(make: Callable[..., Made]) -> None:
+    made = make(radius_mm=40.0, line_angle_deg=1.0)
+    with Recording(made[0]) as source:
+        extent_mm = BeamSpace.of(source.scan, source.shape).extent_mm
+    depth_mm, width_mm = pydicom.dcmread(made_of("dicom", made)).PixelSpacing
+    assert max(extent_mm) / 560 == pytest.approx(width_mm)
+    assert depth_mm == pytest.approx(width_mm, rel=0.01)
 
 
 def test_dicom_object_says_what_it_is(make: Callable[..., Made], scan: Scan) -> None:

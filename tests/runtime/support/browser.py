@@ -117,8 +117,9 @@ class Screen:
         assert box is not None
 
         def at(depth: float, lateral: float) -> tuple[float, float]:
-            x = box["x"] + panel["x"] + lateral * panel["scale"]
-            return x, box["y"] + panel["y"] + depth * panel["scale"]
+            top, left = panel["origin"]
+            x = box["x"] + panel["x"] + (lateral - left) * panel["scale"]
+            return x, box["y"] + panel["y"] + (depth - top) * panel["scale"]
 
         d0, d1, l0, l1 = region_mm
         mouse = self.page.mouse

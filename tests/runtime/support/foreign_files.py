@@ -201,6 +201,17 @@ def _uff() -> Iterator[ForeignFile]:
     chunked = {"chunks": (1, 1, 1, SAMPLES * LINES), "compression": "gzip", "shuffle": True}
     yield ForeignFile("a.uff", _hdf5(lambda file: fill(file, pixels, **chunked), libver="latest"))
 
+    def sector(file: Any) -> None:
+        fill(file, pixels)
+        scan = file["b_data/scan"]
+        scan.attrs["class"] = "uff.sector_scan"
+        scan["azimuth_axis"] = 0.01 * (np.arange(LINES) - (LINES - 1) / 2)
+        scan["depth_axis"] = 45e-3 + 0.01925e-3 * np.arange(SAMPLES)
+        scan.create_group("origin").attrs["class"] = "uff.point"
+        scan["origin/distance"], scan["origin/azimuth"] = 40e-3, np.pi
+
+    yield ForeignFile("a.uff", _hdf5(sector))
+
 
 def _ultrasonix() -> Iterator[ForeignFile]:
     header = (16, FRAMES, LINES, SAMPLES, 16, *range(8), 2, 10_000_000, 40_000_000, 30, 256, 0)

@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import zmq
 
+from usert.beam_space import BeamSpace
 from usert.bundle import Bundle, default_bundle_path
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
@@ -61,7 +62,7 @@ class Act:
         meter = RatioMeter(Rectangle.parse(target), Rectangle.parse(background))
         for first in FRAMES:
             strain = axial_strain(self.scanner.truth(first, first + LAG)[0], 3)
-            reading = meter.read(strain, np.ones_like(strain), self.scanner.scan.pitch_mm)
+            reading = meter.read(strain, np.ones_like(strain), BeamSpace.of(self.scanner.scan, strain.shape))
         assert reading.ratio is not None
         return reading.ratio
 

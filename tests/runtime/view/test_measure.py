@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from publishing import image
 from show import Act
 
+from usert.beam_space import BeamSpace
 from usert.errors import OptionError, UsertError, WireError
 from usert.frame import Scan
 from usert.runtime.imaging.strain_ratio import RatioMeter, RatioReading, Rectangle
@@ -32,7 +33,7 @@ def picture(strain: NDArray[Any], quality: NDArray[Any] | float = 1.0, **changes
         "quality": np.broadcast_to(quality, shape).astype(np.float32),
         "displacement": np.zeros((2, *shape), np.float32),
     }
-    message = replace(image(), scan=SCAN, readable_quality=0.7, **grids, **changes)
+    message = replace(image(), **{"scan": SCAN} | changes, readable_quality=0.7, **grids)
     return Painter().paint(message, ARRIVAL, None)
 
 
@@ -56,12 +57,38 @@ def test_the_ratio_is_that_of_the_whole_image(shape: tuple[int, int]) -> None:
     target, background = f"2:7,0.5:{0.4 * width:.3f}", f"2:7,{0.6 * width:.3f}:{0.95 * width:.3f}"
     found = ask(target, background, [picture(strain)])
     whole = RatioMeter(Rectangle.parse(target), Rectangle.parse(background)).read(
-        strain, np.ones(shape), SCAN.pitch_mm
+        strain, np.ones(shape), BeamSpace.of(SCAN, shape)
     )
     assert found is not None
     assert found.ratio == pytest.approx(0.4, abs=0.01)
     assert found.ratio == pytest.approx(whole.ratio, abs=2e-3)
     assert found.spread == pytest.approx(whole.spread, rel=0.4)
+
+
+def test_depth_counts_from_the_array() -> None:
+    strain = halves((512, 128), 0.004, 0.01)
+    deeper = picture(strain, scan=replace(SCAN, first_depth_mm=3.0))
+    assert ask("5:10,1:6", "5:10,9:14", [deeper]) == ask("2:7,1:6", "2:7,9:14", [picture(strain)])
+    outside = ask("2:7,1:6", "5:10,9:14", [deeper])
+    assert outside is not None
+    assert outside.refused == "outside"
+
+
+@pytest.mark.parametrize("shape", [(512, 128), (1920, 768)])
+def test_on_a_curved_array_the_ratio_is_that_of_the_whole_image(shape: tuple[int, int]) -> None:
+    """Frozen or live: pictures say where their pixels lie."""
+    scan = replace(SCAN, radius_mm=10.0, line_angle_deg=60 / shape[1], first_depth_mm=1.5)
+    strain = halves(shape, 0.004, 0.01)
+    one = picture(strain, scan=scan)
+    target, background = "4:6,-4:-1", "4:6,1:4"
+    found = ask(target, background, [one])
+    whole = RatioMeter(Rectangle.parse(target), Rectangle.parse(background)).read(
+        strain, np.ones(shape), BeamSpace.of(scan, shape)
+    )
+    assert found == Ruler.parse({"target": target, "background": background}).read(one.measured)
+    assert found is not None
+    assert found.ratio == pytest.approx(whole.ratio, abs=2e-3)
+    assert found.ratio == pytest.approx(0.4, abs=0.01)
 
 
 def test_the_known_ratio_of_the_simulated_lesion(act: Act) -> None:
