@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -124,6 +124,14 @@ class Scan:
     def pitch_mm(self) -> tuple[float, float]:
         """Distance between neighbouring samples and between neighbouring lines."""
         return self.axial_pitch_mm, self.line_pitch_mm
+
+    def from_row(self, row: int) -> Scan:
+        """The scan of frames that begin at row `row` of these."""
+        demodulation = self.demodulation_hz
+        if isinstance(demodulation, tuple):
+            demodulation = tuple((at - row, hz) for at, hz in demodulation)
+        depth_mm = self.first_depth_mm + row * self.axial_pitch_mm
+        return replace(self, demodulation_hz=demodulation, first_depth_mm=depth_mm)
 
     @property
     def stated(self) -> dict[str, Any]:

@@ -16,14 +16,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FrameError
 from .frame import Demodulation, RFFrame, Scan, check_shape
+from .front_end import TYPICAL
 
+IQLayout: TypeAlias = Literal["iq-pairs", "iq-lines"]
+"""How I and Q stand in an array of real numbers: in turns along depth, or a line of I before each line of Q."""
 ROWS_PER_CYCLE = 4.0
 """Rows of RF in a cycle of the echo: enough for echoes up to twice the centre frequency."""
 _REACH = 12
@@ -49,9 +52,28 @@ def as_rf(frame: RFFrame, rows: int | None = None) -> RFFrame:
     )
 
 
+def split_iq(samples: NDArray[Any], layout: IQLayout) -> NDArray[Any]:
+    """Real samples (…, 2 N, M) in pairs, or (…, N, 2 M) in lines, as IQ (…, N, M, 2).
+
+    Errors: `FrameError` for an odd number of them.
+    """
+    *lead, rows, lines = samples.shape
+    if layout == "iq-pairs" and rows % 2 == 0:
+        return samples.reshape(*lead, rows // 2, 2, lines).swapaxes(-1, -2)
+    if layout == "iq-lines" and lines % 2 == 0:
+        return samples.reshape(*lead, rows, lines // 2, 2)
+    what = "samples along depth" if layout == "iq-pairs" else "lines"
+    raise FrameError(f"{layout}: got shape {samples.shape}, expected an even number of {what}")
+
+
 def rf_rows(rows: int, scan: Scan, *, rows_per_cycle: float = ROWS_PER_CYCLE) -> int:
     """Rows of RF, so many or more a cycle of the echo, for `rows` of IQ."""
     return math.ceil(rows_per_cycle * rows * max(scan.f0_hz, *_frequencies(scan)) / scan.fs_hz)
+
+
+def common_sample(scan: Scan) -> float:
+    """Rows of a frame that a sample of RF takes where it is sampled as is common; 1 for frames of RF."""
+    return 1.0 if scan.kind == "rf" else TYPICAL / scan.cycles_per_sample
 
 
 def rf_scan(scan: Scan, rows: int, new_rows: int) -> Scan:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, MissingExtraError
-from usert.frame import RFFrame
+from usert.frame import RFFrame, Scan
+from usert.iq import as_iq, decimated_motion
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
 from ..engines import ENGINES
@@ -37,16 +38,25 @@ class Scene:
     """(N, M): axial displacement in samples."""
 
     @classmethod
-    def of(cls, shape: tuple[int, int]) -> Scene:
-        """Simulate frames of `shape` (N, M), which takes seconds for large ones. Errors: `OptionError`."""
+    def of(cls, shape: tuple[int, int], iq: int | None = None) -> Scene:
+        """Simulate frames of `shape` (N, M), which takes seconds for large ones; with `iq` one sample of so many, of
+        IQ. Errors: `OptionError`."""
         scanner = SimulatedScanner(ScannerConfig(shape=shape), seed=_SEED)
         frames = tuple(scanner.frame(k) for k in range(STEEP[0], STEEP[1] + 1))
-        return cls(frames=frames, truth=scanner.truth(*STEEP)[0])
+        truth = scanner.truth(*STEEP)
+        if iq is not None:
+            frames = tuple(as_iq(frame, frame.scan.f0_hz, iq) for frame in frames)
+            truth = decimated_motion(truth, iq)
+        return cls(frames=frames, truth=truth[0])
 
     @property
     def pair(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         """The first and the last frame."""
         return self.frames[0].samples, self.frames[-1].samples
+
+    @property
+    def scan(self) -> Scan:
+        return self.frames[0].scan
 
     @property
     def to_and_fro(self) -> tuple[RFFrame, ...]:
@@ -126,7 +136,7 @@ class AccuracyCheck(Service):
         bundle = next(bundle for bundle in self._bundles if bundle.folder == variant.bundle)
         check_answer(
             answer,
-            pair[0].shape,
+            pair[0].shape[:2],
             reference=self._reference(bundle, pair),
             allowed=bundle.manifest.tolerances.get(variant.precision, {}),
             precision=variant.precision,
@@ -153,7 +163,7 @@ class AccuracyCheck(Service):
                 threads=self._threads,
             )
             try:
-                return own.enter_context(Worker(variant, self._scene.pair, self._opener))
+                return own.enter_context(Worker(variant, self._scene.pair, self._opener, self._scene.scan))
             except BundleError:
                 return None
             except (EngineError, MissingExtraError):

@@ -129,6 +129,7 @@ class Benchmark:
                             precision=precision,
                             shape=shape,
                             threads=self._threads,
+                            iq=self._config.iq,
                         )
 
     def _results(self, shape: Shape | None) -> list[Result]:
@@ -138,7 +139,7 @@ class Benchmark:
             found = [result for one in variants for result in self._group([one], None)]
         else:
             self._log(f"{shape[0]}x{shape[1]}: simulating frames")
-            found = self._group(variants, Scene.of(shape))
+            found = self._group(variants, Scene.of(shape, self._config.iq))
         if not found:
             told = "; ".join([*(f"{name}: {why}" for name, why in self._absent.items()), *self._notes])
             raise EngineError(f"bench: got no engine that runs here: {told or 'none was asked for'}")
@@ -191,7 +192,7 @@ class Benchmark:
         if variant.shape is not None and variant.engine != REFERENCE:
             choose_graph(self._bundles[variant.bundle].manifest.graphs, variant.shape, (variant.precision,))
         if scene is not None and not config.wire:
-            return Worker(variant, scene.pair, self._opener)
+            return Worker(variant, scene.pair, self._opener, scene.scan)
         return LiveServer(
             variant,
             frames=() if scene is None else scene.to_and_fro,

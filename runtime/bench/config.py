@@ -21,6 +21,8 @@ from .workload import Workload
 WIRE_RATE_HZ = 30.0
 """Rate of the simulated scanner where none is given."""
 MOST_RATE_HZ = 10_000.0
+MOST_DECIMATION = 8
+"""Most samples of RF to one of IQ: at 40 MHz and 6.5 MHz the pulse fits."""
 _LONGEST_S = 86_400.0
 
 
@@ -36,6 +38,8 @@ class BenchConfig:
     """Empty: those of the bundle."""
     shapes: tuple[tuple[int, int], ...] = ()
     """Empty: those that the bundles have their own graphs for."""
+    iq: int | None = None
+    """Frames are IQ, one sample of so many; None: RF."""
     threads: int | None = None
     """Threads of an engine; None: one for each core."""
     seconds: float = 10.0
@@ -72,6 +76,8 @@ class BenchConfig:
             raise OptionError(
                 f"--seconds: got {self.seconds:g}, expected more than 0, at most {_LONGEST_S:g}"
             )
+        if self.iq is not None and not 1 <= self.iq <= MOST_DECIMATION:
+            raise OptionError(f"--iq: got {self.iq}, expected 1 to {MOST_DECIMATION}")
         if self.rounds < 1:
             raise OptionError(f"--rounds: got {self.rounds}, expected 1 or more")
         if self.rate_hz is not None and not 0 < self.rate_hz <= MOST_RATE_HZ:
@@ -81,9 +87,9 @@ class BenchConfig:
         if not 0 <= self.pause_s < math.inf:
             raise OptionError(f"--pause: got {self.pause_s:g} s, expected 0 or more")
         if self.rf is not None:
-            if not self.wire or self.rate_hz is not None or self.shapes or self.pause_s:
+            if not self.wire or self.rate_hz is not None or self.shapes or self.pause_s or self.iq:
                 raise OptionError(
-                    "--rf: expected --wire, and neither --rate, --shape nor --pause: the scanner has its own"
+                    "--rf: expected --wire, and none of --rate, --shape, --iq and --pause: the scanner has its own"
                 )
             check_endpoint(self.rf, insecure=self.insecure)
         elif self.every_frame and self.rate_hz is None and not self.wire:

@@ -93,7 +93,7 @@ class LiveServer(Service):
                 self._frames[stamp.sequence % len(self._frames)] for stamp in (image.reference, image.current)
             )
             self.pair = reference.samples, current.samples
-        self.variant = replace(self.variant, shape=image.shape)
+        self.variant = replace(self.variant, shape=self.variant.shape or image.shape)
         self.opened = Opened(
             runs_on=runs_on,
             warm_up_s=warm_up_s,

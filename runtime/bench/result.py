@@ -72,7 +72,7 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
     difference = None if accuracy is None else accuracy.difference
     row: Row = {
         "bundle": str(variant.bundle),
-        "shape": None if variant.shape is None else f"{variant.shape[0]}x{variant.shape[1]}",
+        "shape": variant.frames or None,
         "engine": variant.engine,
         "precision": variant.precision,
         "threads": variant.threads,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.errors import UsertError
+from usert.frame import Scan
 
 from ..engines.interface import TYPICAL_SCAN, Engine
 from ..imaging.estimate import Estimate
@@ -41,12 +42,19 @@ class Variant:
     engine: str
     precision: str
     shape: tuple[int, int] | None
-    """(N, M) of the frames; None: that of the frames received."""
+    """(N, M) of the frames, of IQ that of the RF that it was; None: that of the frames received."""
     threads: int
+    iq: int | None = None
+    """Of IQ: one sample of so many; None: RF."""
 
     def __str__(self) -> str:
-        shape = "" if self.shape is None else f"{self.shape[0]}x{self.shape[1]} "
-        return f"{shape}{self.engine} {self.precision}"
+        return f"{self.frames} {self.engine} {self.precision}".lstrip()
+
+    @property
+    def frames(self) -> str:
+        """Shape and kind of the frames; empty where they are not known."""
+        shape = "" if self.shape is None else f"{self.shape[0]}x{self.shape[1]}"
+        return shape if self.iq is None else f"{shape} IQ/{self.iq}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +84,11 @@ class Memory:
 class Worker(PipedProcess):
     """An engine in another process: `with Worker(variant, pair, opener) as worker: worker.measure(workload)`."""
 
-    def __init__(self, variant: Variant, pair: tuple[Frame, Frame], opener: Opener) -> None:
-        """`pair`: reference and current frame (N, M) that every run is of."""
-        super().__init__(variant, _main, variant, pair, opener)
+    def __init__(
+        self, variant: Variant, pair: tuple[Frame, Frame], opener: Opener, scan: Scan = TYPICAL_SCAN
+    ) -> None:
+        """`pair`: reference and current frame of `scan` that every run is of, (N, M), or IQ (N, M, 2)."""
+        super().__init__(variant, _main, variant, pair, opener, scan)
         self.variant = variant
         self.pair = pair
 
@@ -117,15 +127,16 @@ class _Held:
 
     engine: Engine
     pair: tuple[Frame, Frame]
+    scan: Scan
     gpu_before_mb: float
 
 
 def _measure(workload: Workload, held: _Held) -> Measurement:
-    return run_workload(partial(held.engine.run, *held.pair, TYPICAL_SCAN), workload)
+    return run_workload(partial(held.engine.run, *held.pair, held.scan), workload)
 
 
 def _run(reference: Frame, current: Frame, held: _Held) -> Estimate:
-    return held.engine.run(reference, current, TYPICAL_SCAN)
+    return held.engine.run(reference, current, held.scan)
 
 
 def _memory(held: _Held) -> Memory:
@@ -147,7 +158,7 @@ def peak_rss_mb(pid: int | None = None) -> float | None:
         return None
 
 
-def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener: Opener) -> None:
+def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener: Opener, scan: Scan) -> None:
     begin = time.monotonic()
     gpu_before_mb = gpu_mb_since() or 0.0
     with ExitStack() as stack:
@@ -159,9 +170,9 @@ def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener:
                 precision=variant.precision,
             )
             stack.callback(engine.close)
-            engine.warm_up(variant.shape or pair[0].shape)
+            engine.warm_up(pair[0].shape[:2], scan)
             warm = time.monotonic()
-            answer = engine.run(*pair, TYPICAL_SCAN)
+            answer = engine.run(*pair, scan)
             opened = Opened(
                 runs_on=engine.name,
                 warm_up_s=warm - begin,
@@ -172,7 +183,7 @@ def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener:
             pipe.send(error)
             return
         pipe.send(opened)
-        held = _Held(engine=engine, pair=pair, gpu_before_mb=gpu_before_mb)
+        held = _Held(engine=engine, pair=pair, scan=scan, gpu_before_mb=gpu_before_mb)
         while True:
             try:
                 question = pipe.recv()

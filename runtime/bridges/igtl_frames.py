@@ -1,4 +1,4 @@
-"""An OpenIGTLink image as an RF frame: its samples, and its geometry from its spacing and the user's options.
+"""An OpenIGTLink image as a frame of RF or IQ: its samples, and its geometry from its spacing and the user's options.
 
 Invariant: the geometry stays equal until it really changes, although a sender that tracks its probe sends a new matrix
 of rounded numbers with every image.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import FrameError, OptionError
-from usert.frame import FRAME_DTYPES, Scan
+from usert.frame import FRAME_DTYPES, Demodulation, Scan
+from usert.iq import IQLayout, split_iq
 from usert.units import unit_fault
 
 from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, MalformedError
@@ -22,22 +23,27 @@ from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, MalformedError
 if TYPE_CHECKING:
     from pyigtl.messages import ImageMessage
 
+_KINDS = ("rf", "iq", *get_args(IQLayout))
 _SAME = 1e-3
 """Relative difference up to which two geometries count as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReading:
-    """Properties of the RF frames that an OpenIGTLink image does not contain."""
+    """Properties of the frames that an OpenIGTLink image does not contain."""
 
     f0_hz: float
     fs_hz: float | None = None
-    """Sampling frequency; None: computed from the spacing along depth."""
+    """Sampling frequency, of IQ that of its complex samples; None: computed from the spacing along depth."""
     line_pitch_mm: float | None = None
     """Distance between lines; None: the spacing across depth."""
     sound_speed_m_s: float = 1540.0
     transpose: bool = False
     """Whether a row of the image is a scan line, as in RF of PLUS; otherwise a column is."""
+    kind: Literal["rf", "iq"] | IQLayout = "rf"
+    """RF; or IQ, as the two components of a pixel, in pairs along depth, or a line of I before each line of Q."""
+    demodulation_hz: Demodulation | None = None
+    """Of IQ the frequency by which it was turned down."""
 
     def __post_init__(self) -> None:
         options = {
@@ -45,14 +51,21 @@ class ImageReading:
             "fs_hz": "--fs-mhz",
             "line_pitch_mm": "--line-pitch-mm",
             "sound_speed_m_s": "--sound-speed",
+            "demodulation_hz": "--demodulation-mhz",
         }
         for name, option in options.items():
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise OptionError(f"{option}: expected a finite number above 0")
-            if value is not None and (fault := unit_fault(name, value)):
-                raise OptionError(f"{option}: {fault}")
-        if self.fs_hz is not None and self.f0_hz >= self.fs_hz / 2:
+            told = getattr(self, name)
+            for value in [hz for _, hz in told] if isinstance(told, tuple) else [told]:
+                if value is not None and not 0 < value < math.inf:
+                    raise OptionError(f"{option}: expected a finite number above 0")
+                if value is not None and (fault := unit_fault(name, value)):
+                    raise OptionError(f"{option}: {fault}")
+        if self.kind not in _KINDS:
+            raise OptionError(f"--kind: got {self.kind!r}, expected one of {', '.join(_KINDS)}")
+        if (self.kind == "rf") != (self.demodulation_hz is None):
+            expected = "none of RF" if self.kind == "rf" else f"one with --kind {self.kind}"
+            raise OptionError(f"--demodulation-mhz: got {self.demodulation_hz}, expected {expected}")
+        if self.kind == "rf" and self.fs_hz is not None and self.f0_hz >= self.fs_hz / 2:
             raise OptionError("--f0-mhz: expected less than half of --fs-mhz")
 
 
@@ -64,12 +77,19 @@ class FrameReader:
         self._scan: Scan | None = None
 
     def read(self, image: ImageMessage) -> tuple[NDArray[Any], Scan]:
-        """Samples (N, M) and geometry of an image. Errors: `MalformedError` for one that is not an RF frame."""
-        samples = _samples(image.image)
+        """Samples (N, M), or IQ (N, M, 2), and geometry of an image. Errors: `MalformedError` for another image."""
+        kind = self._reading.kind
+        samples = _samples(image.image, 2 if kind == "iq" else 1)
         pitches = [float(np.linalg.norm(image.ijk_to_world_matrix[:3, axis])) for axis in (1, 0)]
         if self._reading.transpose:
-            samples, pitches = samples.T, pitches[::-1]
-        n, m = samples.shape
+            samples, pitches = samples.swapaxes(0, 1), pitches[::-1]
+        if kind == "iq-pairs" or kind == "iq-lines":
+            try:
+                samples = split_iq(samples, kind)
+            except FrameError as error:
+                raise MalformedError("size", f"image: {error}") from error
+            pitches[kind == "iq-lines"] *= 2  # what is sampled once takes two of the image's numbers
+        n, m = samples.shape[:2]
         if not (0 < n <= MAX_AXIAL and 0 < m <= MAX_LINES and n * m <= MAX_PIXELS):
             raise MalformedError(
                 "size",
@@ -87,6 +107,7 @@ class FrameReader:
                 f0_hz=reading.f0_hz,
                 sound_speed_m_s=reading.sound_speed_m_s,
                 line_pitch_mm=lateral_mm if reading.line_pitch_mm is None else reading.line_pitch_mm,
+                demodulation_hz=reading.demodulation_hz,
             )
         except FrameError as error:
             raise MalformedError(
@@ -105,16 +126,16 @@ class FrameReader:
         return scan
 
 
-def _samples(image: NDArray[Any]) -> NDArray[Any]:
-    if image.ndim != 3 or image.shape[0] != 1:
-        raise MalformedError(
-            "size", f"image: got shape {image.shape}, expected (1, rows, columns), one number a pixel"
-        )
+def _samples(image: NDArray[Any], components: int) -> NDArray[Any]:
+    shape = image.shape if image.ndim == 4 else (*image.shape, 1)
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != components:
+        expected = "(1, rows, columns), one number" if components == 1 else "(1, rows, columns, 2), I and Q"
+        raise MalformedError("size", f"image: got shape {image.shape}, expected {expected} a pixel")
     dtype = image.dtype.newbyteorder("=")
     if dtype not in FRAME_DTYPES:
         raise MalformedError(
             "field",
-            f"image: got pixels of {dtype}, expected int16 or float32 RF samples; bytes are B-mode, without phase",
+            f"image: got pixels of {dtype}, expected int16 or float32 of RF or IQ; bytes are B-mode, without phase",
         )
     samples: NDArray[Any] = image[0].astype(dtype, copy=False)
     return samples

@@ -1,4 +1,4 @@
-"""The incoming bridge: RF frames of an OpenIGTLink sender, such as PLUS, to `usert serve`.
+"""The incoming bridge: RF or IQ frames of an OpenIGTLink sender, such as PLUS, to `usert serve`.
 
 Invariant: an image that is not an RF frame is counted and logged once a kind, a lost sender is reconnected, and neither
 ends the bridge.
@@ -175,7 +175,8 @@ class IgtlSource(Service):
         if self._seen != (shape, scan):
             self._seen, self._judged = (shape, scan), False
             self._report_change(
-                f"frames of device {device}: {shape[0]} samples by {shape[1]} lines, fs {scan.fs_hz / 1e6:.4g} MHz, "
+                f"frames of device {device}: {shape[0]} samples by {shape[1]} lines{' of IQ' * (scan.kind == 'iq')}, "
+                f"fs {scan.fs_hz / 1e6:.4g} MHz, "
                 f"line pitch {scan.line_pitch_mm:.4g} mm"
             )
 

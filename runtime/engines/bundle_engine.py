@@ -22,12 +22,13 @@ from usert.bundle.manifest import Graph, Plan
 from usert.errors import EngineError, FrameError
 from usert.frame import Scan, Shape, check_shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
-from usert.iq import rf_rows, rf_scan
+from usert.iq import rf_rows
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
 from .graph_choice import by_preference, choose_graph
 from .int16 import to_int16
+from .interface import noise_pair
 from .iq_pair import run_iq
 from .padding import cut, padded
 
@@ -90,17 +91,14 @@ class BundleEngine(ABC, Generic[Artefact]):
         self._session(self._fit(shape, TYPICAL)[0])
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
-        if scan is not None and scan.kind == "iq":
-            rows = self._rf_rows(shape, scan)
-            shape, scan = (rows, shape[1]), rf_scan(scan, shape[0], rows)
-        noise = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
-        self._run(noise[0], noise[1], TYPICAL if scan is None else scan.cycles_per_sample)
+        self.run(*noise_pair(shape, scan))
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         if scan is None or scan.kind == "rf":
             return self._run(reference, current, None if scan is None else scan.cycles_per_sample)
         check_shape("reference frame", reference, "iq")
-        self._check_length(reference.shape[0], scan.cycles_per_sample)
+        if self._front_end == "baseband":  # whose window is told in wavelengths, so in rows of the IQ, too
+            self._check_length(reference.shape[0], scan.cycles_per_sample)
         rows = self._rf_rows((reference.shape[0], reference.shape[1]), scan)
         return run_iq(self.run, reference, current, scan, rf_rows=rows)
 

@@ -6,16 +6,38 @@ returns arrays that it never writes to again.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 
 from ..imaging.estimate import Estimate
 
 TYPICAL_SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
 """The scan of the noise with which an engine is warmed up."""
+
+
+class FrameFormat(NamedTuple):
+    """Frames that an engine is warmed up for."""
+
+    shape: Shape
+    iq: Scan | None = None
+    """The scan of IQ; None: RF, sampled as is common."""
+
+    @classmethod
+    def of(cls, shape: Shape, scan: Scan) -> FrameFormat:
+        """The format of frames of `shape` (N, M) and `scan`."""
+        return cls(shape, scan if scan.kind == "iq" else None)
+
+
+def noise_pair(shape: Shape, scan: Scan | None = None) -> tuple[NDArray[np.int16], NDArray[np.int16], Scan]:
+    """Two frames of noise of `shape` (N, M), and their scan: IQ (N, M, 2) where `scan` is that of IQ."""
+    scan = scan or TYPICAL_SCAN
+    whole = (2, *shape) if scan.kind == "rf" else (2, *shape, 2)
+    first, second = np.random.default_rng(0).integers(-1000, 1000, whole, dtype=np.int16)
+    return first, second, scan
 
 
 class Engine(Protocol):

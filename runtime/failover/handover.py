@@ -1,25 +1,27 @@
 """The messages between a supervisor (`usert.runtime.failover.supervisor`) and a server that it has started.
 
-One message a line, over a pair of sockets. To the server: `warm NxM`, and once `serve`. From the server: `ready`,
-`serving`, and `warm NxM` for each new shape of frames. Invariant: when one side has ended, the other side notices at
-once.
+One message a line, over a pair of sockets. To the server: `warm FRAMES`, and once `serve`. From the server: `ready`,
+`serving`, and `warm FRAMES` for each new kind of frames: `NxM`, of IQ with its scan in JSON. Invariant: when one side
+has ended, the other side notices at once.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from typing import Self
 
-from usert.frame import Shape
+from usert.frame import Scan, Shape
 
+from ..engines.interface import FrameFormat
 from ..transport.lifecycle import Worker
 
 SERVE, READY, SERVING, WARM = "serve", "ready", "serving", "warm"
 _CHECK_S = 0.5
-"""Time between two looks of a server for new shapes."""
+"""Time between two looks of a server for new kinds of frames."""
 _BYTES = 4096
 
 log = logging.getLogger(__name__)
@@ -75,30 +77,31 @@ class Handover(Worker):
         end.settimeout(_CHECK_S)
         self._channel = Channel(end)
 
-    def wait(self, warm_up: Callable[[Shape], None]) -> tuple[Shape, ...] | None:
+    def wait(self, warm_up: Callable[[Shape, Scan | None], None]) -> tuple[FrameFormat, ...] | None:
         """Wait until it is time to serve; None: the supervisor has ended.
 
-        Meanwhile `warm_up` is called for each shape of frames that the server meets, and the shapes for which it
-        succeeded are returned. An error that it raises is logged.
+        Meanwhile `warm_up` is called for each kind of frames that the server meets, and those for which it succeeded
+        are returned. An error that it raises is logged.
         """
-        warm: list[Shape] = []
+        warm: list[FrameFormat] = []
         self._channel.send(READY)
         while (messages := self._channel.receive()) is not None:
             for name, *words in messages:
                 if name == SERVE:
                     return tuple(warm)
-                shape = parse_shape(words[0])
+                frames = parse_frames(words)
                 try:
-                    warm_up(shape)
+                    warm_up(*frames)
                 except Exception as error:  # an engine runs foreign code
                     log.warning("spare does not warm up for %s: %s", words[0], error)
                 else:
-                    warm.append(shape)
+                    warm.append(frames)
         return None
 
-    def serving(self, shapes: Callable[[], Iterable[Shape]], stop: Callable[[], None]) -> Self:
-        """This worker: inside its block it reports new `shapes()`, and calls `stop()` when the supervisor has ended."""
-        self._shapes, self._stop_server = shapes, stop
+    def serving(self, warm: Callable[[], Iterable[FrameFormat]], stop: Callable[[], None]) -> Self:
+        """This worker: inside its block it reports new kinds in `warm()`, and calls `stop()` when the supervisor has
+        ended."""
+        self._warm, self._stop_server = warm, stop
         return self
 
     def _open(self, stack: ExitStack) -> None:
@@ -110,11 +113,11 @@ class Handover(Worker):
         self._channel.interrupt()
 
     def _work(self) -> None:
-        reported: set[Shape] = set()
+        reported: set[FrameFormat] = set()
         while not self.stopping:
-            for shape in set(self._shapes()) - reported:
-                self._channel.send(WARM, shape_text(shape))
-                reported.add(shape)
+            for frames in set(self._warm()) - reported:
+                self._channel.send(WARM, *frames_words(frames))
+                reported.add(frames)
             if self._channel.receive() is None:
                 break
         if not self.stopping:
@@ -122,12 +125,13 @@ class Handover(Worker):
             self._stop_server()
 
 
-def shape_text(shape: Shape) -> str:
-    """A shape as messages hold it, such as `1920x256`."""
-    return f"{shape[0]}x{shape[1]}"
+def frames_words(frames: FrameFormat) -> list[str]:
+    """Frames as messages hold them, such as `1920x256`."""
+    shape = "{}x{}".format(*frames.shape)
+    return [shape] if frames.iq is None else [shape, json.dumps(frames.iq.stated, separators=(",", ":"))]
 
 
-def parse_shape(word: str) -> Shape:
-    """The shape that `shape_text` wrote."""
-    rows, lines = word.split("x")
-    return int(rows), int(lines)
+def parse_frames(words: list[str]) -> FrameFormat:
+    """The frames that `frames_words` wrote."""
+    rows, lines = words[0].split("x")
+    return FrameFormat((int(rows), int(lines)), *(Scan(**json.loads(word)) for word in words[1:]))

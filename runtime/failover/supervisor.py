@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from usert.errors import BUG, FAULT
-from usert.frame import Shape
 from usert.signals import stop_on_signals
 
-from .handover import READY, SERVE, SERVING, WARM, Channel, parse_shape, shape_text
+from ..engines.interface import FrameFormat
+from .handover import READY, SERVE, SERVING, WARM, Channel, frames_words, parse_frames
 
 DEATHS, WITHIN_S = 5, 60.0
 """When so many servers have died in such a time, the supervisor gives up: another one would not help."""
@@ -65,7 +65,7 @@ class Supervisor:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = list(arguments)
-        self._shapes: list[Shape] = []
+        self._warm: list[FrameFormat] = []
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._spare: _ServerProcess | None = None
         self._spare_at = float("inf")
@@ -116,10 +116,10 @@ class Supervisor:
         elif message[0] == SERVING:
             log.info("standby: server process %d serves", process.pid)
             self._spare_at = time.monotonic()
-        elif message[0] == WARM and (shape := parse_shape(message[1])) not in self._shapes:
-            self._shapes.append(shape)
+        elif message[0] == WARM and (frames := parse_frames(message[1:])) not in self._warm:
+            self._warm.append(frames)
             if self._spare is not None:
-                self._spare.channel.send(WARM, shape_text(shape))
+                self._spare.channel.send(*message)
 
     def _server_ended(self) -> int | None:
         """The exit code of the command, if this was its end; None if the spare takes over."""
@@ -158,6 +158,6 @@ class Supervisor:
     def _start(self) -> _ServerProcess:
         process = _ServerProcess(self._arguments)
         self._selector.register(process.channel, selectors.EVENT_READ, process)
-        for shape in self._shapes:
-            process.channel.send(WARM, shape_text(shape))
+        for frames in self._warm:
+            process.channel.send(WARM, *frames_words(frames))
         return process

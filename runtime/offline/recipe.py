@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from usert.bundle import Bundle
 from usert.frame import Scan
+from usert.iq import common_sample
 from usert.recording import Recording
 from usert.strain import window_samples
 
@@ -39,7 +40,7 @@ class Recipe:
     def window(self, engine: Engine, scan: Scan) -> int:
         """Length of the strain window in samples. Errors: `OptionError`."""
         if self.strain_window_mm is None:
-            return engine.strain_window_samples
+            return round(engine.strain_window_samples * common_sample(scan))
         return window_samples(scan, self.strain_window_mm)
 
     def origin(

@@ -20,7 +20,7 @@ from usert.bundle import Bundle
 from usert.errors import OptionError, RecordingError, UsertError
 from usert.recording import Recording
 
-from ..engines.interface import Engine
+from ..engines.interface import Engine, FrameFormat
 from .outputs import is_current, make_output
 from .pairs import describe_left_out, parse_pairs
 from .provenance import Origin
@@ -89,7 +89,7 @@ class ArchiveWorker:
         self._engine, self._bundle = opener()
         self._recipe = recipe
         self._stopped = stopped
-        self._names: dict[tuple[int, int], str] = {}
+        self._names: dict[FrameFormat, str] = {}
 
     def work(self, job: Job) -> Outcome:
         """Run one recording, or keep its result."""
@@ -134,14 +134,15 @@ class ArchiveWorker:
         )
 
     def _origin(self, job: Job, source: Recording) -> Origin:
-        if source.shape not in self._names:
-            self._engine.warm_up(source.shape)  # says which of the engines takes frames of this shape
-            self._names[source.shape] = self._engine.name
+        frames = FrameFormat.of(source.shape, source.scan)
+        if frames not in self._names:
+            self._engine.warm_up(*frames)  # says which of the engines takes such frames
+            self._names[frames] = self._engine.name
         return self._recipe.origin(
             source,
             called=job.name,
             engine=self._engine,
-            engine_name=self._names[source.shape],
+            engine_name=self._names[frames],
             bundle=self._bundle,
         )
 

@@ -81,6 +81,12 @@ class RFMessage:
         try:
             scan = read_fields(Scan, fields)
             trailing = () if scan.kind == "rf" else (2,)
+            if isinstance(header.shape, list) and len(header.shape) != 2 + len(trailing):
+                told = "no demodulation_hz" if scan.kind == "rf" else "demodulation_hz"
+                expected = ["N", "M", *trailing]
+                raise MalformedError(
+                    "size", f"header: shape: got {header.shape!r:.40} and {told}, expected {expected}"
+                )
             frame = RFFrame(
                 scan=scan,
                 samples=read_array(parts[1], header.dtype, header.shape, "samples", trailing=trailing),
@@ -95,7 +101,7 @@ class RFMessage:
     def cut(self, rows: tuple[int, int]) -> RFMessage:
         """The same frame with samples `rows[0]` to before `rows[1]` of each line alone, not copied.
 
-        Errors: `MalformedError` for a frame that ends before.
+        Errors: `MalformedError` for a frame that ends before, or so deep that no scanner sees it.
         """
         first, end = rows
         if self.frame.shape[0] < end:
@@ -103,7 +109,11 @@ class RFMessage:
                 "rows",
                 f"rows {first}:{end}: got a frame of {self.frame.shape[0]} samples, expected {end} or more",
             )
-        return replace(self, frame=replace(self.frame, samples=self.frame.samples[first:end]))
+        try:
+            scan = self.frame.scan.from_row(first)
+        except FrameError as error:
+            raise MalformedError("geometry", str(error)) from error
+        return replace(self, frame=replace(self.frame, samples=self.frame.samples[first:end], scan=scan))
 
 
 def rf_decoder(rows: tuple[int, int] | None) -> Callable[[Sequence[Buffer]], RFMessage]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from usert.errors import BundleError
-from usert.frame import Shape
 
-from ..engines.interface import TYPICAL_SCAN, Engine
+from ..engines.interface import Engine, FrameFormat, noise_pair
 from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.image_quality import ImageQualityRule, assess
 
@@ -66,10 +63,9 @@ def check_engine(
     )
 
 
-def run_noise(engine: Engine, shape: Shape) -> None:
-    """Run `engine` on noise of `shape`, where there is no pair. Errors: as `check_engine`."""
-    reference, current = np.random.default_rng(0).integers(-1000, 1000, (2, *shape), dtype=np.int16)
-    _check_finite(engine.run(reference, current, TYPICAL_SCAN), shape)
+def run_noise(engine: Engine, frames: FrameFormat) -> None:
+    """Run `engine` on noise, where there is no pair. Errors: as `check_engine`."""
+    _check_finite(engine.run(*noise_pair(*frames)), frames.shape)
 
 
 def _check_finite(estimate: Estimate, shape: tuple[int, ...]) -> None:

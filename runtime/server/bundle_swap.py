@@ -20,10 +20,9 @@ from typing import Any
 from usert.bundle import Bundle
 from usert.bundle.manifest import Manifest
 from usert.errors import BundleError, EngineError, UsertError
-from usert.frame import Shape
 
 from ..engines.bundle_engine import first_line
-from ..engines.interface import Engine
+from ..engines.interface import Engine, FrameFormat
 from ..imaging.display_state import StateRule
 from ..imaging.estimate import EstimatedPair
 from ..imaging.image_quality import ImageQualityRule
@@ -47,8 +46,8 @@ class PreparedBundle:
     weights_sha256: str
     quality_rule: ImageQualityRule
     """The server's rule, with the strain that the new weights were trained for."""
-    shapes: tuple[Shape, ...]
-    """Shapes of frames that the engine is warm for."""
+    frames: tuple[FrameFormat, ...]
+    """Frames that the engine is warm for."""
     check: BundleCheck | None
     """How the engine compared with the running one; None where there was no pair to compare on."""
 
@@ -59,7 +58,7 @@ class PreparedBundle:
             "bundle_sha256": self.bundle_sha256,
             "weights_sha256": self.weights_sha256,
             "engine": self.engine.name,
-            "shapes": self.shapes,
+            "shapes": tuple(dict.fromkeys(each.shape for each in self.frames)),
             "check": None if self.check is None else asdict(self.check),
         }
 
@@ -85,10 +84,10 @@ class BundleSwap:
         path: str | os.PathLike[str],
         *,
         opener: Opener,
-        shapes: Sequence[Shape],
+        frames: Sequence[FrameFormat],
         trial: EstimatedPair | None,
     ) -> Future[PreparedBundle]:
-        """Begin to load the bundle at `path`, for frames of `shapes`; without a `trial` pair the engine runs on noise.
+        """Begin to load the bundle at `path`, for `frames`; without a `trial` pair the engine runs on noise.
 
         `opener` is called in the loading thread. The future carries figures and errors; the engine comes by `take`.
         `cancel()` of the future cancels the loading. Errors, here: `BundleError` until the outcome of the previous
@@ -104,7 +103,7 @@ class BundleSwap:
                     "try again when that is done"
                 )
             self._under_way, self._future = folder, future
-            prepare = partial(self._prepared, folder, opener, tuple(shapes), trial, future)
+            prepare = partial(self._prepared, folder, opener, tuple(frames), trial, future)
             self._thread = threading.Thread(
                 target=self._work, args=(folder, prepare, future), name="bundle", daemon=True
             )
@@ -170,25 +169,26 @@ class BundleSwap:
         self,
         folder: Path,
         opener: Opener,
-        shapes: tuple[Shape, ...],
+        frames: tuple[FrameFormat, ...],
         trial: EstimatedPair | None,
         future: Future[PreparedBundle],
     ) -> PreparedBundle:
         bundle = Bundle.load(folder)
         manifest = bundle.manifest
-        shapes = shapes or (manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64),)
+        least = FrameFormat(manifest.graphs[0].shape or (2 * manifest.strain_window_samples, 64))
+        frames = frames or (least,)
         with ExitStack() as stack:
             quality_rule = replace(self._quality_rule, trained_strain=trained_strain(manifest))
             _check_wanted(future)
             engine = opener(bundle)
             stack.callback(_close, engine)
-            for shape in shapes:
+            for each in frames:
                 _check_wanted(future)
-                engine.warm_up(shape)
+                engine.warm_up(*each)
             _check_wanted(future)
             check = None
             if trial is None:
-                run_noise(engine, shapes[0])
+                run_noise(engine, frames[0])
             else:
                 check = check_engine(engine, trial, quality_rule=quality_rule, held_score=self._held_score)
             bundle.verify()
@@ -198,7 +198,7 @@ class BundleSwap:
                 bundle_sha256=bundle.sha256,
                 weights_sha256=manifest.weights.sha256,
                 quality_rule=quality_rule,
-                shapes=shapes,
+                frames=frames,
                 check=check,
             )
             stack.pop_all()

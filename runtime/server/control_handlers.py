@@ -17,10 +17,11 @@ from typing import Any
 
 from usert.bundle import Bundle
 from usert.errors import ControlError, OptionError
+from usert.iq import common_sample
 
 from ..engines.interface import Engine
 from ..imaging.estimate import EstimatedPair
-from ..imaging.forward_backward import consistency
+from ..imaging.forward_backward import LIMIT_SAMPLES, consistency
 from ..imaging.strain_ratio import Rectangle
 from ..protocol.commands import (
     ChangeBundle,
@@ -138,6 +139,7 @@ class ControlHandlers:
                 pair.estimate,
                 self._engine.backward(pair),
                 readable_quality=self._engine.quality_rule.readable_quality,
+                limit_samples=LIMIT_SAMPLES * common_sample(pair.current.frame.scan),
             )
         except Exception as error:  # of the engine; reported to the clients
             for future in wanted:
@@ -202,7 +204,7 @@ class ControlHandlers:
         change = self._swap.start(
             command.path,
             opener=lambda bundle: opening(bundle, command.engine, command.precision),
-            shapes=list(dict.fromkeys(stream.shape for stream in self._streams().values())),
+            frames=list(dict.fromkeys(stream.frames for stream in self._streams().values())),
             trial=max(good, key=lambda pair: pair.ended_ns, default=None),
         )
         self._loading = change, future

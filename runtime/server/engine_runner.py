@@ -9,9 +9,9 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from usert.frame import Scan, Shape
+from usert.frame import RFFrame
 
-from ..engines.interface import Engine
+from ..engines.interface import Engine, FrameFormat
 from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQualityRule
@@ -32,32 +32,33 @@ class EngineRunner:
         quality_rule: ImageQualityRule,
         weights_hash: str = "",
         bundle: Path | None = None,
-        warm: Iterable[Shape] = (),
+        warm: Iterable[FrameFormat] = (),
     ) -> None:
-        """`bundle`: folder of the engine's bundle, None where it has none. `warm`: shapes the engine is warm for."""
+        """`bundle`: folder of the engine's bundle, None where it has none. `warm`: frames it is warm for."""
         self.engine = engine
         self.quality_rule = quality_rule
         self.weights_hash = weights_hash
         self.bundle = bundle
         self.cold = FaultCounter(log, "engine does not warm up")
         self._owned = False
-        self._shapes: set[Shape] = set(warm)
+        self._warm = set(warm)
 
     @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """Shapes of frames that the engine is warm for; for any thread."""
-        return tuple(self._shapes)
+    def warm(self) -> tuple[FrameFormat, ...]:
+        """Frames that the engine is warm for; for any thread."""
+        return tuple(self._warm)
 
-    def warm_up(self, shape: Shape, scan: Scan | None = None) -> None:
-        """Load once what frames of `shape`, sampled as `scan` says, need.
+    def warm_up(self, frame: RFFrame) -> None:
+        """Load once what frames like `frame` need.
 
         What the engine raises is counted: the pairs to come will fail alike.
         """
-        if shape in self._shapes:
+        frames = FrameFormat.of(frame.shape, frame.scan)
+        if frames in self._warm:
             return
         try:
-            self.engine.warm_up(shape, scan)
-            self._shapes.add(shape)
+            self.engine.warm_up(frame.shape, frame.scan)
+            self._warm.add(frames)
         except Exception as error:  # an engine runs foreign code
             self.cold.add(type(error).__name__, str(error))
 
@@ -90,7 +91,7 @@ class EngineRunner:
         self.engine, self._owned = prepared.engine, True
         self.quality_rule, self.weights_hash = prepared.quality_rule, prepared.weights_sha256
         self.bundle = prepared.path
-        self._shapes = set(prepared.shapes)
+        self._warm = set(prepared.frames)
         log.info(
             "bundle %s: %s runs, weights %s",
             prepared.path,

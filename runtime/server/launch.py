@@ -18,7 +18,7 @@ from usert.bundle import Bundle
 from usert.machine import usable_cores
 from usert.signals import stop_on_signals
 
-from ..engines.interface import Engine
+from ..engines.interface import Engine, FrameFormat
 from ..failover.handover import Handover
 from ..monitor.health import Health
 from ..monitor.http import MonitorServer, monitor_pages
@@ -108,17 +108,17 @@ def serve(site: Site, *, print_line: PrintLine, handover: Handover | None = None
         print_line(f"serve: {line}")
 
     with closing(site.open(site.bundle)) as engine:
-        shapes = warm_up(engine, site, handover)
-        if shapes is None:  # a spare that was never needed
+        warm = warm_up(engine, site, handover)
+        if warm is None:  # a spare that was never needed
             return
         recorder = site.make_recorder()
         with (
-            open_server(site, engine, shapes, report=report, recorder=recorder) as server,
+            open_server(site, engine, warm, report=report, recorder=recorder) as server,
             ExitStack() as stack,
         ):
             report(f"{engine.name}, lag {site.lag}; Ctrl-C ends")
             if handover is not None:
-                stack.enter_context(handover.serving(lambda: server.engine.shapes, server.stop))
+                stack.enter_context(handover.serving(lambda: server.engine.warm, server.stop))
             with low_jitter():
                 server.run()
     report(server.counts.summary(server.output))
@@ -126,28 +126,29 @@ def serve(site: Site, *, print_line: PrintLine, handover: Handover | None = None
         print_line(f"record: {recorder.stats}")
 
 
-def warm_up(engine: Engine, site: Site, handover: Handover | None = None) -> tuple[Shape, ...] | None:
-    """Warm `engine` up, and wait for `handover`; the shapes that it is warm for. None: the supervisor is gone."""
-    for shape in site.shapes:
-        engine.warm_up(shape)
+def warm_up(engine: Engine, site: Site, handover: Handover | None = None) -> tuple[FrameFormat, ...] | None:
+    """Warm `engine` up, and wait for `handover`; the frames that it is warm for. None: the supervisor is gone."""
+    warm = tuple(map(FrameFormat, site.shapes))
+    for frames in warm:
+        engine.warm_up(*frames)
     if handover is None:
-        return site.shapes
+        return warm
     seen = handover.wait(engine.warm_up)
-    return None if seen is None else (*site.shapes, *seen)
+    return None if seen is None else (*warm, *seen)
 
 
 @contextmanager
 def open_server(
     site: Site,
     engine: Engine,
-    shapes: tuple[Shape, ...],
+    warm: tuple[FrameFormat, ...],
     *,
     report: PrintLine,
     recorder: Recorder | None = None,
 ) -> Iterator[StrainServer]:
     """A server that is ready to run, with all its endpoints, its monitor and its signals, each reported as it opens.
 
-    `shapes`: those that `engine` is warm for. `recorder`: not open yet.
+    `warm`: the frames that `engine` is warm for. `recorder`: not open yet.
     """
     config = site.config
     metrics, health = Metrics(), Health(now_ns())
@@ -156,7 +157,7 @@ def open_server(
         config=config,
         weights_hash=site.bundle.manifest.weights.sha256,
         bundle=site.bundle.folder,
-        warm=shapes,
+        warm=warm,
         switch=RecordSwitch(recorder, folder=site.record_folder, make=site.make_recorder_to),
         open_bundle=site.open,
         metrics=metrics,

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, RecordingError
 
-from ..engines.interface import TYPICAL_SCAN, Engine
+from ..engines.interface import Engine, noise_pair
 from ..record.recorder import RESERVE_BYTES
 from ..record.writer import check_free
 from ..transport.keys import ServerKeys, public_keys
@@ -41,7 +39,7 @@ def check(site: Site, *, print_line: PrintLine) -> None:
             check_free(probe)
             report(describe_record(probe))
         # without a recorder: a source may send already
-        with open_server(site, engine, site.shapes, report=report):
+        with open_server(site, engine, (), report=report):
             report("all is well")
 
 
@@ -85,8 +83,7 @@ def try_engine(engine: Engine, bundle: Bundle, precision: str | None) -> str:
             refused = error
             continue
         warm_s = time.monotonic()
-        noise = np.random.default_rng(1).integers(-1000, 1000, (2, *shape), dtype=np.int16)
-        estimate = engine.run(noise[0], noise[1], TYPICAL_SCAN)
+        estimate = engine.run(*noise_pair(shape))
         done_s = time.monotonic()
         if fault := estimate.fault(shape):
             raise EngineError(f"{engine.name}: of noise, {fault}")

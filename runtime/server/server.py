@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from ..engines.interface import Engine
+from ..engines.interface import Engine, FrameFormat
 from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..monitor.counts import ServerCounts
@@ -65,13 +65,13 @@ class StrainServer(Service):
         config: ServerConfig,
         weights_hash: str = "",
         bundle: Path | None = None,
-        warm: Iterable[tuple[int, int]] = (),
+        warm: Iterable[FrameFormat] = (),
         switch: RecordSwitch | None = None,
         open_bundle: OpenBundle | None = None,
         metrics: Metrics | None = None,
         health: Health | None = None,
     ) -> None:
-        """`bundle`: folder of the engine's bundle. `warm`: shapes of frames (N, M) that the engine is warm for.
+        """`bundle`: folder of the engine's bundle. `warm`: frames that the engine is warm for.
 
         `switch`: begins and ends records. `open_bundle`: opens another bundle on command; None: it cannot be changed.
         """
@@ -250,11 +250,15 @@ class StrainServer(Service):
         if stream.session != current.session:
             if current.session <= _LOGGED_SESSIONS or current.received_ns - self._logged_ns >= _LOG_EVERY_NS:
                 self._logged_ns = current.received_ns
-                kind = frame.samples.dtype, current.session_reason
-                log.info("session %d: %r, %d x %d %s (%s)", current.session, name, *frame.shape, *kind)
-            stream.begin(current.session, frame.shape, current.session_reason)
+                log.info(
+                    "session %d: %r, %d x %d %s%s (%s)",
+                    *(current.session, name, *frame.shape, frame.samples.dtype),
+                    " IQ" if frame.scan.kind == "iq" else "",
+                    current.session_reason,
+                )
+            stream.begin(current.session, FrameFormat.of(frame.shape, frame.scan), current.session_reason)
             self._health.turn(now_ns(), warming=True)
-            self.engine.warm_up(frame.shape, frame.scan)
+            self.engine.warm_up(frame)
             self._health.turn(now_ns())
         return stream
 

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from usert.beam_space import BeamSpace
 from usert.errors import EngineError
+from usert.iq import common_sample
 from usert.quality import readable_mean
 
+from ..engines.interface import FrameFormat
 from ..imaging.display_state import Reason, State, StateMachine
 from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
@@ -112,12 +114,12 @@ class Stream:
         self.no_image = ""
         """Why the newest frame gave no image of its own; empty where it did."""
         self.rectangles: tuple[Rectangle, Rectangle] | None = config.rectangles
-        self.begin(0, (0, 0))
+        self.begin(0, FrameFormat((0, 0)))
 
-    def begin(self, session: int, shape: tuple[int, int], reason: str = "") -> None:
-        """Forget the session before; `shape` is that of the frames to come, `reason` why the session begins."""
+    def begin(self, session: int, frames: FrameFormat, reason: str = "") -> None:
+        """Forget the session before; `frames` are those to come, `reason` is why the session begins."""
         self.session, self.session_reason = session, reason
-        self.shape = shape
+        self.frames = frames
         self.lag = LagControl(self._config.lag)
         self.good: Image | None = None
         """The last image that was live."""
@@ -203,7 +205,8 @@ class Stream:
             return image
         if self._meter is None:
             quality = self._config.quality_rule.readable_quality
-            rule = RatioRule(patch=(strain_window, _PATCH_LINES), readable_quality=quality)
+            rows = max(1, round(strain_window * common_sample(image.pair.current.frame.scan)))
+            rule = RatioRule(patch=(rows, _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
         frame = image.pair.current.frame
         space = BeamSpace.of(frame.scan, frame.shape)

@@ -6,7 +6,7 @@ import pytest
 
 from usert.errors import FrameError, RecordingError
 from usert.frame import RFFrame, Scan, as_complex
-from usert.iq import as_rf, at_rows, motion_at_rows, rf_rows, rf_scan, turned_down, turned_up
+from usert.iq import as_rf, at_rows, motion_at_rows, rf_rows, rf_scan, split_iq, turned_down, turned_up
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording import Recording, write_recording
 
@@ -90,6 +90,16 @@ def test_the_complex_signal_of_a_frame() -> None:
     assert frame.shape == (1, 2)
     assert frame.signal.tolist() == [[1 + 2j, 3 - 4j]]
     assert as_complex(samples).dtype == np.complex64
+
+
+def test_i_and_q_in_turns_along_depth_or_in_lines() -> None:
+    iq = np.arange(48, dtype=np.int16).reshape(2, 3, 4, 2)
+    assert np.array_equal(split_iq(iq.swapaxes(2, 3).reshape(2, 6, 4), "iq-pairs"), iq)
+    assert np.array_equal(split_iq(iq.reshape(2, 3, 8), "iq-lines"), iq)
+    assert split_iq(iq[0, ..., 0], "iq-lines").dtype == np.int16
+    for shape, layout in (((5, 4), "iq-pairs"), ((4, 5), "iq-lines")):
+        with pytest.raises(FrameError, match="even number"):
+            split_iq(np.zeros(shape), layout)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

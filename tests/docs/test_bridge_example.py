@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
+
 from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.protocol.rf_message import RFMessage
 
 PAGE = Path(__file__).parents[2] / "docs" / "scanners.md"
 ENOUGH_S, ENDS_S = 120.0, 60.0
@@ -16,6 +21,25 @@ ENOUGH_S, ENDS_S = 120.0, 60.0
 def program() -> str:
     (found,) = re.findall(r'^```python title="bridge.py"\n(.*?)^```$', PAGE.read_text(), re.DOTALL | re.M)
     return str(found)
+
+
+def test_iq_is_sent_with_two_lines_more() -> None:
+    (lines,) = re.findall(r'^```python title="IQ"\n(.*?)^```$', PAGE.read_text(), re.DOTALL | re.M)
+    told = {"np": np, "z": np.full((4, 3), 1 + 2j), "header": header()}
+    exec(lines, told)
+    parts = [json.dumps(told["header"]).encode(), told["samples"].tobytes()]
+    frame = RFMessage.from_parts(parts).frame
+    assert frame.scan.demodulation_hz == 6.4e6
+    assert np.array_equal(frame.signal, told["z"])
+
+
+def header() -> dict[str, object]:
+    """The header of the program's first frame."""
+    (text,) = re.findall(r"^    header = (\{.*?^    \})", program(), re.DOTALL | re.M)
+    told: dict[str, object] = eval(
+        text, {"sequence": 0, "samples": np.zeros((4, 3)), "clock": "c", "time": time}
+    )
+    return told
 
 
 def test_images_of_what_the_bridge_sends(tmp_path: Path) -> None:

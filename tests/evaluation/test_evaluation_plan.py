@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from usert.errors import OptionError, RecordingError, UsertError
 from usert.evaluation.pair import BORDER
 from usert.evaluation.plan import PlannedPair, PlannedTable, read_plan
 from usert.frame import RFFrame
+from usert.iq import turned_down
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.quality import Window
+from usert.quality import Window, warped_ncc
 from usert.recording import Recording, write_recording
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,29 @@ def test_a_pair_is_loaded_as_recorded(folder: Path) -> None:
     assert pair.strain_window == WINDOW
     assert pair.ncc_rows == (BORDER[0], SHAPE[0] - BORDER[0])
     assert pair.truth is None
+
+
+def test_a_pair_of_iq_is_loaded_as_rf_with_its_windows_and_truth(tmp_path: Path) -> None:
+    scanner = SimulatedScanner(ScannerConfig(shape=(512, 64), noise=0.0), seed=0)
+    frames = [scanner.frame(k) for k in (10, 11)]
+    scan = replace(frames[0].scan, fs_hz=10e6, demodulation_hz=6e6)
+    truth = scanner.truth(10, 11)[:, ::4] / np.array([4, 1], np.float32)[:, None, None]
+    write_recording(
+        tmp_path / "rec.h5",
+        [replace(frame, samples=turned_down(frame.samples, scan, 4), scan=scan) for frame in frames],
+        [truth],
+    )
+    one = planned(tmp_path, target="32:64,8:24", background="96:112,8:24", ncc_rows=(16, 112))
+    rows, lines = one.check(WINDOW)
+    assert (rows, lines) == (333, 64)
+    with pytest.raises(OptionError, match="within 0:128,0:64"):
+        planned(tmp_path, still="32:129,8:24").check(WINDOW)
+    pair = one.load(WINDOW)
+    assert pair.windows["target"] == Window(rows=(83, 166), lines=(8, 24))
+    assert pair.ncc_rows == (42, 291)
+    assert pair.truth is not None
+    matched = warped_ncc(pair.pre, pair.post, pair.truth)
+    assert np.median(matched[30:-30, 4:-4]) > 0.95
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from usert.commands.train import train
 from usert.errors import BundleError, OptionError, RecipeError, RecordingError, WeightsError
+from usert.iq import turned_down
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.weights import load_weights, read_info, save_weights
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
@@ -103,6 +105,32 @@ def test_fine_tunes_compares_and_keeps_what_is_no_worse(
     assert pairs["chosen"]
     assert any((out / "tensorboard").iterdir())
     assert not list(out.glob("*.part"))
+
+
+def test_recordings_of_iq_are_trained_on_and_the_provenance_tells(
+    recordings: list[Path], weights: Path, recipe: Path, tmp_path: Path
+) -> None:
+    scanner = SimulatedScanner(ScannerConfig(shape=(256, 64), peak_strain=0.03, period_frames=12), seed=2)
+    frames = [scanner.frame(k) for k in range(6)]
+    scan = replace(frames[0].scan, fs_hz=frames[0].scan.fs_hz / 2, demodulation_hz=6.2e6)
+    iq = [replace(frame, samples=turned_down(frame.samples, scan, 2), scan=scan) for frame in frames]
+    iq[5].samples[:] = 3  # costs its pairs
+    write_recording(tmp_path / "iq.h5", iq)
+    out = tmp_path / "run"
+    held = ("--held-out", recordings[1])
+    result = call(
+        *(recordings[0], tmp_path / "iq.h5", *held, "--recipe", recipe, "--weights", weights, "--out", out)
+    )
+    assert result.exit_code == 0, result.output
+    told = json.loads(read_info(out / "weights.safetensors").recipe)
+    assert told["data"].endswith(" unlabelled pairs of 2 recordings, 1 of IQ")
+    pairs = json.loads((out / "pairs.json").read_text())
+    chosen = [pair for pair in pairs["chosen"] if pair["signal"] == "iq"]
+    assert chosen
+    assert all(pair["recording"].endswith("iq.h5") and pair["correlation"] > 0.8 for pair in chosen)
+    blank = [pair["reason"] for pair in pairs["rejected"] if pair["kind"] == "blank"]
+    assert blank
+    assert all("frame 5: IQ frame: all samples are the same" in reason for reason in blank)
 
 
 def test_worse_weights_are_refused_and_marked_so(

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import RecordingError
+from usert.errors import FrameError, RecordingError
+from usert.frame import Kind
 from usert.network.liteflownet import MULTIPLE
 from usert.recording import Recording
 
@@ -80,6 +81,8 @@ class ChosenPair:
     correlation: float
     near_rows: int = 0
     """Rows of near field, above which no region begins."""
+    signal: Kind = "rf"
+    """What the recording holds; IQ is turned up to RF as it is read."""
 
     @property
     def lag(self) -> int:
@@ -180,11 +183,9 @@ def _judge(recording: Recording, config: SelectionConfig) -> tuple[list[ChosenPa
     good: list[ChosenPair] = []
     bad: list[RejectedPair] = []
     for reference, current in candidates:
-        first, second = (recording.frame(k).samples for k in (reference, current))
         names: dict[str, Any] = {"recording": recording.path, "reference": reference, "current": current}
         try:
-            for number, samples in ((reference, first), (current, second)):
-                _refuse_blank(number, samples)
+            first, second = (_echoes(recording, number) for number in (reference, current))
             regions, motion = _learnable(first, second, config, near_rows, crop)
         except _Rejection as found:
             bad.append(RejectedPair(**names, kind=found.kind, reason=found.reason))
@@ -196,6 +197,7 @@ def _judge(recording: Recording, config: SelectionConfig) -> tuple[list[ChosenPa
                     strain=motion.strain,
                     correlation=motion.correlation,
                     near_rows=near_rows,
+                    signal=recording.kind,
                 )
             )
     kept = [good[k] for k in spread([pair.lag for pair in good], config.pairs_a_recording)]
@@ -216,13 +218,18 @@ class _Rejection(Exception):
         self.reason = reason
 
 
-def _refuse_blank(number: int, samples: NDArray[Any]) -> None:
-    """Refuse frame `number`, (N, M), where its finite samples are all the same. Errors: `_Rejection`."""
+def _echoes(recording: Recording, number: int) -> NDArray[Any]:
+    """(N, M): samples of frame `number`. Errors: `_Rejection` where those that are finite are all the same."""
+    try:
+        samples = recording.frame(number).samples
+    except FrameError as error:  # IQ that cannot be turned up to RF
+        raise _Rejection("blank", f"frame {number}: {error}") from error
     finite = samples[np.isfinite(samples)]
     if not finite.size:
         raise _Rejection("blank", f"frame {number}: no sample is finite, expected an RF signal")
     if finite.min() == finite.max():
         raise _Rejection("blank", f"frame {number}: all samples are the same, expected an RF signal")
+    return samples
 
 
 def _learnable(

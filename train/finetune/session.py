@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -150,12 +151,13 @@ def accept(
     The result is the comparison and the path of the weights; `observe` is called with the number of pairs done. Errors:
     `WeightsError`, or `UsertError` for a disk that is full.
     """
-    recordings = len({pair.recording for pair in plan.training})
+    kinds = {pair.recording: pair.signal for pair in plan.training}
+    iq = Counter(kinds.values())["iq"]
     made = provenance(
         run.recipe,
         made_by="usert train",
         # how much there was, and no more: names of recordings may be private
-        data=f"{len(plan.training)} unlabelled pairs of {recordings} recordings",
+        data=f"{len(plan.training)} unlabelled pairs of {len(kinds)} recordings" + f", {iq} of IQ" * bool(iq),
         start_recipe=history(weights),
         steps=run.step,
         device=run.fabric.device,

@@ -26,6 +26,12 @@ def bench(
         metavar="NxM",
         help="Frame shape; may be repeated; by default those that the bundle has graphs for.",
     ),
+    iq: int | None = typer.Option(
+        None,
+        "--iq",
+        metavar="K",
+        help="Frames of IQ instead of RF: turned down by f0, one sample of K of --shape.",
+    ),
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of each engine; all cores by default."
     ),
@@ -96,6 +102,7 @@ def bench(
         engines=tuple(engine),
         precisions=tuple(precision),
         shapes=tuple(parse_shape(text) for text in shape),
+        iq=iq,
         threads=threads,
         seconds=seconds,
         rounds=rounds,

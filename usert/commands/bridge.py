@@ -6,6 +6,7 @@ A bridge is a process of its own, and to the live server a viewer or a source li
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import typer
 
@@ -22,7 +23,7 @@ def igtl(
         ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
     ),
     rf: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Endpoint of the RF frames (PUB), for B-mode beside the strain."
+        None, metavar="ENDPOINT", help="Endpoint of the frames (PUB), for B-mode beside the strain."
     ),
     rows: str | None = typer.Option(
         None, metavar="A:B", help="Samples of --rf along depth, as `usert serve --rows` cuts them."
@@ -87,7 +88,9 @@ def igtl(
 @bridge.command("igtl-rf")
 def igtl_rf(
     receive: str = typer.Option(
-        ..., metavar="HOST:PORT", help="An OpenIGTLink server that sends RF frames as images, such as PLUS."
+        ...,
+        metavar="HOST:PORT",
+        help="An OpenIGTLink server that sends RF or IQ frames as images, such as PLUS.",
     ),
     publish: str = typer.Option(
         ..., metavar="ENDPOINT", help="Bind here, for `usert serve --rf`; port 0 is any free one."
@@ -105,6 +108,18 @@ def igtl_rf(
     transpose: bool = typer.Option(
         False, "--transpose", help="Rows of the image are scan lines, as in RF frames of PLUS."
     ),
+    kind: str = typer.Option(
+        "rf",
+        "--kind",
+        help="rf; iq: two components a pixel; iq-pairs: I and Q in turns along depth; iq-lines: a line of I, a line "
+        "of Q.",
+    ),
+    demodulation_mhz: str | None = typer.Option(
+        None,
+        "--demodulation-mhz",
+        metavar="MHZ",
+        help="Of IQ: the frequency by which it was turned down; row:MHZ,row:MHZ,… where it changes with depth.",
+    ),
     device: str = typer.Option(
         "", metavar="NAME", help="Device to receive; by default the first whose image is an RF frame."
     ),
@@ -113,10 +128,11 @@ def igtl_rf(
     allow: Path | None = typer.Option(None, metavar="DIR", help=ALLOW_HELP),
     insecure: bool = typer.Option(False, "--insecure", help=_INSECURE_HELP),
 ) -> None:
-    """Receive RF frames from an OpenIGTLink server, such as PLUS, for `usert serve`; Ctrl-C ends.
+    """Receive RF or IQ frames from an OpenIGTLink server, such as PLUS, for `usert serve`; Ctrl-C ends.
 
     Waits for the sender, and connects again after a loss.
     """
+    from usert.formats.declared import parse_demodulation
     from usert.log_format import configure
     from usert.runtime.bridges.igtl_frames import ImageReading
     from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
@@ -131,6 +147,8 @@ def igtl_rf(
             line_pitch_mm=line_pitch_mm,
             sound_speed_m_s=sound_speed,
             transpose=transpose,
+            kind=cast("Any", kind),
+            demodulation_hz=None if demodulation_mhz is None else parse_demodulation(demodulation_mhz),
         ),
         device=device,
         stream=stream,

@@ -10,7 +10,7 @@ from usert.commands.keys import ALLOW_HELP, KEY_HELP, SERVER_KEY_HELP, source_ke
 
 
 def replay(
-    recording: Path | None = typer.Argument(None, metavar="[REC.h5]", help="Recording of RF frames."),
+    recording: Path | None = typer.Argument(None, metavar="[REC.h5]", help="Recording of RF or IQ frames."),
     simulate: bool = typer.Option(False, "--simulate", help="The simulated scanner instead of a recording."),
     size: str = typer.Option(
         "small", metavar="NAME", help="Frame size of the simulated scanner: small, medium, large."
@@ -36,7 +36,7 @@ def replay(
         False, "--insecure", help="Allow endpoints that other machines can reach, without keys, unencrypted."
     ),
 ) -> None:
-    """Send RF frames at a steady rate, time-stamped as they leave; begins with the first receiver.
+    """Send frames at a steady rate, time-stamped as they leave; begins with the first receiver.
 
     Ends with Ctrl-C, SIGTERM, the last frame, or --count; and a summary.
     """

@@ -11,7 +11,7 @@ from usert.commands.engine import HELP, PRECISION_HELP
 
 def run(
     recording: Path = typer.Argument(
-        ..., metavar="REC.h5|FOLDER", help="Recording of RF frames, or a folder: every *.h5 beneath it."
+        ..., metavar="REC.h5|FOLDER", help="Recording of RF or IQ frames, or a folder: every *.h5 beneath it."
     ),
     out: Path = typer.Option(
         ...,

@@ -45,7 +45,7 @@ def serve(
     ] = False,
     cue: Annotated[int | None, typer.Option(hidden=True)] = None,  # from `usert.runtime.failover`
 ) -> None:
-    """Turn a stream of RF frames into a stream of strain images, the newest frame first.
+    """Turn a stream of RF or IQ frames into a stream of strain images, the newest frame first.
 
     Ends with Ctrl-C or SIGTERM, and a summary.
     """

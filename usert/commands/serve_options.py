@@ -19,7 +19,7 @@ class Source(OptionGroup):
 
     rf: Annotated[
         list[str],
-        option("ENDPOINT", "Endpoint of RF frames, tcp://HOST:PORT or ipc://PATH; may be repeated."),
+        option("ENDPOINT", "Endpoint of RF or IQ frames, tcp://HOST:PORT or ipc://PATH; may be repeated."),
     ]
     rf_type: Annotated[str, option("sub|pull", "Type of the socket towards the source: SUB or PULL.")] = "sub"
     rf_bind: Annotated[

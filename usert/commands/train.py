@@ -8,7 +8,7 @@ import typer
 
 
 def train(
-    recordings: list[Path] = typer.Argument(..., metavar="REC.h5…", help="Recordings of RF frames."),
+    recordings: list[Path] = typer.Argument(..., metavar="REC.h5…", help="Recordings of RF or IQ frames."),
     out: Path = typer.Option(
         ..., metavar="FOLDER", help="Folder for the state, pictures, report and weights."
     ),

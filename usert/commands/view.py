@@ -14,7 +14,7 @@ def view(
         ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
     ),
     rf: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Endpoint of the RF frames (PUB), for B-mode beside the strain."
+        None, metavar="ENDPOINT", help="Endpoint of the frames (PUB), for B-mode beside the strain."
     ),
     rows: str | None = typer.Option(
         None, metavar="A:B", help="Samples of --rf along depth, as `usert serve --rows` cuts them."

@@ -76,8 +76,8 @@ def _table(
     evaluated: list[PlannedPair] = []
     left_out: dict[str, list[LeftOut]] = {}
     for planned in table.pairs:
-        pair = planned.load(default_window)
         try:
+            pair = planned.load(default_window)
             to_int16(pair.pre, pair.post)  # as every engine does, and classical methods do not
         except FrameError as error:
             left_out.setdefault(planned.recording, []).append(LeftOut.of(planned.frames, error))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ class PlannedPair:
         with Recording(self.recording, as_rf=True) as recording:
             count, shape = len(recording), recording.shape
             has_truth = recording.has_truth
+            rows = round(shape[0] / recording.rows_a_row)  # of the file, in which windows are told
         if not 0 <= min(self.frames) <= max(self.frames) < count:
             raise OptionError(
                 f"{where}: got frames out of range, expected 0 to {count - 1}: there are {count}"
@@ -102,12 +103,12 @@ class PlannedPair:
                 f"{where}: frames of {shape[0]} x {shape[1]}, expected more than {2 * BORDER[0]} x {2 * BORDER[1]}: "
                 "the border is left out"
             )
-        if self.ncc_rows is not None and not 0 <= self.ncc_rows[0] < self.ncc_rows[1] <= shape[0]:
+        if self.ncc_rows is not None and not 0 <= self.ncc_rows[0] < self.ncc_rows[1] <= rows:
             first, end = self.ncc_rows
-            raise OptionError(f"{where}: ncc_rows {first}:{end}, expected a:b within 0:{shape[0]}")
+            raise OptionError(f"{where}: ncc_rows {first}:{end}, expected a:b within 0:{rows}")
         for name, area in self.windows.items():
             try:
-                area.of(np.broadcast_to(np.float32(0), shape))
+                area.of(np.broadcast_to(np.float32(0), (rows, shape[1])))
             except OptionError as error:
                 raise OptionError(f"{where}: {name}: {error}") from error
         if (self.target is None) != (self.background is None):
@@ -118,16 +119,25 @@ class PlannedPair:
         """Load samples and truth; `default_window` as in `check`. Errors: `RecordingError`."""
         with Recording(self.recording, as_rf=True) as recording:
             reference, current = (recording.frame(k) for k in self.frames)
+
+            def turned_up(rows: tuple[int, int]) -> tuple[int, int]:
+                return round(recording.rows_a_row * rows[0]), round(recording.rows_a_row * rows[1])
+
             return Pair(
                 name=self.label,
                 pre=reference.samples,
                 post=current.samples,
                 scan=recording.scan,
                 strain_window=self.strain_window_samples or default_window,
-                ncc_rows=self.ncc_rows or (BORDER[0], recording.shape[0] - BORDER[0]),
+                ncc_rows=turned_up(self.ncc_rows)
+                if self.ncc_rows
+                else (BORDER[0], recording.shape[0] - BORDER[0]),
                 truth=true_motion(recording, *self.frames),
                 twice=self.twice,
-                **self.windows,
+                **{
+                    name: replace(window, rows=turned_up(window.rows))
+                    for name, window in self.windows.items()
+                },
             )
 
 

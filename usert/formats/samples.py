@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError
+from ..errors import FormatError, FrameError
 from ..frame import Kind
+from ..iq import split_iq
 from .options import SampleKind
 
 Array = NDArray[Any]
@@ -66,10 +67,11 @@ def as_frame(what: str, array: Array, kind: SampleKind | None) -> Array:
             )
         case "iq-pairs" | "iq-lines" if paired:
             raise FormatError(f"{what} has complex samples, expected real ones for --kind {kind}: --kind iq")
-        case "iq-pairs":
-            return _in_turns(what, native, "rows").swapaxes(1, 2)
-        case "iq-lines":
-            return _in_turns(what, native.swapaxes(0, 1), "lines").transpose(2, 0, 1)
+        case "iq-pairs" | "iq-lines":
+            try:
+                return split_iq(native, kind)
+            except FrameError as error:
+                raise FormatError(f"{what}: {error}") from error
         case _:
             return native
 
@@ -84,10 +86,3 @@ def _pairs(array: Array) -> Array:
     if array.dtype.names is None:
         return np.stack((array.real, array.imag), axis=-1)
     return np.stack([array[name] for name in array.dtype.names], axis=-1)
-
-
-def _in_turns(what: str, array: Array, axis: str) -> Array:
-    """(2 K, L) → (K, 2, L)."""
-    if len(array) % 2:
-        raise FormatError(f"{what} has {len(array)} {axis}, expected an even number: I and Q in turns")
-    return array.reshape(-1, 2, array.shape[1])

@@ -68,11 +68,16 @@ class Recording:
         """Geometry and frequencies of the frames."""
         self.shape: Shape = self._layout.rf.shape[1:3]
         """(N, M): axial samples, scan lines."""
-        self._turned_up = as_rf and self.scan.kind == "iq"
+        self.kind = self.scan.kind
+        """Whether the file holds RF or IQ."""
+        self._turned_up = as_rf and self.kind == "iq"
+        self.rows_a_row = 1.0
+        """Rows of a frame for a row of the file; more than one where IQ is turned up to RF."""
         if self._turned_up:
             rows, lines = self.shape
             self.shape = rf_rows(rows, self.scan), lines
             self.scan = rf_scan(self.scan, rows, self.shape[0])
+            self.rows_a_row = self.shape[0] / rows
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -166,9 +166,21 @@ def test_over_sockets_the_answer_is_compared_too_and_stages_add_up(bundle: Bundl
     assert list(row["stages_ms"]) == ["arrive", "wait", "engine", "publish", "network"]
 
 
+@pytest.mark.parametrize("wire", [False, True])
+def test_frames_of_iq_are_measured_beside_those_of_rf(bundle: Bundle, wire: bool) -> None:
+    told = {"rate_hz": 50.0, "seconds": 0.4} if wire else {}
+    (row,) = bench(bundle, wire=wire, iq=3, **told).rows
+    assert row["shape"] == "64x32 IQ/3"
+    assert row["error"] is None
+    assert row["displacement_rms_samples"] == 0
+    assert row["p50_ms"] > 0
+    assert row["truth_rms_samples"] is None or row["truth_rms_samples"] > 0
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"iq": 9}, "--iq: got 9, expected 1 to 8"),
         ({"engines": ("fast",)}, "--engine: got 'fast', expected .*openvino.*torch"),
         ({"precisions": ("int4",)}, "--precision: got 'int4', expected float32, float16, int8"),
         ({"threads": 0}, "--threads: got 0"),
@@ -180,7 +192,7 @@ def test_over_sockets_the_answer_is_compared_too_and_stages_add_up(bundle: Bundl
         ({"rf": "tcp://127.0.0.1:1"}, "--rf: expected --wire"),
         (
             {"rf": "tcp://127.0.0.1:1", "wire": True, "rate_hz": 5.0},
-            "--rf: expected --wire, and neither --rate",
+            "--rf: expected --wire, and none of --rate",
         ),
         ({"rf": "tcp://10.0.0.1:1", "wire": True}, "--insecure"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from igtl_sender import samples_of
@@ -45,6 +47,66 @@ def test_a_geometry_that_really_changes_is_another() -> None:
 def test_options_in_another_unit_are_refused_by_name() -> None:
     with pytest.raises(OptionError, match=r"--f0-mhz: .*looks like MHz"):
         ImageReading(f0_hz=6.5)
+
+
+IQ = np.arange(24 * 8 * 2, dtype=np.int16).reshape(24, 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "transpose", "image", "spacing"),
+    [
+        ("iq", False, IQ, (0.3, 4 * AXIAL_MM)),
+        ("iq-pairs", False, IQ.swapaxes(1, 2).reshape(48, 8), (0.3, 2 * AXIAL_MM)),
+        ("iq-lines", False, IQ.reshape(24, 16), (0.15, 4 * AXIAL_MM)),
+        ("iq", True, IQ.swapaxes(0, 1), (4 * AXIAL_MM, 0.3)),
+        ("iq-pairs", True, IQ.swapaxes(1, 2).reshape(48, 8).T, (2 * AXIAL_MM, 0.3)),
+        ("iq-lines", True, IQ.reshape(24, 16).T, (4 * AXIAL_MM, 0.15)),
+    ],
+)
+def test_iq_in_every_order(
+    kind: Any, transpose: bool, image: np.ndarray, spacing: tuple[float, float]
+) -> None:
+    reading = ImageReading(f0_hz=7e6, kind=kind, demodulation_hz=6.5e6, transpose=transpose)
+    message = ImageMessage(np.ascontiguousarray(image)[np.newaxis], np.diag([*spacing, 1, 1]))
+    samples, scan = FrameReader(reading).read(message)
+    np.testing.assert_array_equal(samples, IQ)
+    assert samples.flags.c_contiguous
+    assert scan.demodulation_hz == 6.5e6
+    assert (scan.fs_hz, scan.line_pitch_mm) == pytest.approx((10e6, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "words"),
+    [
+        ("rf", (1, 24, 8, 2), "one number a pixel"),
+        ("iq", (1, 24, 8), "I and Q a pixel"),
+        ("iq-pairs", (1, 25, 8), "even number of samples along depth"),
+        ("iq-lines", (1, 24, 9), "even number of lines"),
+    ],
+)
+def test_an_image_of_another_kind_is_refused(kind: Any, shape: tuple[int, ...], words: str) -> None:
+    reading = ImageReading(f0_hz=7e6, fs_hz=40e6, kind=kind, demodulation_hz=None if kind == "rf" else 7e6)
+    image = ImageMessage(np.zeros((1, 2, 2), np.int16), np.eye(4))
+    image.image = np.zeros(shape, np.int16)
+    with pytest.raises(MalformedError, match=words):
+        FrameReader(reading).read(image)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "iq-lines"}, "--demodulation-mhz: got None, expected one with --kind iq-lines"),
+        ({"demodulation_hz": 6.5e6}, "expected none of RF"),
+        (
+            {"kind": "iq", "demodulation_hz": ((0.0, 6.5e6), (9.0, 6.5))},
+            "--demodulation-mhz: .*looks like MHz",
+        ),
+        ({"kind": "iq-columns"}, "--kind: got 'iq-columns', expected one of rf, iq, iq-pairs, iq-lines"),
+    ],
+)
+def test_a_kind_goes_with_its_demodulation(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        ImageReading(f0_hz=7e6, **changes)
 
 
 def test_b_mode_is_refused() -> None:

@@ -21,6 +21,7 @@ from live import TIMEOUT_S, running, wait_until
 from pyigtl.messages import ImageMessage
 
 from usert.errors import OptionError
+from usert.frame import Scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.bridges.igtl_frames import ImageReading
 from usert.runtime.bridges.igtl_reader import MOST_BODY_BYTES
@@ -119,6 +120,31 @@ def test_a_live_server_makes_strain_images_of_it(engine: Engine) -> None:
     assert summary.startswith("bridge: ")
     # the B-mode is refused, once, where it came before the first RF
     assert errors.count("\n") == errors.count("got pixels of uint8") <= 1
+
+
+def test_lines_of_i_and_of_q_become_images(engine: Engine) -> None:
+    scan = Scan(fs_hz=10e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.3, demodulation_hz=6.5e6)
+    with (
+        sender("int16", (24, 16), (0.15, 4 * AXIAL_MM)) as port,
+        BridgeProcess(
+            *("igtl-rf", "--receive", f"127.0.0.1:{port}", "--publish", "tcp://127.0.0.1:0", "--f0-mhz", "7"),
+            *("--fs-mhz", "10", "--line-pitch-mm", "0.3", "--kind", "iq-lines", "--demodulation-mhz", "6.5"),
+        ) as bridge,
+    ):
+        rf = bridge.wait_for(r"rf on (\S+)")
+        bridge.wait_for(r"frames of device (RF): 24 samples by 8 lines of IQ, fs 10 MHz, line pitch 0.3 mm")
+        server_config = ServerConfig(rf=rf, publish="tcp://127.0.0.1:0")
+        with (
+            running(StrainServer(engine=engine, config=server_config, weights_hash="")) as server,
+            StrainClient(server.publish_endpoint) as client,
+        ):
+            image = client.receive(TIMEOUT_S)
+            assert image is not None
+        assert bridge.end()[0] == 0
+    assert (image.scan, image.shape) == (scan, (24, 8))
+    numbers = [round(stamp.acquired_ns / 1e9) - START_S for stamp in (image.reference, image.current)]
+    pair = (samples_of(number, "int16", (24, 16)).reshape(24, 8, 2) for number in numbers)
+    np.testing.assert_array_equal(image.displacement, engine.run(*pair, scan).displacement)
 
 
 def test_a_sender_that_is_killed_is_waited_for() -> None:

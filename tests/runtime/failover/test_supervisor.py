@@ -21,8 +21,10 @@ from server_process import ended, sender
 
 from usert.bundle import Bundle
 from usert.errors import BUG, FAULT
+from usert.frame import Scan
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.failover.handover import Channel, Handover
+from usert.runtime.engines.interface import FrameFormat
+from usert.runtime.failover.handover import Channel, Handover, frames_words
 from usert.runtime.record.record import Record
 
 
@@ -216,13 +218,21 @@ def test_a_spare_goes_on_waiting_after_a_shape_that_the_engine_refuses(
     channel = Channel(ours)
     channel.send("warm", "3x3")
     channel.send("warm", "40x16")
+    iq = Scan(
+        fs_hz=10e6,
+        f0_hz=6.5e6,
+        sound_speed_m_s=1540,
+        line_pitch_mm=0.2,
+        demodulation_hz=((0.0, 6.5e6), (90.0, 6e6)),
+    )
+    channel.send("warm", *frames_words(FrameFormat((40, 16), iq)))
     channel.send("serve")
 
-    def warm_up(shape: tuple[int, int]) -> None:
+    def warm_up(shape: tuple[int, int], scan: Scan | None) -> None:
         if shape == (3, 3):
             raise ValueError("too small")
 
-    assert handover.wait(warm_up) == ((40, 16),)
+    assert handover.wait(warm_up) == (FrameFormat((40, 16)), FrameFormat((40, 16), iq))
     assert "spare does not warm up for 3x3: too small" in caplog.text
     channel.close()
     assert handover.wait(warm_up) is None

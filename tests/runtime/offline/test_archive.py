@@ -21,6 +21,7 @@ from usert.bundle import Bundle
 from usert.commands.method import open_method
 from usert.errors import OptionError, RecordingError
 from usert.runtime.offline.recipe import Recipe
+from usert.runtime.offline.result_file import ResultReader
 from usert.runtime.offline.run_folder import ArchiveWorker, Opener, find_jobs
 
 SHAPE = (96, 24)
@@ -92,6 +93,29 @@ def test_every_recording_beneath_gets_a_result_of_its_name(
     again = usert(*words)
     assert again.stdout.splitlines()[-1].endswith(": 3 kept")
     assert hashes(tmp_path / "out") == before
+
+
+def test_recordings_of_iq_and_of_rf_in_one_folder(opener: Opener, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "rf.h5", 0)
+    with h5py.File(tmp_path / "in" / "iq.h5", "w") as file:
+        file["rf"] = np.random.default_rng(1).integers(-900, 900, (3, 32, 24, 2), dtype=np.int16)
+        file["rf"][2] = 5  # costs its pair
+        steps = [[0.0, 6.25e6], [30.0, 6e6]]
+        file.attrs.update(SCAN | {"fs_hz": 40e6 / 3, "demodulation_hz": steps})
+    states = run_all(opener, tmp_path / "in", tmp_path / "out", also=("png", "mp4", "dicom"))
+    assert {name: state for name, (state, _) in states.items()} == {"iq.h5": "done", "rf.h5": "done"}
+    with ResultReader(tmp_path / "out" / "iq.h5") as result:
+        assert result.pairs == ((0, 1),)
+        assert [(one.pair, "all samples are the same" in one.reason) for one in result.left_out] == [
+            ((1, 2), True)
+        ]
+        assert result.estimate(0).strain.shape == (32, 24)
+        assert result.attributes["demodulation_hz"].tolist() == steps
+        assert result.attributes["axial_pitch_mm"] == pytest.approx(3 * 0.01925)
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == ["iq-png", "iq.dcm", "iq.h5", "iq.mp4", "rf-png", "rf.dcm", "rf.h5", "rf.mp4"]
+    again = run_all(opener, tmp_path / "in", tmp_path / "out", also=("png", "mp4", "dicom"))
+    assert {state for state, _ in again.values()} == {"kept"}
 
 
 def test_the_same_run_gives_the_same_bytes(folder: Path, opener: Opener, tmp_path: Path) -> None:

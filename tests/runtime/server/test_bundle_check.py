@@ -12,6 +12,7 @@ from live import SHAPE, TIMEOUT_S
 from swapping import Opener, refusal
 from tiny_bundle import STRAIN, other_bundle, tiny_bundle
 
+from usert.runtime.engines.interface import FrameFormat
 from usert.runtime.imaging.display_state import StateRule
 from usert.runtime.imaging.estimate import EstimatedPair
 from usert.runtime.server.bundle_swap import BundleSwap
@@ -34,7 +35,7 @@ def test_a_damaged_or_half_copied_bundle_is_not_opened(
     assert callable(break_it)
     folder = tiny_bundle(tmp_path / "copy").folder
     break_it(folder)
-    line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=None))
+    line = refusal(change, change.start(folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None))
     assert line.startswith(f"bundle {folder}: {said}")
     assert opener.opened == []
 
@@ -54,7 +55,7 @@ def test_a_bundle_replaced_while_it_opens_is_refused(
 ) -> None:
     folder = tiny_bundle(tmp_path / "copy").folder
     opener.gate.clear()
-    future = change.start(folder, opener=opener, shapes=[SHAPE], trial=trial)
+    future = change.start(folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial)
     assert opener.entered.wait(TIMEOUT_S)
     other_bundle(folder, strain=0.0625)
     opener.gate.set()
@@ -69,7 +70,7 @@ def test_an_answer_that_is_not_finite_is_refused(
     folder = other_bundle(tmp_path / "nan", **{name: np.nan}).folder
     wrong = {"slope": "displacement"}.get(name, name)
     for tried in (trial, None):
-        line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=tried))
+        line = refusal(change, change.start(folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=tried))
         assert line.startswith(f"bundle {folder}: refused: {wrong}: got ")
         assert "values that are NaN or infinite, expected none; keep the running one" in line
     assert opener.closed == [True, True]
@@ -79,7 +80,7 @@ def test_a_graph_of_another_contract_is_refused(
     change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     folder = tiny_bundle(tmp_path / "other", strain="stress").folder
-    line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
+    line = refusal(change, change.start(folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial))
     assert line.startswith(f"bundle {folder}: onnxruntime")
     assert "got displacement tensor(float), stress tensor(float)" in line
     assert opener.closed == [True]
@@ -89,7 +90,7 @@ def test_a_score_that_would_hold_the_image_is_refused_with_both_figures(
     change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     folder = other_bundle(tmp_path / "poor", quality=0.25).folder
-    line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
+    line = refusal(change, change.start(folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial))
     assert line == (
         f"bundle {folder}: refused: frame score: got 0.00 where the running one has 0.75, expected 0.4 or more; "
         "keep the running one, or fine-tune and export again"
@@ -102,14 +103,18 @@ def test_where_the_running_engine_is_no_better_the_score_says_nothing(
 ) -> None:
     poor = other_bundle(tmp_path / "poor", quality=0.25).folder
     blind = replace(trial, estimate=replace(trial.estimate, quality=np.full(SHAPE, 0.1, np.float32)))
-    assert change.start(poor, opener=opener, shapes=[SHAPE], trial=blind).result(TIMEOUT_S).check is not None
+    assert (
+        change.start(poor, opener=opener, frames=[FrameFormat(SHAPE)], trial=blind).result(TIMEOUT_S).check
+        is not None
+    )
 
 
 def test_the_rules_are_those_of_the_server(opener: Opener, trial: EstimatedPair, tmp_path: Path) -> None:
     folder = other_bundle(tmp_path / "poor", quality=0.25).folder
     change = BundleSwap(state=StateRule(held_score=0.0))
     assert (
-        change.start(folder, opener=opener, shapes=[SHAPE], trial=trial).result(TIMEOUT_S).check is not None
+        change.start(folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial).result(TIMEOUT_S).check
+        is not None
     )
     change.close(TIMEOUT_S)
 
@@ -118,7 +123,7 @@ def test_a_sign_turned_round_is_refused_with_both_figures(
     change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     folder = other_bundle(tmp_path / "turned", strain=-STRAIN).folder
-    line = refusal(change, change.start(folder, opener=opener, shapes=[SHAPE], trial=trial))
+    line = refusal(change, change.start(folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial))
     assert (
         "refused: mean strain: got -3.12 % where the running one has +3.12 %, expected the same sign" in line
     )
@@ -129,6 +134,8 @@ def test_where_one_of_the_two_sees_no_motion_the_sign_says_nothing(
     change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     still = other_bundle(tmp_path / "still", strain=-STRAIN, slope=0.0).folder
-    check = change.start(still, opener=opener, shapes=[SHAPE], trial=trial).result(TIMEOUT_S).check
+    check = (
+        change.start(still, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial).result(TIMEOUT_S).check
+    )
     assert check is not None
     assert check.mean_strain == -STRAIN

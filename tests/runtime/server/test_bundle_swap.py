@@ -15,7 +15,7 @@ from tiny_bundle import QUALITY, STRAIN, STRAIN_WINDOW, other_bundle, tiny_bundl
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
-from usert.runtime.engines.interface import Engine
+from usert.runtime.engines.interface import Engine, FrameFormat
 from usert.runtime.imaging.estimate import EstimatedPair
 from usert.runtime.imaging.image_quality import ImageQualityRule
 from usert.runtime.server.bundle_swap import BundleSwap, trained_strain
@@ -25,7 +25,9 @@ def test_a_good_bundle_is_ready_warm_and_tried(
     change: BundleSwap, opener: Opener, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     bundle = other_bundle(tmp_path / "other", strain=0.0625, quality=0.875)
-    future = change.start(bundle.folder, opener=opener, shapes=[SHAPE, (32, 16)], trial=trial)
+    future = change.start(
+        bundle.folder, opener=opener, frames=[FrameFormat(SHAPE), FrameFormat((32, 16))], trial=trial
+    )
     ready = future.result(TIMEOUT_S)
     assert change.take() is ready
     assert change.take() is None
@@ -33,7 +35,7 @@ def test_a_good_bundle_is_ready_warm_and_tried(
     assert (ready.path, ready.bundle_sha256) == (bundle.folder, bundle.sha256)
     assert ready.weights_sha256 == bundle.manifest.weights.sha256
     assert ready.quality_rule == ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
-    assert ready.shapes == (SHAPE, (32, 16))
+    assert ready.fields()["shapes"] == (SHAPE, (32, 16))
     check = ready.check
     assert check is not None
     assert (check.score, check.running_score) == pytest.approx((0.875, QUALITY))
@@ -51,17 +53,19 @@ def test_a_good_bundle_is_ready_warm_and_tried(
 def test_without_a_pair_or_a_shape_the_bundle_is_still_run(
     change: BundleSwap, opener: Opener, bundle: Bundle
 ) -> None:
-    ready = change.start(bundle.folder, opener=opener, shapes=[], trial=None).result(TIMEOUT_S)
-    assert ready.shapes == ((2 * STRAIN_WINDOW, 64),)
+    ready = change.start(bundle.folder, opener=opener, frames=[], trial=None).result(TIMEOUT_S)
+    assert ready.fields()["shapes"] == ((2 * STRAIN_WINDOW, 64),)
     assert ready.check is None
 
 
 def test_a_bundle_for_one_shape_is_run_at_that(change: BundleSwap, opener: Opener, tmp_path: Path) -> None:
     fixed = tiny_bundle(tmp_path / "fixed", shapes=((64, 32),))
-    ready = change.start(fixed.folder, opener=opener, shapes=[], trial=None).result(TIMEOUT_S)
-    assert ready.shapes == ((64, 32),)
+    ready = change.start(fixed.folder, opener=opener, frames=[], trial=None).result(TIMEOUT_S)
+    assert ready.fields()["shapes"] == ((64, 32),)
     change.take()
-    line = refusal(change, change.start(fixed.folder, opener=opener, shapes=[(96, 32)], trial=None))
+    line = refusal(
+        change, change.start(fixed.folder, opener=opener, frames=[FrameFormat((96, 32))], trial=None)
+    )
     assert line.startswith(f"bundle {fixed.folder}: frame: got 96x32, expected 64x32")
 
 
@@ -69,38 +73,40 @@ def test_one_change_at_a_time(
     change: BundleSwap, opener: Opener, bundle: Bundle, trial: EstimatedPair, tmp_path: Path
 ) -> None:
     opener.gate.clear()
-    first = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=trial)
+    first = change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial)
     assert opener.entered.wait(TIMEOUT_S)
     assert change.take() is None, "and nobody waits for it"
     for _ in ("while it loads", "while it waits to be taken"):
         with pytest.raises(BundleError, match=r"/other: .*expected one"):
-            change.start(tmp_path / "other", opener=opener, shapes=[SHAPE], trial=trial)
+            change.start(tmp_path / "other", opener=opener, frames=[FrameFormat(SHAPE)], trial=trial)
         opener.gate.set()
         first.result(TIMEOUT_S)
     assert change.take() is not None
-    second = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=trial)
+    second = change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial)
     assert second.result(TIMEOUT_S) is change.take()
 
 
 def test_one_that_failed_stands_in_the_way_until_it_is_heard(
     change: BundleSwap, opener: Opener, bundle: Bundle, tmp_path: Path
 ) -> None:
-    failed = change.start(tmp_path / "nothing", opener=opener, shapes=[SHAPE], trial=None)
+    failed = change.start(tmp_path / "nothing", opener=opener, frames=[FrameFormat(SHAPE)], trial=None)
     assert isinstance(failed.exception(TIMEOUT_S), BundleError)
     with pytest.raises(BundleError, match=r"/nothing .*expected one"):
-        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+        change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None)
     refusal(change, failed)
-    ready = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None).result(TIMEOUT_S)
+    ready = change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None).result(
+        TIMEOUT_S
+    )
     assert change.take() is ready
 
 
 def test_a_cancelled_change_closes_what_it_opened(change: BundleSwap, opener: Opener, bundle: Bundle) -> None:
     opener.gate.clear()
-    future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    future = change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None)
     assert opener.entered.wait(TIMEOUT_S)
     assert future.cancel()
     with pytest.raises(BundleError, match="expected one"):
-        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+        change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None)
     opener.gate.set()
     wait_until(lambda: bool(opener.opened) and opener.closed == [True])
     with pytest.raises(CancelledError):
@@ -111,27 +117,27 @@ def test_a_cancelled_change_closes_what_it_opened(change: BundleSwap, opener: Op
 
 def starts(change: BundleSwap, bundle: Bundle, opener: Opener) -> bool:
     try:
-        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+        change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None)
     except BundleError:
         return False
     return True
 
 
 def test_the_end_closes_what_nobody_took(change: BundleSwap, opener: Opener, bundle: Bundle) -> None:
-    change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None).result(TIMEOUT_S)
+    change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None).result(TIMEOUT_S)
     change.close(TIMEOUT_S)
     change.close(TIMEOUT_S)
     assert opener.closed == [True]
     assert change.take() is None
     with pytest.raises(BundleError, match="the server is closing"):
-        change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+        change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None)
 
 
 def test_the_end_does_not_wait_for_a_library_and_nothing_is_left_open(
     change: BundleSwap, opener: Opener, bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     opener.gate.clear()
-    future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+    future = change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None)
     assert opener.entered.wait(TIMEOUT_S)
     change.close(0)
     assert f"bundle {bundle.folder}: still loading while the server closes" in caplog.text
@@ -159,7 +165,7 @@ def test_what_an_opener_raises_names_the_bundle(
         raise error
 
     change = BundleSwap()
-    future = change.start(bundle.folder, opener=fails, shapes=[SHAPE], trial=None)
+    future = change.start(bundle.folder, opener=fails, frames=[FrameFormat(SHAPE)], trial=None)
     assert isinstance(future.exception(TIMEOUT_S), kind)
     assert refusal(change, future) == f"bundle {bundle.folder}: {said}"
     change.close(TIMEOUT_S)
@@ -169,7 +175,7 @@ def test_changes_given_up_at_any_moment_leave_nothing_open(bundle: Bundle) -> No
     rng, opener, taken = np.random.default_rng(0), Opener(), 0
     for k in range(40):
         change = BundleSwap()
-        future = change.start(bundle.folder, opener=opener, shapes=[SHAPE], trial=None)
+        future = change.start(bundle.folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=None)
         ready = None
         if k == 0:  # at leisure
             future.result(TIMEOUT_S)

@@ -6,12 +6,13 @@ import json
 import random
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import zmq
-from live import Feed, Source, make_server, numbered_message, running, wait_until
+from live import SCAN, Feed, Source, make_server, numbered_message, running, wait_until
 from messages import strain_message
 from mutations import Mutations, Parts
 from zmtp import greeting, part, ready
@@ -61,6 +62,38 @@ def test_a_mutated_frame_is_refused_or_can_be_sent_on() -> None:
         )
     assert len(seen) == 26
     assert {name for name, refused in seen.items() if refused == {True, False}} >= {"strange_value", "twice"}
+
+
+def test_a_mutated_frame_of_iq_is_refused_or_can_be_sent_on() -> None:
+    rng, seen = random.Random(0), set()
+    steps = ((0.0, 6.5e6), (20.0, 6e6))
+    scan = replace(SCAN, fs_hz=20e6, demodulation_hz=steps, radius_mm=60.0, line_angle_deg=0.3)
+    pairs = np.random.default_rng(0).integers(-99, 99, (24, 8, 2), dtype=np.int16)
+    header, samples = map(bytes, numbered_message(0, samples=pairs, scan=scan).to_parts())
+    fields = json.loads(header)
+    keys = "demodulation_hz", "shape", "dtype", "radius_mm", "line_angle_deg", "first_depth_mm", "fs_hz"
+    values = (
+        *(None, True, 0, -1, 6e6, 7e6, 2**70, 1e-300, 1e300, "6e6", "float32", [], {}, [[]], [[0, 6e6]]),
+        *(
+            [[0, 6e6], [0, 6e6]],
+            [[0, 6e6, 1]],
+            [[k, 6e6] for k in range(65)],
+            [[0, None]],
+            [[-3.5, 6e6], [9, 7e6]],
+        ),
+        *([24, 8], [24, 8, 1], [8, 24, 2], [24, 2, 8], [48, 4, 2], [24, 8, 2, 1], 20e6, 1.5, [[0, 1e99]]),
+    )
+    for _ in range(4000):
+        changed = fields | {rng.choice(keys): rng.choice(values) for _ in range(rng.choice((1, 1, 2)))}
+        for key in rng.sample(keys, rng.choice((0, 0, 0, 1, 2))):
+            changed.pop(key, None)
+        message = read([json.dumps(changed).encode(), samples])
+        seen.add(message is None)
+        if message is not None:
+            again = [bytes(part) for part in message.to_parts()]
+            assert again[1] == samples
+            assert RFMessage.from_parts(again).frame.scan == message.frame.scan
+    assert seen == {True, False}
 
 
 def test_a_mutated_image_is_refused_or_can_be_sent_on() -> None:

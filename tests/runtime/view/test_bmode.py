@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from show import Act
 
 from usert.analytic import envelope
 from usert.frame import RFFrame, Scan
-from usert.runtime.view.bmode import BMode, reduced_envelope
+from usert.runtime.view.bmode import RANGE_DB, BMode, reduced_envelope
 from usert.runtime.view.planes import MOST_BMODE
 
 SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540, line_pitch_mm=0.12)
@@ -30,6 +32,23 @@ def test_it_is_the_envelope_of_the_core_at_fewer_samples(rows: int) -> None:
     assert found.shape[0] == rows // down
     at = np.arange(found.shape[0]) * down + (0 if down <= 2 and rows % 2 == 0 else down // 2)
     assert np.abs(found - expected[at]).max() < 0.06 * expected.max()
+
+
+@pytest.mark.parametrize("rows", [171, 2500])
+def test_iq_is_as_bright_as_its_magnitude(rows: int) -> None:
+    samples = np.random.default_rng(0).integers(-999, 999, (rows, 6, 2)).astype(np.int16)
+    scan = replace(SCAN, fs_hz=10e6, demodulation_hz=6.5e6)
+    frame = RFFrame(samples=samples, scan=scan)
+    plane = BMode().plane(frame)
+    magnitude = np.hypot(samples[..., 0].astype(float), samples[..., 1])
+    down = -(-rows // MOST_BMODE[0])
+    means = magnitude[: rows // down * down].reshape(-1, down, 6).mean(axis=1)
+    assert plane.step == (down, 1)
+    assert plane.values.shape == means.shape
+    decibels = 20 * np.log10(means / means.max())
+    shades = plane.values.astype(float) / 255 * RANGE_DB
+    apart = (shades - shades.max() - decibels)[(plane.values > 0) & (plane.values < 255)]
+    assert np.ptp(apart) < 2 * RANGE_DB / 255
 
 
 def test_a_real_frame_agrees_everywhere(act: Act) -> None:
