@@ -18,7 +18,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from inspect import signature
@@ -32,7 +32,7 @@ from foreign_iq import DEMODULATIONS, KINDS, OTHERS, valid_iq_files
 
 from usert.commands.import_ import import_frames
 from usert.commands.info import recording_card
-from usert.errors import UsertError
+from usert.errors import FrameError, UsertError
 from usert.formats import isolated
 from usert.recording import Recording, layout
 
@@ -281,10 +281,10 @@ def _read_recording(path: Path) -> None:
     with Recording(path) as recording:
         recording_card(recording)
     for as_rf in (False, True):
-        with Recording(path, as_rf=as_rf) as recording:
+        blank = (FrameError,) * as_rf  # of IQ without echoes no RF is made
+        with Recording(path, as_rf=as_rf) as recording, suppress(*blank):
             for k, _ in enumerate(recording):
-                if recording.has_truth and k:
-                    recording.truth(k - 1)
+                _ = recording.truth(k - 1) if recording.has_truth and k else None
 
 
 def _memory(pid: str, *, reset: bool = False) -> tuple[float, float]:
