@@ -30,6 +30,8 @@ Kind: TypeAlias = Literal["rf", "iq"]
 """RF, or IQ."""
 Demodulation: TypeAlias = float | tuple[tuple[float, float], ...]
 """Hz: one number, or (row, Hz) at rising rows, linear between them and constant beyond."""
+MOST_CYCLES = 32
+"""Cycles of the echo in a row of IQ: a pulse would have a bandwidth of a thirtieth of its frequency."""
 MOST_STEPS = 64
 """Points of a demodulation frequency that changes with depth."""
 _MOST_ROWS, _FEWEST_ROWS = 1e9, 1e-3
@@ -68,6 +70,10 @@ class Scan:
             _check_unit(name, getattr(self, name))
         if self.demodulation_hz is not None:
             object.__setattr__(self, "demodulation_hz", self._demodulation(self.demodulation_hz))
+            if self.f0_hz > MOST_CYCLES * self.fs_hz:
+                raise FrameError(
+                    f"f0_hz: got {self.f0_hz:g} at fs_hz {self.fs_hz:g}, expected at most {MOST_CYCLES} times fs_hz"
+                )
         elif self.f0_hz >= self.fs_hz / 2:
             raise FrameError(
                 f"f0_hz: got {self.f0_hz:g} at fs_hz {self.fs_hz:g}, expected less than half of fs_hz; "

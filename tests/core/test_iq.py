@@ -108,6 +108,7 @@ def test_i_and_q_in_turns_along_depth_or_in_lines() -> None:
         ({"demodulation_hz": 0.0}, "demodulation_hz"),
         ({"demodulation_hz": 6.5}, "looks like MHz"),
         ({"demodulation_hz": 12e6}, "within half of fs_hz"),
+        ({"fs_hz": 2.001e5}, "at most 32 times fs_hz"),
         ({"demodulation_hz": ((5, 6e6), (5, 6e6))}, "rising"),
         ({"demodulation_hz": ()}, "1 to 64"),
         ({"demodulation_hz": ((0, float("nan")),)}, "finite"),

@@ -80,6 +80,19 @@ def test_the_log_tells_what_was_reported(unbroken: Pretraining) -> None:
     assert entry["elapsed_s"] == 60
     assert entry["loss"] > 0
     assert entry["axial_rmse"] > 0
+    assert entry["axial_rms"] > 0
+
+
+def test_a_network_that_finds_nothing_is_told_from_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("usert.train.pretrain.training.JUDGED", STEPS)
+    run = training(tmp_path)
+    assert run.finds_motion  # nothing to judge by yet
+    run.run(ignore)
+    assert not run.finds_motion  # so few steps teach nothing
+    monkeypatch.setattr("usert.train.pretrain.training.IDLE", 1e9)
+    assert run.finds_motion
 
 
 def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(

@@ -1,8 +1,7 @@
 """Supervised pre-training: draw a pair, step, repeat until the time is spent.
 
-Knows the recipe, the source of pairs and the loss; writes a resumable state, a log and the weights. Invariant: the
-state on disk is always whole (written beside, then renamed), and a resumed run continues as the unbroken one would have
-(to the bit on a CPU, if the clock reads the same).
+Invariant: the state on disk is always whole, and a resumed run continues as the unbroken one would have (to the bit on
+a CPU, as far as the clock tells the same).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import dataclasses
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,10 @@ _DATA = {
 SAVE_EVERY_S = 240.0
 REPORT_EVERY = 50
 """Steps."""
+JUDGED, IDLE = (
+    500,
+    0.8,
+)  # steps by which a network is judged; mean square error, over that of no answer, of an idle one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,8 @@ class Progress:
     elapsed_s: float
     stage: int
     loss: float
+    axial_rms: float
+    """RMS of the true axial motion of those pairs: the error of a network that finds none."""
     axial_rmse: float
     """Axial RMSE in samples at the finest level, over the pairs since the last report."""
     learning_rate: float
@@ -79,11 +85,9 @@ class Pretraining:
         self.folder = folder
         self.device = torch.device(device)
         self.clock = clock
-        self.step = 0
-        self.elapsed_s = 0.0
-        self.stage = 0
-        self.warm_from = 0
+        self.step, self.stage, self.warm_from, self.elapsed_s = 0, 0, 0, 0.0
         self.resumed = False
+        self._squares: deque[tuple[float, float]] = deque(maxlen=JUDGED)  # of error and of motion
         self.rng = np.random.default_rng(recipe.seed)
         self.source = open_source(recipe, self.device, folder_data)
         self.network = self._place(seeded(recipe.seed, lambda: initial_network(recipe, weights)))
@@ -104,6 +108,12 @@ class Pretraining:
     def finished(self) -> bool:
         """Whether the recipe's minutes are spent."""
         return self.elapsed_s >= 60 * self.recipe.minutes
+
+    @property
+    def finds_motion(self) -> bool:
+        """Whether the network found axial motion in the last `JUDGED` steps; true as long as there were fewer."""
+        errors, motions = np.sum([(0.0, 0.0), *self._squares], axis=0)
+        return len(self._squares) < JUDGED or bool(errors < IDLE * motions)
 
     def run(
         self, report: Callable[[Progress], None], *, stopped: Callable[[], bool] = lambda: False
@@ -142,26 +152,27 @@ class Pretraining:
     def _loop(self, report: Callable[[Progress], None], stopped: Callable[[], bool]) -> None:
         saved_s = self.elapsed_s
         losses: list[float] = []
-        errors: list[float] = []
         begin = self.clock() - self.elapsed_s
         while not (self.finished or stopped()):
             self._enter_stage()
             rate = self._set_rate()
-            loss, error = self._train_step(self.recipe.stages[self.stage])
+            loss, squares = self._train_step(self.recipe.stages[self.stage])
             losses.append(loss)
-            errors.append(error)
+            self._squares.append(squares)
             self.step += 1
             self.elapsed_s = self.clock() - begin
             if self.step % REPORT_EVERY == 0 or self.finished:
+                error, motion = np.sqrt(np.mean(list(self._squares)[-len(losses) :], axis=0))
                 progress = Progress(
                     step=self.step,
                     elapsed_s=round(self.elapsed_s, 1),
                     stage=self.stage,
                     loss=float(np.mean(losses)),
-                    axial_rmse=float(np.sqrt(np.mean(np.square(errors)))),
+                    axial_rms=float(motion),
+                    axial_rmse=float(error),
                     learning_rate=rate,
                 )
-                losses, errors = [], []
+                losses = []
                 self._log(progress)
                 report(progress)
             if self.elapsed_s - saved_s > SAVE_EVERY_S:
@@ -201,8 +212,8 @@ class Pretraining:
             group["lr"] = rate
         return rate
 
-    def _train_step(self, stage: Stage) -> tuple[float, float]:
-        loss, error = self._loss(self.source(self.rng, stage), stage)
+    def _train_step(self, stage: Stage) -> tuple[float, tuple[float, float]]:
+        loss, squares = self._loss(self.source(self.rng, stage), stage)
         self.optimizer.zero_grad(set_to_none=True)
         if not torch.isfinite(loss):  # now: sampling at NaN has no gradient, on CPUs it crashes
             self._diverged("loss")
@@ -211,7 +222,7 @@ class Pretraining:
         if not torch.isfinite(norm):
             self._diverged("gradient")
         self.optimizer.step()
-        return float(loss.detach()), error
+        return float(loss.detach()), squares
 
     def _diverged(self, what: str) -> NoReturn:
         raise UsertError(
@@ -219,7 +230,7 @@ class Pretraining:
             f"the last good state is {self.state_path}; lower learning_rate"
         )
 
-    def _loss(self, pair: Sample, stage: Stage) -> tuple[Tensor, float]:
+    def _loss(self, pair: Sample, stage: Stage) -> tuple[Tensor, tuple[float, float]]:
         first = pair.first.contiguous(memory_format=torch.channels_last)
         second = pair.second.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
@@ -230,7 +241,7 @@ class Pretraining:
             scale = 2 ** (levels[-1] - 1)
             truth = torch.nn.functional.avg_pool2d(pair.truth[:, :1], scale)
             error = outputs[-1][2][:, 1:2].float() * FLOW_SCALE - truth
-        return loss, float(error.square().mean().sqrt())
+        return loss, (float(error.square().mean()), float(truth.square().mean()))
 
     def _log(self, progress: Progress) -> None:
         path = self.folder / "log.jsonl"

@@ -64,7 +64,8 @@ def pretrain(
         typer.echo(
             f"step {progress.step}, {progress.elapsed_s / 60:.1f} of {chosen.minutes:g} min, "
             f"stage {progress.stage + 1} of {len(chosen.stages)}: loss {progress.loss:.4f}, "
-            f"axial error {progress.axial_rmse:.3f} samples, rate {progress.learning_rate:.1e}"
+            f"axial error {progress.axial_rmse:.3f} of {progress.axial_rms:.3f} samples, "
+            f"rate {progress.learning_rate:.1e}"
         )
 
     stop = Event()
@@ -79,3 +80,9 @@ def pretrain(
         typer.echo(f"stopped at step {training.step}; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(130)
     typer.echo(f"{training.step} steps; weights in {training.weights_path}")
+    if not training.finds_motion:
+        typer.echo(
+            "the network finds no motion: its error is that of no answer at all; begin again with another seed, "
+            "or a lower learning_rate",
+            err=True,
+        )
