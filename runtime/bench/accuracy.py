@@ -56,6 +56,7 @@ class Scene:
 
     @property
     def scan(self) -> Scan:
+        """Geometry and frequencies of the frames."""
         return self.frames[0].scan
 
     @property

@@ -54,11 +54,12 @@ def test_a_pyigtl_client_gets_the_images_of_a_live_server_as_they_are() -> None:
 def compare_some(slicer: Any, client: StrainClient, lesion: LesionRatio) -> None:
     """Three live images, one of them with strain to see."""
     images: dict[int, StrainMessage] = {}
-    same, seen_lesion, deadline = 0, False, time.monotonic() + 60
+    same, seen_lesion, deadline = 0, False, time.monotonic() + 180
     while same < 3 or not seen_lesion:
         assert time.monotonic() < deadline, f"{same} images the same, lesion seen: {seen_lesion}"
         message = client.receive(TIMEOUT_S)
-        assert message is not None
+        if message is None:  # on a busy machine the engine compiles for longer
+            continue
         images[round(message.current.acquired_ns / 1e3)] = message
         strain, quality, bmode = (heard(slicer, f"usert_{name}") for name in ("strain", "quality", "bmode"))
         image = images.get(round(1e6 * strain.timestamp)) or images.get(round(1e6 * strain.timestamp) - 1)
