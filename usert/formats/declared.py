@@ -93,8 +93,8 @@ class Declared:
         if "--radius-mm" in found and len(missing) > 1:  # the pitch follows from the others
             missing = [option for option in missing if option != "--line-pitch-mm"]
         if missing:
-            iq = ", whose samples are IQ," if "--demodulation-mhz" in missing else ""
-            raise OptionError(f"{', '.join(missing)}: got none, and the file{iq} does not say")
+            iq = "; its samples are IQ" if "--demodulation-mhz" in missing else ""
+            raise OptionError(f"{', '.join(missing)}: got none, and the file does not say{iq}")
         assert fs_hz is not None
         assert f0_hz is not None
         assert self.line_pitch_mm is not None
