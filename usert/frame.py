@@ -32,6 +32,8 @@ Demodulation: TypeAlias = float | tuple[tuple[float, float], ...]
 """Hz: one number, or (row, Hz) at rising rows, linear between them and constant beyond."""
 MOST_STEPS = 64
 """Points of a demodulation frequency that changes with depth."""
+_MOST_ROWS, _FEWEST_ROWS = 1e9, 1e-3
+"""Far beyond any frame, and between the points of a demodulation frequency, so that its phase does not overflow."""
 PLAIN_GEOMETRY = ("fs_hz", "f0_hz", "sound_speed_m_s", "line_pitch_mm")
 """Fields that every scan states."""
 
@@ -98,8 +100,14 @@ class Scan:
             (_number("demodulation_hz: row", row), _number("demodulation_hz", hz, above=0))
             for row, hz in steps
         )
-        if any(below[0] <= above[0] for above, below in itertools.pairwise(checked)):
-            raise FrameError(f"demodulation_hz: got rows {[row for row, _ in checked]}, expected rising ones")
+        rows = [row for row, _ in checked]
+        if not -_MOST_ROWS <= rows[0] <= rows[-1] <= _MOST_ROWS or any(
+            below - above < _FEWEST_ROWS for above, below in itertools.pairwise(rows)
+        ):
+            raise FrameError(
+                f"demodulation_hz: got rows {rows!s:.200}, expected rising ones, {_FEWEST_ROWS:g} or more apart, within"
+                f" {_MOST_ROWS:g} of row 0"
+            )
         for _, hz in checked:
             _check_unit("demodulation_hz", hz)
             if abs(hz - self.f0_hz) >= self.fs_hz / 2:

@@ -7,12 +7,13 @@ of rounded numbers with every image.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.beam_space import half_way_pitch_mm
 from usert.errors import FrameError, OptionError
 from usert.frame import FRAME_DTYPES, Demodulation, Scan
 from usert.iq import IQLayout, split_iq
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyigtl.messages import ImageMessage
 
 _KINDS = ("rf", "iq", *get_args(IQLayout))
+_ANY_SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.2)
 _SAME = 1e-3
 """Relative difference up to which two geometries count as one."""
 
@@ -36,7 +38,7 @@ class ImageReading:
     fs_hz: float | None = None
     """Sampling frequency, of IQ that of its complex samples; None: computed from the spacing along depth."""
     line_pitch_mm: float | None = None
-    """Distance between lines; None: the spacing across depth."""
+    """Distance between lines; None: the spacing across depth, or of a curved or phased array that half-way down."""
     sound_speed_m_s: float = 1540.0
     transpose: bool = False
     """Whether a row of the image is a scan line, as in RF of PLUS; otherwise a column is."""
@@ -44,6 +46,12 @@ class ImageReading:
     """RF; or IQ, as the two components of a pixel, in pairs along depth, or a line of I before each line of Q."""
     demodulation_hz: Demodulation | None = None
     """Of IQ the frequency by which it was turned down."""
+    radius_mm: float | None = None
+    """Radius of a curved array, 0 of a phased one; None: the lines are parallel."""
+    line_angle_deg: float | None = None
+    """Angle between neighbouring lines of a curved or phased array."""
+    first_depth_mm: float = 0.0
+    """Depth of row 0 below the array."""
 
     def __post_init__(self) -> None:
         options = {
@@ -67,6 +75,15 @@ class ImageReading:
             raise OptionError(f"--demodulation-mhz: got {self.demodulation_hz}, expected {expected}")
         if self.kind == "rf" and self.fs_hz is not None and self.f0_hz >= self.fs_hz / 2:
             raise OptionError("--f0-mhz: expected less than half of --fs-mhz")
+        try:
+            replace(_ANY_SCAN, **self.places)
+        except FrameError as error:
+            raise OptionError(f"--radius-mm, --line-angle-deg, --first-depth-mm: {error}") from error
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """Fields of `Scan` that say where lines and row 0 lie."""
+        return {name: getattr(self, name) for name in ("radius_mm", "line_angle_deg", "first_depth_mm")}
 
 
 class FrameReader:
@@ -96,18 +113,25 @@ class FrameReader:
                 f"image: got {n} samples by {m} lines, expected 1 to {MAX_AXIAL} by 1 to {MAX_LINES}; "
                 "lines and samples swapped? give --transpose, or leave it out",
             )
-        return np.ascontiguousarray(samples), self._scan_of(*pitches)
+        return np.ascontiguousarray(samples), self._scan_of(n, *pitches)
 
-    def _scan_of(self, axial_mm: float, lateral_mm: float) -> Scan:
+    def _scan_of(self, rows: int, axial_mm: float, lateral_mm: float) -> Scan:
         reading = self._reading
         by_spacing = 1e3 * reading.sound_speed_m_s / (2 * axial_mm) if axial_mm > 0 else math.nan
+        fs_hz = by_spacing if reading.fs_hz is None else reading.fs_hz
+        if reading.radius_mm is not None and reading.line_angle_deg is not None:
+            length_mm = rows * 1e3 * reading.sound_speed_m_s / (2 * fs_hz)
+            lateral_mm = half_way_pitch_mm(
+                reading.radius_mm, reading.line_angle_deg, reading.first_depth_mm, length_mm
+            )
         try:
             scan = Scan(
-                fs_hz=by_spacing if reading.fs_hz is None else reading.fs_hz,
+                fs_hz=fs_hz,
                 f0_hz=reading.f0_hz,
                 sound_speed_m_s=reading.sound_speed_m_s,
                 line_pitch_mm=lateral_mm if reading.line_pitch_mm is None else reading.line_pitch_mm,
                 demodulation_hz=reading.demodulation_hz,
+                **reading.places,
             )
         except FrameError as error:
             raise MalformedError(

@@ -206,8 +206,8 @@ def _draw_panel(page: Image.Image, panel: Panel, x: int, y: int, bounds_mm: tupl
         at = y + round((panel.top - number) / (panel.top - panel.bottom) * (height - 1))
         draw.line((left + _BAR_PX + 1, at, left + _BAR_PX + 5, at), fill=_INK)
         write_text(page, (left + _BAR_PX + 9, at), f"{number:.6g}", "lm")
-    write_text(page, (left + _BAR_PX // 2, y + height + 10), panel.ends[0], "ma")
-    write_text(page, (left + _BAR_PX // 2, y - 12), panel.ends[1], "ms")
+    write_text(page, (left, y + height + 10), panel.ends[0], "la")  # clear of the last number across
+    write_text(page, (left, y - 12), panel.ends[1], "ls")
 
 
 def write_text(

@@ -35,6 +35,8 @@ class Measured:
     """Quality from which on a pixel may be read; 0: unknown."""
     space: BeamSpace
     """Where the pixels of the planes lie."""
+    common_sample: float
+    """Rows of the frame that a sample of RF takes where it is sampled as is common (`usert.iq.common_sample`)."""
     strain: Plane
     quality: Plane
 
@@ -57,6 +59,7 @@ class Measured:
             session=int(fields["session"]),
             readable_quality=float(fields["readable_quality"]),
             space=_space(fields, planes["strain"]),
+            common_sample=_common_sample(fields),
             strain=planes["strain"],
             quality=planes["quality"],
         )
@@ -150,11 +153,22 @@ def _space(fields: Mapping[str, Any], plane: Plane) -> BeamSpace:
     )
 
 
+def _common_sample(fields: Mapping[str, Any]) -> float:
+    """Errors: `KeyError`, `TypeError`, `ValueError`."""
+    rows = float(fields["common_sample"])
+    if not 0 < rows <= 1e4:
+        raise ValueError(f"a valid common_sample: {rows:g}")
+    return rows
+
+
 def _rule(picture: Measured) -> RatioRule:
     """The default rule with sizes in pixels of the plane instead of samples and lines of the frame."""
     usual, (down, across) = RatioRule(), picture.strain.step
     return RatioRule(
         readable_quality=min(1.0, picture.readable_quality or usual.readable_quality),
         least_pixels=max(1, usual.least_pixels // (down * across)),
-        patch=(max(1, usual.patch[0] // down), max(1, usual.patch[1] // across)),
+        patch=(
+            max(1, round(usual.patch[0] * picture.common_sample) // down),
+            max(1, usual.patch[1] // across),
+        ),
     )

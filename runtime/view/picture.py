@@ -13,6 +13,7 @@ from typing import Any
 
 from usert.beam_space import BeamSpace
 from usert.frame import RFFrame
+from usert.iq import common_sample
 
 from ..protocol.age import Age
 from ..protocol.header import as_fields
@@ -115,6 +116,7 @@ class Painter:
             "born_ms": arrival.at_ns / 1e6 - arrival.age.ms,
             "exact": arrival.age.exact,
             "pitch_mm": pitch_mm,
+            "common_sample": common_sample(message.scan),
             **_places(BeamSpace.of(message.scan, message.shape), (down, across)),
             "least_readable": least_readable(message.readable_quality),
             "soft_strain": soft,

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.io
 from foreign_files import SCAN, STACK, valid_files
+from foreign_iq import valid_iq_files
 from reader_fuzz import READERS, fuzz_reader
 
 from usert.errors import FormatError, RecordingError
@@ -33,6 +34,10 @@ def test_a_damaged_file_is_read_or_is_one_line(reader: str, tmp_path: Path) -> N
 
 def test_every_format_and_recordings_are_tried() -> None:
     assert set(READERS) == {*FORMATS, "recording"}
+
+
+def test_iq_of_every_format_that_has_it_is_tried() -> None:
+    assert {reader for reader in READERS if not valid_iq_files(reader)} == {"alpinion", "ultrasonix"}
 
 
 def refusal(name: str, path: Path) -> str:
@@ -152,6 +157,18 @@ def test_a_recording_with_an_attribute_of_a_type_of_its_own_is_one_line(tmp_path
         _time(file)
     with pytest.raises(RecordingError, match="damaged or truncated"):
         Recording(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("rows", [(0, 1e300), (-1.7e308, 1.7e308), (0, 5e-324), (5, 5), (20, 0)])
+def test_rows_of_a_demodulation_that_its_phase_cannot_count_are_one_line(
+    tmp_path: Path, rows: tuple[float, float]
+) -> None:
+    path = tmp_path / "a.h5"
+    path.write_bytes(valid_iq_files("recording")[1].content)
+    with h5py.File(path, "r+") as file:
+        file.attrs["demodulation_hz"] = [(rows[0], 6e6), (rows[1], 5e6)]
+    with pytest.raises(RecordingError, match=r"demodulation_hz: got rows .* expected rising ones"):
+        Recording(path)
 
 
 def test_geometry_without_values_is_one_line_or_none(tmp_path: Path) -> None:

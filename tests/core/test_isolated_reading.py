@@ -135,6 +135,18 @@ def test_memory_is_bounded_by_the_size_of_the_file(path: Path) -> None:
             read(path, OPTIONS)
 
 
+def test_a_lower_limit_of_the_user_is_kept() -> None:
+    script = """
+import resource
+from usert.formats.isolated import _limit_memory
+resource.setrlimit(resource.RLIMIT_AS, (1 << 36, 1 << 36))
+_limit_memory(1 << 40)
+print(resource.getrlimit(resource.RLIMIT_AS)[0] == 1 << 36)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("True\n", "")
+
+
 HANGING = """
 import sys
 from pathlib import Path

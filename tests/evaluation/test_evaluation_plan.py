@@ -16,7 +16,8 @@ from usert.errors import OptionError, RecordingError, UsertError
 from usert.evaluation.pair import BORDER
 from usert.evaluation.plan import PlannedPair, PlannedTable, read_plan
 from usert.frame import RFFrame
-from usert.iq import turned_down
+from usert.front_end import TYPICAL
+from usert.iq import as_iq, turned_down
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import Window, warped_ncc
 from usert.recording import Recording, write_recording
@@ -98,6 +99,20 @@ def test_a_pair_of_iq_is_loaded_as_rf_with_its_windows_and_truth(tmp_path: Path)
     assert pair.truth is not None
     matched = warped_ncc(pair.pre, pair.post, pair.truth)
     assert np.median(matched[30:-30, 4:-4]) > 0.95
+
+
+def test_the_default_strain_window_of_iq_is_as_long_in_mm_as_that_of_rf(tmp_path: Path) -> None:
+    scanner = SimulatedScanner(ScannerConfig(shape=(1024, 32)), seed=0)
+    frames = [scanner.frame(k) for k in (0, 1)]
+    scan = replace(frames[0].scan, f0_hz=40e6 * TYPICAL)
+    frames = [replace(frame, scan=scan) for frame in frames]
+    (tmp_path / "rf").mkdir()
+    write_recording(tmp_path / "rf" / "rec.h5", frames)
+    write_recording(tmp_path / "rec.h5", [as_iq(frame, scan.f0_hz, 4) for frame in frames])
+    rf, iq = planned(tmp_path / "rf").load(97), planned(tmp_path).load(97)
+    lengths = [pair.strain_window * pair.scan.axial_pitch_mm for pair in (rf, iq)]
+    assert lengths[1] == pytest.approx(lengths[0], abs=iq.scan.axial_pitch_mm)
+    assert planned(tmp_path, strain_window_samples=9).load(97).strain_window == 9
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,21 @@ def igtl_rf(
         metavar="MHZ",
         help="Of IQ: the frequency by which it was turned down; row:MHZ,row:MHZ,… where it changes with depth.",
     ),
+    radius_mm: float | None = typer.Option(
+        None,
+        "--radius-mm",
+        metavar="MM",
+        help="Radius of a curved array, 0 of a phased one; by default lines are parallel.",
+    ),
+    line_angle_deg: float | None = typer.Option(
+        None,
+        "--line-angle-deg",
+        metavar="DEG",
+        help="Angle between neighbouring lines of a curved or phased array.",
+    ),
+    first_depth_mm: float = typer.Option(
+        0.0, "--first-depth-mm", metavar="MM", help="Depth of the image's first row below the array."
+    ),
     device: str = typer.Option(
         "", metavar="NAME", help="Device to receive; by default the first whose image is an RF frame."
     ),
@@ -149,6 +164,9 @@ def igtl_rf(
             transpose=transpose,
             kind=cast("Any", kind),
             demodulation_hz=None if demodulation_mhz is None else parse_demodulation(demodulation_mhz),
+            radius_mm=radius_mm,
+            line_angle_deg=line_angle_deg,
+            first_depth_mm=first_depth_mm,
         ),
         device=device,
         stream=stream,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from usert.errors import FrameError
 from usert.runtime.engines.int16 import to_int16
@@ -82,7 +82,7 @@ def _table(
         except FrameError as error:
             left_out.setdefault(planned.recording, []).append(LeftOut.of(planned.frames, error))
             continue
-        evaluated.append(planned)
+        evaluated.append(replace(planned, strain_window_samples=pair.strain_window))
         measured: dict[str, Measured] = {}
         for method in methods:
             method.warm_up(pair.pre.shape)

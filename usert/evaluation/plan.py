@@ -23,9 +23,11 @@ from typing import Any
 import numpy as np
 
 from usert.errors import OptionError, RecordingError
+from usert.front_end import TYPICAL
 from usert.quality import Window
 from usert.recording import Recording
 from usert.schema import Schema
+from usert.strain import window_samples
 
 from .pair import BORDER, WINDOWS, Pair
 from .truth import true_motion
@@ -42,7 +44,8 @@ class PlannedPair:
     name: str = ""
     """Name of the pair; empty: the numbers of its frames."""
     strain_window_samples: int | None = None
-    """Length of the strain's fit in samples; None for that of the default bundle."""
+    """Length of the strain's fit in samples, of IQ in those of the RF that it is turned up to; None for that of the
+    default bundle."""
     ncc_rows: tuple[int, int] | None = None
     """First and one past the last row of the mean correlation; None for all but the border."""
     homogeneous: str | None = None
@@ -75,21 +78,21 @@ class PlannedPair:
     def check(self, default_window: int) -> tuple[int, int]:
         """Check that the pair can be loaded, and return the shape (N, M) of its frames.
 
-        `default_window` is the strain window in samples for a pair that sets none. Errors: `RecordingError`,
-        `OptionError`.
+        `default_window` is the strain window in samples for a pair that sets none; of IQ it is as long as in RF of a
+        common sampling frequency. Errors: `RecordingError`, `OptionError`.
         """
         where = f"{self.recording} {self.frames[0]}:{self.frames[1]}"
         with Recording(self.recording, as_rf=True) as recording:
             count, shape = len(recording), recording.shape
             has_truth = recording.has_truth
             rows = round(shape[0] / recording.rows_a_row)  # of the file, in which windows are told
+            window = self._strain_window(recording, default_window)
         if not 0 <= min(self.frames) <= max(self.frames) < count:
             raise OptionError(
                 f"{where}: got frames out of range, expected 0 to {count - 1}: there are {count}"
             )
         if self.frames[0] == self.frames[1]:
             raise OptionError(f"{where}: got a frame and itself, expected two different frames")
-        window = default_window if self.strain_window_samples is None else self.strain_window_samples
         if window < 3 or window % 2 == 0:
             raise OptionError(f"{where}: strain window of {window} samples, expected an odd number from 3 up")
         if shape[0] < window:
@@ -128,7 +131,7 @@ class PlannedPair:
                 pre=reference.samples,
                 post=current.samples,
                 scan=recording.scan,
-                strain_window=self.strain_window_samples or default_window,
+                strain_window=self._strain_window(recording, default_window),
                 ncc_rows=turned_up(self.ncc_rows)
                 if self.ncc_rows
                 else (BORDER[0], recording.shape[0] - BORDER[0]),
@@ -139,6 +142,14 @@ class PlannedPair:
                     for name, window in self.windows.items()
                 },
             )
+
+    def _strain_window(self, recording: Recording, default: int) -> int:
+        if self.strain_window_samples is not None:
+            return self.strain_window_samples
+        if recording.kind == "rf":
+            return default
+        scan = recording.scan
+        return window_samples(scan, default * TYPICAL / scan.cycles_per_sample * scan.axial_pitch_mm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

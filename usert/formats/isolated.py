@@ -198,7 +198,10 @@ def _answers(
 
 
 def _limit_memory(more: int) -> None:
-    """So many bytes beside what the process has now."""
+    """So many bytes beside what the process has now, unless its user allows fewer."""
     if _STATM.exists():
         now = int(_STATM.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        limit, hard = now + more, resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(
+            resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
+        )

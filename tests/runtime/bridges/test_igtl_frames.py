@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,22 @@ def test_an_image_of_another_kind_is_refused(kind: Any, shape: tuple[int, ...], 
 def test_a_kind_goes_with_its_demodulation(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         ImageReading(f0_hz=7e6, **changes)
+
+
+def test_lines_of_a_curved_array_lie_where_a_person_says() -> None:
+    reading = ImageReading(f0_hz=7e6, fs_hz=40e6, radius_mm=60, line_angle_deg=0.5, first_depth_mm=2.0)
+    image = ImageMessage(np.zeros((1, 1000, 8), np.int16))  # spacing 1 mm, of no meaning
+    _, scan = FrameReader(reading).read(image)
+    assert (scan.radius_mm, scan.line_angle_deg, scan.first_depth_mm) == (60, 0.5, 2)
+    assert scan.line_pitch_mm == pytest.approx((62 + 500 * AXIAL_MM) * np.pi / 360)
+    _, scan = FrameReader(replace(reading, line_pitch_mm=0.6)).read(image)
+    assert scan.line_pitch_mm == 0.6
+
+
+@pytest.mark.parametrize("places", [{"radius_mm": 60.0}, {"first_depth_mm": -1.0}, {"line_angle_deg": 30.0}])
+def test_places_that_no_array_has_are_refused_by_option(places: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=next(iter(places)).replace("_", "-")):
+        ImageReading(f0_hz=7e6, **places)
 
 
 def test_b_mode_is_refused() -> None:

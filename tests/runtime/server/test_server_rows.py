@@ -87,11 +87,11 @@ def test_a_message_is_cut_without_a_copy() -> None:
     assert message.frame.samples.flags.c_contiguous
     assert (message.stream, message.clock, message.frame.sequence) == ("s", "c", 5)
     assert message.frame.scan == whole.frame.scan.from_row(ROWS[0])
-    with pytest.raises(MalformedError, match="rows 2:31: got a frame of 30 samples"):
+    with pytest.raises(MalformedError, match=r"rows 2:31: .*\b30\b.*\b31\b"):
         rf_decoder((2, 31))(parts)
 
 
 def test_rows_that_make_no_sense_are_refused() -> None:
     for rows in ((3, 3), (-1, 4)):
-        with pytest.raises(OptionError, match="expected a:b with 0 <= a < b"):
+        with pytest.raises(OptionError, match=r"\brows\b.*expected a:b"):
             ServerConfig(rf="tcp://127.0.0.1:1", publish="tcp://127.0.0.1:2", rows=rows)

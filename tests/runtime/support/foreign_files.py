@@ -1,6 +1,6 @@
-"""Small valid files of every format that `usert import` reads, and recordings: for tests that then damage them.
+"""Small valid files of RF in every format that `usert import` reads, and recordings: for tests that then damage them.
 
-Made by the format's own library or byte by byte. Invariant: each is read without a fault.
+Made by the format's own library or byte by byte; IQ: `foreign_iq`. Invariant: each is read without a fault.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,12 @@ class ForeignFile:
     name: str
     content: bytes
     beside: tuple[tuple[str, bytes], ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of `usert import` that it needs besides a geometry, by the name of the parameter."""
 
 
 def valid_files(reader: str) -> list[ForeignFile]:
-    """Those of a format, or of `recording`."""
+    """Those of RF in a format, or of `recording`."""
     return list(MAKERS[reader]())
 
 
@@ -65,7 +67,7 @@ def _alpinion() -> Iterator[ForeignFile]:
     for compressed in (False, True):
         for samples in (STACK[0], STACK[0].astype(np.float64)):
             count = {"SampleNum": np.array([30], np.int32), "EnsembleNum": 1}
-            yield ForeignFile("a.mat", _mat({"BfData": samples, **count}, do_compression=compressed))
+            yield ForeignFile("a.mat", mat_bytes({"BfData": samples, **count}, do_compression=compressed))
 
 
 def _clarius() -> Iterator[ForeignFile]:
@@ -107,10 +109,10 @@ def _matlab() -> Iterator[ForeignFile]:
     for k in range(2):
         structs[0, k]["rf"], structs[0, k]["fs"] = STACK[k], 40e6
     for compressed in (False, True):
-        yield ForeignFile("a.mat", _mat({"rf": stack, "fs": 40e6}, do_compression=compressed))
-        yield ForeignFile("a.mat", _mat({"data": structs, "rf": stack}, do_compression=compressed))
-        yield ForeignFile("a.mat", _mat({"cells": cells, "rf": stack}, do_compression=compressed))
-    yield ForeignFile("a.mat", _mat({"rf": STACK[0].astype(np.float64)}, format="4"))
+        yield ForeignFile("a.mat", mat_bytes({"rf": stack, "fs": 40e6}, do_compression=compressed))
+        yield ForeignFile("a.mat", mat_bytes({"data": structs, "rf": stack}, do_compression=compressed))
+        yield ForeignFile("a.mat", mat_bytes({"cells": cells, "rf": stack}, do_compression=compressed))
+    yield ForeignFile("a.mat", mat_bytes({"rf": STACK[0].astype(np.float64)}, format="4"))
 
     def fill(file: Any) -> None:
         file["rf"] = STACK.transpose(0, 2, 1)
@@ -124,7 +126,7 @@ def _matlab() -> Iterator[ForeignFile]:
         file["data/rf"] = STACK[0].T
         file["data/fs"] = np.array([[40e6]])
 
-    content = bytearray(_hdf5(fill, userblock_size=512))
+    content = bytearray(hdf5_bytes(fill, userblock_size=512))
     content[:128] = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
     yield ForeignFile("a.mat", bytes(content))
 
@@ -175,34 +177,36 @@ def _nrrd() -> Iterator[ForeignFile]:
 
 def _numpy() -> Iterator[ForeignFile]:
     for stack in (STACK, STACK[0], np.asfortranarray(STACK.astype(">f4"))):
-        yield ForeignFile("a.npy", _saved(np.save, stack))
-    yield ForeignFile("a.npz", _saved(np.savez, STACK))
-    yield ForeignFile("a.npz", _saved(np.savez_compressed, STACK))
+        yield ForeignFile("a.npy", saved_bytes(np.save, stack))
+    yield ForeignFile("a.npz", saved_bytes(np.savez, STACK))
+    yield ForeignFile("a.npz", saved_bytes(np.savez_compressed, STACK))
 
 
 def _raw() -> Iterator[ForeignFile]:
     yield ForeignFile("a.raw", STACK.astype("<f4").tobytes())
 
 
-def _uff() -> Iterator[ForeignFile]:
-    def fill(file: Any, data: np.ndarray[Any, Any], **how: Any) -> None:
-        group = file.create_group("b_data")
-        group.attrs["class"] = "uff.beamformed_data"
-        group.create_dataset("data", data=data, **how)
-        group.create_group("scan").attrs["class"] = "uff.linear_scan"
-        group["scan/x_axis"] = 0.2e-3 * np.arange(LINES)
-        group["scan/z_axis"] = 5e-3 + 0.01925e-3 * np.arange(SAMPLES)
-        group.create_group("pulse").attrs["class"] = "uff.pulse"
-        group["pulse/center_frequency"] = np.array([[6.25e6]])
+def fill_uff(file: Any, data: np.ndarray[Any, Any], **how: Any) -> None:
+    """A beamformed object of USTB on a linear scan, in an open HDF5 file."""
+    group = file.create_group("b_data")
+    group.attrs["class"] = "uff.beamformed_data"
+    group.create_dataset("data", data=data, **how)
+    group.create_group("scan").attrs["class"] = "uff.linear_scan"
+    group["scan/x_axis"] = 0.2e-3 * np.arange(LINES)
+    group["scan/z_axis"] = 5e-3 + 0.01925e-3 * np.arange(SAMPLES)
+    group.create_group("pulse").attrs["class"] = "uff.pulse"
+    group["pulse/center_frequency"] = np.array([[6.25e6]])
 
+
+def _uff() -> Iterator[ForeignFile]:
     pixels = _LINES_FIRST.reshape(FRAMES, 1, 1, -1).astype("<f4")
-    yield ForeignFile("a.uff", _hdf5(lambda file: fill(file, pixels)))
-    yield ForeignFile("a.uff", _hdf5(lambda file: fill(file, pixels.T)))
+    yield ForeignFile("a.uff", hdf5_bytes(lambda file: fill_uff(file, pixels)))
+    yield ForeignFile("a.uff", hdf5_bytes(lambda file: fill_uff(file, pixels.T)))
     chunked = {"chunks": (1, 1, 1, SAMPLES * LINES), "compression": "gzip", "shuffle": True}
-    yield ForeignFile("a.uff", _hdf5(lambda file: fill(file, pixels, **chunked), libver="latest"))
+    yield ForeignFile("a.uff", hdf5_bytes(lambda file: fill_uff(file, pixels, **chunked), libver="latest"))
 
     def sector(file: Any) -> None:
-        fill(file, pixels)
+        fill_uff(file, pixels)
         scan = file["b_data/scan"]
         scan.attrs["class"] = "uff.sector_scan"
         scan["azimuth_axis"] = 0.01 * (np.arange(LINES) - (LINES - 1) / 2)
@@ -210,7 +214,7 @@ def _uff() -> Iterator[ForeignFile]:
         scan.create_group("origin").attrs["class"] = "uff.point"
         scan["origin/distance"], scan["origin/azimuth"] = 40e-3, np.pi
 
-    yield ForeignFile("a.uff", _hdf5(sector))
+    yield ForeignFile("a.uff", hdf5_bytes(sector))
 
 
 def _ultrasonix() -> Iterator[ForeignFile]:
@@ -226,10 +230,10 @@ def _zea() -> Iterator[ForeignFile]:
         file["scan/center_frequency"] = np.full(11, 6.25e6, np.float32)
         file["scan/sound_speed"] = np.float32(1480)
 
-    yield ForeignFile("a.hdf5", _hdf5(lambda file: fill(file, "/pixels", _LINES_FIRST)))
-    yield ForeignFile("a.hdf5", _hdf5(lambda file: fill(file, "", STACK)))
+    yield ForeignFile("a.hdf5", hdf5_bytes(lambda file: fill(file, "/pixels", _LINES_FIRST)))
+    yield ForeignFile("a.hdf5", hdf5_bytes(lambda file: fill(file, "", STACK)))
     chunked = {"chunks": (1, SAMPLES, LINES, 1), "compression": "gzip"}
-    yield ForeignFile("a.hdf5", _hdf5(lambda file: fill(file, "", STACK, **chunked), libver="latest"))
+    yield ForeignFile("a.hdf5", hdf5_bytes(lambda file: fill(file, "", STACK, **chunked), libver="latest"))
 
 
 def _recording() -> Iterator[ForeignFile]:
@@ -243,14 +247,10 @@ def _recording() -> Iterator[ForeignFile]:
         for some in (None, truths):
             write_recording(path, frames, some)
             yield ForeignFile("a.h5", path.read_bytes())
-        demodulated = replace(SCAN, fs_hz=10e6, demodulation_hz=((0.0, 6e6), (20.0, 5e6)))
-        write_recording(path, [RFFrame(samples=np.stack([STACK[0], STACK[1]], axis=-1), scan=demodulated)])
-        iq = path.read_bytes()
         with RecordingWriter(Path(folder, "b.h5")) as writer:
             for frame in frames:
                 writer.append(frame)
             yield ForeignFile("a.h5", writer.path.read_bytes())  # as a writer leaves it that is killed
-    yield ForeignFile("a.h5", iq)
 
     def fill(file: Any) -> None:
         file["rf"] = STACK.astype("<f4")
@@ -258,23 +258,26 @@ def _recording() -> Iterator[ForeignFile]:
         for name in PLAIN_GEOMETRY:
             file.attrs[name] = getattr(SCAN, name)
 
-    yield ForeignFile("a.h5", _hdf5(fill))
+    yield ForeignFile("a.h5", hdf5_bytes(fill))
 
 
-def _mat(variables: dict[str, Any], **how: Any) -> bytes:
+def mat_bytes(variables: dict[str, Any], **how: Any) -> bytes:
+    """A file of `scipy.io.savemat`."""
     made = io.BytesIO()
     scipy.io.savemat(made, variables, **how)
     return made.getvalue()
 
 
-def _hdf5(fill: Callable[[Any], None], **how: Any) -> bytes:
+def hdf5_bytes(fill: Callable[[Any], None], **how: Any) -> bytes:
+    """An HDF5 file that `fill` has filled; `how` are options of `h5py.File`."""
     made = io.BytesIO()
     with h5py.File(made, "w", **how) as file:
         fill(file)
     return made.getvalue()
 
 
-def _saved(save: Callable[..., None], array: np.ndarray[Any, Any]) -> bytes:
+def saved_bytes(save: Callable[..., None], array: np.ndarray[Any, Any]) -> bytes:
+    """What one of NumPy's functions that save makes of an array."""
     made = io.BytesIO()
     save(made, array)
     return made.getvalue()

@@ -18,7 +18,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from inspect import signature
@@ -28,10 +28,11 @@ from typing import Any, TypeAlias
 
 from file_mutations import FileMutations
 from foreign_files import LINES, MAKERS, SAMPLES, ForeignFile, valid_files
+from foreign_iq import DEMODULATIONS, KINDS, OTHERS, valid_iq_files
 
 from usert.commands.import_ import import_frames
 from usert.commands.info import recording_card
-from usert.errors import UsertError
+from usert.errors import FrameError, UsertError
 from usert.formats import isolated
 from usert.recording import Recording, layout
 
@@ -52,6 +53,8 @@ _OPTIONS: dict[str, tuple[Options, ...]] = {
 }
 _PATIENCE_S = 30.0
 """Of the parent for one file: more is a hang."""
+_PATIENCE_AT_START_S = 300.0
+"""For a child to import what it needs and to read the valid files."""
 _COMPUTING_S = 0.5
 """What a file may cost in a process of its own; 20 s for a user."""
 _ATTEMPTS = 16
@@ -137,16 +140,18 @@ def _in_a_child(reader: str, seed: int, first: int, count: int, folder: Path) ->
     process = context.Process(target=_child, args=(theirs, reader, seed, first, count, folder))
     process.start()
     theirs.close()
-    number = first
+    number, patience_s = first, _PATIENCE_AT_START_S
     try:
         with ours:
             while number < first + count:
                 try:
-                    if ours.poll(_PATIENCE_S):
-                        yield ours.recv()
-                        number += 1
+                    if ours.poll(patience_s):
+                        if (outcome := ours.recv()) is not None:
+                            yield outcome
+                            number += 1
+                        patience_s = _PATIENCE_S
                         continue
-                    outcome = Outcome(number, "hangs", seconds=_PATIENCE_S)
+                    outcome = Outcome(number, "hangs", seconds=patience_s)
                 except EOFError:
                     process.join()
                     if process.exitcode == 1:
@@ -168,30 +173,41 @@ def _child(connection: Connection, reader: str, seed: int, first: int, count: in
     sys.unraisablehook = lambda found: _unraisable.append(
         f"{type(found.exc_value).__name__}: {found.exc_value}"
     )
-    files = valid_files(reader)
+    files = valid_files(reader) + valid_iq_files(reader)
     place = folder / reader
     for file in files:  # and what is loaded at first use has been loaded
         _fill(place, file)
-        outcome = _read(reader, place, file, 0, _OPTIONS.get(reader, _ANY)[0])
-        if outcome.kind not in ("read", "refused") or (reader != "mat" and outcome.kind != "read"):
+        outcome = _read(reader, place, file, 0, _OPTIONS.get(reader, _ANY)[0] | file.options)
+        if outcome.kind != "read" and (outcome.kind != "refused" or reader != "mat" or file.options):
             raise AssertionError(f"{reader}: a valid file: {outcome}")
+    connection.send(None)  # ready
     for number in range(first, first + count):
         rng = random.Random(f"{seed} {reader} {number}")
         file = rng.choice(files)
-        options = {**rng.choice(_OPTIONS.get(reader, _ANY)), "unchecked": rng.random() < 0.7}
+        options = _some_options(rng, reader, file)
         mutations = FileMutations(f"{seed} {reader} {number}")
         if file.beside and rng.random() < 0.4:
             (name, content), *rest = file.beside
             how, changed = mutations.of(content, [file.content])
-            damaged = ForeignFile(file.name, file.content, ((name, changed), *rest))
+            damaged = replace(file, beside=((name, changed), *rest))
         else:
             how, changed = mutations.of(file.content, [other.content for other in files])
-            damaged = ForeignFile(file.name, changed, file.beside)
+            damaged = replace(file, content=changed)
         _fill(place, damaged)
         outcome = _read(reader, place, damaged, number, options)
         if outcome.kind not in ("read", "refused"):
             _keep(folder, reader, seed, replace(outcome, how=f"{how} {options}"))
         connection.send(outcome)
+
+
+def _some_options(rng: random.Random, reader: str, file: ForeignFile) -> Options:
+    """What the file needs, sometimes with another kind, demodulation frequency or other option instead."""
+    options = {**rng.choice(_OPTIONS.get(reader, _ANY)), **file.options, "unchecked": rng.random() < 0.7}
+    if rng.random() < 0.15:
+        options["kind"] = rng.choice(KINDS)
+    if rng.random() < 0.15:
+        options["demodulation_mhz"] = rng.choice(DEMODULATIONS)
+    return options | (rng.choice(OTHERS) if rng.random() < 0.1 else {})
 
 
 def _keep(folder: Path, reader: str, seed: int, outcome: Outcome) -> None:
@@ -261,13 +277,14 @@ def _defaults() -> Options:
 
 
 def _read_recording(path: Path) -> None:
-    """All of it, as the commands do."""
+    """All of it, as the commands do, IQ also turned up to RF."""
     with Recording(path) as recording:
-        if recording.scan.demodulation_hz is None:
-            recording_card(recording)
-        for k, _ in enumerate(recording):
-            if recording.has_truth and k:
-                recording.truth(k - 1)
+        recording_card(recording)
+    for as_rf in (False, True):
+        blank = (FrameError,) * as_rf  # of IQ without echoes no RF is made
+        with Recording(path, as_rf=as_rf) as recording, suppress(*blank):
+            for k, _ in enumerate(recording):
+                _ = recording.truth(k - 1) if recording.has_truth and k else None
 
 
 def _memory(pid: str, *, reset: bool = False) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from show import Act
 from usert.beam_space import BeamSpace
 from usert.errors import OptionError, UsertError, WireError
 from usert.frame import Scan
-from usert.runtime.imaging.strain_ratio import RatioMeter, RatioReading, Rectangle
+from usert.runtime.imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
 from usert.runtime.protocol.age import Age
 from usert.runtime.view.measure import Measured, Ruler, measure
 from usert.runtime.view.picture import Arrival, Painter, Picture
@@ -89,6 +89,20 @@ def test_on_a_curved_array_the_ratio_is_that_of_the_whole_image(shape: tuple[int
     assert found is not None
     assert found.ratio == pytest.approx(whole.ratio, abs=2e-3)
     assert found.ratio == pytest.approx(0.4, abs=0.01)
+
+
+def test_the_strain_window_of_iq_is_counted_in_its_rows() -> None:
+    """It takes fewer rows than that of RF, so that as many rows are more patches, and the ratio is surer."""
+    strain = halves((512, 128), 0.004, 0.01)
+    iq = replace(SCAN, fs_hz=10e6, demodulation_hz=6.5e6)
+    rectangles = "4:34,0.5:6.5", "4:34,9:14.5"
+    found = ask(*rectangles, [picture(strain, scan=iq)])
+    rule = RatioRule(patch=(24, 12))
+    whole = RatioMeter(*map(Rectangle.parse, rectangles), rule).read(
+        strain, np.ones(strain.shape), BeamSpace.of(iq, strain.shape)
+    )
+    assert found is not None
+    assert found.spread == pytest.approx(whole.spread, rel=0.1)
 
 
 def test_the_known_ratio_of_the_simulated_lesion(act: Act) -> None:
