@@ -87,6 +87,10 @@ class Scan:
         for name, low, high in _LIMITS:
             if (value := getattr(self, name)) is not None:
                 value = _number(name, value)
+                if name == "radius_mm" and 0 < value <= _METRES:
+                    raise FrameError(
+                        f"{name}: got {value:g}, expected 0 or {_METRES:g} to {high:g}: looks like metres"
+                    )
                 if not low <= value <= high:
                     raise FrameError(f"{name}: got {value:g}, expected {low:g} to {high:g}")
                 object.__setattr__(self, name, value)
@@ -158,6 +162,8 @@ class Scan:
 
 
 _LIMITS = (("radius_mm", 0.0, 500.0), ("line_angle_deg", 1e-3, 20.0), ("first_depth_mm", 0.0, 1000.0))
+_METRES = 0.2
+"""Radius in mm up to which it was probably stated in metres: no array is so small."""
 
 
 def _number(name: str, value: Any, *, above: float | None = None) -> float:

@@ -62,4 +62,6 @@ def clock_unit(interval: float) -> str | None:
     units = {"microseconds": 1e3, "milliseconds": 1e6}
     if not 0 < interval < _FASTEST_NS:
         return None
+    if interval <= 1:
+        return "seconds or milliseconds"
     return next((unit for unit, ns in units.items() if _FASTEST_NS <= interval * ns <= _LONGEST_NS), None)

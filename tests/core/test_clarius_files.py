@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 import shutil
 import struct
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from usert.cli import app
-from usert.errors import FormatError, MissingExtraError
+from usert.errors import FormatError, MissingExtraError, OptionError
 from usert.formats import FORMATS, Declared, about_files, list_files, read_frames
 from usert.frame import Scan
 from usert.recording import Recording
@@ -91,6 +92,25 @@ def test_a_tar_without_lines_is_one_line(
     with pytest.raises(FormatError, match=message) as caught:
         read(path, scan)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_capture_whose_yml_is_missing_or_damaged_is_told_of(tmp_path: Path) -> None:
+    for yml in ({}, {"rf__yml": b"\xff\xfe{[:"}):
+        path = pack(tmp_path / "a.tar", rf__raw=RAW, **yml)
+        assert "no .yml of that capture, or a damaged one" in about_files("clarius", [path]).notes[0]
+        words = [
+            "import",
+            str(path),
+            "--format",
+            "clarius",
+            "--line-pitch-mm",
+            "0.3",
+            "--out",
+            str(tmp_path / "r.h5"),
+        ]
+        error = CliRunner().invoke(app, words).exception
+        assert isinstance(error, OptionError)
+        assert re.match(r"--fs-mhz, --f0-mhz: got none, .*; .*a\.tar: no \.yml of that capture", str(error))
 
 
 def test_a_damaged_tar_is_one_line(tmp_path: Path, scan: Scan) -> None:

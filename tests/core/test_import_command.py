@@ -250,7 +250,7 @@ def test_iq_becomes_a_recording_of_iq(tmp_path: Path) -> None:
 def test_the_demodulation_frequency_is_asked_for_and_only_of_iq(tmp_path: Path) -> None:
     file, out = iq_file(tmp_path)[0], tmp_path / "rec.h5"
     with pytest.raises(
-        OptionError, match="--demodulation-mhz: got none, and the file does not say of this IQ"
+        OptionError, match="--demodulation-mhz: got none, and the file does not say; its samples are IQ"
     ):
         call("import", file, "--out", out, *IQ, "--f0-mhz", "6")
     with pytest.raises(OptionError, match=r"--demodulation-mhz: got 6, expected none of RF: .* --kind iq"):

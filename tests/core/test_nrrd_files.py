@@ -114,6 +114,10 @@ def test_what_plus_states_is_honoured(tmp_path: Path, scan: Scan) -> None:
     [
         ({"UltrasoundImageType": "BRIGHTNESS"}, "BRIGHTNESS, expected RF_REAL, .*: this is B-mode"),
         ({"kinds": "complex domain list"}, "7 numbers along the axis of kind complex, expected 2"),
+        (
+            {"kinds": "RGB-color domain domain"},
+            "an axis of kind rgb-color, expected domain, list, time or complex",
+        ),
         ({"type": "block"}, "type block, expected real numbers"),
         ({"encoding": "bzip2"}, "encoding bzip2, expected raw or gzip"),
         ({"sizes": "7 5 99999999999"}, "210 bytes of samples, expected 6999999999930"),

@@ -28,12 +28,15 @@ PLAUSIBLE = {"fs_hz": 40e6, "f0_hz": 6.5e6, "sound_speed_m_s": 1540, "line_pitch
         ("f0_hz", 6.5, "looks like MHz"),
         ("line_pitch_mm", 0.00012, "looks like metres"),
         ("line_pitch_mm", 120, "looks like µm"),
+        ("radius_mm", 0.06, "looks like metres"),
         ("sound_speed_m_s", 1.54, "looks like km/s or mm/µs"),
         ("sound_speed_m_s", 1.54e6, "looks like mm/s"),
     ],
 )
 def test_a_number_in_another_unit_is_refused_with_what_was_meant(name: str, value: float, meant: str) -> None:
-    fields: dict[str, Any] = PLAUSIBLE | {name: value}
+    fields: dict[str, Any] = (
+        PLAUSIBLE | {"line_angle_deg": 0.5 if name == "radius_mm" else None} | {name: value}
+    )
     with pytest.raises(FrameError) as caught:
         Scan(**fields)
     assert str(caught.value).startswith(f"{name}: got {value:g}, expected ")
@@ -65,6 +68,8 @@ def test_what_makes_a_frequency_is_named_before_it() -> None:
     [
         (33_333, "microseconds"),
         (33, "milliseconds"),
+        (1, "seconds or milliseconds"),
+        (0.05, "seconds or milliseconds"),
         (500, "microseconds"),
         (33_333_333, None),
         (1e5, None),

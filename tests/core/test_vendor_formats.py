@@ -119,8 +119,14 @@ def test_numpy_takes_one_frame_and_one_array_of_several(tmp_path: Path, scan: Sc
 def test_numpy_executes_nothing(tmp_path: Path, scan: Scan) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(FormatError, match=r"a\.npy: .*NumPy"):
+    with pytest.raises(FormatError, match=r"a\.npy: not a sound NumPy file of numbers"):
         read("numpy", path, scan)
+    path.write_bytes(b"neither of NumPy nor a pickle")
+    with pytest.raises(FormatError, match=r"a\.npy: not a sound NumPy file of numbers$"):
+        read("numpy", path, scan)
+    np.save(path, np.stack([STACK, STACK], axis=1))
+    with pytest.raises(FormatError, match=r"\(3, 2, 7, 5\), .*: save np\.moveaxis\(array, 1, -1\)"):
+        read("numpy", path, scan, kind="iq")
     np.save(path, STACK.transpose(1, 2, 0))
     with pytest.raises(FormatError, match=r"got \(7, 5, 3\), .*: if its frames come last, save np\.moveaxis"):
         read("numpy", path, scan)

@@ -133,7 +133,10 @@ def import_frames(
         notes.append("--kind rf: taken, the real part of complex samples, in which the carrier must still be")
     geometry = asked.over(about.geometry)
     kept = rows_of_files(file_format, paths, options) if geometry.line_angle_deg is not None else 0
-    scan = geometry.of_rows(kept, options.rows.start if options.rows else 0).scan(found)
+    try:
+        scan = geometry.of_rows(kept, options.rows.start if options.rows else 0).scan(found)
+    except OptionError as error:
+        raise OptionError("; ".join((str(error), *about.notes))) from error
     frames = read_frames(file_format, paths, scan, options)
     signal = check_frames((frame.samples for frame in frames), scan)
     if signal.refused and not unchecked:
@@ -146,8 +149,9 @@ def import_frames(
         rows_kept, lines = recording.shape
         typer.echo(f"{out}: {count} frames of {rows_kept} x {lines} {recording.dtype}")
         typer.echo(
-            f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, line pitch {scan.line_pitch_mm:.6g} mm, "
-            f"sound speed {scan.sound_speed_m_s:g} m/s{describe_lines(recording)}"
+            f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, "
+            f"line pitch {scan.line_pitch_mm:.6g} mm{describe_lines(recording)}, "
+            f"sound speed {scan.sound_speed_m_s:g} m/s"
             + ("" if scan.demodulation_hz is None else f", {describe_demodulation(scan)}")
         )
     if frames.scale != 1:

@@ -85,8 +85,10 @@ def about_clarius(path: Path, options: ImportOptions) -> About:
         mhz = number(key, "MHz")
         return None if mhz is None else 1e6 * mhz
 
-    angles = [float(angle) for angle in _ANGLE.findall(text)]
     notes = []
+    if number("sampling rate", "MHz") is None:
+        notes.append(f"{path}: no .yml of that capture, or a damaged one, so its frequencies are unknown")
+    angles = [float(angle) for angle in _ANGLE.findall(text)]
     if any(angles):
         notes.append(
             f"{path}: its lines are at {min(angles):g} to {max(angles):g} degrees;"

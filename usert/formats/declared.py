@@ -89,8 +89,11 @@ class Declared:
             )
         if (hz := _middle(self.demodulation_hz)) and (fault := unit_fault("demodulation_hz", hz)):
             raise FrameError(fault)
-        if missing := [option for option, value in found.items() if value is None]:
-            iq = " of this IQ" if "--demodulation-mhz" in missing else ""
+        missing = [option for option, value in found.items() if value is None]
+        if "--radius-mm" in found and len(missing) > 1:  # the pitch follows from the others
+            missing = [option for option in missing if option != "--line-pitch-mm"]
+        if missing:
+            iq = "; its samples are IQ" if "--demodulation-mhz" in missing else ""
             raise OptionError(f"{', '.join(missing)}: got none, and the file does not say{iq}")
         assert fs_hz is not None
         assert f0_hz is not None

@@ -42,6 +42,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _GZIP = 31
 """zlib's number for a stream in gzip's own wrapping."""
 _FRAMES = ("list", "time")
+_OF_SAMPLES = (*_FRAMES, "complex", "domain", "space", "scalar", "stub", "none", "unknown", "???")
+"""Kinds of axes that frames of samples may have; the others are colours, vectors and matrices."""
 _LINE_LIMIT = 1 << 20
 
 
@@ -180,6 +182,10 @@ def _axes(
     path: Path, fields: dict[str, str], sizes: tuple[int, ...], pairs: int | None
 ) -> tuple[int, int, int | None]:
     kinds = fields.get("kinds", "").lower().split()
+    if foreign := [kind for kind in kinds if kind not in _OF_SAMPLES]:
+        raise FormatError(
+            f"{path}: an axis of kind {foreign[0]}, expected domain, list, time or complex: no RF or IQ"
+        )
     listed = [axis for axis, kind in enumerate(kinds[: len(sizes)]) if kind in _FRAMES]
     others = [axis for axis in range(len(sizes)) if axis != pairs]
     if not listed and len(others) > 2:

@@ -30,7 +30,9 @@ def read_numpy(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
     except FormatError:
         raise
     except Exception as error:  # for damaged files numpy raises anything from TokenError to zlib.error
-        raise FormatError(f"{path}: not a sound NumPy file ({one_line(error)})") from error
+        # numpy's own words on what it takes for a pickle tell people to load it unsafely
+        why = "" if "allow_pickle" in str(error) else f" ({one_line(error)})"
+        raise FormatError(f"{path}: not a sound NumPy file of numbers{why}") from error
     pairs = 1 if options.kind == "iq" and not is_complex(array.dtype) else 0
     axes = array.ndim - pairs
     got = f"{path}: got {array.dtype} {array.shape}"
@@ -47,6 +49,8 @@ def read_numpy(path: Path, options: ImportOptions) -> Iterator[NDArray[Any]]:
 def _remedy(array: Any, pairs: int) -> str:
     if array.dtype.kind not in "iuf":
         return ""
+    if pairs and 2 in array.shape[:-1] and array.shape[-1] != 2:
+        return f": save np.moveaxis(array, {array.shape.index(2)}, -1)"
     if pairs:
         return ": if I and Q are in turns, --kind iq-pairs (along depth) or iq-lines (a line each)"
     return ": if the last axis is I and Q, --kind iq" if array.shape[-1:] == (2,) else ""

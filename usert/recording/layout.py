@@ -40,6 +40,7 @@ HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises for damaged files."""
 DEFLATE_LIMIT = 1032
 """No byte of deflate becomes more bytes than this (https://zlib.net/zlib_tech.html)."""
+_EXAMPLES = {"fs_hz": 40e6, "f0_hz": 6.25e6, "demodulation_hz": 6.25e6, "sound_speed_m_s": 1540.0}
 OWN = ("rf", "acquired_ns", "truth")
 """Members of the root that are the recording's own."""
 Furnish = Callable[[Any], None]
@@ -208,7 +209,7 @@ def _times(file: Any, path: Path, ours: bool) -> NDArray[np.int64] | None:
         return None
     if not isinstance(times, h5py.Dataset) or times.ndim != 1 or times.dtype.kind not in "iu":
         found = f"{times.dtype} {times.shape}" if isinstance(times, h5py.Dataset) else "no dataset"
-        raise RecordingError(f"{path}: acquired_ns is {found}, expected int64 (frames,)")
+        raise RecordingError(f"{path}: acquired_ns is {found}, expected int64 (frames,): whole nanoseconds")
     _check_size(times, path)
     values: NDArray[np.int64] = times[:].astype(np.int64)
     return values
@@ -246,7 +247,10 @@ def _scan(file: Any, path: Path) -> Scan:
     there = [name for name in GEOMETRY if name in file.attrs]
     for name in there:
         if not _in_place(file, name):
-            raise RecordingError(f"{path}: root attribute {name} is text or a list, expected one number")
+            raise RecordingError(
+                f"{path}: root attribute {name} is text or a list, expected one number, as of"
+                f" file.attrs[{name!r}] = {_EXAMPLES.get(name, 0.2)}"
+            )
     values = {name: np.asarray(file.attrs[name]) for name in there}
     told: dict[str, Any] = {}
     for name, value in values.items():
