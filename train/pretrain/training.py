@@ -42,10 +42,8 @@ _DATA = {
 SAVE_EVERY_S = 240.0
 REPORT_EVERY = 50
 """Steps."""
-JUDGED, IDLE = (
-    500,
-    0.8,
-)  # steps by which a network is judged; mean square error, over that of no answer, of an idle one
+JUDGED = 500  # steps by which a network is judged
+IDLE = 0.8  # mean square error, over that of no answer, from which it finds nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,8 +269,7 @@ class Pretraining:
     def resume(self) -> None:
         """Continue the run whose state is in the folder.
 
-        Errors: `WeightsError` for a state that is damaged or began from other weights, `RecipeError` for that
-        of another recipe.
+        Errors: `WeightsError` for a damaged state or one of other weights, `RecipeError` for one of another recipe.
         """
         state = read_state(self.state_path, self.recipe)
         start = state.get("start_sha256", self.start)  # states of version 0.1.0 do not tell
