@@ -82,3 +82,10 @@ def test_public_pairs_are_not_remarked_and_their_conjugates_are_never_called_rig
             assert line == "" or "Q had the other sign" in line
             told += bool(line)
     assert told > 20
+
+
+@pytest.mark.parametrize("last", [4, 5])
+def test_q_of_the_other_sign_shows_in_a_small_motion_too(last: int) -> None:
+    samples, scan = frames(F0, 4, 0, last)
+    assert check_motion(samples, scan) == ""
+    assert "Q had the other sign" in check_motion([s * CONJUGATE for s in samples], scan)

@@ -37,6 +37,9 @@ _OFF = 0.2
 """Share of the demodulation frequency by which the best one may differ; public pairs differ by .09."""
 _FREQUENCIES = np.arange(-2, 2.501, 0.01)
 """Tried, over that which was told."""
+_REVERSED, _NOT_RIGHT = 0.95, 0.8
+"""Agreement at the frequency of the other sign, and how much less at that which was told, that show Q reversed even
+where motions differ too little to tell a frequency."""
 _PAIRS = 8
 
 
@@ -71,15 +74,20 @@ def _frequency(first: NDArray[Any], second: NDArray[Any], scan: Scan) -> float |
     """The frequency by which the echoes were turned down, over that which was told; None where it cannot be told."""
     moved, phase = _motions(first, second, scan)
     told = float(np.asarray(scan.demodulation_hz)) / scan.fs_hz
-    if len(moved) < _LEAST_BLOCKS or moved.std() * told < _LEAST_TURNS:
+    if len(moved) < _LEAST_BLOCKS:
         return None
     residual = phase + 2 * np.pi * told * _FREQUENCIES[:, None] * moved
     agreement = np.abs(np.exp(1j * residual).mean(axis=1))
+    right, reversed_ = (float(agreement[np.abs(_FREQUENCIES - share).argmin()]) for share in (1, -1))
+    if reversed_ >= _REVERSED and right <= _NOT_RIGHT * reversed_:
+        return -1.0
+    if moved.std() * told < _LEAST_TURNS:
+        return None
     best = int(agreement.argmax())
     off = np.abs(_FREQUENCIES - _FREQUENCIES[best])
     if agreement[best] < _AGREE or agreement[off > _APART].max() > _ALONE * agreement[best]:
         return None
-    sure = agreement[np.abs(_FREQUENCIES - 1).argmin()] < _WORSE * agreement[best]
+    sure = right < _WORSE * agreement[best]
     return float(_FREQUENCIES[best]) if sure else 1.0
 
 
