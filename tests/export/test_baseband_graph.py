@@ -99,6 +99,24 @@ def test_nothing_is_readable_whose_strain_reaches_into_what_is_not_tracked(
     assert 0.4 < share < 0.75
 
 
+@pytest.mark.parametrize("fall_db_mm", [3, 6])
+def test_echoes_that_fade_into_noise_show_no_false_strain(graph: BasebandGraph, fall_db_mm: float) -> None:
+    scanner = press(0.0143, (1024, 96))
+    depth_mm = np.arange(1024)[:, None] * scanner.scan.axial_pitch_mm
+    rng = np.random.default_rng(7)
+    frames = [
+        np.rint(
+            scanner.frame(k).samples * 10 ** (-fall_db_mm * depth_mm / 20) + rng.normal(0, 40, (1024, 96))
+        ).astype(np.int16)
+        for k in (0, 1)
+    ]
+    _, strain, quality = by_torch(graph, FramePair(*frames, scanner.scan.cycles_per_sample))
+    readable = quality >= READABLE_QUALITY
+    wrong = np.abs(strain - true_strain(scanner)) > 0.003
+    assert (wrong & readable).sum() <= 0.01 * readable.sum()
+    assert 0.2 < readable.mean() < 0.98
+
+
 @pytest.mark.parametrize("gain", [1 / 10, 1 / 3, 3.0, 5.0])
 def test_a_gain_between_the_frames_changes_no_strain(graph: BasebandGraph, gain: float) -> None:
     scanner = press(0.0143, (512, 96))
