@@ -137,6 +137,7 @@ def test_axes_of_length_1_do_not_count(tmp_path: Path, scan: Scan, save: Save) -
     [
         ((512, 1), r"holds rf \(512 x 1\), .*: none of those there has samples"),
         ((2, 512, 96), r"is 2 x 512 x 96, .*: if its frames come first, save permute\(rf, \[2 3 1\]\)"),
+        ((6, 512, 96, 1), r"if its frames come first, save permute\(rf, \[2 3 1 4\]\)"),
         ((1, 512, 96), r"is 1 x 512 x 96, .*: if its frames come first"),
         ((9, 8, 2, 3), "is 9 x 8 x 2 x 3, .*: save one of its ensembles"),
     ],

@@ -84,9 +84,10 @@ def _stack(path: Path, array: MatArray, options: ImportOptions) -> NDArray[Any]:
     what = f"{path}: {array.address} is {' x '.join(map(str, array.shape))}"
     expected = "expected samples x lines (N, M) or samples x lines x frames (N, M, F)"
     fewest = _FEWEST_LINES if options.transpose else STRAIN_WINDOW_SAMPLES
-    if len(axes) == 3 and axes[0] < min(fewest, *axes[1:]):
+    if len(shape) == 3 and shape[0] < min(fewest, *shape[1:]):
+        order = " ".join(map(str, (2, 3, 1, *range(4, len(axes) + 1))))
         raise FormatError(
-            f"{what}, {expected}: if its frames come first, save permute({array.address}, [2 3 1])"
+            f"{what}, {expected}: if its frames come first, save permute({array.address}, [{order}])"
             + ("" if options.transpose else "; if its lines do, say --transpose")
         )
     if len(shape) > 3:
