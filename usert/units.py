@@ -47,6 +47,8 @@ def unit_fault(name: str, value: float) -> str | None:
     return ": ".join((expected, *list(meant)[:1]))
 
 
+CLOCK_NS = 10**17
+"""March 1973 of the Unix epoch: times below count from the start of a device or of a program."""
 _FASTEST_NS = 1e5
 """Least interval between frames: 10 000 a second, which no scanner sends whole frames at."""
 _LONGEST_NS = 6e10

@@ -249,3 +249,27 @@ def test_where_the_first_sample_lies_is_told(cases_folder: Path, tmp_path: Path)
     assert "first row 14.67 mm deep" in result.output
     with Recording(tmp_path / "rec.h5") as recording:
         assert recording.scan.first_depth_mm == pytest.approx(381 * 0.0385)
+
+
+@pytest.mark.parametrize(
+    ("times", "kept"),
+    [
+        ((235_855_423_246, 235_888_423_246, 235_921_423_246), True),
+        ((5, 5, 9), False),
+        ((10**17, 10**17 + 1, 10**17 + 2), False),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_times_that_rise_from_a_start_are_those_of_the_frames(
+    tmp_path: Path, scan: Scan, times: tuple[int, ...], kept: bool, packed: bool
+) -> None:
+    frames = zip(times, LINES_FIRST, strict=True)
+    raw = struct.pack("<5I", 2, 3, 5, 7, 2) + b"".join(
+        struct.pack("<Q", time) + frame.tobytes() for time, frame in frames
+    )
+    path = tmp_path / "a_rf.raw"
+    path.write_bytes(raw)
+    if packed:
+        path = pack(tmp_path / "a.tar", rf__raw=raw, rf__yml=YML)
+    read_times = [frame.acquired_ns for frame in read_frames("clarius", [path], scan)]
+    assert read_times == (list(times) if kept else [0, 0, 0])

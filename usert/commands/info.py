@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from usert.frame import Scan
     from usert.recording import Recording
 
-_CLOCK_NS = 10**17
-"""March 1973: times below count from the start of a device or of a program."""
-
 
 def info(path: Path = typer.Argument(..., help="A recording, or the folder of a bundle.")) -> None:
     """Describe a recording or a bundle."""
@@ -92,13 +89,13 @@ def _time(recording: Recording) -> str:
 
     import numpy as np
 
-    from usert.units import clock_unit
+    from usert.units import CLOCK_NS, clock_unit
 
     times = recording.acquired_ns
     if not len(times) or not times.any():
         return "unknown"
     start = datetime.fromtimestamp(int(times[0]) / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    if times[0] < _CLOCK_NS:
+    if times[0] < CLOCK_NS:
         start = "an unknown date"
     seconds = int(times[-1] - times[0]) / 1e9
     if seconds <= 0:

@@ -4,7 +4,7 @@ After the maker's public description, github.com/clariusdev/raw, README.md, comm
 files there: five little-endian uint32 (id, frames, lines, samples of a line, bytes of a sample), then for each frame a
 time of 8 bytes and the samples, line after line; RF is beamformed int16, IQ a pair of int16, I and Q, whose
 demodulation frequency no file states: it "depends on the scanner and workflow, and may also vary on scanning parameters
-and depth". The times are nanoseconds from an event that is not stated, so they are no wall clock and are left out.
+and depth". The times are nanoseconds from an event that is not stated: differences mean something, the date does not.
 `delay samples` are those between the probe and the first one kept. A curved array's lines are not parallel. A `.raw`
 may be packed by lzop (`.raw.lzo`, `usert.formats.lzop`), which is told by its first bytes.
 
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..units import CLOCK_NS
 from .declared import About, Declared
 from .lzop import SIGNATURE, open_lzop
 from .options import ImportOptions, SampleKind
@@ -36,7 +37,7 @@ _HEADER = struct.Struct("<5I")
 _TIME_BYTES = 8
 _KINDS: dict[int, SampleKind] = {2: "rf", 4: "iq-pairs"}
 """By the bytes of a sample."""
-_YML_LIMIT = 1 << 20
+_YML_LIMIT, _CHUNK = 1 << 20, 1 << 20
 _NUMBER = r"^{}:[ \t]*+([0-9]+(?:\.[0-9]+)?)[ \t]*+{}[ \t\r]*+$"
 _ENDINGS = ("_rf.raw", "_iq.raw", "_rf.raw.lzo", "_iq.raw.lzo")
 _PLACE = re.compile(r"rx element:[ \t]*+([0-9.]++)[^\n}]*?angle:[ \t]*+(-?[0-9.]++)")
@@ -65,8 +66,11 @@ def about_clarius(path: Path, options: ImportOptions) -> About:
 
     Raises `FormatError` where it states another type, or lines that lie upon one another.
     """
-    with _capture(path) as (file, _, text):
-        kind = _KINDS[_header(path, file)[3]]
+    with _capture(path) as (file, size, text):
+        count, lines, samples, sample_bytes = _header(path, file)
+        kind, frame_bytes = _KINDS[sample_bytes], lines * samples * sample_bytes
+        whole = size == _HEADER.size + count * (_TIME_BYTES + frame_bytes)
+        times = _times(file, count, frame_bytes) if whole else ()
     stated = re.search(r"^type:\s*(\w+)", text, re.MULTILINE)
     if stated is not None and stated[1].upper() != kind[:2].upper():
         raise FormatError(
@@ -102,8 +106,21 @@ def about_clarius(path: Path, options: ImportOptions) -> About:
             delay_samples=number("delay samples"),
             line_angle_deg=_even_step(angles),
         ),
+        acquired_ns=times,
         notes=tuple(notes),
     )
+
+
+def _times(file: IO[bytes], count: int, frame_bytes: int) -> tuple[int, ...]:
+    """Time of each frame; empty where they do not rise, or are as large as those of a wall clock."""
+    times = []
+    for _ in range(count):
+        times.append(int.from_bytes(file.read(_TIME_BYTES), "little"))
+        left = frame_bytes
+        while left and (read := len(file.read(min(left, _CHUNK)))):  # what is packed cannot be skipped
+            left -= read
+    rising = all(before < after for before, after in itertools.pairwise(times))
+    return tuple(times) if times and rising and times[-1] < CLOCK_NS else ()
 
 
 def _even_step(angles: list[float]) -> float | None:
