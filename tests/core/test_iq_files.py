@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,39 @@ def test_zea_with_two_channels(tmp_path: Path, scan: Scan) -> None:
         with h5py.File(path, "w") as file:
             file[f"data/beamformed_data{name}"] = pixels.astype(np.float32)
         np.testing.assert_array_equal(read("zea", path, scan), PAIRS)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("a_grid_each_frame", [False, True])
+def test_zea_as_its_version_0_1_8_writes_it(
+    tmp_path: Path, scan: Scan, channels: int, a_grid_each_frame: bool
+) -> None:
+    path = tmp_path / "a.hdf5"
+    grid = np.zeros((SAMPLES, LINES, 3), np.float32)
+    grid[..., 0] = 2e-4 * (np.arange(LINES) - (LINES - 1) / 2)
+    grid[..., 2] = 5e-3 + 2e-5 * np.arange(SAMPLES)[:, None]
+    with h5py.File(path, "w") as file:
+        track = file.create_group("tracks/track_0")
+        track["data/beamformed_data/values"] = PAIRS[..., :channels].astype(np.float32)
+        shape = (FRAMES,) * a_grid_each_frame + grid.shape
+        track["data/beamformed_data/coordinates"] = np.broadcast_to(grid, shape)
+        for name, value in (("center", 6.25e6), ("demodulation", 6e6)):
+            track[f"scan/{name}_frequency"] = np.float32(value)
+        track["scan/sound_speed"] = np.float32(1480)
+    expected = PAIRS
+    if channels == 1:
+        expected, scan = PAIRS[..., 0], replace(scan, fs_hz=40e6, demodulation_hz=None)
+    np.testing.assert_array_equal(read("zea", path, scan), expected)
+    found = about_files("zea", [path]).geometry
+    assert found.axial_pitch_mm == pytest.approx(0.02, rel=1e-3)
+    assert found.line_pitch_mm == pytest.approx(0.2, rel=1e-3)
+    assert found.first_depth_mm == pytest.approx(5, rel=1e-3)
+    assert (found.f0_hz, found.sound_speed_m_s) == (6.25e6, 1480)
+    assert found.demodulation_hz == (6e6 if channels == 2 else None)
+    with h5py.File(path, "r+") as file:
+        file.copy("tracks/track_0", "tracks/track_1")
+    with pytest.raises(FormatError, match="2 tracks"):
+        read("zea", path, scan)
 
 
 def test_clarius_iq_is_told_by_the_bytes_of_a_sample(tmp_path: Path, scan: Scan) -> None:
