@@ -35,9 +35,14 @@ def bench(
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of each engine; all cores by default."
     ),
-    seconds: float = typer.Option(10.0, metavar="S", help="Time for each variant."),
-    rounds: int = typer.Option(
-        5, metavar="N", help="Measurements into which that time is split; variants alternate."
+    seconds: float | None = typer.Option(
+        None, metavar="S", help="Time for each variant; by default 10, with --critical-rate 120."
+    ),
+    rounds: int | None = typer.Option(
+        None,
+        metavar="N",
+        help="Measurements into which that time is split; variants alternate. By default 5, with --critical-rate at "
+        "most 30.",
     ),
     rate: float | None = typer.Option(
         None,
@@ -63,6 +68,24 @@ def bench(
         None,
         metavar="ENDPOINT",
         help="With --wire: endpoint of a scanner that publishes, instead of the simulated one.",
+    ),
+    critical_rate: bool = typer.Option(
+        False,
+        "--critical-rate",
+        help="Find, over real sockets, the highest frame rate at which 99 of 100 frames have their image within "
+        "--limit-ms, by noisy bisection, and confirm it.",
+    ),
+    limit_ms: float | None = typer.Option(
+        None,
+        "--limit-ms",
+        metavar="MS",
+        help="With --critical-rate: limit of an image's age at the client; by default two frame times.",
+    ),
+    hold: float | None = typer.Option(
+        None,
+        "--hold",
+        metavar="S",
+        help="With --critical-rate: how long the rate is confirmed; by default 10, at least 100 frames.",
     ),
     insecure: bool = typer.Option(
         False, "--insecure", help="With --rf: allow an endpoint on another machine without keys."
@@ -104,13 +127,16 @@ def bench(
         shapes=tuple(parse_shape(text) for text in shape),
         iq=iq,
         threads=threads,
-        seconds=seconds,
-        rounds=rounds,
+        seconds=(120.0 if critical_rate else 10.0) if seconds is None else seconds,
+        rounds=(30 if critical_rate else 5) if rounds is None else rounds,
         rate_hz=rate,
         every_frame=every_frame,
         pause_s=pause,
-        wire=wire,
+        wire=wire or critical_rate,
         rf=rf,
+        critical=critical_rate,
+        limit_ms=limit_ms,
+        hold_s=hold,
         insecure=insecure,
         gpu_rates=None if gpu_peak is None else parse_rates(gpu_peak),
     )
