@@ -102,7 +102,6 @@ class BenchConfig:
             check_endpoint(self.rf, insecure=self.insecure)
         elif self.every_frame and self.rate_hz is None and not self.wire:
             raise OptionError("--every-frame: got no --rate, expected one: a closed loop has no queue")
-
         self._check_critical()
 
     def _check_critical(self) -> None:

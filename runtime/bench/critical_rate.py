@@ -26,9 +26,10 @@ LEAST_FRAMES = 40
 """Frames of a trial at least: a server that is 1/40 too slow is a frame time late after as many."""
 LEAST_CONFIRMED_FRAMES = 100
 """Frames of a confirming run at least: of fewer, p99 is the largest."""
-_SLOWER, _FASTER = 1 / 8, 4.0
-"""Ends of the search, in rates at which one frame follows another's image."""
-_MOST_HZ = 10_000.0
+_REACH = 8.0
+"""The search goes this factor above and below the rate at which each frame would follow the image of the last."""
+_LEAST_HZ, _MOST_HZ = 1.25, 10_000.0
+"""Bounds of every search: two frames further apart than a second make no pair (`PairRule.max_interval_ms`)."""
 _STEP_DOWN, _CONFIRMATIONS = 0.9, 3
 _LEAST_READINGS = 10
 """With fewer readings of memory no trend is reported."""
@@ -79,9 +80,9 @@ class CriticalSearch:
         self._limit_ms = limit_ms
         self._hold_s = hold_s
         alone_hz = 1e3 / stage.opened.first_ms
-        self._search = RateSearch(
-            min(_SLOWER * alone_hz, _MOST_HZ / 2), min(_FASTER * alone_hz, _MOST_HZ), trials=trials
-        )
+        lowest_hz = min(max(alone_hz / _REACH, _LEAST_HZ), _MOST_HZ / _REACH)
+        highest_hz = min(max(alone_hz * _REACH, lowest_hz * _REACH), _MOST_HZ)
+        self._search = RateSearch(lowest_hz, highest_hz, trials=trials)
 
     @property
     def decided(self) -> bool:
@@ -106,7 +107,7 @@ class CriticalSearch:
         threshold, trial_s = self._search.threshold, self._workload.seconds
         rate_hz, run, held = threshold.low_hz or self._search.lowest_hz, None, False
         for attempt in range(0 if self._search.hopeless else _CONFIRMATIONS):
-            rate_hz *= _STEP_DOWN if attempt else 1
+            rate_hz = max(rate_hz * (_STEP_DOWN if attempt else 1), _LEAST_HZ)
             run = self._measure(rate_hz, self._hold_s, LEAST_CONFIRMED_FRAMES)
             held = is_held(run, self.limit_ms(rate_hz))
             if held:
