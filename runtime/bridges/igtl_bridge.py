@@ -15,7 +15,7 @@ from usert.errors import OptionError
 
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
-from ..imaging.display_state import State
+from ..imaging.live_or_held import State
 from ..protocol.age import age_of, clock_id, now_ns
 from ..protocol.strain_message import StrainMessage
 from ..transport.keys import ClientKeys

@@ -20,7 +20,7 @@ from usert.beam_space import BeamSpace
 from usert.errors import OptionError
 from usert.frame import RFFrame
 
-from ..imaging.display_state import State
+from ..imaging.live_or_held import State
 from ..offline.canvas import Canvas
 from ..protocol.age import Age
 from ..protocol.strain_message import StrainMessage

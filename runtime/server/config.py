@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from usert.errors import OptionError
 
-from ..imaging.display_state import StateRule
 from ..imaging.image_quality import ImageQualityRule
 from ..imaging.lag import LagRule
+from ..imaging.live_or_held import HoldRule
 from ..imaging.pairing import PairingRule
 from ..imaging.persistence import PersistenceRule
 from ..imaging.strain_ratio import Rectangle
@@ -50,7 +50,7 @@ class ServerConfig:
     lag: LagRule | None = None
     """How the lag follows the motion; None: it is always that of `pairing`."""
     quality_rule: ImageQualityRule = field(default_factory=ImageQualityRule)
-    state: StateRule = field(default_factory=StateRule)
+    hold: HoldRule = field(default_factory=HoldRule)
     persistence: PersistenceRule = field(default_factory=lambda: PersistenceRule(weight=0.0))
     rectangles: tuple[Rectangle, Rectangle] | None = None
     """Target and background of the strain ratio in every stream, until a command changes them."""
