@@ -27,10 +27,7 @@ def bench(
         help="Frame shape; may be repeated; by default those that the bundle has graphs for.",
     ),
     iq: int | None = typer.Option(
-        None,
-        "--iq",
-        metavar="K",
-        help="Frames of IQ instead of RF: turned down by f0, one sample of K of --shape.",
+        None, metavar="K", help="Frames of IQ instead of RF: turned down by f0, one sample of K of --shape."
     ),
     threads: int | None = typer.Option(
         None, metavar="N", help="Threads of each engine; all cores by default."

@@ -110,30 +110,22 @@ def igtl_rf(
     ),
     kind: str = typer.Option(
         "rf",
-        "--kind",
         help="rf; iq: two components a pixel; iq-pairs: I and Q in turns along depth; iq-lines: a line of I, a line "
         "of Q.",
     ),
     demodulation_mhz: str | None = typer.Option(
         None,
-        "--demodulation-mhz",
         metavar="MHZ",
         help="Of IQ: the frequency by which it was turned down; row:MHZ,row:MHZ,… where it changes with depth.",
     ),
     radius_mm: float | None = typer.Option(
-        None,
-        "--radius-mm",
-        metavar="MM",
-        help="Radius of a curved array, 0 of a phased one; by default lines are parallel.",
+        None, metavar="MM", help="Radius of a curved array, 0 of a phased one; by default lines are parallel."
     ),
     line_angle_deg: float | None = typer.Option(
-        None,
-        "--line-angle-deg",
-        metavar="DEG",
-        help="Angle between neighbouring lines of a curved or phased array.",
+        None, metavar="DEG", help="Angle between neighbouring lines of a curved or phased array."
     ),
     first_depth_mm: float = typer.Option(
-        0.0, "--first-depth-mm", metavar="MM", help="Depth of the image's first row below the array."
+        0.0, metavar="MM", help="Depth of the image's first row below the array."
     ),
     device: str = typer.Option(
         "", metavar="NAME", help="Device to receive; by default the first whose image is an RF frame."

@@ -19,9 +19,9 @@ def simulate(
     modulus_ratio: float = typer.Option(3.0, metavar="R", help="Stiffness of the lesion over the rest."),
     noise: float = typer.Option(0.02, metavar="R", help="Rms electronic noise over rms echo."),
     seed: int = typer.Option(0, metavar="K", help="Another seed is another phantom."),
-    kind: str = typer.Option("rf", "--kind", help="rf, or iq: what the simulated scanner sends."),
+    kind: str = typer.Option("rf", help="rf, or iq: what the simulated scanner sends."),
     demodulation_mhz: float | None = typer.Option(
-        None, "--demodulation-mhz", metavar="MHZ", help="Of IQ: turned down by so much; by default f0."
+        None, metavar="MHZ", help="Of IQ: turned down by so much; by default f0."
     ),
     decimation: int = typer.Option(
         1,
@@ -30,19 +30,15 @@ def simulate(
     ),
     radius_mm: float | None = typer.Option(
         None,
-        "--radius-mm",
         metavar="R",
         help="Give the frames the geometry of a curved array of that radius, 0 of a phased one.",
     ),
     line_angle_deg: float | None = typer.Option(
         None,
-        "--line-angle-deg",
         metavar="DEG",
         help="Angle between its lines; by default lines are as far apart half-way down as else.",
     ),
-    first_depth_mm: float = typer.Option(
-        0.0, "--first-depth-mm", metavar="MM", help="Depth of the first row."
-    ),
+    first_depth_mm: float = typer.Option(0.0, metavar="MM", help="Depth of the first row."),
     fem: bool = typer.Option(False, "--fem", help="A slab under a rigid probe, by finite elements."),
 ) -> None:
     """Write frames of a phantom with one lesion, pressed by hand, and the true motion between them.
