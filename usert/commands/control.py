@@ -11,7 +11,7 @@ import typer
 
 from usert.commands.connection import Connection
 from usert.commands.engine import HELP, PRECISION_HELP
-from usert.commands.option_group import grouped
+from usert.commands.option import grouped
 from usert.commands.status import card
 
 control = typer.Typer(help="Send a command to a live server that runs.", no_args_is_help=True)

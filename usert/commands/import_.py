@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from usert.commands.option import option, switch
+
 if TYPE_CHECKING:
     from usert.formats import SampleKind
 
@@ -46,10 +48,10 @@ def import_frames(
         help="rf; iq: complex numbers, or a last axis of 2; iq-pairs: I and Q in turns along depth; iq-lines: a line "
         "of I, a line of Q. By default what the file states, else rf.",
     ),
-    demodulation_mhz: str | None = typer.Option(
+    demodulation_mhz: str | None = option(
         None,
-        metavar="MHZ",
-        help="Frequency by which IQ was turned down; required where the file does not state it, and f0 unless that is "
+        "MHZ",
+        "Frequency by which IQ was turned down; required where the file does not state it, and f0 unless that is "
         "known. Where it changes with depth, row:MHZ,row:MHZ,…",
     ),
     sound_speed: float | None = typer.Option(
@@ -59,13 +61,11 @@ def import_frames(
     variable: list[str] = typer.Option(
         [], help="mat, numpy, uff: name of the array; more, in the order of their frames."
     ),
-    shape: str | None = typer.Option(None, metavar="NxM", help="raw: samples x lines of one frame."),
+    shape: str | None = option(None, "NxM", "raw: samples x lines of one frame."),
     sample_type: str = typer.Option("float32", help="raw: float32 or int16, little-endian."),
-    transpose: bool = typer.Option(False, "--transpose", help="The files hold scan lines first."),
-    unchecked: bool = typer.Option(
-        False,
-        "--unchecked",
-        help="Import also what looks like anything but RF or IQ of the frequencies given.",
+    transpose: bool = switch("--transpose", "The files hold scan lines first."),
+    unchecked: bool = switch(
+        "--unchecked", "Import also what looks like anything but RF or IQ of the frequencies given."
     ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""

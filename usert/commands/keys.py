@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from usert.commands.option import option, switch
+
 if TYPE_CHECKING:
     from usert.runtime.transport.keys import ClientKeys, Keys, ServerKeys
 
@@ -24,8 +26,8 @@ keys = typer.Typer(help="Keys for streams that leave this machine.", no_args_is_
 @keys.command("make")
 def make(
     name: str = typer.Argument(..., metavar="NAME", help="Whose key, such as or2-display."),
-    out: Path = typer.Option(..., metavar="DIR", help="Folder for NAME.key and NAME.key_secret."),
-    force: bool = typer.Option(False, "--force", help="Replace the pair of that name."),
+    out: Path = option(..., "DIR", "Folder for NAME.key and NAME.key_secret."),
+    force: bool = switch("--force", "Replace the pair of that name."),
 ) -> None:
     """Make a key pair: the secret key stays on its machine, the public one goes to the other side."""
     from usert.runtime.transport.keys import make_keys

@@ -6,23 +6,21 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.option import option, switch
+
 
 def pretrain(
-    recipe: Path | None = typer.Option(
-        None, metavar="FILE.toml", help="Recipe to follow instead of the one in the package."
+    recipe: Path | None = option(None, "FILE.toml", "Recipe to follow instead of the one in the package."),
+    out: Path = option(..., "FOLDER", "Folder for the state, log and weights."),
+    minutes: float | None = option(
+        None, "X", "Length of the run, instead of the recipe's; stages and rates follow it."
     ),
-    out: Path = typer.Option(..., metavar="FOLDER", help="Folder for the state, log and weights."),
-    minutes: float | None = typer.Option(
-        None, metavar="X", help="Length of the run, instead of the recipe's; stages and rates follow it."
+    device: str = option("cpu", "cpu|cuda", "Where to train."),
+    weights: Path | None = option(
+        None, "FILE", "Start from these weights (a safetensors file of usert), not random ones."
     ),
-    device: str = typer.Option("cpu", metavar="cpu|cuda", help="Where to train."),
-    weights: Path | None = typer.Option(
-        None, metavar="FILE", help="Start from these weights (a safetensors file of usert), not random ones."
-    ),
-    data: Path | None = typer.Option(
-        None, metavar="FOLDER", help='Image pairs with flow, for a recipe with data = "folder".'
-    ),
-    resume: bool = typer.Option(False, "--resume", help="Continue the run whose state lies in the folder."),
+    data: Path | None = option(None, "FOLDER", 'Image pairs with flow, for a recipe with data = "folder".'),
+    resume: bool = switch("--resume", "Continue the run whose state lies in the folder."),
 ) -> None:
     """Train the network on pairs whose truth is known: generated ones, or those of a folder.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from usert.commands.engine import PRECISION_HELP
+from usert.commands.option import option
 
 if TYPE_CHECKING:
     from usert.runtime.engines.interface import Engine
@@ -22,12 +23,10 @@ def rerun(
     records: list[Path] = typer.Argument(
         ..., metavar="RECORD.h5…", help="Records of `usert serve --record`."
     ),
-    bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
-    engine: str | None = typer.Option(None, metavar="NAME", help="As the live server's unless given."),
-    precision: str | None = typer.Option(
-        None, metavar="NAME", help=f"{PRECISION_HELP} As the live server's."
-    ),
-    threads: int | None = typer.Option(None, metavar="N", help="As the live server's unless given."),
+    bundle: Path | None = option(None, "DIR", "Bundle to use instead of the default one."),
+    engine: str | None = option(None, "NAME", "As the live server's unless given."),
+    precision: str | None = option(None, "NAME", f"{PRECISION_HELP} As the live server's."),
+    threads: int | None = option(None, "N", "As the live server's unless given."),
 ) -> None:
     """Recompute the images of a record from its frames, and compare them bit for bit.
 

@@ -10,7 +10,7 @@ import typer
 
 from usert.commands.config_file import CONFIG_HELP, config_reader
 from usert.commands.keys import served_keys
-from usert.commands.option_group import grouped
+from usert.commands.option import grouped
 from usert.commands.serve_options import Access, EngineOptions, Images, Operation, Records, Source
 
 if TYPE_CHECKING:

@@ -9,37 +9,31 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.option import option, switch
+
 
 def simulate(
-    out: Path = typer.Option(..., metavar="REC.h5", help="Recording to write; replaced when it is complete."),
-    frames: int = typer.Option(40, metavar="F", help="Frames; the hand presses and releases once in 40."),
-    shape: str = typer.Option("512x128", metavar="NxM", help="Axial samples and scan lines of a frame."),
-    rate: float = typer.Option(20.0, metavar="HZ", help="Frames a second."),
-    strain: float = typer.Option(3.0, metavar="PERCENT", help="Axial strain at the deepest press, 0 to 10."),
-    modulus_ratio: float = typer.Option(3.0, metavar="R", help="Stiffness of the lesion over the rest."),
-    noise: float = typer.Option(0.02, metavar="R", help="Rms electronic noise over rms echo."),
-    seed: int = typer.Option(0, metavar="K", help="Another seed is another phantom."),
+    out: Path = option(..., "REC.h5", "Recording to write; replaced when it is complete."),
+    frames: int = option(40, "F", "Frames; the hand presses and releases once in 40."),
+    shape: str = option("512x128", "NxM", "Axial samples and scan lines of a frame."),
+    rate: float = option(20.0, "HZ", "Frames a second."),
+    strain: float = option(3.0, "PERCENT", "Axial strain at the deepest press, 0 to 10."),
+    modulus_ratio: float = option(3.0, "R", "Stiffness of the lesion over the rest."),
+    noise: float = option(0.02, "R", "Rms electronic noise over rms echo."),
+    seed: int = option(0, "K", "Another seed is another phantom."),
     kind: str = typer.Option("rf", help="rf, or iq: what the simulated scanner sends."),
-    demodulation_mhz: float | None = typer.Option(
-        None, metavar="MHZ", help="Of IQ: turned down by so much; by default f0."
+    demodulation_mhz: float | None = option(None, "MHZ", "Of IQ: turned down by so much; by default f0."),
+    decimation: int = option(
+        1, "K", "Of IQ: one sample of K; frames have N/K rows, at a K-th of the sampling frequency."
     ),
-    decimation: int = typer.Option(
-        1,
-        metavar="K",
-        help="Of IQ: one sample of K; frames have N/K rows, at a K-th of the sampling frequency.",
+    radius_mm: float | None = option(
+        None, "R", "Give the frames the geometry of a curved array of that radius, 0 of a phased one."
     ),
-    radius_mm: float | None = typer.Option(
-        None,
-        metavar="R",
-        help="Give the frames the geometry of a curved array of that radius, 0 of a phased one.",
+    line_angle_deg: float | None = option(
+        None, "DEG", "Angle between its lines; by default lines are as far apart half-way down as else."
     ),
-    line_angle_deg: float | None = typer.Option(
-        None,
-        metavar="DEG",
-        help="Angle between its lines; by default lines are as far apart half-way down as else.",
-    ),
-    first_depth_mm: float = typer.Option(0.0, metavar="MM", help="Depth of the first row."),
-    fem: bool = typer.Option(False, "--fem", help="A slab under a rigid probe, by finite elements."),
+    first_depth_mm: float = option(0.0, "MM", "Depth of the first row."),
+    fem: bool = switch("--fem", "A slab under a rigid probe, by finite elements."),
 ) -> None:
     """Write frames of a phantom with one lesion, pressed by hand, and the true motion between them.
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from usert.commands.connection import Connection
-from usert.commands.option_group import grouped
+from usert.commands.option import grouped
 
 _UNITS = {
     "_m_s": "m/s",

@@ -7,48 +7,29 @@ from pathlib import Path
 import typer
 
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
+from usert.commands.option import option, switch
 
 
 def view(
-    strain: str = typer.Option(
-        ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
+    strain: str = option(..., "ENDPOINT", "Endpoint of strain images, as in `usert serve --publish`."),
+    rf: str | None = option(None, "ENDPOINT", "Endpoint of the frames (PUB), for B-mode beside the strain."),
+    rows: str | None = option(None, "A:B", "Samples of --rf along depth, as `usert serve --rows` cuts them."),
+    control: str | None = option(
+        None, "ENDPOINT", "Control endpoint of the server, for starting and stopping records."
     ),
-    rf: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Endpoint of the frames (PUB), for B-mode beside the strain."
+    http: str = option("127.0.0.1:8080", "HOST:PORT", "Address of the page; port 0 is any free one."),
+    stream: str = option("", "NAME", "Stream to show; by default the first that is received."),
+    stale_ms: float = option(500.0, "MS", "An image older than this is called stale.", min=0.0),
+    token_file: Path | None = option(
+        None, "FILE", "File of the token that browsers need, instead of a random one; also on this machine."
     ),
-    rows: str | None = typer.Option(
-        None, metavar="A:B", help="Samples of --rf along depth, as `usert serve --rows` cuts them."
-    ),
-    control: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Control endpoint of the server, for starting and stopping records."
-    ),
-    http: str = typer.Option(
-        "127.0.0.1:8080", metavar="HOST:PORT", help="Address of the page; port 0 is any free one."
-    ),
-    stream: str = typer.Option(
-        "", metavar="NAME", help="Stream to show; by default the first that is received."
-    ),
-    stale_ms: float = typer.Option(
-        500.0, metavar="MS", min=0.0, help="An image older than this is called stale."
-    ),
-    token_file: Path | None = typer.Option(
-        None,
-        metavar="FILE",
-        help="File of the token that browsers need, instead of a random one; also on this machine.",
-    ),
-    tls_cert: Path | None = typer.Option(
-        None, metavar="PEM", help="Certificate: the page is then encrypted."
-    ),
-    tls_key: Path | None = typer.Option(None, metavar="PEM", help="Its secret key."),
-    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
-    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
-    rf_key: Path | None = typer.Option(
-        None, metavar="PUBLIC", help="Public key of the source at --rf, the only one accepted."
-    ),
-    insecure: bool = typer.Option(
-        False,
-        "--insecure",
-        help="Allow endpoints on other machines without keys, and an unencrypted page for them.",
+    tls_cert: Path | None = option(None, "PEM", "Certificate: the page is then encrypted."),
+    tls_key: Path | None = option(None, "PEM", "Its secret key."),
+    key: Path | None = option(None, "SECRET", KEY_HELP),
+    server_key: Path | None = option(None, "PUBLIC", SERVER_KEY_HELP),
+    rf_key: Path | None = option(None, "PUBLIC", "Public key of the source at --rf, the only one accepted."),
+    insecure: bool = switch(
+        "--insecure", "Allow endpoints on other machines without keys, and an unencrypted page for them."
     ),
 ) -> None:
     """Show the live stream in a browser: B-mode, strain, quality, strain ratio and age; Ctrl-C ends.
