@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.interrupt import interrupt, stoppable
 from usert.commands.option import option, switch
 
 
@@ -98,15 +99,8 @@ def bench(
         gpu_rates=None if gpu_peak is None else parse_rates(gpu_peak),
     )
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    try:
-        with stop_on_signals(interrupt):
-            report = Benchmark(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
-    except KeyboardInterrupt:
-        typer.echo("usert: stopped, nothing was written", err=True)
-        raise typer.Exit(130) from None
+    with stoppable(lambda: ", nothing was written"), stop_on_signals(interrupt):
+        report = Benchmark(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
     for line in told(report):
         typer.echo(line)
     text = to_json(report)

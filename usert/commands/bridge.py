@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import typer
 
-from usert.commands.keys import ALLOW_HELP, KEY_HELP, SERVER_KEY_HELP, client_keys, server_keys
-from usert.commands.option import option, switch
+from usert.commands.image_options import ImageOptions
+from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys
+from usert.commands.option import grouped, option, switch
 
 _INSECURE_HELP = "Allow OpenIGTLink, and endpoints without keys, on other machines: unencrypted."
 
@@ -19,10 +20,10 @@ bridge = typer.Typer(help="Connect live streams to other programs.", no_args_is_
 
 
 @bridge.command("igtl")
+@grouped
 def igtl(
-    strain: str = option(..., "ENDPOINT", "Endpoint of strain images, as in `usert serve --publish`."),
-    rf: str | None = option(None, "ENDPOINT", "Endpoint of the frames (PUB), for B-mode beside the strain."),
-    rows: str | None = option(None, "A:B", "Samples of --rf along depth, as `usert serve --rows` cuts them."),
+    *,
+    images: ImageOptions,
     host: str = option("127.0.0.1", "HOST", "Host that OpenIGTLink clients connect to."),
     port: int = option(18944, "PORT", "Port that they connect to; 0 is any free one."),
     prefix: str = option(
@@ -30,33 +31,23 @@ def igtl(
     ),
     blank: float = option(-100.0, "PERCENT", "Strain that is sent for pixels that must not be read."),
     stale_ms: float = option(500.0, "MS", "An image older than this is called stale, and sent blank."),
-    stream: str = option("", "NAME", "Stream to send; by default the first that is received."),
-    key: Path | None = option(None, "SECRET", KEY_HELP),
-    server_key: Path | None = option(None, "PUBLIC", SERVER_KEY_HELP),
-    rf_key: Path | None = option(None, "PUBLIC", "Public key of the source at --rf, the only one accepted."),
     insecure: bool = switch("--insecure", _INSECURE_HELP),
 ) -> None:
     """Send strain, quality, B-mode and status to OpenIGTLink clients, such as 3D Slicer; Ctrl-C ends.
 
     Waits for the server, and continues when it starts again.
     """
-    from usert.commands.shape_option import parse_rows
     from usert.log_format import configure
     from usert.runtime.bridges.igtl_bridge import BridgeConfig, IgtlBridge
     from usert.signals import stop_on_signals
 
     config = BridgeConfig(
-        strain=strain,
-        rf=rf,
-        rows=parse_rows(rows),
+        **images.source(),
         host=host,
         port=port,
         prefix=prefix,
-        stream=stream,
         stale_ms=stale_ms,
         blank_percent=blank,
-        keys=client_keys(key if rf_key is None or server_key is not None else None, server_key),
-        rf_keys=client_keys(key if rf_key is not None else None, rf_key, option="--rf-key"),
         insecure=insecure,
     )
     configure("text")

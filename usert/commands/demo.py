@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.engine import BUNDLE
 from usert.commands.option import option
 
 
@@ -16,7 +17,7 @@ def demo(
     size: str = option("small", "NAME", "Frame size of the simulated scanner: small, medium, large."),
     rate: float = option(20.0, "HZ", "Frames a second of the simulated scanner."),
     lag: int = option(4, "L", "Frames from the first to the second of a pair."),
-    bundle: Path | None = option(None, "DIR", "Bundle to use instead of the default one."),
+    bundle: Path | None = BUNDLE,
     page: bool = typer.Option(
         True, help="Serve the live page as well, and print its address; needs the extra `view`."
     ),

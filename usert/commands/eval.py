@@ -9,7 +9,8 @@ from pathlib import Path
 
 import typer
 
-from usert.commands.engine import HELP, PRECISION_HELP
+from usert.commands.engine import ENGINE, PRECISION
+from usert.commands.interrupt import interrupt, stoppable
 from usert.commands.option import option
 
 _WINDOW = "ROWS,LINES"
@@ -44,8 +45,8 @@ def evaluation(
     strain_window_mm: float | None = option(
         None, "X", "Length of the strain's least-squares window, instead of the default bundle's."
     ),
-    engine: str = option("best", "NAME", HELP),
-    precision: str | None = option(None, "NAME", PRECISION_HELP),
+    engine: str = ENGINE,
+    precision: str | None = PRECISION,
     threads: int | None = option(None, "N", "Threads of each network; all cores by default."),
     json_file: Path | None = typer.Option(None, "--json", metavar="FILE", help="All of it as JSON."),
     markdown: Path | None = option(None, "FILE", "The tables as Markdown."),
@@ -96,49 +97,46 @@ def evaluation(
             f"eval: {done} of {total}: {result.table}, {result.pair}, {result.method}: {figures}", err=True
         )
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    try:
-        with stop_on_signals(interrupt), ExitStack() as stack:
-            tables, left_out = plan(inputs, pairs=pairs, count=count, look=look)
-            for table in tables:
-                table.check(default_window)
-            read = [Path(pair.recording).resolve() for table in tables for pair in table.pairs]
-            read += [path.resolve() for path in inputs]
-            if double := [path for path in written if path in read or written.count(path) > 1]:
-                raise OptionError(
-                    f"got {double[0]} twice, expected a name of its own for each file that is written"
-                )
-            methods = open_methods(
-                method,
-                bundles=bundle,
-                weights=weights,
-                open_bundle=lambda loaded: open_named(
-                    loaded, engine=engine, threads=threads, precision=precision
-                ),
-                threads=threads,
-                stack=stack,
+    with (
+        stoppable(lambda: f" after {done} of {total}, {out} not written"),
+        stop_on_signals(interrupt),
+        ExitStack() as stack,
+    ):
+        tables, left_out = plan(inputs, pairs=pairs, count=count, look=look)
+        for table in tables:
+            table.check(default_window)
+        read = [Path(pair.recording).resolve() for table in tables for pair in table.pairs]
+        read += [path.resolve() for path in inputs]
+        if double := [path for path in written if path in read or written.count(path) > 1]:
+            raise OptionError(
+                f"got {double[0]} twice, expected a name of its own for each file that is written"
             )
-            total = len(methods) * sum(len(table.pairs) for table in tables)
-            found = evaluate(tables, methods, default_window=default_window, observe=observe)
-            left_out += tuple(line for table in found for line in table.left_out)
-            report = Report(
-                tables=tuple(table for table in found if table.pairs),
-                methods=told(methods),
-                left_out=left_out,
-                sha256=hashes(found),
-                default_window=default_window,
-                command=shlex.join(["usert", *sys.argv[1:]]),
-                machine=describe_machine(),
-                made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            )
-            for path, text in ((json_file, to_json), (markdown, to_markdown), (out, page)):
-                if path is not None:
-                    save(path, text(report) + ("" if text is page else "\n"))
-    except KeyboardInterrupt:
-        typer.echo(f"usert: stopped after {done} of {total}, {out} not written", err=True)
-        raise typer.Exit(130) from None
+        methods = open_methods(
+            method,
+            bundles=bundle,
+            weights=weights,
+            open_bundle=lambda loaded: open_named(
+                loaded, engine=engine, threads=threads, precision=precision
+            ),
+            threads=threads,
+            stack=stack,
+        )
+        total = len(methods) * sum(len(table.pairs) for table in tables)
+        found = evaluate(tables, methods, default_window=default_window, observe=observe)
+        left_out += tuple(line for table in found for line in table.left_out)
+        report = Report(
+            tables=tuple(table for table in found if table.pairs),
+            methods=told(methods),
+            left_out=left_out,
+            sha256=hashes(found),
+            default_window=default_window,
+            command=shlex.join(["usert", *sys.argv[1:]]),
+            machine=describe_machine(),
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+        for path, text in ((json_file, to_json), (markdown, to_markdown), (out, page)):
+            if path is not None:
+                save(path, text(report) + ("" if text is page else "\n"))
     for line in left_out:
         typer.echo(line, err=True)
     typer.echo(f"{report.pair_count} pairs by {', '.join(m.name for m in report.methods)}: {out}")

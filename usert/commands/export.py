@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from usert.commands.interrupt import stoppable
 from usert.commands.option import option
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def export(
     if verify is not None:
         if weights is not None or out is not None:
             raise OptionError("--verify: got --weights or --out, too, expected neither: it writes nothing")
-        with _stoppable():
+        with stoppable(lambda: ", nothing was written"):
             _verify(verify, recording)
         return
     if weights is None or out is None:
@@ -105,7 +106,7 @@ def export(
         plans=plan,
         plan_range=None if plan_range is None else parse_range(plan_range, "--plan-range"),
     )
-    with _stoppable():
+    with stoppable(lambda: ", nothing was written"):
         bundle = export_bundle(
             weights,
             out,
@@ -116,16 +117,6 @@ def export(
             report=lambda line: typer.echo(line, err=True),
         )
     typer.echo(bundle_card(bundle))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C ends it with a line: a bundle is put in its place at the very end, or not at all."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        typer.echo("usert: stopped, nothing was written", err=True)
-        raise typer.Exit(130) from stop
 
 
 def _verify(folder: Path, recordings: list[Path]) -> None:

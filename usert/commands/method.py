@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from usert.bundle import Bundle, default_bundle_path
-from usert.commands.engine import open_named
+from usert.bundle import Bundle
+from usert.commands.engine import load_bundle, open_named
 from usert.errors import OptionError
 from usert.estimators import ESTIMATORS
 from usert.runtime.engines import open_classical
@@ -40,5 +40,5 @@ def open_method(
     """
     if method != NETWORK:
         return open_classical(method), None
-    loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
+    loaded = load_bundle(bundle)
     return open_named(loaded, engine=engine, threads=threads, precision=precision), loaded

@@ -28,7 +28,6 @@ def pretrain(
     the step in work; --resume, with the same options, goes on from there.
     """
     import dataclasses
-    import importlib.resources
     import shlex
     from threading import Event
 
@@ -42,15 +41,10 @@ def pretrain(
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
-    from usert.train.pretrain.recipe import PretrainRecipe, load_recipe
+    from usert.train.pretrain.recipe import PretrainRecipe, load_recipe, packaged_recipe
     from usert.train.pretrain.training import Pretraining, Progress
 
-    if recipe is None:
-        packaged = importlib.resources.files("usert.train") / "recipes" / "pretrain.toml"
-        with importlib.resources.as_file(packaged) as path:
-            chosen = load_recipe(path, PretrainRecipe)
-    else:
-        chosen = load_recipe(recipe, PretrainRecipe)
+    chosen = load_recipe(recipe, PretrainRecipe) if recipe else packaged_recipe("pretrain", PretrainRecipe)
     if minutes is not None:
         chosen = dataclasses.replace(chosen, minutes=minutes)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from usert.commands.engine import HELP, PRECISION_HELP
+from usert.commands.engine import BUNDLE, ENGINE, PRECISION
 from usert.commands.option import option, switch
 
 
@@ -27,7 +27,7 @@ def run(
         "usert|ncc|glue|glue-smooth",
         "The bundle's network, or block matching or GLUE to compare with.",
     ),
-    bundle: Path | None = option(None, "DIR", "Bundle to use instead of the default one."),
+    bundle: Path | None = BUNDLE,
     figure: Path | None = option(
         None,
         "PNG",
@@ -50,8 +50,8 @@ def run(
     strain_window_mm: float | None = option(
         None, "X", "Length of the strain's least-squares window, instead of the bundle's own."
     ),
-    engine: str = option("best", "NAME", HELP),
-    precision: str | None = option(None, "NAME", PRECISION_HELP),
+    engine: str = ENGINE,
+    precision: str | None = PRECISION,
     threads: int | None = option(None, "N", "Threads of the engine; all cores by default, over Ray one."),
     overwrite: bool = switch("--overwrite", "With a folder: replace the results of earlier runs."),
     ray: str | None = option(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from usert.commands.engine import HELP, PRECISION_HELP
-from usert.commands.keys import ALLOW_HELP, KEY_HELP
+from usert.commands.engine import BUNDLE, ENGINE, PRECISION
+from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys, source_keys
 from usert.commands.option import OptionGroup, option, switch
+from usert.errors import OptionError
+
+if TYPE_CHECKING:
+    from usert.runtime.imaging.strain_ratio import Rectangle
+    from usert.runtime.transport.keys import Keys, ServerKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,18 @@ class Images(OptionGroup):
         200.0, "MS", "Age at publication beyond which a live image misses its deadline."
     )
 
+    def rectangles(self) -> tuple[Rectangle, Rectangle] | None:
+        """Target and background of the strain ratio; None without both. Errors: `OptionError`."""
+        from usert.runtime.imaging.strain_ratio import Rectangle
+
+        if (self.target is None) != (self.background is None):
+            raise OptionError(
+                "strain ratio: got one rectangle, expected --target and --background, or neither"
+            )
+        if self.target is None or self.background is None:
+            return None
+        return Rectangle.parse(self.target), Rectangle.parse(self.background)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions(OptionGroup):
@@ -61,9 +78,9 @@ class EngineOptions(OptionGroup):
 
     panel: ClassVar[str] = "Engine"
 
-    bundle: Path | None = option(None, "DIR", "Bundle to use instead of the default one.")
-    engine: str = option("best", "NAME", HELP)
-    precision: str | None = option(None, "NAME", PRECISION_HELP)
+    bundle: Path | None = BUNDLE
+    engine: str = ENGINE
+    precision: str | None = PRECISION
     threads: int | None = option(None, "N", "Threads of the engine; all cores by default.")
     shape: list[str] = option(
         [], "NxM", "Warm up for frames of this shape before the start; may be repeated."
@@ -82,6 +99,24 @@ class Access(OptionGroup):
     rf_allow: Path | None = option(None, "DIR", f"With --rf-bind: sources. {ALLOW_HELP}")
     control_allow: Path | None = option(None, "DIR", f"Who may send commands. {ALLOW_HELP}")
     insecure: bool = switch("--insecure", "Allow endpoints that other machines can reach without keys.")
+
+    def keys(self, *, rf_binds: bool) -> tuple[ServerKeys | None, Keys | None, ServerKeys | None]:
+        """Keys of the sockets for images, RF frames and commands, all with the pair of `key`. Errors: `OptionError`."""
+        rf_keyed = self.rf_allow is not None or self.rf_key is not None
+        elsewhere = rf_keyed or self.control_allow is not None
+        return (
+            server_keys(None if elsewhere and self.allow is None else self.key, self.allow),
+            source_keys(
+                binds=rf_binds,
+                key=self.key if rf_keyed else None,
+                allow=self.rf_allow,
+                server=self.rf_key,
+                options=("--rf-allow", "--rf-key"),
+            ),
+            server_keys(
+                None if self.control_allow is None else self.key, self.control_allow, option="--control-allow"
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.interrupt import stoppable
 from usert.commands.option import option, switch
 
 
@@ -102,17 +103,13 @@ def simulate(
             yield replace(frame, acquired_ns=start_ns + frame.time_ns)
             progress.update(task, completed=k + 1)
 
-    try:
-        with stop_on_signals(stop.set), progress:
-            task = progress.add_task("simulate", total=frames)
-            if fem:
-                solved = compress(slab_with_disc(scanner.lesion, scanner.size_mm))
-                scanner = SimulatedScanner(replace(config, unit_field=solved), seed)
-            motions = (decimated_motion(scanner.truth(k, k + 1), decimation) for k in range(frames - 1))
-            write_recording(out, images(), motions)
-    except KeyboardInterrupt:
-        typer.echo(f"usert: stopped, {out} not written", err=True)
-        raise typer.Exit(130) from None
+    with stoppable(lambda: f", {out} not written"), stop_on_signals(stop.set), progress:
+        task = progress.add_task("simulate", total=frames)
+        if fem:
+            solved = compress(slab_with_disc(scanner.lesion, scanner.size_mm))
+            scanner = SimulatedScanner(replace(config, unit_field=solved), seed)
+        motions = (decimated_motion(scanner.truth(k, k + 1), decimation) for k in range(frames - 1))
+        write_recording(out, images(), motions)
     rows, lines = -(-config.shape[0] // decimation), config.shape[1]
     iq = f" of IQ, turned down by {demodulation_hz / 1e6:g} MHz," if kind == "iq" else ""
     typer.echo(

@@ -30,7 +30,6 @@ def train(
     Under `torchrun` all processes share the work.
     """
     import dataclasses
-    import importlib.resources
     import logging
     import math
     import shlex
@@ -58,12 +57,10 @@ def train(
     from usert.train.finetune.session import accept, open_fabric, plan, skipped_pairs
     from usert.train.finetune.session import train as fine_tune
     from usert.train.finetune.training import StepReport
-    from usert.train.pretrain.recipe import load_recipe
+    from usert.train.pretrain.recipe import load_recipe, packaged_recipe
 
     if recipe in ("finetune", "paper"):
-        packaged = importlib.resources.files("usert.train") / "recipes" / f"{recipe}.toml"
-        with importlib.resources.as_file(packaged) as path:
-            chosen = load_recipe(path, FineTuneRecipe)
+        chosen = packaged_recipe(recipe, FineTuneRecipe)
     else:
         chosen = load_recipe(Path(recipe), FineTuneRecipe)
     if epochs is not None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.image_options import STRAIN_HELP
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
 from usert.commands.option import option, switch
 
 
 def watch(
-    strain: str = option(..., "ENDPOINT", "Endpoint of strain images, as in `usert serve --publish`."),
+    strain: str = option(..., "ENDPOINT", STRAIN_HELP),
     count: int | None = option(None, "N", "End after N images.", min=1),
     seconds: float | None = option(None, "S", "End after S seconds.", min=0.0),
     stale_ms: float = option(500.0, "MS", "An image older than this is called stale.", min=0.0),
