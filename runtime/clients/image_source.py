@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from usert.errors import OptionError
+from usert.errors import expect
 
 from ..transport.keys import ClientKeys
 from .rf_history import RecentFrames
@@ -30,8 +30,7 @@ class ImageSource:
     """Whether endpoints on other machines may be used without keys."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.stale_ms < float("inf"):
-            raise OptionError(f"--stale-ms: got {self.stale_ms:g}, expected more than 0")
+        expect(0 < self.stale_ms < float("inf"), "--stale-ms", f"{self.stale_ms:g}", "more than 0")
 
     def client(self) -> StrainClient:
         """A client of the images, not yet open. Errors: `OptionError`, as `StrainClient`."""

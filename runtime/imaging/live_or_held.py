@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 
 from .image_quality import ImageQuality
 
@@ -35,10 +35,8 @@ class HoldRule:
             raise OptionError(
                 f"scores: got held {self.held_score:g}, live {self.live_score:g}, expected 0 <= held <= live <= 1"
             )
-        if not 0 <= self.moving_strain < math.inf:
-            raise OptionError(f"moving strain: got {self.moving_strain:g}, expected 0 or more")
-        if self.idle_after < 0:
-            raise OptionError(f"idle after: got {self.idle_after} images, expected 0 or more")
+        expect(0 <= self.moving_strain < math.inf, "moving strain", f"{self.moving_strain:g}", "0 or more")
+        expect(self.idle_after >= 0, "idle after", f"{self.idle_after} images", "0 or more")
 
 
 class HoldControl:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 
 from ..imaging.image_quality import ImageQualityRule
 from ..imaging.lag import LagRule
@@ -58,10 +58,8 @@ class ServerConfig:
     """Age at publication beyond which a live image has missed its deadline."""
 
     def __post_init__(self) -> None:
-        if self.rf_type not in ("sub", "pull"):
-            raise OptionError(f"rf type: got {self.rf_type!r}, expected 'sub' or 'pull'")
-        if not self.rf_endpoints:
-            raise OptionError("rf: got no endpoint, expected one or more")
+        expect(self.rf_type in ("sub", "pull"), "rf type", f"{self.rf_type!r}", "'sub' or 'pull'")
+        expect(self.rf_endpoints, "rf", "no endpoint", "one or more")
         for endpoint in self.rf_endpoints:
             check_endpoint(endpoint, insecure=self.insecure, keyed=self.rf_keys is not None)
             if self.rf_endpoints.count(endpoint) > 1 and not endpoint.endswith(":0"):
@@ -74,8 +72,7 @@ class ServerConfig:
         if self.rows is not None and not 0 <= self.rows[0] < self.rows[1]:
             first, end = self.rows
             raise OptionError(f"rows: got {first}:{end}, expected a:b with 0 <= a < b")
-        if not 0 < self.deadline_ms < math.inf:
-            raise OptionError(f"deadline: got {self.deadline_ms:g} ms, expected more than 0")
+        expect(0 < self.deadline_ms < math.inf, "deadline", f"{self.deadline_ms:g} ms", "more than 0")
 
     @property
     def rf_endpoints(self) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def export(
     ),
 ) -> None:
     """Export weights as a bundle: ONNX graphs, each proven against torch, and a manifest."""
-    from usert.errors import OptionError, require
+    from usert.errors import OptionError, expect, require
 
     require("torch", "export")
     require("onnx", "export")
@@ -88,8 +88,7 @@ def export(
         return
     if weights is None or out is None:
         raise OptionError("export: got no --weights or no --out, expected both, or --verify BUNDLE")
-    if finest_level is not None and finest_level not in (2, 3, 4):
-        raise OptionError(f"--finest-level: got {finest_level}, expected 2, 3 or 4")
+    expect(finest_level is None or finest_level in (2, 3, 4), "--finest-level", finest_level, "2, 3 or 4")
     if not 3 <= strain_window <= 255 or strain_window % 2 == 0:
         raise OptionError(
             f"--strain-window: got {strain_window}, expected an odd number of samples, 3 to 255"

@@ -71,7 +71,7 @@ def import_frames(
     """Turn frames of a scanner or a simulation into a recording."""
     from usert.commands.info import describe_demodulation, describe_lines
     from usert.commands.shape_option import parse_shape
-    from usert.errors import FormatError, OptionError
+    from usert.errors import FormatError, OptionError, expect
     from usert.formats import (
         FORMATS,
         Declared,
@@ -89,8 +89,7 @@ def import_frames(
     from usert.signal_check import check_frames, check_motion
     from usert.strain import STRAIN_WINDOW_SAMPLES
 
-    if file_format not in FORMATS:
-        raise OptionError(f"--format: got {file_format!r}, expected one of {', '.join(FORMATS)}")
+    expect(file_format in FORMATS, "--format", f"{file_format!r}", f"one of {', '.join(FORMATS)}")
     paths, notes = list_files(files, FORMATS[file_format].endings)
     options = ImportOptions(
         rows=None if rows is None else Rows.parse(rows),

@@ -31,11 +31,10 @@ def pretrain(
     import shlex
     from threading import Event
 
-    from usert.errors import OptionError, require
+    from usert.errors import OptionError, expect, require
     from usert.signals import stop_on_signals
 
-    if device not in ("cpu", "cuda"):
-        raise OptionError(f"--device: got {device!r}, expected cpu or cuda")
+    expect(device in ("cpu", "cuda"), "--device", f"{device!r}", "cpu or cuda")
     torch = require("torch", "train")
     require("safetensors", "train")
     if device == "cuda" and not torch.cuda.is_available():

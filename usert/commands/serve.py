@@ -70,7 +70,7 @@ def _site(
     from dataclasses import replace
 
     from usert.commands.shape_option import parse_rows, parse_shape
-    from usert.errors import OptionError
+    from usert.errors import expect
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -83,10 +83,8 @@ def _site(
     if operation.monitor is not None:
         parse_monitor_address(operation.monitor, insecure=access.insecure)
     folder, lag = records.record_folder, images.lag
-    if folder is not None and not folder.is_dir():
-        raise OptionError(f"--record-folder: got {folder}, expected a folder that exists")
-    if lag != "auto" and not lag.isdecimal():
-        raise OptionError(f"--lag: got {lag!r}, expected auto or a number of frames")
+    expect(folder is None or folder.is_dir(), "--record-folder", folder, "a folder that exists")
+    expect(lag == "auto" or lag.isdecimal(), "--lag", f"{lag!r}", "auto or a number of frames")
     rectangles = images.rectangles()
     keys, rf_keys, control_keys = access.keys(rf_binds=source.rf_bind)
     config = ServerConfig(

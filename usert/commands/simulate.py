@@ -48,7 +48,7 @@ def simulate(
     from usert.beam_space import half_way_pitch_mm
     from usert.commands.progress import progress_bar
     from usert.commands.shape_option import parse_shape
-    from usert.errors import OptionError, RecordingError
+    from usert.errors import OptionError, RecordingError, expect
     from usert.frame import RFFrame
     from usert.iq import as_iq, decimated_motion
     from usert.phantom.fem import compress, slab_with_disc
@@ -56,14 +56,10 @@ def simulate(
     from usert.recording import write_recording
     from usert.signals import stop_on_signals
 
-    if frames < 2:
-        raise OptionError(f"--frames: got {frames}, expected at least 2, for a pair")
-    if seed < 0:
-        raise OptionError(f"--seed: got {seed}, expected 0 or more")
-    if not 0.01 <= rate <= 10_000:
-        raise OptionError(f"--rate: got {rate:g} Hz, expected 0.01 to 10000")
-    if not 0 <= strain <= 10:
-        raise OptionError(f"--strain: got {strain:g} percent, expected 0 to 10")
+    expect(frames >= 2, "--frames", frames, "at least 2, for a pair")
+    expect(seed >= 0, "--seed", seed, "0 or more")
+    expect(0.01 <= rate <= 10_000, "--rate", f"{rate:g} Hz", "0.01 to 10000")
+    expect(0 <= strain <= 10, "--strain", f"{strain:g} percent", "0 to 10")
     config = ScannerConfig(
         shape=parse_shape(shape),
         rate_hz=rate,
@@ -78,14 +74,12 @@ def simulate(
         scan = replace(scan, line_pitch_mm=line_angle_deg * to_pitch)
     scan = replace(scan, radius_mm=radius_mm, line_angle_deg=line_angle_deg, first_depth_mm=first_depth_mm)
     config = replace(config, scan=scan)
-    if kind not in ("rf", "iq"):
-        raise OptionError(f"--kind: got {kind!r}, expected rf or iq")
+    expect(kind in ("rf", "iq"), "--kind", f"{kind!r}", "rf or iq")
     if kind == "rf" and (demodulation_mhz is not None or decimation != 1):
         raise OptionError(
             "--demodulation-mhz, --decimation: expected neither of RF; with --kind iq they count"
         )
-    if not 1 <= decimation <= config.shape[0]:
-        raise OptionError(f"--decimation: got {decimation}, expected 1 to {config.shape[0]}")
+    expect(1 <= decimation <= config.shape[0], "--decimation", decimation, f"1 to {config.shape[0]}")
     demodulation_hz = config.scan.f0_hz if demodulation_mhz is None else 1e6 * demodulation_mhz
     if not out.absolute().parent.is_dir():
         raise RecordingError(f"--out: {out.parent} is not a folder, expected one that exists")

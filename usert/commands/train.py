@@ -36,11 +36,10 @@ def train(
     import warnings
     from threading import Event
 
-    from usert.errors import OptionError, require
+    from usert.errors import OptionError, expect, require
     from usert.signals import stop_on_signals
 
-    if device not in ("cpu", "cuda"):
-        raise OptionError(f"--device: got {device!r}, expected cpu or cuda")
+    expect(device in ("cpu", "cuda"), "--device", f"{device!r}", "cpu or cuda")
     torch = require("torch", "train")
     for module in ("safetensors", "lightning_fabric", "tensorboard"):
         require(module, "train")
