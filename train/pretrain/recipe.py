@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import tomllib
 from dataclasses import dataclass, field
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -98,6 +99,12 @@ class PretrainRecipe:
         check(abs(sum(shares) - 1) < 1e-6, "stages", f"shares {shares}", "one or more that add up to 1")
         levels = [stage.finest for stage in self.stages]
         check(all(a >= b for a, b in pairwise(levels)), "stages finest", levels, "never a coarser one later")
+
+
+def packaged_recipe(name: str, kind: type[_Recipe]) -> _Recipe:
+    """The recipe `name` of this package, of a `kind` as in `load_recipe`."""
+    with resources.as_file(resources.files("usert.train") / "recipes" / f"{name}.toml") as path:
+        return load_recipe(path, kind)
 
 
 def load_recipe(path: Path, kind: type[_Recipe]) -> _Recipe:

@@ -6,23 +6,21 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.option import option, switch
+
 
 def pretrain(
-    recipe: Path | None = typer.Option(
-        None, metavar="FILE.toml", help="Recipe to follow instead of the one in the package."
+    recipe: Path | None = option(None, "FILE.toml", "Recipe to follow instead of the one in the package."),
+    out: Path = option(..., "FOLDER", "Folder for the state, log and weights."),
+    minutes: float | None = option(
+        None, "X", "Length of the run, instead of the recipe's; stages and rates follow it."
     ),
-    out: Path = typer.Option(..., metavar="FOLDER", help="Folder for the state, log and weights."),
-    minutes: float | None = typer.Option(
-        None, metavar="X", help="Length of the run, instead of the recipe's; stages and rates follow it."
+    device: str = option("cpu", "cpu|cuda", "Where to train."),
+    weights: Path | None = option(
+        None, "FILE", "Start from these weights (a safetensors file of usert), not random ones."
     ),
-    device: str = typer.Option("cpu", metavar="cpu|cuda", help="Where to train."),
-    weights: Path | None = typer.Option(
-        None, metavar="FILE", help="Start from these weights (a safetensors file of usert), not random ones."
-    ),
-    data: Path | None = typer.Option(
-        None, metavar="FOLDER", help='Image pairs with flow, for a recipe with data = "folder".'
-    ),
-    resume: bool = typer.Option(False, "--resume", help="Continue the run whose state lies in the folder."),
+    data: Path | None = option(None, "FOLDER", 'Image pairs with flow, for a recipe with data = "folder".'),
+    resume: bool = switch("--resume", "Continue the run whose state lies in the folder."),
 ) -> None:
     """Train the network on pairs whose truth is known: generated ones, or those of a folder.
 
@@ -30,29 +28,22 @@ def pretrain(
     the step in work; --resume, with the same options, goes on from there.
     """
     import dataclasses
-    import importlib.resources
     import shlex
     from threading import Event
 
-    from usert.errors import OptionError, require
+    from usert.errors import OptionError, expect, require
     from usert.signals import stop_on_signals
 
-    if device not in ("cpu", "cuda"):
-        raise OptionError(f"--device: got {device!r}, expected cpu or cuda")
+    expect(device in ("cpu", "cuda"), "--device", f"{device!r}", "cpu or cuda")
     torch = require("torch", "train")
     require("safetensors", "train")
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
-    from usert.train.pretrain.recipe import PretrainRecipe, load_recipe
+    from usert.train.pretrain.recipe import PretrainRecipe, load_recipe, packaged_recipe
     from usert.train.pretrain.training import Pretraining, Progress
 
-    if recipe is None:
-        packaged = importlib.resources.files("usert.train") / "recipes" / "pretrain.toml"
-        with importlib.resources.as_file(packaged) as path:
-            chosen = load_recipe(path, PretrainRecipe)
-    else:
-        chosen = load_recipe(recipe, PretrainRecipe)
+    chosen = load_recipe(recipe, PretrainRecipe) if recipe else packaged_recipe("pretrain", PretrainRecipe)
     if minutes is not None:
         chosen = dataclasses.replace(chosen, minutes=minutes)
 
