@@ -22,6 +22,9 @@ def pretrain(
     data: Path | None = typer.Option(
         None, metavar="FOLDER", help='Image pairs with flow, for a recipe with data = "folder".'
     ),
+    teacher: Path | None = typer.Option(
+        None, metavar="FILE", help="Weights of the network to learn from, for a recipe with distillation."
+    ),
     resume: bool = typer.Option(False, "--resume", help="Continue the run whose state lies in the folder."),
 ) -> None:
     """Train the network on pairs whose truth is known: generated ones, or those of a folder.
@@ -44,8 +47,9 @@ def pretrain(
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
+    from usert.train.pretrain.progress import Progress
     from usert.train.pretrain.recipe import PretrainRecipe, load_recipe
-    from usert.train.pretrain.training import Pretraining, Progress
+    from usert.train.pretrain.training import Pretraining
 
     if recipe is None:
         packaged = importlib.resources.files("usert.train") / "recipes" / "pretrain.toml"
@@ -56,7 +60,7 @@ def pretrain(
     if minutes is not None:
         chosen = dataclasses.replace(chosen, minutes=minutes)
 
-    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data)
+    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data, teacher=teacher)
     if resume:
         training.resume()
 
@@ -76,6 +80,7 @@ def pretrain(
         again += [] if recipe is None else ["--recipe", str(recipe)]
         again += [] if weights is None else ["--weights", str(weights)]
         again += [] if data is None else ["--data", str(data)]
+        again += [] if teacher is None else ["--teacher", str(teacher)]
         again += [] if minutes is None else ["--minutes", repr(minutes)]
         typer.echo(f"stopped at step {training.step}; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(130)
