@@ -20,6 +20,9 @@ def pretrain(
         None, "FILE", "Start from these weights (a safetensors file of usert), not random ones."
     ),
     data: Path | None = option(None, "FOLDER", 'Image pairs with flow, for a recipe with data = "folder".'),
+    teacher: Path | None = option(
+        None, "FILE", "Weights of the network to learn from, for a recipe with distillation."
+    ),
     resume: bool = switch("--resume", "Continue the run whose state lies in the folder."),
 ) -> None:
     """Train the network on pairs whose truth is known: generated ones, or those of a folder.
@@ -40,14 +43,15 @@ def pretrain(
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
+    from usert.train.pretrain.progress import Progress
     from usert.train.pretrain.recipe import PretrainRecipe, load_recipe, packaged_recipe
-    from usert.train.pretrain.training import Pretraining, Progress
+    from usert.train.pretrain.training import Pretraining
 
     chosen = load_recipe(recipe, PretrainRecipe) if recipe else packaged_recipe("pretrain", PretrainRecipe)
     if minutes is not None:
         chosen = dataclasses.replace(chosen, minutes=minutes)
 
-    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data)
+    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data, teacher=teacher)
     if resume:
         training.resume()
 
@@ -67,6 +71,7 @@ def pretrain(
         again += [] if recipe is None else ["--recipe", str(recipe)]
         again += [] if weights is None else ["--weights", str(weights)]
         again += [] if data is None else ["--data", str(data)]
+        again += [] if teacher is None else ["--teacher", str(teacher)]
         again += [] if minutes is None else ["--minutes", repr(minutes)]
         typer.echo(f"stopped at step {training.step}; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(130)
