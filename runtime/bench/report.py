@@ -170,25 +170,23 @@ def _critical(row: Row) -> str | None:
     """A sentence on the critical rate; None where none was sought."""
     if row["trials"] is None:
         return None
+    told = {key: _cell(value, "3g") for key, value in row.items() if isinstance(value, float)}
+    low, high = told.get("threshold_low_hz"), told.get("threshold_high_hz")
     who = f"{row['shape']} {row['engine']} {row['precision']}, {row['threads']} threads"
-    within = f"within {row['limit_ms']:.3g} ms"
+    rate, within = f"{told['rate_hz']} frames a second", f"within {told['limit_ms']} ms"
     if row["held_s"] is None:
-        return f"{who}: holds no rate, not even {row['rate_hz']:.3g} frames a second {within} ({row['trials']} trials)"
-    low, high = row["threshold_low_hz"], row["threshold_high_hz"]
+        return f"{who}: holds no rate, not even {rate} {within} ({row['trials']} trials)"
     if low is None:
-        ends = "at a rate that was not found" if high is None else f"below {high:.3g}"
+        ends = "at a rate that was not found" if high is None else f"below {high}"
     else:
-        ends = f"beyond {low:.3g}" if high is None else f"at {low:.3g} to {high:.3g}"
-    figures = [
-        f"in {row['held_s']:.3g} s {100 - 100 * row['late_share']:.4g} % of the frames had their image {within}",
-        f"age p50 {row['p50_ms']:.3g} ms, p99 {row['p99_ms']:.3g} ms",
-    ]
+        ends = f"beyond {low}" if high is None else f"at {low} to {high}"
+    in_time = f"{100 - 100 * row['late_share']:.4g} % of the frames had their image {within}"
+    figures = [f"in {told['held_s']} s {in_time}", f"age p50 {told['p50_ms']} ms, p99 {told['p99_ms']} ms"]
     if row["rss_end_mb"] is not None:
         figures.append(f"memory {row['rss_begin_mb']:.0f} to {row['rss_end_mb']:.0f} MB")
-    held = "holds" if row["held_hz"] is not None else "does not hold"
     return (
-        f"{who}: {held} {row['rate_hz']:.3g} frames a second ({'; '.join(figures)}); half of the trials are held "
-        f"{ends} a second ({100 * PROBABILITY:.0f} % probability, {row['trials']} trials)"
+        f"{who}: {'does not hold' if row['held_hz'] is None else 'holds'} {rate} ({'; '.join(figures)}); half of the "
+        f"trials are held {ends} a second ({100 * PROBABILITY:.0f} % probability, {row['trials']} trials)"
     )
 
 
