@@ -22,12 +22,13 @@ class OptionGroup:
     panel: ClassVar[str]
 
 
-def option(default: Any, metavar: str, text: str, **rules: Any) -> Any:
+def option(default: Any, metavar: str, text: str, *flags: str, **rules: Any) -> Any:
     """An option with a value, shown as `metavar` and explained by `text` in the help.
 
-    `default`: `...` makes it required. `rules`: further ones of `typer.Option`, such as the least value.
+    `default`: `...` makes it required. `flags`: by default one of the parameter's name. `rules`: further ones of
+    `typer.Option`, such as the least value.
     """
-    return typer.Option(default, metavar=metavar, help=text, **rules)
+    return typer.Option(default, *flags, metavar=metavar, help=text, **rules)
 
 
 def switch(flag: str, text: str) -> Any:
