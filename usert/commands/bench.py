@@ -97,7 +97,7 @@ def bench(
         gpu_rates=None if gpu_peak is None else parse_rates(gpu_peak),
     )
 
-    with stoppable(lambda: ", nothing was written"), stop_on_signals(interrupt):
+    with stoppable(", nothing was written"), stop_on_signals(interrupt):
         report = Benchmark(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
     for line in told(report):
         typer.echo(line)

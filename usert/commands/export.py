@@ -83,7 +83,7 @@ def export(
     if verify is not None:
         if weights is not None or out is not None:
             raise OptionError("--verify: got --weights or --out, too, expected neither: it writes nothing")
-        with stoppable(lambda: ", nothing was written"):
+        with stoppable(", nothing was written"):
             _verify(verify, recording)
         return
     if weights is None or out is None:
@@ -105,7 +105,7 @@ def export(
         plans=plan,
         plan_range=None if plan_range is None else parse_range(plan_range, "--plan-range"),
     )
-    with stoppable(lambda: ", nothing was written"):
+    with stoppable(", nothing was written"):
         bundle = export_bundle(
             weights,
             out,

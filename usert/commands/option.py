@@ -66,7 +66,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 def _options(group: Any) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(group)
     for field in fields(group):
-        info = copy(field.default)
+        info: Any = copy(field.default)
         info.rich_help_panel = group.panel
         yield inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=hints[field.name]

@@ -121,7 +121,7 @@ class One:
     def _outputs(self, stopped: Callable[[], bool]) -> None:
         """The result stands already; a signal leaves it and the files that are complete."""
         for kind in self.recipe.also:
-            with stoppable(lambda kind=kind: f", {self.out} is complete and {kind} was not made"):
+            with stoppable(f", {self.out} is complete and {kind} was not made"):
                 made = make_output(
                     kind,
                     recording=self.recording,
