@@ -6,7 +6,7 @@ The work is done by `usert.runtime.offline.run_folder`. Invariant: each recordin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
@@ -50,7 +50,14 @@ def run_on_ray(
     """
     for option, count in (("--workers", workers), ("--threads", threads)):
         expect(count >= 1, option, count, "1 or more")
-    jobs, stop = find_jobs(folder, out), _interrupt()
+    jobs, interrupted = find_jobs(folder, out), Event()
+
+    def stop() -> None:
+        """End whatever waits, the first time; after that the workers are being ended."""
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
     try:
         with (
             stop_on_signals(stop),
@@ -61,19 +68,6 @@ def run_on_ray(
     finally:
         for job in jobs:
             remove_parts(job.out)  # what workers left that were ended
-
-
-def _interrupt() -> Callable[[], None]:
-    """Raises `KeyboardInterrupt` out of whatever waits, the first time only: then the workers are being ended."""
-    called = False
-
-    def stop() -> None:
-        nonlocal called
-        if not called:
-            called = True
-            raise KeyboardInterrupt
-
-    return stop
 
 
 def _tell(jobs: tuple[Job, ...], outcomes: Iterator[Outcome], out: Path) -> None:
