@@ -9,14 +9,14 @@ from typing import Any
 from .errors import UsertError
 
 
-def read_toml(path: Path, what: str, *, error: type[UsertError]) -> dict[str, Any]:
-    """The content of the file at `path`; `what` it is for messages, such as "the recipe".
+def read_toml(path: Path, fault: str, *, error: type[UsertError]) -> dict[str, Any]:
+    """The content of the file at `path`; `fault` is how a message begins where it is absent, such as "cannot read the recipe".
 
     Errors: `error` for a file that cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise error(f"{path}: cannot read {what}: {fault.strerror}") from fault
-    except ValueError as fault:  # UnicodeDecodeError and TOMLDecodeError
-        raise error(f"{path}: not valid TOML: {fault}") from fault
+    except OSError as cause:
+        raise error(f"{path}: {fault}: {cause.strerror}") from cause
+    except ValueError as cause:  # UnicodeDecodeError and TOMLDecodeError
+        raise error(f"{path}: not valid TOML: {cause}") from cause

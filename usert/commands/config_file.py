@@ -58,7 +58,7 @@ def _options(context: typer.Context, path: Path, without: Collection[str]) -> di
         if flag.startswith("--")
     }
     values: dict[str, Any] = {}
-    for key, value in read_toml(path, "the configuration", error=OptionError).items():
+    for key, value in read_toml(path, "cannot read the configuration", error=OptionError).items():
         if isinstance(value, dict):
             raise OptionError(f"{path}: got a table [{key}], expected plain keys only, before any table")
         if key not in known:

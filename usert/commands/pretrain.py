@@ -20,6 +20,9 @@ def pretrain(
         None, "FILE", "Start from these weights (a safetensors file of usert), not random ones."
     ),
     data: Path | None = option(None, "FOLDER", 'Image pairs with flow, for a recipe with data = "folder".'),
+    teacher: Path | None = option(
+        None, "FILE", "Weights of the network to learn from, for a recipe with distillation."
+    ),
     resume: bool = switch("--resume", "Continue the run whose state lies in the folder."),
 ) -> None:
     """Train the network on pairs whose truth is known: generated ones, or those of a folder.
@@ -40,14 +43,15 @@ def pretrain(
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
+    from usert.train.pretrain.progress import Progress
     from usert.train.pretrain.recipe import PretrainRecipe, load_recipe, packaged_recipe
-    from usert.train.pretrain.training import Pretraining, Progress
+    from usert.train.pretrain.training import Pretraining
 
     chosen = load_recipe(recipe, PretrainRecipe) if recipe else packaged_recipe("pretrain", PretrainRecipe)
     if minutes is not None:
         chosen = dataclasses.replace(chosen, minutes=minutes)
 
-    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data)
+    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data, teacher=teacher)
     if resume:
         training.resume()
 
@@ -64,8 +68,8 @@ def pretrain(
         training.run(report, stopped=stop.is_set)
     if not training.finished:
         again = ["usert", "pretrain", "--out", str(out), "--device", device, "--resume"]
-        options = {"--recipe": recipe, "--weights": weights, "--data": data, "--minutes": minutes}
-        for flag, value in options.items():
+        options = {"--recipe": recipe, "--weights": weights, "--data": data, "--teacher": teacher}
+        for flag, value in (options | {"--minutes": minutes}).items():
             again += [] if value is None else [flag, str(value)]
         typer.echo(f"stopped at step {training.step}; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(130)

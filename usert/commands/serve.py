@@ -84,7 +84,8 @@ def _site(
         parse_monitor_address(operation.monitor, insecure=access.insecure)
     folder, lag = records.record_folder, images.lag
     expect(folder is None or folder.is_dir(), "--record-folder", folder, "a folder that exists")
-    expect(lag == "auto" or lag.isdecimal(), "--lag", f"{lag!r}", "auto or a number of frames")
+    if lag != "auto" and not lag.isdecimal():
+        raise OptionError(f"--lag: got {lag!r}, expected auto or a number of frames")
     rectangles = images.rectangles()
     keys, rf_keys, control_keys = access.keys(rf_binds=source.rf_bind)
     config = ServerConfig(
