@@ -10,9 +10,10 @@ from .errors import UsertError
 
 
 def read_toml(path: Path, fault: str, *, error: type[UsertError]) -> dict[str, Any]:
-    """The content of the file at `path`; `fault` is how a message begins where it is absent, such as "cannot read the recipe".
+    """The content of the TOML file at `path`.
 
-    Errors: `error` for a file that cannot be read, or is not TOML.
+    `fault`: what is told where it cannot be read, such as "cannot read the recipe". Errors: `error`, for that and for
+    what is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -12,6 +12,7 @@ from usert.commands.config_file import CONFIG_HELP, config_reader
 from usert.commands.engine import load_bundle, open_named
 from usert.commands.option import grouped, option, switch
 from usert.commands.serve_options import Access, EngineOptions, Images, Operation, Records, Source
+from usert.errors import OptionError, expect
 
 if TYPE_CHECKING:
     from usert.runtime.server.launch import Site
@@ -70,7 +71,6 @@ def _site(
     from dataclasses import replace
 
     from usert.commands.shape_option import parse_rows, parse_shape
-    from usert.errors import expect
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -126,7 +126,6 @@ def _site(
 
 def _stand_by(source: Source, images: Images, operation: Operation, records: Records) -> NoReturn:
     """Supervise two servers of this very command line."""
-    from usert.errors import OptionError
     from usert.runtime.failover.supervisor import Supervisor
     from usert.runtime.transport.address import check_fixed_port
 
