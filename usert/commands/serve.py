@@ -11,7 +11,7 @@ import typer
 from usert.commands.config_file import CONFIG_HELP, config_reader
 from usert.commands.engine import load_bundle, open_named
 from usert.commands.option import grouped, option, switch
-from usert.commands.serve_options import Access, EngineOptions, Images, Operation, Records, Source
+from usert.commands.serve_options import Access, Engine, Images, Operation, Records, Source
 from usert.errors import OptionError, expect
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def serve(
     *,
     source: Source,
     images: Images,
-    engine: EngineOptions,
+    engine: Engine,
     access: Access,
     records: Records,
     operation: Operation,
@@ -63,7 +63,7 @@ def serve(
 def _site(
     source: Source,
     images: Images,
-    engine: EngineOptions,
+    engine: Engine,
     access: Access,
     records: Records,
     operation: Operation,
