@@ -24,7 +24,7 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine, FrameFormat
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import StrainMessage
-from usert.runtime.record.record import Record
+from usert.runtime.record.contents import Record
 from usert.runtime.record.rerun import rerun
 from usert.runtime.server.server import StrainServer
 

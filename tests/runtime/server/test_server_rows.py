@@ -17,7 +17,7 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.header import MalformedError
 from usert.runtime.protocol.rf_message import RFMessage, rf_decoder
-from usert.runtime.record.record import Provenance
+from usert.runtime.record.contents import Provenance
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
