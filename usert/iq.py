@@ -146,8 +146,10 @@ def at_rows(field: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
     at = np.arange(rows) * _step(count, rows)
     above = np.minimum(at.astype(np.intp), max(count - 2, 0))
     share = (at - above).astype(np.float32)[:, None]
-    upper, lower = field[..., above, :], field[..., np.minimum(above + 1, count - 1), :]
-    values: NDArray[np.float32] = upper + share * (lower - upper)
+    upper, values = (field.take(which, axis=-2) for which in (above, np.minimum(above + 1, count - 1)))
+    values -= upper
+    values *= share
+    values += upper
     return values
 
 

@@ -29,7 +29,7 @@ from ..imaging.estimate import Estimate
 from .graph_choice import by_preference, choose_graph
 from .int16 import to_int16
 from .interface import noise_pair
-from .iq_pair import run_iq
+from .iq_pair import IqPairs
 from .padding import cut, padded
 
 FRAMES = ("reference", "current")
@@ -60,6 +60,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         self._threads = threads or usable_cores()
         self._precisions = by_preference(precision, self.preferred)
         self._sessions: dict[str, Session] = {}
+        self._iq = IqPairs()
         self._last_fit: dict[tuple[Shape, float | None], tuple[Artefact, Shape]] = {}
         """What `_fit` returned for the shape and sampling of the last pair."""
         self._closed = False
@@ -100,7 +101,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         if self._front_end == "baseband":  # whose window is told in wavelengths, so in rows of the IQ, too
             self._check_length(reference.shape[0], scan.cycles_per_sample)
         rows = self._rf_rows((reference.shape[0], reference.shape[1]), scan)
-        return run_iq(self.run, reference, current, scan, rf_rows=rows)
+        return self._iq.run(self.run, reference, current, scan, rf_rows=rows)
 
     def _rf_rows(self, shape: Shape, scan: Scan) -> int:
         """Rows to which IQ frames of `shape` (N, M) are turned up: those of a graph of one shape where one fits.

@@ -21,7 +21,7 @@ from usert.strain import axial_strain
 
 from ..imaging.estimate import Estimate
 from .int16 import to_int16
-from .iq_pair import run_iq
+from .iq_pair import IqPairs
 
 
 class ClassicalEngine:
@@ -33,6 +33,7 @@ class ClassicalEngine:
         self._method = method
         self._estimate = ESTIMATORS[method]
         self._window = strain_window_samples
+        self._iq = IqPairs()
 
     @property
     def name(self) -> str:
@@ -49,7 +50,7 @@ class ClassicalEngine:
         if scan is not None and scan.kind == "iq":
             check_shape("reference frame", reference, "iq")
             rows = rf_rows(len(reference), scan, rows_per_cycle=1 / TYPICAL)
-            return run_iq(self.run, reference, current, scan, rf_rows=rows)
+            return self._iq.run(self.run, reference, current, scan, rf_rows=rows)
         first, second = to_int16(reference, current)
         if len(first) < self._window:
             raise FrameError(
