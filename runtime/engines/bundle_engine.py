@@ -22,7 +22,7 @@ from usert.bundle.manifest import Graph, Plan
 from usert.errors import EngineError, FrameError
 from usert.frame import Scan, Shape, check_shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
-from usert.iq import rf_rows
+from usert.iq import common_sample, rf_rows
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
@@ -78,9 +78,10 @@ class BundleEngine(ABC, Generic[Artefact]):
     def _open(self, artefact: Artefact) -> Session:
         """Load one file. Errors: `EngineError` that names it."""
 
-    @property
-    def strain_window_samples(self) -> int:
-        return self._bundle.manifest.strain_window_samples
+    def strain_window_at(self, scan: Scan) -> int:
+        if self._front_end == "baseband":  # whose window counts wavelengths
+            return self._bundle.manifest.strain_window_at(scan.cycles_per_sample)
+        return round(self._bundle.manifest.strain_window_samples * common_sample(scan))
 
     @property
     def _front_end(self) -> FrontEnd:
@@ -88,7 +89,7 @@ class BundleEngine(ABC, Generic[Artefact]):
 
     def open_one(self) -> None:
         """Open one file, to check that the engine works. Errors: `EngineError`, `BundleError`."""
-        shape = self._bundle.manifest.graphs[0].shape or (2 * self.strain_window_samples, 64)
+        shape = self._bundle.manifest.graphs[0].shape or (2 * self._bundle.manifest.strain_window_samples, 64)
         self._session(self._fit(shape, TYPICAL)[0])
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:

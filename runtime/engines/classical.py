@@ -15,7 +15,7 @@ from usert.errors import FrameError, OptionError
 from usert.estimators import ESTIMATORS
 from usert.frame import Scan, check_shape
 from usert.front_end import TYPICAL
-from usert.iq import rf_rows
+from usert.iq import common_sample, rf_rows
 from usert.quality import warped_ncc
 from usert.strain import axial_strain
 
@@ -39,9 +39,8 @@ class ClassicalEngine:
     def name(self) -> str:
         return f"usert.estimators {self._method}"
 
-    @property
-    def strain_window_samples(self) -> int:
-        return self._window
+    def strain_window_at(self, scan: Scan) -> int:
+        return round(self._window * common_sample(scan))
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         """Do nothing: there is nothing to load."""

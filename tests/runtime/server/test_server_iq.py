@@ -178,7 +178,7 @@ def test_rows_of_iq_are_cut_with_their_demodulation(engine: Engine, source: Sour
         running(make_server(engine, source, rows=(first, end))) as server,
         StrainClient(server.publish_endpoint) as client,
     ):
-        cut = scan.from_row(first)
+        cut = scan.of_rows(first, end)
         assert cut.demodulation_hz == ((-6.0, 6.5e6), (29.0, 6e6))
         assert cut.first_depth_mm == pytest.approx(first * 0.077)
         feed = Feed(source, client)
