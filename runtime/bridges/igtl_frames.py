@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.beam_space import half_way_pitch_mm
-from usert.errors import FrameError, OptionError
+from usert.errors import FrameError, OptionError, expect
 from usert.frame import FRAME_DTYPES, Demodulation, Scan
 from usert.iq import IQLayout, split_iq
 from usert.units import unit_fault
@@ -68,8 +68,7 @@ class ImageReading:
                     raise OptionError(f"{option}: expected a finite number above 0")
                 if value is not None and (fault := unit_fault(name, value)):
                     raise OptionError(f"{option}: {fault}")
-        if self.kind not in _KINDS:
-            raise OptionError(f"--kind: got {self.kind!r}, expected one of {', '.join(_KINDS)}")
+        expect(self.kind in _KINDS, "--kind", f"{self.kind!r}", f"one of {', '.join(_KINDS)}")
         if (self.kind == "rf") != (self.demodulation_hz is None):
             expected = "none of RF" if self.kind == "rf" else f"one with --kind {self.kind}"
             raise OptionError(f"--demodulation-mhz: got {self.demodulation_hz}, expected {expected}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import FrameError, OptionError
+from usert.errors import FrameError, expect
 from usert.estimators import ESTIMATORS
 from usert.frame import Scan, check_shape
 from usert.front_end import TYPICAL
@@ -28,8 +28,7 @@ class ClassicalEngine:
     """An estimator of `usert.estimators`. GLUE needs scipy, and raises `MissingExtraError` when it first runs."""
 
     def __init__(self, method: str, *, strain_window_samples: int) -> None:
-        if method not in ESTIMATORS:
-            raise OptionError(f"method: got {method!r}, expected one of {', '.join(ESTIMATORS)}")
+        expect(method in ESTIMATORS, "method", f"{method!r}", f"one of {', '.join(ESTIMATORS)}")
         self._method = method
         self._estimate = ESTIMATORS[method]
         self._window = strain_window_samples

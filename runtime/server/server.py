@@ -90,7 +90,7 @@ class StrainServer(Service):
             switch=self._switch,
             status=self._status,
             stop=self.stop,
-            swap=BundleSwap(quality_rule=config.quality_rule, state=config.state),
+            swap=BundleSwap(quality_rule=config.quality_rule, hold=config.hold),
             open_bundle=open_bundle,
             rectangles=config.rectangles,
         )

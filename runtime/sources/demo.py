@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import EngineError, OptionError
+from usert.errors import EngineError, OptionError, expect
 
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
@@ -52,10 +52,8 @@ class DemoConfig:
     """Whether to serve the live page."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < float("inf"):
-            raise OptionError(f"--seconds: got {self.seconds:g}, expected more than 0")
-        if self.size not in SIZES:
-            raise OptionError(f"--size: got {self.size!r}, expected one of {', '.join(SIZES)}")
+        expect(0 < self.seconds < float("inf"), "--seconds", f"{self.seconds:g}", "more than 0")
+        expect(self.size in SIZES, "--size", f"{self.size!r}", f"one of {', '.join(SIZES)}")
         if self.out.suffix.lower() != ".png" or not self.out.absolute().parent.is_dir():
             raise OptionError(f"--out: got {self.out}, expected NAME.png in a folder that exists")
 

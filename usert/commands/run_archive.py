@@ -16,7 +16,7 @@ import typer
 
 from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
-from usert.errors import FAULT, OptionError
+from usert.errors import FAULT, expect
 from usert.runtime.offline.outputs import remove_parts
 from usert.runtime.offline.pairs import counted
 from usert.runtime.offline.ray_cluster import ray_cluster, work_on_ray
@@ -62,8 +62,7 @@ class Archive:
         """
         threads = 1 if self.threads is None else self.threads
         for option, count in (("--workers", workers), ("--threads", threads)):
-            if count < 1:
-                raise OptionError(f"{option}: got {count}, expected 1 or more")
+            expect(count >= 1, option, count, "1 or more")
         jobs, stop = find_jobs(self.folder, self.out), _interrupt()
         try:
             with (

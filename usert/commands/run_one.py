@@ -15,6 +15,7 @@ from threading import Event
 import typer
 
 from usert.commands.fan_option import Fan
+from usert.commands.interrupt import stoppable
 from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
 from usert.frame import RFFrame
@@ -98,35 +99,33 @@ class One:
                 done += 1
                 progress.update(task, completed=done)
 
-            try:
-                with closing(engine), progress:
-                    task = progress.add_task("strain", total=len(pairs))
-                    return estimate_pairs(
+            with (
+                stoppable(lambda: f" after {done} of {len(pairs)} pairs, {self.out} not written"),
+                closing(engine),
+                progress,
+            ):
+                task = progress.add_task("strain", total=len(pairs))
+                return estimate_pairs(
+                    source,
+                    engine,
+                    bundle,
+                    self.out,
+                    pairs=pairs,
+                    observe=observe,
+                    made_of=self.recipe.origin(
                         source,
-                        engine,
-                        bundle,
-                        self.out,
-                        pairs=pairs,
-                        observe=observe,
-                        made_of=self.recipe.origin(
-                            source,
-                            called=str(self.recording),
-                            engine=engine,
-                            engine_name=engine.name,
-                            bundle=bundle,
-                        ),
-                        stopped=stopped,
-                    )
-            except KeyboardInterrupt:
-                typer.echo(
-                    f"usert: stopped after {done} of {len(pairs)} pairs, {self.out} not written", err=True
+                        called=str(self.recording),
+                        engine=engine,
+                        engine_name=engine.name,
+                        bundle=bundle,
+                    ),
+                    stopped=stopped,
                 )
-                raise typer.Exit(130) from None
 
     def _outputs(self, stopped: Callable[[], bool]) -> None:
         """The result stands already; a signal leaves it and the files that are complete."""
         for kind in self.recipe.also:
-            try:
+            with stoppable(lambda kind=kind: f", {self.out} is complete and {kind} was not made"):
                 made = make_output(
                     kind,
                     recording=self.recording,
@@ -134,9 +133,6 @@ class One:
                     dicom_like=self.recipe.dicom_like,
                     stopped=stopped,
                 )
-            except KeyboardInterrupt:
-                typer.echo(f"usert: stopped, {self.out} is complete and {kind} was not made", err=True)
-                raise typer.Exit(130) from None
             typer.echo(f"{kind} in {made}")
 
 
