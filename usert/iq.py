@@ -204,7 +204,7 @@ def _blank_as(planes: NDArray[Any], made: NDArray[np.float32], step: float) -> N
     Without it a filter's ringing fills a masked corner, and is an echo to those who look at phases.
     """
     if not planes[:, (0, -1)].any(axis=0).all():
-        signal = planes.any(axis=0)
+        signal: NDArray[np.bool_] = np.asarray(planes.any(axis=0))
         first, last = signal.argmax(axis=0), len(signal) - 1 - signal[::-1].argmax(axis=0)
         at = np.rint(np.arange(len(made)) * step)[:, None]
         made[(at < first) | (at > last)] = 0

@@ -60,4 +60,5 @@ def _scaled(samples: NDArray[Any], peak: float) -> NDArray[np.int16]:
     """Scale; divides before it multiplies, so that amplitudes of 1e-40, as of simulators, do not overflow."""
     unit = np.divide(samples, peak, dtype=np.result_type(samples, np.float32))
     unit *= INT16_PEAK
-    return np.rint(unit, out=unit).astype(np.int16)
+    scaled: NDArray[np.int16] = np.rint(unit, out=unit).astype(np.int16)
+    return scaled
