@@ -138,15 +138,9 @@ class FrameReader:
                 f"{error}; the image's spacing is {axial_mm:g} mm along depth and {lateral_mm:g} mm across: if that "
                 "is not so, give --fs-mhz and --line-pitch-mm",
             ) from error
-        last = self._scan
-        if (
-            last is not None
-            and _close(scan.fs_hz, last.fs_hz)
-            and _close(scan.line_pitch_mm, last.line_pitch_mm)
-        ):
-            return last
-        self._scan = scan
-        return scan
+        if self._scan is None or not _same(scan, self._scan):
+            self._scan = scan
+        return self._scan
 
 
 def _samples(image: NDArray[Any], components: int) -> NDArray[Any]:
@@ -164,5 +158,6 @@ def _samples(image: NDArray[Any], components: int) -> NDArray[Any]:
     return samples
 
 
-def _close(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=_SAME)
+def _same(a: Scan, b: Scan) -> bool:
+    pairs = (a.fs_hz, b.fs_hz), (a.line_pitch_mm, b.line_pitch_mm)
+    return all(math.isclose(*pair, rel_tol=_SAME) for pair in pairs)

@@ -59,7 +59,7 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         expect(self.rf_type in ("sub", "pull"), "rf type", f"{self.rf_type!r}", "'sub' or 'pull'")
-        expect(self.rf_endpoints, "rf", "no endpoint", "one or more")
+        expect(bool(self.rf_endpoints), "rf", "no endpoint", "one or more")
         for endpoint in self.rf_endpoints:
             check_endpoint(endpoint, insecure=self.insecure, keyed=self.rf_keys is not None)
             if self.rf_endpoints.count(endpoint) > 1 and not endpoint.endswith(":0"):

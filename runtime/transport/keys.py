@@ -20,7 +20,7 @@ from typing import IO, Self
 import zmq
 from zmq.utils import z85
 
-from usert.errors import OptionError, expect
+from usert.errors import OptionError
 
 PUBLIC, SECRET = ".key", ".key_secret"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -115,7 +115,8 @@ def make_keys(name: str, folder: Path, *, force: bool = False) -> tuple[Path, Pa
 
     `force`: replace a pair of that name. Errors: `OptionError`.
     """
-    expect(_NAME.fullmatch(name), "name", f"{name!r}", "1 to 64 of A-Z a-z 0-9 . _ -, . _ - not first")
+    if not _NAME.fullmatch(name):
+        raise OptionError(f"name: got {name!r}, expected 1 to 64 of A-Z a-z 0-9 . _ -, . _ - not first")
     secret_path, public_path = folder / (name + SECRET), folder / (name + PUBLIC)
     for path in () if force else (secret_path, public_path):
         if path.exists():

@@ -6,7 +6,6 @@ Invariant: a key without a field is rejected by name, so that a typing error doe
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import pairwise
@@ -17,6 +16,7 @@ from usert.errors import RecipeError
 from usert.front_end import FrontEnd, as_front_end
 from usert.network.widths import SIZES, NetworkSize
 from usert.schema import Schema
+from usert.toml_file import read_toml
 
 from ..check import check
 from .ranges import PairRanges
@@ -119,12 +119,7 @@ def load_recipe(path: Path, kind: type[_Recipe]) -> _Recipe:
 
     Errors: `RecipeError` for a missing file, bad TOML, unknown or ill-typed keys and impossible values.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
-    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
-        raise RecipeError(f"{path}: not valid TOML: {error}") from error
+    tree = read_toml(path, "cannot read the recipe", error=RecipeError)
     try:
         return Schema(error=RecipeError).build(kind, tree)
     except RecipeError as error:

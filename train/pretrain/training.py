@@ -105,7 +105,7 @@ class Pretraining:
     @property
     def _made_from(self) -> dict[str, str | None]:
         """Hashes of the weights that the run began from and learns from, None without."""
-        return {"start_sha256": self.start, "teacher_sha256": self.teacher and self.teacher.sha256}
+        return {"start_sha256": self.start, "teacher_sha256": self.teacher.sha256 if self.teacher else None}
 
     def run(
         self, report: Callable[[Progress], None], *, stopped: Callable[[], bool] = lambda: False

@@ -56,10 +56,8 @@ def bench(
         "TFLOPS,GBS",
         "Rates of the GPU, for the least possible time of what runs on it; they are not measured.",
     ),
-    json_file: Path | None = typer.Option(
-        None, "--json", metavar="FILE", help="Write the JSON object to a file as well."
-    ),
-    csv_file: Path | None = typer.Option(None, "--csv", metavar="FILE", help="Write the rows as CSV."),
+    json_file: Path | None = option(None, "FILE", "Write the JSON object to a file as well.", "--json"),
+    csv_file: Path | None = option(None, "FILE", "Write the rows as CSV.", "--csv"),
     plot: Path | None = option(None, "PNG", "Draw the latencies."),
 ) -> None:
     """Time every engine that works here, side by side, with its accuracy and the least time possible.
@@ -99,7 +97,7 @@ def bench(
         gpu_rates=None if gpu_peak is None else parse_rates(gpu_peak),
     )
 
-    with stoppable(lambda: ", nothing was written"), stop_on_signals(interrupt):
+    with stoppable(", nothing was written"), stop_on_signals(interrupt):
         report = Benchmark(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
     for line in told(report):
         typer.echo(line)

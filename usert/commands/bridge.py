@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import typer
 
-from usert.commands.image_options import ImageOptions
+from usert.commands.image_options import Images
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys
 from usert.commands.option import grouped, option, switch
 
@@ -23,7 +23,7 @@ bridge = typer.Typer(help="Connect live streams to other programs.", no_args_is_
 @grouped
 def igtl(
     *,
-    images: ImageOptions,
+    images: Images,
     host: str = option("127.0.0.1", "HOST", "Host that OpenIGTLink clients connect to."),
     port: int = option(18944, "PORT", "Port that they connect to; 0 is any free one."),
     prefix: str = option(

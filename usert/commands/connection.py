@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
-from usert.commands.option import OptionGroup, option, switch
+from usert.commands.option import option, switch
 
 if TYPE_CHECKING:
     from usert.runtime.protocol.commands import Command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection(OptionGroup):
+class Connection:
     """Options of a connection to the control endpoint."""
-
-    panel: ClassVar[str] = "Connection"
 
     control: str = option(..., "ENDPOINT", "Control endpoint of the server, as in `usert serve --control`.")
     key: Path | None = option(None, "SECRET", KEY_HELP)

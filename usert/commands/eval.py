@@ -48,7 +48,7 @@ def evaluation(
     engine: str = ENGINE,
     precision: str | None = PRECISION,
     threads: int | None = option(None, "N", "Threads of each network; all cores by default."),
-    json_file: Path | None = typer.Option(None, "--json", metavar="FILE", help="All of it as JSON."),
+    json_file: Path | None = option(None, "FILE", "All of it as JSON.", "--json"),
     markdown: Path | None = option(None, "FILE", "The tables as Markdown."),
 ) -> None:
     """Compare methods on pairs of frames, with and without known truth.

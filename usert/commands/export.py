@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import typer
 
 from usert.commands.interrupt import stoppable
 from usert.commands.option import option
+from usert.errors import EngineError, MissingExtraError, OptionError, expect, require
 
 if TYPE_CHECKING:
     from usert.bundle import Bundle
@@ -69,8 +71,6 @@ def export(
     ),
 ) -> None:
     """Export weights as a bundle: ONNX graphs, each proven against torch, and a manifest."""
-    from usert.errors import OptionError, expect, require
-
     require("torch", "export")
     require("onnx", "export")
     require("onnxscript", "export")
@@ -83,7 +83,7 @@ def export(
     if verify is not None:
         if weights is not None or out is not None:
             raise OptionError("--verify: got --weights or --out, too, expected neither: it writes nothing")
-        with stoppable(lambda: ", nothing was written"):
+        with stoppable(", nothing was written"):
             _verify(verify, recording)
         return
     if weights is None or out is None:
@@ -105,7 +105,7 @@ def export(
         plans=plan,
         plan_range=None if plan_range is None else parse_range(plan_range, "--plan-range"),
     )
-    with stoppable(lambda: ", nothing was written"):
+    with stoppable(", nothing was written"):
         bundle = export_bundle(
             weights,
             out,
@@ -120,10 +120,7 @@ def export(
 
 def _verify(folder: Path, recordings: list[Path]) -> None:
     """Every graph by every engine that runs here; plans by TensorRT, as one of them."""
-    from contextlib import closing
-
     from usert.bundle import Bundle
-    from usert.errors import EngineError, MissingExtraError
     from usert.export.verify import check_fit, only, recorded_pairs, verify_graph
     from usert.runtime.engines import ENGINES, open_engine
 
@@ -131,7 +128,7 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
     least = bundle.manifest.strain_window_samples
     recorded = recorded_pairs(recordings, least_rows=least)
     check_fit(recorded, [graph.shape for graph in bundle.manifest.graphs])
-    proven: list[str] = []
+    proven: dict[str, None] = {}
     absent: dict[str, None] = {}
     for name in reversed(ENGINES):
         for graph in bundle.manifest.graphs:
@@ -145,8 +142,7 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
                 verify_graph(
                     bundle, graph, _run_of(engine), name=engine.name, recorded=recorded, report=typer.echo
                 )
-            if name not in proven:
-                proven.append(name)
+            proven[name] = None
     for line in absent:
         typer.echo(line, err=True)
     typer.echo(f"{folder}: proven with {', '.join(proven)}" if proven else f"{folder}: no engine runs here")
@@ -157,10 +153,6 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
 @contextmanager
 def _open_plan(bundle: Bundle, plan: Plan) -> Iterator[Run | None]:
     """What runs a plan, where it can be run; else the reason is said."""
-    from contextlib import ExitStack, closing
-    from dataclasses import replace
-
-    from usert.errors import EngineError, MissingExtraError
     from usert.runtime.engines.tensorrt import TensorRtEngine
 
     alone = replace(bundle, manifest=replace(bundle.manifest, plans=(plan,)))
@@ -176,8 +168,6 @@ def _open_plan(bundle: Bundle, plan: Plan) -> Iterator[Run | None]:
 
 
 def _run_of(engine: Engine) -> Run:
-    from dataclasses import replace
-
     from usert.runtime.engines.interface import TYPICAL_SCAN
 
     def run(pair: FramePair) -> Outputs:

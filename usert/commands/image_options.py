@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
-from usert.commands.option import OptionGroup, option
+from usert.commands.option import option
 
 STRAIN_HELP = "Endpoint of strain images, as in `usert serve --publish`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageOptions(OptionGroup):
+class Images:
     """Options of the source of the images."""
-
-    panel: ClassVar[str] = "Images"
 
     strain: str = option(..., "ENDPOINT", STRAIN_HELP)
     rf: str | None = option(None, "ENDPOINT", "Endpoint of the frames (PUB), for B-mode beside the strain.")

@@ -9,15 +9,15 @@ import typer
 
 
 @contextmanager
-def stoppable(left: Callable[[], str]) -> Iterator[None]:
+def stoppable(left: str | Callable[[], str]) -> Iterator[None]:
     """Turn a `KeyboardInterrupt` inside the block into the end of the command.
 
-    `left` tells what was done by then, in words that come after "stopped".
+    `left`: what was done by then, in words that come after "stopped".
     """
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"usert: stopped{left()}", err=True)
+        typer.echo(f"usert: stopped{left if isinstance(left, str) else left()}", err=True)
         raise typer.Exit(130) from None
 
 

@@ -1,7 +1,7 @@
 """How commands declare their options: one with a value, a switch, and a group of options as one parameter.
 
 An option group is a frozen dataclass whose fields are options. They have a panel of their own in the help of each
-command that takes the group, `panel` being the title.
+command that takes the group, with the name of the class as its title.
 """
 
 from __future__ import annotations
@@ -11,23 +11,18 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import fields, is_dataclass
 from functools import wraps
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, get_type_hints
 
 import typer
 
 
-class OptionGroup:
-    """The base of option groups."""
-
-    panel: ClassVar[str]
-
-
-def option(default: Any, metavar: str, text: str, **rules: Any) -> Any:
+def option(default: Any, metavar: str, text: str, *flags: str, **rules: Any) -> Any:
     """An option with a value, shown as `metavar` and explained by `text` in the help.
 
-    `default`: `...` makes it required. `rules`: further ones of `typer.Option`, such as the least value.
+    `default`: `...` makes it required. `flags`: by default one of the parameter's name. `rules`: further ones of
+    `typer.Option`, such as the least value.
     """
-    return typer.Option(default, metavar=metavar, help=text, **rules)
+    return typer.Option(default, *flags, metavar=metavar, help=text, **rules)
 
 
 def switch(flag: str, text: str) -> Any:
@@ -65,8 +60,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 def _options(group: Any) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(group)
     for field in fields(group):
-        info = copy(field.default)
-        info.rich_help_panel = group.panel
+        info: Any = copy(field.default)
+        info.rich_help_panel = group.__name__
         yield inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=hints[field.name]
         )

@@ -68,11 +68,9 @@ def pretrain(
         training.run(report, stopped=stop.is_set)
     if not training.finished:
         again = ["usert", "pretrain", "--out", str(out), "--device", device, "--resume"]
-        again += [] if recipe is None else ["--recipe", str(recipe)]
-        again += [] if weights is None else ["--weights", str(weights)]
-        again += [] if data is None else ["--data", str(data)]
-        again += [] if teacher is None else ["--teacher", str(teacher)]
-        again += [] if minutes is None else ["--minutes", repr(minutes)]
+        options = {"--recipe": recipe, "--weights": weights, "--data": data, "--teacher": teacher}
+        for flag, value in (options | {"--minutes": minutes}).items():
+            again += [] if value is None else [flag, str(value)]
         typer.echo(f"stopped at step {training.step}; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(130)
     typer.echo(f"{training.step} steps; weights in {training.weights_path}")

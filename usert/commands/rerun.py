@@ -78,7 +78,7 @@ def _watched(record: Record, engine: Engine) -> RerunReport:
 
     stop = Event()
     with (
-        stoppable(lambda: f", {record.recording.path} not compared"),
+        stoppable(f", {record.recording.path} not compared"),
         stop_on_signals(stop.set),
         progress_bar("rerun") as progress,
     ):

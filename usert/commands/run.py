@@ -70,9 +70,11 @@ def run(
     after the pair in work and writes nothing. Of a folder: a result and a line each, under the same names; results that
     are there are kept, so the same command goes on where it was stopped.
     """
+    from functools import partial
+
     from usert.commands.fan_option import parse_fan
-    from usert.commands.method import require_method
-    from usert.commands.run_archive import Archive
+    from usert.commands.method import open_method, require_method
+    from usert.commands.run_archive import run_archive, run_on_ray
     from usert.commands.run_one import One
     from usert.errors import OptionError
     from usert.runtime.offline.outputs import require_kinds
@@ -97,16 +99,21 @@ def run(
         lines = None if fan is None else parse_fan(fan)
         if lines is not None and figure is None:
             raise OptionError(f"--fan: got {fan} without --figure: add it, or leave this out")
-        One(recording, out, recipe, bundle=bundle, engine=engine, threads=threads).run(figure, lines)
+        opener = partial(open_method, method, bundle, engine, threads, precision)
+        One(recording, out, recipe, opener).run(figure, lines)
         return
     if figure is not None:
         raise OptionError(f"--figure: got {figure} with a folder, expected --also png")
     if fan is not None:
         raise OptionError(f"--fan: got {fan} with a folder, expected one recording and --figure")
-    archive = Archive(recording, out, recipe, bundle=bundle, engine=engine, threads=threads)
-    if ray is not None:
-        archive.run_on_ray(ray, 2 if workers is None else workers)
-    elif workers is not None:
+    if ray is None and workers is not None:
         raise OptionError(f"--workers: got {workers} without --ray: add it, or leave it out")
+    place = None if bundle is None else bundle.absolute()
+    if ray is None:
+        run_archive(recording, out, recipe, partial(open_method, method, place, engine, threads, precision))
     else:
-        archive.run()
+        cpus = 1 if threads is None else threads
+        opener = partial(open_method, method, place, engine, cpus, precision)
+        run_on_ray(
+            recording, out, recipe, opener, ray, workers=2 if workers is None else workers, threads=cpus
+        )

@@ -11,7 +11,8 @@ import typer
 from usert.commands.config_file import CONFIG_HELP, config_reader
 from usert.commands.engine import load_bundle, open_named
 from usert.commands.option import grouped, option, switch
-from usert.commands.serve_options import Access, EngineOptions, Images, Operation, Records, Source
+from usert.commands.serve_options import Access, Engine, Images, Operation, Records, Source
+from usert.errors import OptionError, expect
 
 if TYPE_CHECKING:
     from usert.runtime.server.launch import Site
@@ -29,7 +30,7 @@ def serve(
     *,
     source: Source,
     images: Images,
-    engine: EngineOptions,
+    engine: Engine,
     access: Access,
     records: Records,
     operation: Operation,
@@ -62,7 +63,7 @@ def serve(
 def _site(
     source: Source,
     images: Images,
-    engine: EngineOptions,
+    engine: Engine,
     access: Access,
     records: Records,
     operation: Operation,
@@ -70,7 +71,6 @@ def _site(
     from dataclasses import replace
 
     from usert.commands.shape_option import parse_rows, parse_shape
-    from usert.errors import expect
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -84,7 +84,8 @@ def _site(
         parse_monitor_address(operation.monitor, insecure=access.insecure)
     folder, lag = records.record_folder, images.lag
     expect(folder is None or folder.is_dir(), "--record-folder", folder, "a folder that exists")
-    expect(lag == "auto" or lag.isdecimal(), "--lag", f"{lag!r}", "auto or a number of frames")
+    if lag != "auto" and not lag.isdecimal():
+        raise OptionError(f"--lag: got {lag!r}, expected auto or a number of frames")
     rectangles = images.rectangles()
     keys, rf_keys, control_keys = access.keys(rf_binds=source.rf_bind)
     config = ServerConfig(
@@ -125,7 +126,6 @@ def _site(
 
 def _stand_by(source: Source, images: Images, operation: Operation, records: Records) -> NoReturn:
     """Supervise two servers of this very command line."""
-    from usert.errors import OptionError
     from usert.runtime.failover.supervisor import Supervisor
     from usert.runtime.transport.address import check_fixed_port
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from usert.commands.engine import BUNDLE, ENGINE, PRECISION
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys, source_keys
-from usert.commands.option import OptionGroup, option, switch
+from usert.commands.option import option, switch
 from usert.errors import OptionError
 
 if TYPE_CHECKING:
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source(OptionGroup):
+class Source:
     """Options of the frames that come."""
-
-    panel: ClassVar[str] = "Source"
 
     rf: list[str] = option(
         ..., "ENDPOINT", "Endpoint of RF or IQ frames, tcp://HOST:PORT or ipc://PATH; may be repeated."
@@ -39,10 +37,8 @@ class Source(OptionGroup):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Images(OptionGroup):
+class Images:
     """Options of the images that are published."""
-
-    panel: ClassVar[str] = "Images"
 
     publish: str = option(..., "ENDPOINT", "Endpoint of strain images, for clients; port 0 is any free one.")
     lag: str = option(
@@ -73,10 +69,8 @@ class Images(OptionGroup):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOptions(OptionGroup):
+class Engine:
     """Options of the engine and what it runs."""
-
-    panel: ClassVar[str] = "Engine"
 
     bundle: Path | None = BUNDLE
     engine: str = ENGINE
@@ -88,10 +82,8 @@ class EngineOptions(OptionGroup):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access(OptionGroup):
+class Access:
     """Options of who may connect."""
-
-    panel: ClassVar[str] = "Access"
 
     key: Path | None = option(None, "SECRET", KEY_HELP)
     allow: Path | None = option(None, "DIR", f"Viewers. {ALLOW_HELP}")
@@ -120,10 +112,8 @@ class Access(OptionGroup):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Records(OptionGroup):
+class Records:
     """Options of what is recorded."""
-
-    panel: ClassVar[str] = "Records"
 
     record: Path | None = option(
         None, "PATH", "Record frames and images: a new HDF5 file, or a folder for a file per run."
@@ -135,10 +125,8 @@ class Records(OptionGroup):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation(OptionGroup):
+class Operation:
     """Options of how the server is operated."""
-
-    panel: ClassVar[str] = "Operation"
 
     control: str | None = option(
         None, "ENDPOINT", "Endpoint of commands, for `usert status` and `usert control`."

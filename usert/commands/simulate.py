@@ -97,7 +97,7 @@ def simulate(
             yield replace(frame, acquired_ns=start_ns + frame.time_ns)
             progress.update(task, completed=k + 1)
 
-    with stoppable(lambda: f", {out} not written"), stop_on_signals(stop.set), progress:
+    with stoppable(f", {out} not written"), stop_on_signals(stop.set), progress:
         task = progress.add_task("simulate", total=frames)
         if fem:
             solved = compress(slab_with_disc(scanner.lesion, scanner.size_mm))

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import typer
 
-from usert.commands.image_options import ImageOptions
+from usert.commands.image_options import Images
 from usert.commands.option import grouped, option, switch
 
 
 @grouped
 def view(
     *,
-    images: ImageOptions,
+    images: Images,
     control: str | None = option(
         None, "ENDPOINT", "Control endpoint of the server, for starting and stopping records."
     ),
