@@ -86,7 +86,7 @@ def test_a_message_is_cut_without_a_copy() -> None:
     np.testing.assert_array_equal(message.frame.samples, whole.frame.samples[slice(*ROWS)])
     assert message.frame.samples.flags.c_contiguous
     assert (message.stream, message.clock, message.frame.sequence) == ("s", "c", 5)
-    assert message.frame.scan == whole.frame.scan.from_row(ROWS[0])
+    assert message.frame.scan == whole.frame.scan.of_rows(*ROWS)
     with pytest.raises(MalformedError, match=r"rows 2:31: .*\b30\b.*\b31\b"):
         rf_decoder((2, 31))(parts)
 
