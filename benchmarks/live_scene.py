@@ -62,7 +62,7 @@ class Scene:
     def truth(self, reference: int, current: int) -> NDArray[np.float32]:
         """Strain, by the window of the engine."""
         displacement = self.scanner.truth(reference % self.period, current % self.period)
-        return axial_strain(displacement[0], self._engine.strain_window_samples)
+        return axial_strain(displacement[0], self._engine.strain_window_at(self.scanner.scan))
 
     def images(self, control: LagControl, count: int) -> Iterator[Image]:
         """As the server makes them."""

@@ -226,7 +226,7 @@ class StrainServer(Service):
         engine = self.engine
         try:
             pair = engine.estimate(reference, current)
-            window = engine.engine.strain_window_samples
+            window = engine.engine.strain_window_at(current.frame.scan)
             shown = stream.show(pair, rule=engine.quality_rule, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             stream.no_image = self._counters.failed(error)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from usert.beam_space import BeamSpace
 from usert.errors import EngineError
-from usert.iq import common_sample
 from usert.quality import readable_mean
 
 from ..engines.interface import FrameFormat
@@ -155,7 +154,7 @@ class Stream:
         )
 
     def show(self, pair: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
-        """The image to publish after the newest pair; `strain_window`: samples, of the engine.
+        """The image to publish after the newest pair; `strain_window`: rows, of the engine.
 
         Errors: `EngineError` for an estimate that is not finite.
         """
@@ -205,8 +204,7 @@ class Stream:
             return image
         if self._meter is None:
             quality = self._config.quality_rule.readable_quality
-            rows = max(1, round(strain_window * common_sample(image.pair.current.frame.scan)))
-            rule = RatioRule(patch=(rows, _PATCH_LINES), readable_quality=quality)
+            rule = RatioRule(patch=(max(1, strain_window), _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
         frame = image.pair.current.frame
         space = BeamSpace.of(frame.scan, frame.shape)

@@ -15,7 +15,7 @@ from usert.commands.option import option
 
 if TYPE_CHECKING:
     from usert.runtime.engines.interface import Engine
-    from usert.runtime.record.record import Record
+    from usert.runtime.record.contents import Record
     from usert.runtime.record.rerun import RerunReport
 
 
@@ -35,7 +35,7 @@ def rerun(
     from contextlib import closing
 
     from usert.commands.engine import load_bundle, open_named
-    from usert.runtime.record.record import Record
+    from usert.runtime.record.contents import Record
 
     loaded = load_bundle(bundle)
     same = True

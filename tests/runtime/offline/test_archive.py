@@ -235,7 +235,7 @@ def test_an_engine_that_breaks_is_told_as_a_bug(
     folder: Path, opener: Opener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Breaking:
-        name, strain_window_samples = "breaking CPU", 17
+        name, strain_window_at = "breaking CPU", staticmethod(lambda scan: 17)
         warm_up = close = staticmethod(lambda *_: None)
 
         def run(self, reference: Any, current: Any, scan: object = None) -> Any:
