@@ -22,7 +22,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..front_end import SAMPLES_PER_WAVELENGTH
-from .complex import angle, cosine, power, sine, times, turn
+from .complex import angle, cosine, power, sine, times, turn, turned
 from .grids import block_mean, interpolated
 
 REACH = 3.0
@@ -152,7 +152,7 @@ def channels(first: Tensor, second: Tensor, *, shift: Tensor | None = None) -> t
     def three(signal: Tensor, strength: Tensor, shift: Tensor | None) -> Tensor:
         lag = lag_one(signal)
         if shift is not None:
-            lag = times(lag, turn(shift), conjugate=True)
+            lag = turned(lag, -shift)
         below = functional.pad(strength[:, :, 1:], (0, 0, 0, 1))
         size = (strength * below).clamp_min(LEAST).sqrt().sqrt()  # |z(n)| |z(n + 1)| has the unit of a power
         return torch.cat((strength.clamp_min(LEAST).sqrt(), lag / size), dim=1) * gain
