@@ -98,7 +98,9 @@ class CoarseDisplacement(nn.Module):
         batch, bands, windows, lags = flat.shape
         # means over 5 windows and 3 bands, of those that there are
         flat = torch.matmul(_near(flat, windows, 2), flat)
-        flat = torch.matmul(_near(flat, bands, 1), flat.flatten(2)).reshape(batch, bands, windows, lags)
+        flat = torch.matmul(_near(flat, bands, 1), flat.flatten(2)[:, None]).reshape(
+            batch, bands, windows, lags
+        )
         rows, aside = (
             torch.arange(-far, far + 1, step, device=first.device, dtype=first.dtype)
             for far, step in ((ABOUT, 1), (SIDEWAYS, 2))
@@ -173,10 +175,11 @@ def _likeness_aside(first: Tensor, second: Tensor, largest: int, furthest: int) 
     windows = _windows(first)
     # of each lateral lag `reach` axial ones, the last of which mean nothing
     found = torch.matmul(windows, _diagonals(left, right)).unflatten(3, (shifts, reach))[..., :span]
-    moved = torch.matmul(windows, wide.square()[:, 0]).index_select(2, at.flatten())
-    moved = moved.unflatten(2, (BANDS, width, shifts)).mean(dim=3)
-    own = torch.matmul(windows, left.square().mean(dim=3).transpose(1, 2))
-    energy = ((own[..., None] + moved) / 2).transpose(1, 2)  # (B, BANDS, WINDOWS, shifts)
+    # all products of four axes: OpenVINO (2026.4) goes wrong on a constant that meets three here and four there
+    moved = torch.matmul(windows, wide.square()).index_select(3, at.flatten())
+    moved = moved.unflatten(3, (BANDS, width, shifts)).mean(dim=4)[:, 0].transpose(1, 2)
+    own = torch.matmul(windows, left.square().mean(dim=3, keepdim=True))
+    energy = (own + moved) / 2  # (B, BANDS, WINDOWS, shifts)
     whole = energy.mean(dim=(1, 2, 3), keepdim=True)
     return found / (energy + 0.05 * whole + 1e-12)[..., None]
 
