@@ -4,9 +4,7 @@
 
 One line a pair: rms and median difference of the two strains where both are readable, in percent of strain, the largest
 of the decimations and demodulation frequencies (`shares` of f0) asked for. Last a line of JSON. Fails where a pair is
-further apart than `LIMIT`. Frames of the arm end where their masked corners begin, at row 1850: above zeros the
-last rows differ by tenths of a percent, as those of the RF alone do when it is cut elsewhere (`--whole` shows it).
-Knows the pairs by `rf_pairs`.
+further apart than `LIMIT`. Knows the pairs by `rf_pairs`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +25,6 @@ from usert.runtime.imaging.estimate import Estimate
 
 LIMIT = 0.02
 """Percent of strain."""
-MASKED = {"arm": 1850, "still": 1850}
-"""Row at which the echoes end, by table (README of the frames)."""
 NAMES = "rms", "median", "readable"
 
 
@@ -64,16 +59,13 @@ def main() -> None:
     parser.add_argument("--tables", default="alpinion,alpinion-large,fieldii,arm,still")
     parser.add_argument("--decimations", default="4", help="RF samples of one of IQ")
     parser.add_argument("--shares", default="1", help="demodulation frequencies over f0")
-    parser.add_argument("--whole", action="store_true", help="leave the frames as they are")
     options = parser.parse_args()
     decimations = [int(text) for text in options.decimations.split(",")]
     shares = [float(text) for text in options.shares.split(",")]
     largest: dict[str, tuple[float, ...]] = {}
     print(f"{'pair':28s} {', '.join(NAMES)}")
     for table in options.tables.split(","):
-        end = None if options.whole else MASKED.get(table)
-        for whole in pairs_of(table, options.rf, 1):
-            pair = replace(whole, pre=whole.pre[:end], post=whole.post[:end])
+        for pair in pairs_of(table, options.rf, 1):
             rf = usert.estimate(pair.pre, pair.post, pair.scan, precision="float32")
             found = max(
                 differences(at_rows_of_iq(rf, d), strain_of(pair, d, share * pair.scan.f0_hz))

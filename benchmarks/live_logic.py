@@ -130,7 +130,7 @@ def persistence_table(engine: Engine) -> Rows:
         seen = [image for image in scene.images(LagControl(), 60) if image.state == "live"]
         for weight in (0.0, 0.4, 0.6, 0.8, 0.9):
             persistence = Persistence(PersistenceRule(weight=weight))
-            figures = _shown(scene, seen, persistence, engine.strain_window_samples)
+            figures = _shown(scene, seen, persistence, engine.strain_window_at(scene.scanner.scan))
             rows.append({"noise": noise, "tilt": tilt, "weight": weight} | figures)
     return rows
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines.interface import Engine
-from usert.runtime.imaging.display_state import State, StateMachine
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.image_quality import ImageQuality, ImageQualityRule, assess
 from usert.runtime.imaging.lag import LagControl
+from usert.runtime.imaging.live_or_held import HoldControl, State
 from usert.strain import axial_strain
 
 LONGEST_LAG = 20
@@ -62,11 +62,11 @@ class Scene:
     def truth(self, reference: int, current: int) -> NDArray[np.float32]:
         """Strain, by the window of the engine."""
         displacement = self.scanner.truth(reference % self.period, current % self.period)
-        return axial_strain(displacement[0], self._engine.strain_window_samples)
+        return axial_strain(displacement[0], self._engine.strain_window_at(self.scanner.scan))
 
     def images(self, control: LagControl, count: int) -> Iterator[Image]:
         """As the server makes them."""
-        machine, last = StateMachine(), None
+        hold, last = HoldControl(), None
         for current in range(1, count + 1):
             reference = current - control.lag_for(current, reach=min(current, LONGEST_LAG))
             estimate = self.pair(reference, current)
@@ -78,7 +78,7 @@ class Scene:
                 score=image_quality.score,
                 moving=image_quality.moving,
             )
-            state = machine.step(image_quality)
+            state = hold.step(image_quality)
             share = math.nan if last is None else control.course.share(last, reference, current)
             yield Image(
                 reference=reference,

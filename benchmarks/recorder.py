@@ -30,8 +30,8 @@ from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import FrameStamp, ReceivedFrame
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
+from usert.runtime.record.contents import Provenance, Record
 from usert.runtime.record.file import RecordedImage
-from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder
 
 SHAPES = (512, 128), (1920, 768)

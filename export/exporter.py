@@ -139,7 +139,7 @@ def export_bundle(
             usert_version=__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             network=Network(
-                name="LiteFlowNet",
+                name="LiteFlowNet" if network.size == "full" else f"LiteFlowNet {network.size}",
                 front_end=network.front_end,
                 levels=(6, network.finest),
                 normalise_features=network.normalise_features,

@@ -97,6 +97,14 @@ class MissingExtraError(UsertError):
     """An optional package that is not installed."""
 
 
+def expect(
+    holds: bool, what: str, got: object, expected: str, *, error: type[UsertError] = OptionError
+) -> None:
+    """Raise `error` unless `holds`: the value `got` of `what` is not as `expected`."""
+    if not holds:
+        raise error(f"{what}: got {got}, expected {expected}")
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import the optional package `module`. Errors: `MissingExtraError` that names the `extra` of usert to install."""
     try:

@@ -143,13 +143,17 @@ class Scan:
         """Distance between neighbouring samples and between neighbouring lines."""
         return self.axial_pitch_mm, self.line_pitch_mm
 
-    def from_row(self, row: int) -> Scan:
-        """The scan of frames that begin at row `row` of these."""
+    def of_rows(self, row: int, end: int) -> Scan:
+        """The scan of frames that are rows `row` to before `end` of these."""
         demodulation = self.demodulation_hz
         if isinstance(demodulation, tuple):
             demodulation = tuple((at - row, hz) for at, hz in demodulation)
         depth_mm = self.first_depth_mm + row * self.axial_pitch_mm
-        return replace(self, demodulation_hz=demodulation, first_depth_mm=depth_mm)
+        pitch_mm = self.line_pitch_mm
+        if self.radius_mm is not None and self.line_angle_deg is not None:
+            half_way_mm = depth_mm + (end - row) * self.axial_pitch_mm / 2
+            pitch_mm = (self.radius_mm + half_way_mm) * math.radians(self.line_angle_deg)
+        return replace(self, demodulation_hz=demodulation, first_depth_mm=depth_mm, line_pitch_mm=pitch_mm)
 
     @property
     def stated(self) -> dict[str, Any]:

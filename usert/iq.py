@@ -97,7 +97,8 @@ def turned_up(samples: NDArray[Any], scan: Scan, rows: int) -> NDArray[np.float3
     if samples.min() == samples.max():
         raise FrameError("IQ frame: all samples are the same, expected echoes")
     bands = _up(samples.shape[0], rows, scan.fs_hz, scan.f0_hz, scan.demodulation_hz)
-    return _product(bands, np.moveaxis(samples, -1, 0), rows)
+    planes = np.moveaxis(samples, -1, 0)
+    return _blank_as(planes, _product(bands, planes, rows), _step(samples.shape[0], rows))
 
 
 def turned_down(samples: NDArray[Any], scan: Scan, decimation: int) -> NDArray[np.float32]:
@@ -113,7 +114,8 @@ def turned_down(samples: NDArray[Any], scan: Scan, decimation: int) -> NDArray[n
     check_shape("RF frame", samples, "rf")
     rows = -(-samples.shape[0] // decimation)
     bands = _down(samples.shape[0], decimation, scan.fs_hz * decimation, scan.f0_hz, scan.demodulation_hz)
-    return np.stack([_product(part, samples[None], rows) for part in bands], axis=-1)
+    parts = [_blank_as(samples[None], _product(part, samples[None], rows), decimation) for part in bands]
+    return np.stack(parts, axis=-1)
 
 
 def as_iq(frame: RFFrame, demodulation_hz: Demodulation, decimation: int) -> RFFrame:
@@ -146,8 +148,10 @@ def at_rows(field: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
     at = np.arange(rows) * _step(count, rows)
     above = np.minimum(at.astype(np.intp), max(count - 2, 0))
     share = (at - above).astype(np.float32)[:, None]
-    upper, lower = field[..., above, :], field[..., np.minimum(above + 1, count - 1), :]
-    values: NDArray[np.float32] = upper + share * (lower - upper)
+    upper, values = (field.take(which, axis=-2) for which in (above, np.minimum(above + 1, count - 1)))
+    values -= upper
+    values *= share
+    values += upper
     return values
 
 
@@ -192,6 +196,19 @@ def _product(bands: _Bands, planes: NDArray[Any], rows: int) -> NDArray[np.float
         for line in range(0, lines, across):
             result[tile, :, line : line + across] = matrix @ near[:, line : line + across]
     return result.reshape(-1, lines)[:rows]
+
+
+def _blank_as(planes: NDArray[Any], made: NDArray[np.float32], step: float) -> NDArray[np.float32]:
+    """`made` (N', M) of (P, N, M), one row of `step`, with zeros where a line has nothing but zeros up to its end.
+
+    Without it a filter's ringing fills a masked corner, and is an echo to those who look at phases.
+    """
+    if not planes[:, (0, -1)].any(axis=0).all():
+        signal: NDArray[np.bool_] = np.asarray(planes.any(axis=0))
+        first, last = signal.argmax(axis=0), len(signal) - 1 - signal[::-1].argmax(axis=0)
+        at = np.rint(np.arange(len(made)) * step)[:, None]
+        made[(at < first) | (at > last)] = 0
+    return made
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from usert.bundle.manifest import PRECISIONS
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 
 from ..engines import ENGINES, REFERENCE
 from ..transport.address import check_endpoint
@@ -65,27 +65,21 @@ class BenchConfig:
     def __post_init__(self) -> None:
         known = (*ENGINES, REFERENCE)
         for name in self.engines:
-            if name not in known:
-                raise OptionError(f"--engine: got {name!r}, expected {', '.join(sorted(known))}")
+            expect(name in known, "--engine", f"{name!r}", ", ".join(sorted(known)))
         for name in self.precisions:
-            if name not in PRECISIONS:
-                raise OptionError(f"--precision: got {name!r}, expected {', '.join(PRECISIONS)}")
-        if self.threads is not None and self.threads < 1:
-            raise OptionError(f"--threads: got {self.threads}, expected 1 or more")
+            expect(name in PRECISIONS, "--precision", f"{name!r}", ", ".join(PRECISIONS))
+        expect(self.threads is None or self.threads >= 1, "--threads", self.threads, "1 or more")
         if not 0 < self.seconds <= _LONGEST_S:
             raise OptionError(
                 f"--seconds: got {self.seconds:g}, expected more than 0, at most {_LONGEST_S:g}"
             )
-        if self.iq is not None and not 1 <= self.iq <= MOST_DECIMATION:
-            raise OptionError(f"--iq: got {self.iq}, expected 1 to {MOST_DECIMATION}")
-        if self.rounds < 1:
-            raise OptionError(f"--rounds: got {self.rounds}, expected 1 or more")
+        expect(self.iq is None or 1 <= self.iq <= MOST_DECIMATION, "--iq", self.iq, f"1 to {MOST_DECIMATION}")
+        expect(self.rounds >= 1, "--rounds", self.rounds, "1 or more")
         if self.rate_hz is not None and not 0 < self.rate_hz <= MOST_RATE_HZ:
             raise OptionError(
                 f"--rate: got {self.rate_hz:g} Hz, expected more than 0, at most {MOST_RATE_HZ:g}"
             )
-        if not 0 <= self.pause_s < math.inf:
-            raise OptionError(f"--pause: got {self.pause_s:g} s, expected 0 or more")
+        expect(0 <= self.pause_s < math.inf, "--pause", f"{self.pause_s:g} s", "0 or more")
         if self.rf is not None:
             if not self.wire or self.rate_hz is not None or self.shapes or self.pause_s or self.iq:
                 raise OptionError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..imaging.display_state import State
+from ..imaging.live_or_held import State
 from ..protocol.age import age_of, clock_id
 from ..protocol.strain_message import Counters, StrainMessage
 

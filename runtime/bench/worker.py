@@ -132,7 +132,10 @@ class _Held:
 
 
 def _measure(workload: Workload, held: _Held) -> Measurement:
-    return run_workload(partial(held.engine.run, *held.pair, held.scan), workload)
+    reference, current = held.pair
+    return run_workload(
+        lambda: held.engine.run(reference, current.copy(), held.scan), workload
+    )  # a new frame
 
 
 def _run(reference: Frame, current: Frame, held: _Held) -> Estimate:

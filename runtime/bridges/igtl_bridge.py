@@ -11,14 +11,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from usert.errors import OptionError
-
-from ..clients.rf_history import RecentFrames
-from ..clients.strain_client import StrainClient
-from ..imaging.display_state import State
+from ..clients.image_source import ImageSource
+from ..imaging.live_or_held import State
 from ..protocol.age import age_of, clock_id, now_ns
 from ..protocol.strain_message import StrainMessage
-from ..transport.keys import ClientKeys
 from ..transport.lifecycle import Service
 from .igtl_broadcaster import Broadcaster
 from .igtl_devices import BLANK_PERCENT, Devices, Packed, wall_of
@@ -30,32 +26,16 @@ _QUIET_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeConfig:
+class BridgeConfig(ImageSource):
     """Source, destination and presentation of the images."""
 
-    strain: str
-    """Address at which the server publishes."""
-    rf: str | None = None
-    """Address of the RF frames, for B-mode; None: no B-mode."""
-    rows: tuple[int, int] | None = None
-    """Samples of the RF frames along depth, as the server cuts them; None: all."""
     host: str = "127.0.0.1"
     port: int = 18944
     """The default is that of OpenIGTLink; 0 is any free one."""
     prefix: str = "usert"
     """Prefix of the devices' names."""
-    stream: str = ""
-    """Name of the stream; empty: the first that is received."""
-    stale_ms: float = 500.0
     blank_percent: float = BLANK_PERCENT
     """Strain that is sent for a pixel that must not be read."""
-    keys: ClientKeys | None = None
-    rf_keys: ClientKeys | None = None
-    insecure: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.stale_ms < float("inf"):
-            raise OptionError(f"--stale-ms: got {self.stale_ms:g}, expected more than 0")
 
 
 class IgtlBridge(Service):
@@ -67,14 +47,8 @@ class IgtlBridge(Service):
         self._config = config
         self._report = report
         self._devices = Devices(config.prefix, blank_percent=config.blank_percent)
-        self._client = StrainClient(
-            config.strain, stale_ms=config.stale_ms, keys=config.keys, insecure=config.insecure
-        )
-        self._frames = None
-        if config.rf is not None:
-            self._frames = RecentFrames(
-                config.rf, rows=config.rows, keys=config.rf_keys, insecure=config.insecure
-            )
+        self._client = config.client()
+        self._frames = config.frames()
         self.broadcaster = Broadcaster(config.host, config.port, insecure=config.insecure)
         self._stream = config.stream
         self._newest: tuple[StrainMessage, int] | None = None

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
-from usert.errors import OptionError
+from usert.errors import expect
 
 from ..transport.address import listen, require_loopback
 from ..transport.lifecycle import Worker
@@ -50,8 +50,7 @@ class Broadcaster(Worker):
             "127.0.0.1 and an SSH tunnel",
             insecure=insecure,
         )
-        if not 0 <= port <= 0xFFFF:
-            raise OptionError(f"--port: got {port}, expected 0 to 65535")
+        expect(0 <= port <= 0xFFFF, "--port", port, "0 to 65535")
         self._address = host, port
         self._clients: set[_Client] = set()
         self.served = 0

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.beam_space import BeamSpace
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 from usert.frame import RFFrame
 
-from ..imaging.display_state import State
+from ..imaging.live_or_held import State
 from ..offline.canvas import Canvas
 from ..protocol.age import Age
 from ..protocol.strain_message import StrainMessage
@@ -57,8 +57,7 @@ class Devices:
                 f"--prefix: got {prefix!r}, expected a letter, then letters, digits, '_' or '-', "
                 f"{_MOST_NAME - longest} in all at most"
             )
-        if not math.isfinite(blank_percent):
-            raise OptionError(f"--blank: got {blank_percent}, expected a finite number of percent")
+        expect(math.isfinite(blank_percent), "--blank", blank_percent, "a finite number of percent")
         self._prefix = prefix
         self._blank = np.float32(blank_percent)
         self._bmode = BMode()

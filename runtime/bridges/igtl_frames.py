@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.beam_space import half_way_pitch_mm
-from usert.errors import FrameError, OptionError
+from usert.errors import FrameError, OptionError, expect
 from usert.frame import FRAME_DTYPES, Demodulation, Scan
 from usert.iq import IQLayout, split_iq
 from usert.units import unit_fault
@@ -68,8 +68,7 @@ class ImageReading:
                     raise OptionError(f"{option}: expected a finite number above 0")
                 if value is not None and (fault := unit_fault(name, value)):
                     raise OptionError(f"{option}: {fault}")
-        if self.kind not in _KINDS:
-            raise OptionError(f"--kind: got {self.kind!r}, expected one of {', '.join(_KINDS)}")
+        expect(self.kind in _KINDS, "--kind", f"{self.kind!r}", f"one of {', '.join(_KINDS)}")
         if (self.kind == "rf") != (self.demodulation_hz is None):
             expected = "none of RF" if self.kind == "rf" else f"one with --kind {self.kind}"
             raise OptionError(f"--demodulation-mhz: got {self.demodulation_hz}, expected {expected}")
@@ -139,15 +138,9 @@ class FrameReader:
                 f"{error}; the image's spacing is {axial_mm:g} mm along depth and {lateral_mm:g} mm across: if that "
                 "is not so, give --fs-mhz and --line-pitch-mm",
             ) from error
-        last = self._scan
-        if (
-            last is not None
-            and _close(scan.fs_hz, last.fs_hz)
-            and _close(scan.line_pitch_mm, last.line_pitch_mm)
-        ):
-            return last
-        self._scan = scan
-        return scan
+        if self._scan is None or not _same(scan, self._scan):
+            self._scan = scan
+        return self._scan
 
 
 def _samples(image: NDArray[Any], components: int) -> NDArray[Any]:
@@ -165,5 +158,6 @@ def _samples(image: NDArray[Any], components: int) -> NDArray[Any]:
     return samples
 
 
-def _close(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=_SAME)
+def _same(a: Scan, b: Scan) -> bool:
+    pairs = (a.fs_hz, b.fs_hz), (a.line_pitch_mm, b.line_pitch_mm)
+    return all(math.isclose(*pair, rel_tol=_SAME) for pair in pairs)

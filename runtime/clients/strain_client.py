@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import zmq
 
-from ..imaging.display_state import State
+from ..imaging.live_or_held import State
 from ..protocol.age import Age, age_of, clock_id, now_ns
 from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from ..transport.address import check_endpoint

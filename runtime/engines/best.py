@@ -50,9 +50,8 @@ class BestEngine:
     def name(self) -> str:
         return self._running.name
 
-    @property
-    def strain_window_samples(self) -> int:
-        return self._opened[0].strain_window_samples
+    def strain_window_at(self, scan: Scan) -> int:
+        return self._opened[0].strain_window_at(scan)
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         self._first_that_takes_it(lambda engine: engine.warm_up(shape, scan))

@@ -22,14 +22,14 @@ from usert.bundle.manifest import Graph, Plan
 from usert.errors import EngineError, FrameError
 from usert.frame import Scan, Shape, check_shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
-from usert.iq import rf_rows
+from usert.iq import common_sample, rf_rows
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
 from .graph_choice import by_preference, choose_graph
 from .int16 import to_int16
 from .interface import noise_pair
-from .iq_pair import run_iq
+from .iq_pair import IqPairs
 from .padding import cut, padded
 
 FRAMES = ("reference", "current")
@@ -60,6 +60,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         self._threads = threads or usable_cores()
         self._precisions = by_preference(precision, self.preferred)
         self._sessions: dict[str, Session] = {}
+        self._iq = IqPairs()
         self._last_fit: dict[tuple[Shape, float | None], tuple[Artefact, Shape]] = {}
         """What `_fit` returned for the shape and sampling of the last pair."""
         self._closed = False
@@ -77,9 +78,10 @@ class BundleEngine(ABC, Generic[Artefact]):
     def _open(self, artefact: Artefact) -> Session:
         """Load one file. Errors: `EngineError` that names it."""
 
-    @property
-    def strain_window_samples(self) -> int:
-        return self._bundle.manifest.strain_window_samples
+    def strain_window_at(self, scan: Scan) -> int:
+        if self._front_end == "baseband":  # whose window counts wavelengths
+            return self._bundle.manifest.strain_window_at(scan.cycles_per_sample)
+        return round(self._bundle.manifest.strain_window_samples * common_sample(scan))
 
     @property
     def _front_end(self) -> FrontEnd:
@@ -87,7 +89,7 @@ class BundleEngine(ABC, Generic[Artefact]):
 
     def open_one(self) -> None:
         """Open one file, to check that the engine works. Errors: `EngineError`, `BundleError`."""
-        shape = self._bundle.manifest.graphs[0].shape or (2 * self.strain_window_samples, 64)
+        shape = self._bundle.manifest.graphs[0].shape or (2 * self._bundle.manifest.strain_window_samples, 64)
         self._session(self._fit(shape, TYPICAL)[0])
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
@@ -100,7 +102,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         if self._front_end == "baseband":  # whose window is told in wavelengths, so in rows of the IQ, too
             self._check_length(reference.shape[0], scan.cycles_per_sample)
         rows = self._rf_rows((reference.shape[0], reference.shape[1]), scan)
-        return run_iq(self.run, reference, current, scan, rf_rows=rows)
+        return self._iq.run(self.run, reference, current, scan, rf_rows=rows)
 
     def _rf_rows(self, shape: Shape, scan: Scan) -> int:
         """Rows to which IQ frames of `shape` (N, M) are turned up: those of a graph of one shape where one fits.

@@ -11,36 +11,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import FrameError, OptionError
+from usert.errors import FrameError, expect
 from usert.estimators import ESTIMATORS
 from usert.frame import Scan, check_shape
 from usert.front_end import TYPICAL
-from usert.iq import rf_rows
+from usert.iq import common_sample, rf_rows
 from usert.quality import warped_ncc
 from usert.strain import axial_strain
 
 from ..imaging.estimate import Estimate
 from .int16 import to_int16
-from .iq_pair import run_iq
+from .iq_pair import IqPairs
 
 
 class ClassicalEngine:
     """An estimator of `usert.estimators`. GLUE needs scipy, and raises `MissingExtraError` when it first runs."""
 
     def __init__(self, method: str, *, strain_window_samples: int) -> None:
-        if method not in ESTIMATORS:
-            raise OptionError(f"method: got {method!r}, expected one of {', '.join(ESTIMATORS)}")
+        expect(method in ESTIMATORS, "method", f"{method!r}", f"one of {', '.join(ESTIMATORS)}")
         self._method = method
         self._estimate = ESTIMATORS[method]
         self._window = strain_window_samples
+        self._iq = IqPairs()
 
     @property
     def name(self) -> str:
         return f"usert.estimators {self._method}"
 
-    @property
-    def strain_window_samples(self) -> int:
-        return self._window
+    def strain_window_at(self, scan: Scan) -> int:
+        return round(self._window * common_sample(scan))
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         """Do nothing: there is nothing to load."""
@@ -49,7 +48,7 @@ class ClassicalEngine:
         if scan is not None and scan.kind == "iq":
             check_shape("reference frame", reference, "iq")
             rows = rf_rows(len(reference), scan, rows_per_cycle=1 / TYPICAL)
-            return run_iq(self.run, reference, current, scan, rf_rows=rows)
+            return self._iq.run(self.run, reference, current, scan, rf_rows=rows)
         first, second = to_int16(reference, current)
         if len(first) < self._window:
             raise FrameError(

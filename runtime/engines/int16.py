@@ -59,5 +59,6 @@ def _fits_int16(samples: NDArray[Any]) -> bool:
 def _scaled(samples: NDArray[Any], peak: float) -> NDArray[np.int16]:
     """Scale; divides before it multiplies, so that amplitudes of 1e-40, as of simulators, do not overflow."""
     unit = np.divide(samples, peak, dtype=np.result_type(samples, np.float32))
-    scaled: NDArray[np.int16] = np.rint(unit * INT16_PEAK).astype(np.int16)
+    unit *= INT16_PEAK
+    scaled: NDArray[np.int16] = np.rint(unit, out=unit).astype(np.int16)
     return scaled

@@ -47,9 +47,8 @@ class Engine(Protocol):
     def name(self) -> str:
         """Library and device that really run, such as `onnxruntime CPUExecutionProvider`."""
 
-    @property
-    def strain_window_samples(self) -> int:
-        """Length of the least-squares fit of the strain; frames must not be shorter."""
+    def strain_window_at(self, scan: Scan) -> int:
+        """Length of the least-squares fit of the strain in rows of frames of `scan`, which must not be shorter."""
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         """Load what frames of `shape` (N, M) need, and run once; without `scan`, at a common sampling frequency."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,16 +45,13 @@ def open_engine(
     if engine != BEST:
         return _make(engine, bundle, threads, precision)
 
-    def opener(name: str) -> Callable[[], Engine]:
-        def opened() -> Engine:
-            made = _make(name, bundle, threads, precision)
-            if name in _ON_GPU:
-                made.open_one()  # what is listed may still not work
-            return made
+    def opened(name: str) -> Engine:
+        made = _make(name, bundle, threads, precision)
+        if name in _ON_GPU:
+            made.open_one()  # what is listed may still not work
+        return made
 
-        return opened
-
-    candidates = {name: opener(name) for name in ENGINES if _worth_opening(name, bundle)}
+    candidates = {name: partial(opened, name) for name in ENGINES if _worth_opening(name, bundle)}
     return BestEngine(candidates, blame="onnxruntime")
 
 

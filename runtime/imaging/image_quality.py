@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 from usert.quality import READABLE_QUALITY, readable_mean
 
 from .estimate import Estimate
@@ -60,16 +60,14 @@ class ImageQualityRule:
     def __post_init__(self) -> None:
         for name in ("readable_quality", "fair_score"):
             value = getattr(self, name)
-            if not 0 < value <= 1:
-                raise OptionError(f"{name}: got {value:g}, expected more than 0, at most 1")
+            expect(0 < value <= 1, name, f"{value:g}", "more than 0, at most 1")
         for name in ("useful_strain", "trained_strain"):
             value = getattr(self, name)
             if value is not None and not 0 <= value[0] < value[1] < math.inf:
                 raise OptionError(f"{name}: got {value[0]:g} to {value[1]:g}, expected 0 <= low < high")
         for name in ("scatter", "still_strain", "precompression"):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise OptionError(f"{name}: got {value:g}, expected 0 or more")
+            expect(0 <= value < math.inf, name, f"{value:g}", "0 or more")
 
     def readable(self, quality: NDArray[Any]) -> NDArray[np.bool_]:
         """Mask of the pixels of `quality` (…, N, M) that may be read; NaN may not."""

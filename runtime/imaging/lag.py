@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 
 from .pairing import MAX_LAG
 
@@ -58,16 +58,13 @@ class LagRule:
                 f"lag: got {self.least} to {self.most}, expected 1 <= least <= most <= {MAX_LAG}"
             )
         low, high = self.useful_strain
-        if not 0 < low < high < 1:
-            raise OptionError(f"useful strain: got {low:g} to {high:g}, expected 0 < low < high < 1")
+        expect(0 < low < high < 1, "useful strain", f"{low:g} to {high:g}", "0 < low < high < 1")
         if not (self.hysteresis >= 0 and low * (1 + self.hysteresis) ** 2 < high):
             raise OptionError(
                 f"hysteresis: got {self.hysteresis:g}, expected 0 or more, and a range left to stay in"
             )
-        if not 0 <= self.lag_cost < math.inf:
-            raise OptionError(f"lag cost: got {self.lag_cost:g}, expected 0 or more")
-        if not 0 <= self.poor_score <= 1:
-            raise OptionError(f"poor score: got {self.poor_score:g}, expected 0 to 1")
+        expect(0 <= self.lag_cost < math.inf, "lag cost", f"{self.lag_cost:g}", "0 or more")
+        expect(0 <= self.poor_score <= 1, "poor score", f"{self.poor_score:g}", "0 to 1")
 
 
 class Course:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from usert.errors import OptionError
+from usert.errors import expect
 
 from .frames import ReceivedFrame
 
@@ -28,12 +28,9 @@ class PairingRule:
     """Longest time between the two frames: tissue does not keep its speckle for long."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.lag <= MAX_LAG:
-            raise OptionError(f"lag: got {self.lag}, expected 1 to {MAX_LAG} frames")
-        if not 0 <= self.max_gap_frames <= MAX_LAG:
-            raise OptionError(f"max gap: got {self.max_gap_frames}, expected 0 to {MAX_LAG} frames")
-        if not self.max_interval_ms > 0:
-            raise OptionError(f"max interval: got {self.max_interval_ms:g} ms, expected more than 0")
+        expect(1 <= self.lag <= MAX_LAG, "lag", self.lag, f"1 to {MAX_LAG} frames")
+        expect(0 <= self.max_gap_frames <= MAX_LAG, "max gap", self.max_gap_frames, f"0 to {MAX_LAG} frames")
+        expect(self.max_interval_ms > 0, "max interval", f"{self.max_interval_ms:g} ms", "more than 0")
 
     def kept(self, longest: int | None = None) -> int:
         """Number of frames before the newest to keep for this rule, or for lags of up to `longest`."""

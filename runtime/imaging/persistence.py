@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 from usert.quality import READABLE_QUALITY
 
 from .estimate import Estimate
@@ -52,8 +52,7 @@ class PersistenceRule:
     """Quality below which a pixel adds nothing; as in `ImageQualityRule`."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight < 1:
-            raise OptionError(f"persistence: got {self.weight:g}, expected 0 to below 1")
+        expect(0 <= self.weight < 1, "persistence", f"{self.weight:g}", "0 to below 1")
         if not 0 < self.readable_quality <= 1:
             raise OptionError(
                 f"readable quality: got {self.readable_quality:g}, expected more than 0, at most 1"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.beam_space import BeamSpace
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 from usert.quality import READABLE_QUALITY
 from usert.strain import STRAIN_WINDOW_SAMPLES
 
@@ -77,13 +77,11 @@ class RatioRule:
 
     def __post_init__(self) -> None:
         for name in ("readable_quality", "least_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise OptionError(f"{name}: got {getattr(self, name):g}, expected more than 0, at most 1")
+            expect(0 < getattr(self, name) <= 1, name, f"{getattr(self, name):g}", "more than 0, at most 1")
         if min(self.least_pixels, self.frames, *self.patch) < 1:
             raise OptionError("ratio: got a count below 1, expected pixels, frames and patch of 1 or more")
         for name in ("least_strain", "certainty"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise OptionError(f"{name}: got {getattr(self, name):g}, expected 0 or more")
+            expect(0 <= getattr(self, name) < math.inf, name, f"{getattr(self, name):g}", "0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

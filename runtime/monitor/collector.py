@@ -105,27 +105,21 @@ def _served(counts: ServerCounts, output: Readings, *, lost: int) -> Iterator[Me
     yield _counter(
         "usert_frames_dropped",
         "Frames of which no pair was made, by reason; lost: missing in the sequence numbers.",
-        ("reason",),
+        "reason",
         {
-            ("newer_frame",): frames.dropped,
-            ("lost",): lost,
-            ("duplicate",): frames.duplicates,
-            ("late",): frames.late,
-            ("turned_away",): frames.turned_away,
-            ("unpaired",): counts.unpaired,
+            "newer_frame": frames.dropped,
+            "lost": lost,
+            "duplicate": frames.duplicates,
+            "late": frames.late,
+            "turned_away": frames.turned_away,
+            "unpaired": counts.unpaired,
         },
     )
     yield _counter(
-        "usert_pairs_failed",
-        "Pairs that the engine rejected or failed at, by error.",
-        ("error",),
-        {(error,): count for error, count in counts.failed.items()},
+        "usert_pairs_failed", "Pairs that the engine rejected or failed at, by error.", "error", counts.failed
     )
     yield _counter(
-        "usert_messages_malformed",
-        "Messages that violate the protocol, by fault.",
-        ("fault",),
-        {(fault,): count for fault, count in counts.malformed.items()},
+        "usert_messages_malformed", "Messages that violate the protocol, by fault.", "fault", counts.malformed
     )
     yield CounterMetricFamily("usert_sessions", "Sessions that have begun.", frames.sessions)
     yield GaugeMetricFamily("usert_streams", "Streams that are served now.", frames.sources)
@@ -144,28 +138,17 @@ def _served(counts: ServerCounts, output: Readings, *, lost: int) -> Iterator[Me
 def _recorded(recorder: Recorder) -> Iterator[Metric]:
     stats = recorder.stats
     kept = {"frame": stats.frames, "image": stats.images}
-    yield _counter(
-        "usert_recorder_received",
-        "Frames and images handed to the recorder.",
-        ("what",),
-        {(what,): counts.received for what, counts in kept.items()},
+    received = {what: counts.received for what, counts in kept.items()}
+    yield _counter("usert_recorder_received", "Frames and images handed to the recorder.", "what", received)
+    recorded = {what: counts.recorded for what, counts in kept.items()}
+    yield _counter("usert_recorder_recorded", "Frames and images written.", "what", recorded)
+    missing = CounterMetricFamily(
+        "usert_recorder_missing", "Frames and images not written, by reason.", labels=("what", "reason")
     )
-    yield _counter(
-        "usert_recorder_recorded",
-        "Frames and images written.",
-        ("what",),
-        {(what,): counts.recorded for what, counts in kept.items()},
-    )
-    yield _counter(
-        "usert_recorder_missing",
-        "Frames and images not written, by reason.",
-        ("what", "reason"),
-        {
-            (what, reason.replace(" ", "_")): count
-            for what, counts in kept.items()
-            for reason, count in counts.missing.items()
-        },
-    )
+    for what, counts in kept.items():
+        for reason, count in counts.missing.items():
+            missing.add_metric((what, reason.replace(" ", "_")), count)
+    yield missing
     waiting = float(recorder.held_bytes)
     yield GaugeMetricFamily("usert_recorder_waiting_bytes", "Size of what waits to be written.", waiting)
 
@@ -181,10 +164,8 @@ def _gpu(gpus: Sequence[GpuMemory]) -> Iterator[Metric]:
         yield family
 
 
-def _counter(
-    name: str, text: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for values, count in counts.items():
-        family.add_metric([printable(value) for value in values], count)
+def _counter(name: str, text: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([printable(value)], count)
     return family

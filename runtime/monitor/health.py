@@ -11,7 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from usert.errors import OptionError
+from usert.errors import expect
 
 Status = Literal["ok", "waiting", "failing", "stuck"]
 """`ok`: frames arrive and the loop turns. `waiting`: no frame yet, or none for long, which is no fault of the server.
@@ -34,10 +34,8 @@ class HealthRule:
     def __post_init__(self) -> None:
         for name in ("quiet_s", "stuck_s", "warm_up_s"):
             value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise OptionError(f"{name}: got {value:g} s, expected more than 0")
-        if self.failed_pairs < 1:
-            raise OptionError(f"failed pairs: got {self.failed_pairs}, expected 1 or more")
+            expect(0 < value < math.inf, name, f"{value:g} s", "more than 0")
+        expect(self.failed_pairs >= 1, "failed pairs", self.failed_pairs, "1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,8 @@ from prometheus_client.registry import Collector
 
 from usert.log_format import printable
 
-from ..imaging.display_state import State
 from ..imaging.estimate import EstimatedPair
+from ..imaging.live_or_held import State
 from .collector import ServerCollector, Watched
 from .gpu_memory import GpuMemory, gpu_memory
 
@@ -34,7 +34,7 @@ AGES_S = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3
 STAGES_S = (1e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2)
 """Bounds from publishing an image to running a float32 graph on a small CPU."""
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
-"""Bounds of scores; among them those of `StateRule` and `ImageQualityRule`."""
+"""Bounds of scores; among them those of `HoldRule` and `ImageQualityRule`."""
 MAX_LABELS = 32
 """Each label makes a set of time series, which a monitor keeps for weeks."""
 OTHER = "other"

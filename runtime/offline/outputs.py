@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from usert.errors import OptionError, require
+from usert.errors import OptionError, expect, require
 from usert.recording import Recording
 
 from .pages import Pages
@@ -30,8 +30,7 @@ PICTURE = re.compile(r"\d{5,}_\d+-\d+\.png")
 def output_path(result: str | os.PathLike[str], kind: str) -> Path:
     """The path of an output, beside the result. Errors: `OptionError` for an unknown kind."""
     path = Path(result)
-    if kind not in SUFFIXES:
-        raise OptionError(f"--also: got {kind!r}, expected one of {', '.join(SUFFIXES)}")
+    expect(kind in SUFFIXES, "--also", f"{kind!r}", f"one of {', '.join(SUFFIXES)}")
     return path.with_name(path.stem + SUFFIXES[kind])
 
 

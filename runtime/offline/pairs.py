@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from usert.errors import FrameError, OptionError
+from usert.errors import FrameError, OptionError, expect
 
 CONSECUTIVE = "consecutive"
 
@@ -80,6 +80,5 @@ def _parse_pair(text: str, frames: int) -> Pair:
         raise OptionError(
             f"--pairs: got {text}, expected frames from 0 to {frames - 1}: that is all there are"
         )
-    if reference == current:
-        raise OptionError(f"--pairs: got {text}, expected two different frames")
+    expect(reference != current, "--pairs", text, "two different frames")
     return reference, current

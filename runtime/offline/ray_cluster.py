@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from usert.errors import OptionError, UsertError, require
+from usert.errors import OptionError, UsertError, expect, require
 
 from .recipe import Recipe
 from .run_folder import ArchiveWorker, Job, Opener, Outcome
@@ -88,10 +88,9 @@ def ray_cluster(address: str, *, cpus: int) -> Iterator[Any]:
         raise KeyboardInterrupt from error
     try:
         there = ray.cluster_resources().get("CPU", 0)
-        if there < cpus:
-            raise OptionError(
-                f"--workers times --threads: got {cpus}, expected at most {there:g}, the CPUs of the cluster"
-            )
+        expect(
+            there >= cpus, "--workers times --threads", cpus, f"at most {there:g}, the CPUs of the cluster"
+        )
         yield ray
     finally:
         ray.shutdown()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from usert.bundle import Bundle
 from usert.frame import Scan
-from usert.iq import common_sample
 from usert.recording import Recording
 from usert.strain import window_samples
 
@@ -40,7 +39,7 @@ class Recipe:
     def window(self, engine: Engine, scan: Scan) -> int:
         """Length of the strain window in samples. Errors: `OptionError`."""
         if self.strain_window_mm is None:
-            return round(engine.strain_window_samples * common_sample(scan))
+            return engine.strain_window_at(scan)
         return window_samples(scan, self.strain_window_mm)
 
     def origin(

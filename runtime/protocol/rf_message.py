@@ -110,7 +110,7 @@ class RFMessage:
                 f"rows {first}:{end}: got a frame of {self.frame.shape[0]} samples, expected {end} or more",
             )
         try:
-            scan = self.frame.scan.from_row(first)
+            scan = self.frame.scan.of_rows(first, end)
         except FrameError as error:
             raise MalformedError("geometry", str(error)) from error
         return replace(self, frame=replace(self.frame, samples=self.frame.samples[first:end], scan=scan))

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from usert.frame import Scan, Shape
 
-from ..imaging.display_state import State
 from ..imaging.frames import FrameStamp
+from ..imaging.live_or_held import State
 from ..imaging.persistence import Averaging
 from ..imaging.strain_ratio import RatioReading
 from .header import (

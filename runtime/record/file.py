@@ -21,8 +21,8 @@ from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQuality
 from ..protocol.age import clock_id
 from ..protocol.strain_message import StrainMessage
+from .contents import FRAME, GAP, GROUP, IMAGE, IMAGE_COLUMNS, furnish, hash_of
 from .gaps import Gap
-from .record import FRAME, GAP, GROUP, IMAGE, IMAGE_COLUMNS, furnish, hash_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,9 +21,9 @@ from ..protocol.age import now_ns
 from ..transport.fault_counter import FaultCounter, by_kind
 from ..transport.lifecycle import POLL_MS, Worker
 from .backlog import Backlog
+from .contents import Provenance
 from .file import RecordedImage
 from .gaps import Gaps, Reason, What
-from .record import Provenance
 from .writer import Item, Label, Miss, RecordWriter, check_free
 
 MAX_BYTES = 1 << 28

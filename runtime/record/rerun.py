@@ -12,7 +12,7 @@ from usert.errors import FrameError, RecordingError
 
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate
-from .record import Record, hash_of
+from .contents import Record, hash_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from usert.errors import RecordingError
 
 from ..imaging.frames import ReceivedFrame
 from ..protocol.age import now_ns
+from .contents import Provenance
 from .file import RecordedImage, RecordFile
 from .gaps import Gap, Gaps, Reason, What
-from .record import Provenance
 
 MAX_FILES = 1000
 """A source whose every frame begins a session must not fill the disk with files."""

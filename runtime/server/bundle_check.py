@@ -32,7 +32,7 @@ class BundleCheck:
 def check_engine(
     engine: Engine, trial: EstimatedPair, *, quality_rule: ImageQualityRule, held_score: float
 ) -> BundleCheck:
-    """Run `engine` on a recent good pair of the running engine; `held_score` as in `StateRule`.
+    """Run `engine` on a recent good pair of the running engine; `held_score` as in `HoldRule`.
 
     Errors: those of the engine; `BundleError` for an estimate that is not finite, that would not be shown, or whose
     strain has the other sign.

@@ -23,9 +23,9 @@ from usert.errors import BundleError, EngineError, UsertError
 
 from ..engines.bundle_engine import first_line
 from ..engines.interface import Engine, FrameFormat
-from ..imaging.display_state import StateRule
 from ..imaging.estimate import EstimatedPair
 from ..imaging.image_quality import ImageQualityRule
+from ..imaging.live_or_held import HoldRule
 from .bundle_check import BundleCheck, check_engine, run_noise
 
 Opener = Callable[[Bundle], Engine]
@@ -66,12 +66,10 @@ class PreparedBundle:
 class BundleSwap:
     """Loads one bundle at a time. `start` and `take` are for any thread, and do not wait for the loading one."""
 
-    def __init__(
-        self, *, quality_rule: ImageQualityRule | None = None, state: StateRule | None = None
-    ) -> None:
-        """`quality_rule`, `state`: the rules of the server."""
+    def __init__(self, *, quality_rule: ImageQualityRule | None = None, hold: HoldRule | None = None) -> None:
+        """`quality_rule`, `hold`: the rules of the server."""
         self._quality_rule = quality_rule or ImageQualityRule()
-        self._held_score = (state or StateRule()).held_score
+        self._held_score = (hold or HoldRule()).held_score
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._future: Future[PreparedBundle] | None = None

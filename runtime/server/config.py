@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 
-from ..imaging.display_state import StateRule
 from ..imaging.image_quality import ImageQualityRule
 from ..imaging.lag import LagRule
+from ..imaging.live_or_held import HoldRule
 from ..imaging.pairing import PairingRule
 from ..imaging.persistence import PersistenceRule
 from ..imaging.strain_ratio import Rectangle
@@ -50,7 +50,7 @@ class ServerConfig:
     lag: LagRule | None = None
     """How the lag follows the motion; None: it is always that of `pairing`."""
     quality_rule: ImageQualityRule = field(default_factory=ImageQualityRule)
-    state: StateRule = field(default_factory=StateRule)
+    hold: HoldRule = field(default_factory=HoldRule)
     persistence: PersistenceRule = field(default_factory=lambda: PersistenceRule(weight=0.0))
     rectangles: tuple[Rectangle, Rectangle] | None = None
     """Target and background of the strain ratio in every stream, until a command changes them."""
@@ -58,10 +58,8 @@ class ServerConfig:
     """Age at publication beyond which a live image has missed its deadline."""
 
     def __post_init__(self) -> None:
-        if self.rf_type not in ("sub", "pull"):
-            raise OptionError(f"rf type: got {self.rf_type!r}, expected 'sub' or 'pull'")
-        if not self.rf_endpoints:
-            raise OptionError("rf: got no endpoint, expected one or more")
+        expect(self.rf_type in ("sub", "pull"), "rf type", f"{self.rf_type!r}", "'sub' or 'pull'")
+        expect(bool(self.rf_endpoints), "rf", "no endpoint", "one or more")
         for endpoint in self.rf_endpoints:
             check_endpoint(endpoint, insecure=self.insecure, keyed=self.rf_keys is not None)
             if self.rf_endpoints.count(endpoint) > 1 and not endpoint.endswith(":0"):
@@ -74,8 +72,7 @@ class ServerConfig:
         if self.rows is not None and not 0 <= self.rows[0] < self.rows[1]:
             first, end = self.rows
             raise OptionError(f"rows: got {first}:{end}, expected a:b with 0 <= a < b")
-        if not 0 < self.deadline_ms < math.inf:
-            raise OptionError(f"deadline: got {self.deadline_ms:g} ms, expected more than 0")
+        expect(0 < self.deadline_ms < math.inf, "deadline", f"{self.deadline_ms:g} ms", "more than 0")
 
     @property
     def rf_endpoints(self) -> tuple[str, ...]:

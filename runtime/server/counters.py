@@ -23,6 +23,8 @@ from .stream import Shown
 
 FROZEN = "the stream is frozen"
 """Why a frozen stream has no new image."""
+_OF_FRAMES = ("received", "dropped", "lost", "duplicates", "late")
+"""Counts of frames that a message carries."""
 _ERROR_LETTERS = 160
 """Letters of an error in the reason why there is no image."""
 
@@ -94,15 +96,11 @@ class ServerCounters:
                 self._metrics.pair(pair, score=shown.newest.score, published_ns=published_ns)
         counts = self.counts
         return Counters(
-            received=counts.frames.received,
-            dropped=counts.frames.dropped,
             malformed=sum(counts.malformed.values()),
-            published=self._published,
-            lost=counts.frames.lost,
-            duplicates=counts.frames.duplicates,
-            late=counts.frames.late,
+            published=counts.published,
             failed=sum(counts.failed.values()),
-            missed_deadlines=self._missed_deadlines,
+            missed_deadlines=counts.missed_deadlines,
+            **{name: getattr(counts.frames, name) for name in _OF_FRAMES},
         )
 
     @property

@@ -24,7 +24,7 @@ from ..monitor.health import Health
 from ..monitor.http import MonitorServer, monitor_pages
 from ..monitor.metrics import Metrics
 from ..protocol.age import now_ns
-from ..record.record import Provenance
+from ..record.contents import Provenance
 from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch, RunningBundle
 from ..transport.ipc_file import claimed

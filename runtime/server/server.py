@@ -90,7 +90,7 @@ class StrainServer(Service):
             switch=self._switch,
             status=self._status,
             stop=self.stop,
-            swap=BundleSwap(quality_rule=config.quality_rule, state=config.state),
+            swap=BundleSwap(quality_rule=config.quality_rule, hold=config.hold),
             open_bundle=open_bundle,
             rectangles=config.rectangles,
         )
@@ -226,7 +226,7 @@ class StrainServer(Service):
         engine = self.engine
         try:
             pair = engine.estimate(reference, current)
-            window = engine.engine.strain_window_samples
+            window = engine.engine.strain_window_at(current.frame.scan)
             shown = stream.show(pair, rule=engine.quality_rule, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             stream.no_image = self._counters.failed(error)

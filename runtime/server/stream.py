@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from usert.beam_space import BeamSpace
 from usert.errors import EngineError
-from usert.iq import common_sample
 from usert.quality import readable_mean
 
 from ..engines.interface import FrameFormat
-from ..imaging.display_state import Reason, State, StateMachine
 from ..imaging.estimate import EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQuality, ImageQualityRule, assess
 from ..imaging.lag import LagControl
+from ..imaging.live_or_held import HoldControl, Reason, State
 from ..imaging.pairing import choose_reference, explain_unpaired, interval_ms
 from ..imaging.persistence import Averaging, Persistence
 from ..imaging.strain_ratio import RatioMeter, RatioReading, RatioRule, Rectangle
@@ -128,7 +127,7 @@ class Stream:
 
     def forget_images(self) -> None:
         """Start again for another engine, but keep the motion so far; a frozen image stays."""
-        self._states = StateMachine(self._config.state)
+        self._hold = HoldControl(self._config.hold)
         self._persistence = Persistence(self._config.persistence)
         self._last_reference: int | None = None
         self._meter: RatioMeter | None = None
@@ -155,7 +154,7 @@ class Stream:
         )
 
     def show(self, pair: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
-        """The image to publish after the newest pair; `strain_window`: samples, of the engine.
+        """The image to publish after the newest pair; `strain_window`: rows, of the engine.
 
         Errors: `EngineError` for an estimate that is not finite.
         """
@@ -173,12 +172,12 @@ class Stream:
             moving=quality.moving,
         )
         image = Image(pair=pair, quality=quality, precompression=precompression, strain=pair.estimate.strain)
-        state = self._states.step(quality)
+        state = self._hold.step(quality)
         if state == "live":
             image = self.good = self._measured(self._averaged(image), strain_window)
         elif state == "held" and self.good is not None:
             image = self.good
-        self.last = Shown(image=image, state=state, reason=self._states.reason, newest=quality)
+        self.last = Shown(image=image, state=state, reason=self._hold.reason, newest=quality)
         return self.last
 
     def frozen_image(self) -> Shown | None:
@@ -205,8 +204,7 @@ class Stream:
             return image
         if self._meter is None:
             quality = self._config.quality_rule.readable_quality
-            rows = max(1, round(strain_window * common_sample(image.pair.current.frame.scan)))
-            rule = RatioRule(patch=(rows, _PATCH_LINES), readable_quality=quality)
+            rule = RatioRule(patch=(max(1, strain_window), _PATCH_LINES), readable_quality=quality)
             self._meter = RatioMeter(*self.rectangles, rule)
         frame = image.pair.current.frame
         space = BeamSpace.of(frame.scan, frame.shape)

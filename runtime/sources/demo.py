@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import EngineError, OptionError
+from usert.errors import EngineError, OptionError, expect
 
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
@@ -52,10 +52,8 @@ class DemoConfig:
     """Whether to serve the live page."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < float("inf"):
-            raise OptionError(f"--seconds: got {self.seconds:g}, expected more than 0")
-        if self.size not in SIZES:
-            raise OptionError(f"--size: got {self.size!r}, expected one of {', '.join(SIZES)}")
+        expect(0 < self.seconds < float("inf"), "--seconds", f"{self.seconds:g}", "more than 0")
+        expect(self.size in SIZES, "--size", f"{self.size!r}", f"one of {', '.join(SIZES)}")
         if self.out.suffix.lower() != ".png" or not self.out.absolute().parent.is_dir():
             raise OptionError(f"--out: got {self.out}, expected NAME.png in a folder that exists")
 
@@ -99,8 +97,8 @@ class Demo:
         self._keep = keep
         self._stopping = False
         self._client: StrainClient | None = None
-        self._best: StrainMessage | None = None
-        self._best_samples: NDArray[np.generic] | None = None
+        self._best: tuple[StrainMessage, NDArray[np.generic]] | None = None
+        """The best image so far, and the samples of its reference frame."""
         self._last: StrainMessage | None = None
         self._qualities: list[float] = []
 
@@ -174,15 +172,15 @@ class Demo:
     def _observe(self, message: StrainMessage, frames: RecentFrames) -> None:
         self._last = message
         self._qualities.append(message.mean_quality)
-        if self._best is None or _merit(message) > _merit(self._best):
+        if self._best is None or _merit(message) > _merit(self._best[0]):
             reference = frames.find(message.stream, message.reference)
             if reference is not None:
-                self._best, self._best_samples = message, reference.samples
+                self._best = message, reference.samples
 
     def _report(self, readings: Readings | None) -> DemoReport:
-        best, samples, last = self._best, self._best_samples, self._last
-        if readings is None or best is None or samples is None or last is None:
+        if readings is None or self._best is None or self._last is None:
             return DemoReport(readings=readings or Meter().read(now_ns()))
+        (best, samples), last = self._best, self._last
         lesion = LesionRatio(simulated_scanner(self._config.size))
         ratio = lesion.of(best.strain)
         true_ratio = lesion.true(best.reference.sequence, best.current.sequence)

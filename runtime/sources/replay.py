@@ -13,7 +13,7 @@ from typing import Literal
 
 import zmq
 
-from usert.errors import OptionError
+from usert.errors import expect
 from usert.frame import RFFrame
 
 from ..protocol.age import clock_id, now_ns
@@ -54,12 +54,9 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         check_endpoint(self.endpoint, insecure=self.insecure, keyed=self.keys is not None)
-        if self.socket_type not in ("pub", "push"):
-            raise OptionError(f"socket type: got {self.socket_type!r}, expected 'pub' or 'push'")
-        if not 0 < self.rate_hz <= 10_000:
-            raise OptionError(f"rate: got {self.rate_hz:g} Hz, expected more than 0, at most 10000")
-        if self.count is not None and self.count < 1:
-            raise OptionError(f"count: got {self.count}, expected 1 or more")
+        expect(self.socket_type in ("pub", "push"), "socket type", f"{self.socket_type!r}", "'pub' or 'push'")
+        expect(0 < self.rate_hz <= 10_000, "rate", f"{self.rate_hz:g} Hz", "more than 0, at most 10000")
+        expect(self.count is None or self.count >= 1, "count", self.count, "1 or more")
 
 
 class Replay(Service):

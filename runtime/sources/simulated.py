@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from usert.errors import OptionError
+from usert.errors import expect
 from usert.frame import RFFrame
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.strain import axial_strain
@@ -26,8 +26,7 @@ _TRUTH_WINDOW = 3
 
 def simulated_scanner(size: str, seed: int = 0) -> SimulatedScanner:
     """A simulated scanner with frames of a named size. Errors: `OptionError`."""
-    if size not in SIZES:
-        raise OptionError(f"--size: got {size!r}, expected one of {', '.join(SIZES)}")
+    expect(size in SIZES, "--size", f"{size!r}", f"one of {', '.join(SIZES)}")
     return SimulatedScanner(ScannerConfig(shape=SIZES[size]), seed)
 
 

@@ -18,9 +18,7 @@ from usert import __version__
 from usert.errors import OptionError
 
 from ..clients.control_client import ControlClient
-from ..clients.rf_history import RecentFrames
-from ..clients.strain_client import StrainClient
-from ..transport.keys import ClientKeys
+from ..clients.image_source import ImageSource
 from ..transport.lifecycle import Service
 from .address import Address
 from .authentication import Authentication
@@ -34,34 +32,21 @@ _GRACE_S = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PageConfig:
-    """Configuration of the live page."""
+class PageConfig(ImageSource):
+    """The images that the live page shows, and how it is served."""
 
-    strain: str
     http: Address
-    rf: str | None = None
-    """Address of the RF frames, for B-mode; None: no B-mode."""
-    rows: tuple[int, int] | None = None
-    """Samples of the RF frames along depth, as the server cuts them; None: all."""
     control: str | None = None
     """Address of the strain server's control socket, for recording; None: no record button."""
-    stream: str = ""
-    """Name of the stream; empty: the first that is received."""
     token: str | None = field(default=None, repr=False)
     """Access token that a browser must present; None: every user of this machine has access."""
-    stale_ms: float = 500.0
-    keys: ClientKeys | None = None
-    rf_keys: ClientKeys | None = None
-    insecure: bool = False
-    """Whether endpoints on other machines may be used without keys."""
     certificate: tuple[Path, Path] | None = None
     """Certificate chain and private key for TLS, both PEM; None: no TLS."""
 
     def __post_init__(self) -> None:
+        ImageSource.__post_init__(self)  # `super()` does not know a class that `slots=True` has made again
         if self.http.open and self.token is None:
             raise ValueError("a page that other machines can reach has a token")
-        if not 0 < self.stale_ms < float("inf"):
-            raise OptionError(f"--stale-ms: got {self.stale_ms:g}, expected more than 0")
 
 
 class LivePage(Service):
@@ -71,14 +56,11 @@ class LivePage(Service):
         """Errors: `OptionError` for endpoints that are not allowed, and on opening for an address that is in use."""
         super().__init__()
         self._config = config
-        elsewhere: dict[str, Any] = {"keys": config.keys, "insecure": config.insecure}
-        self._client = StrainClient(config.strain, stale_ms=config.stale_ms, **elsewhere)
-        self._frames = None
-        if config.rf is not None:
-            self._frames = RecentFrames(
-                config.rf, rows=config.rows, keys=config.rf_keys, insecure=config.insecure
-            )
-        self._control = None if config.control is None else ControlClient(config.control, **elsewhere)
+        self._client = config.client()
+        self._frames = config.frames()
+        self._control = None
+        if config.control is not None:
+            self._control = ControlClient(config.control, keys=config.keys, insecure=config.insecure)
         self._viewers = Viewers()
         self._button: RecordButton | None = None
         self._about = {

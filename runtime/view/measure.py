@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -111,27 +111,16 @@ def measure(body: bytes) -> RatioReading | None:
         raise WireError(
             f"measure: got {len(sizes)} pictures, expected 1 to {MOST_IMAGES} with the sizes that the request states"
         )
-    return _last_reading(ruler, _split(view[4 + room :], sizes))
+    reading, place = None, 4 + room
+    for size in sizes:
+        reading = ruler.read(Measured.from_message(view[place : place + size])) or reading
+        place += size
+    return reading
 
 
 def one_line(error: UsertError) -> str:
     """The message of `error` in one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]
-
-
-def _last_reading(ruler: Ruler, pictures: Sequence[Measured]) -> RatioReading | None:
-    reading = None
-    for picture in pictures:
-        reading = ruler.read(picture) or reading
-    return reading
-
-
-def _split(view: memoryview, sizes: Sequence[int]) -> list[Measured]:
-    pictures, place = [], 0
-    for size in sizes:
-        pictures.append(Measured.from_message(view[place : place + size]))
-        place += size
-    return pictures
 
 
 def _space(fields: Mapping[str, Any], plane: Plane) -> BeamSpace:

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from usert.errors import OptionError
 
 from ..protocol.age import now_ns
 from ..protocol.header import as_fields
+from ..transport.fault_counter import FaultCounter
 from .measure import Ruler, one_line
 from .picture import Picture
 
@@ -31,6 +33,8 @@ WINDOW = 2
 """Unacknowledged pictures of one browser: two, so that a slow network does not halve the rate."""
 _MOST_TEXTS = 32
 _MOST_MESSAGE = 4096
+
+faults = FaultCounter(logging.getLogger(__name__), "browser disconnected")
 
 RecordOrder = Callable[["Viewer", bool], None]
 
@@ -74,6 +78,17 @@ class Viewer:
             await asyncio.gather(writer, return_exceptions=True)
 
     async def _write(self) -> None:
+        try:
+            await self._send()
+        except WebSocketDisconnect:
+            pass
+        except Exception as error:  # the page connects again; without this it would wait for a picture
+            if self._socket.client_state == WebSocketState.CONNECTED:
+                faults.add(type(error).__name__, str(error))
+        with suppress(RuntimeError):  # closed already
+            await self._socket.close(code=1011)
+
+    async def _send(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()

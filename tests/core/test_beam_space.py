@@ -148,3 +148,23 @@ def test_the_pitch_half_way_down() -> None:
     """Of a phased array of 80 mm at half a degree: that of lines 40 mm long."""
     assert half_way_pitch_mm(0, 0.5, 0, 80) == pytest.approx(40 * math.pi / 360)
     assert half_way_pitch_mm(60, 0.5, 2, 76) == pytest.approx(100 * math.pi / 360)
+
+
+@pytest.mark.parametrize("radius_mm", [None, 0.0, 60.0])
+def test_the_pitch_of_rows_that_are_kept_is_that_half_way_down_them(radius_mm: float | None) -> None:
+    whole = Scan(
+        fs_hz=40e6,
+        f0_hz=6.5e6,
+        sound_speed_m_s=1540,
+        line_pitch_mm=0.3,
+        radius_mm=radius_mm,
+        line_angle_deg=None if radius_mm is None else 0.5,
+        first_depth_mm=2.0,
+    )
+    kept = whole.of_rows(200, 600)
+    assert kept.first_depth_mm == pytest.approx(2 + 200 * whole.axial_pitch_mm)
+    if radius_mm is None:
+        assert kept.line_pitch_mm == 0.3
+    else:
+        expected = half_way_pitch_mm(radius_mm, 0.5, kept.first_depth_mm, 400 * whole.axial_pitch_mm)
+        assert kept.line_pitch_mm == pytest.approx(expected)

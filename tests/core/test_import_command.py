@@ -9,33 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+from import_command import TOLD, call, pressed
 
-import usert
-from usert.analytic import analytic_signal
-from usert.commands.import_ import import_frames
-from usert.commands.info import info
 from usert.errors import FormatError, FrameError, OptionError, RecordingError
 from usert.frame import RFFrame
-from usert.iq import as_iq
-from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.quality import READABLE_QUALITY
 from usert.recording import Recording, write_recording
 
-app = typer.Typer()
-app.command("import")(import_frames)
-app.command("info")(info)
-
 GEOMETRY = ["--fs-mhz", "40", "--f0-mhz", "6.25", "--line-pitch-mm", "0.108"]
-
-
-def call(*arguments: str | Path) -> Result:
-    """Run a command; an error of usert is raised as `main` would see it."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def raw_file(path: Path, value: int) -> Path:
@@ -151,18 +131,6 @@ def test_alpinion_frames_make_a_recording(rf_folder: Path, tmp_path: Path) -> No
     assert "unknown" in card
 
 
-def pressed(tmp_path: Path, *, lines_first: bool = False, samples: tuple[int, int] = (512, 96)) -> Path:
-    """Two simulated frames at 6.5 MHz in a `.npy` file."""
-    scanner = SimulatedScanner(ScannerConfig(shape=samples))
-    stack = np.stack([scanner.frame(k).samples for k in (0, 7)])
-    path = tmp_path / "frames.npy"
-    np.save(path, stack.transpose(0, 2, 1) if lines_first else stack)
-    return path
-
-
-TOLD = ["--format", "numpy", "--fs-mhz", "40", "--line-pitch-mm", "0.12"]
-
-
 def test_frames_with_lines_first_are_refused_until_transposed(tmp_path: Path) -> None:
     file, out = pressed(tmp_path, lines_first=True, samples=(512, 128)), tmp_path / "rec.h5"
     told = [*TOLD, "--f0-mhz", "6.5"]
@@ -218,110 +186,3 @@ def test_the_small_inputs_that_go_wrong(cases_folder: Path, tmp_path: Path, name
             call(*words)
     else:
         assert "looks like" not in call(*words).output
-
-
-def iq_file(tmp_path: Path, demodulation_hz: float = 6e6) -> tuple[Path, np.ndarray]:
-    """Two simulated frames of IQ at 10 MHz, complex in a `.npy` file; and as pairs, (F, N, M, 2)."""
-    scanner = SimulatedScanner(ScannerConfig(shape=(2048, 96)))
-    pairs = np.stack([as_iq(scanner.frame(k), demodulation_hz, 4).samples for k in (0, 7)])
-    path = tmp_path / "frames.npy"
-    np.save(path, (pairs[..., 0] + 1j * pairs[..., 1]).astype(np.complex64))
-    return path, pairs
-
-
-IQ = ["--format", "numpy", "--fs-mhz", "10", "--line-pitch-mm", "0.12"]
-
-
-def test_iq_becomes_a_recording_of_iq(tmp_path: Path) -> None:
-    file, pairs = iq_file(tmp_path)
-    out = tmp_path / "rec.h5"
-    result = call("import", file, "--out", out, *IQ, "--demodulation-mhz", "6", "--f0-mhz", "6.5")
-    assert "2 frames of 512 x 96 float32" in result.output
-    assert "f0 6.5 MHz" in result.output
-    assert result.output.splitlines()[1].endswith("turned down by 6 MHz")
-    with Recording(out) as recording:
-        assert (recording.scan.kind, recording.scan.demodulation_hz) == ("iq", 6e6)
-        np.testing.assert_array_equal([frame.samples for frame in recording], pairs)
-    card = call("info", out).output
-    assert "kind        IQ, turned down by 6 MHz" in card
-    assert "signal      IQ, 9" in card
-
-
-def test_the_demodulation_frequency_is_asked_for_and_only_of_iq(tmp_path: Path) -> None:
-    file, out = iq_file(tmp_path)[0], tmp_path / "rec.h5"
-    with pytest.raises(
-        OptionError, match="--demodulation-mhz: got none, and the file does not say; its samples are IQ"
-    ):
-        call("import", file, "--out", out, *IQ, "--f0-mhz", "6")
-    with pytest.raises(OptionError, match=r"--demodulation-mhz: got 6, expected none of RF: .* --kind iq"):
-        call("import", pressed(tmp_path), "--out", out, *IQ, "--demodulation-mhz", "6")
-    with pytest.raises(OptionError, match="--demodulation-mhz: got 'six'"):
-        call("import", file, "--out", out, *IQ, "--demodulation-mhz", "six")
-    assert not out.exists()
-
-
-@pytest.mark.parametrize(("kind", "wrong"), [("iq-pairs", "iq-lines"), ("iq-lines", "iq-pairs")])
-def test_the_look_names_the_kind_that_it_is(tmp_path: Path, kind: str, wrong: str) -> None:
-    pairs = iq_file(tmp_path)[1]
-    file, out = tmp_path / "turns.npy", tmp_path / "rec.h5"
-    turns = {"iq-pairs": pairs.swapaxes(2, 3).reshape(2, -1, 96), "iq-lines": pairs.reshape(2, 512, -1)}
-    np.save(file, turns[kind])
-    told = ["--demodulation-mhz", "6"]
-    with pytest.raises(FormatError, match=f"--kind {kind} and --demodulation-mhz"):
-        call("import", file, "--out", out, *IQ, "--f0-mhz", "3")
-    with pytest.raises(FormatError, match=f"expected them in quadrature: --kind {kind}"):
-        call("import", file, "--out", out, *IQ, "--kind", wrong, *told)
-    assert not out.exists()
-    assert "looks like" not in call("import", file, "--out", out, *IQ, "--kind", kind, *told).output
-    with Recording(out) as recording:
-        assert (recording.scan.f0_hz, recording.dtype) == (6e6, np.int16)
-        np.testing.assert_array_equal([frame.samples for frame in recording], pairs)
-
-
-def test_the_real_part_of_an_analytic_signal_is_rf(tmp_path: Path) -> None:
-    rf = np.load(pressed(tmp_path))
-    analytic = np.asarray(analytic_signal(rf.astype(np.float32)))
-    file, out = tmp_path / "analytic.npy", tmp_path / "rec.h5"
-    np.save(file, analytic)
-    told = [*TOLD, "--f0-mhz", "6.5"]
-    result = call("import", file, "--out", out, *told, "--demodulation-mhz", "6.5")
-    assert "the carrier seems to be still there, and --kind rf takes the real part" in result.output
-    result = call("import", file, "--out", out, *told, "--kind", "rf")
-    assert "--kind rf: taken, the real part of complex samples" in result.output
-    with Recording(out) as recording:
-        np.testing.assert_allclose(recording.frame(0).samples, rf[0], atol=1)
-
-
-def test_too_few_rows_of_iq_are_counted_as_those_of_its_rf(tmp_path: Path) -> None:
-    file, out = iq_file(tmp_path)[0], tmp_path / "rec.h5"
-    words = ["import", file, "--out", out, *IQ, "--demodulation-mhz", "6", "--rows"]
-    assert "30 rows are too few for strain, which needs 41" in call(*words, "0:30").output
-    assert "too few" not in call(*words, "0:41").output
-
-
-def test_iq_lines_of_plus_are_read_as_iq_with_the_right_strain(cases_folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "rec.h5"
-    words = ["import", cases_folder / "plus_iq_lines.igs.mha", "--format", "metaimage", "--out", out]
-    words += ["--fs-mhz", "40", "--f0-mhz", "6.5", "--line-pitch-mm", "0.12"]
-    with pytest.raises(OptionError, match="--demodulation-mhz: got none"):
-        call(*words)
-    result = call(*words, "--demodulation-mhz", "6.5")
-    assert "2 frames of 512 x 96 int16" in result.output
-    assert "taken" not in result.output
-    with Recording(out) as recording:
-        assert list(np.diff(recording.acquired_ns)) == [50_000_000]
-        pair = [recording.frame(k) for k in (0, 1)]
-    found = usert.estimate(pair[0].samples, pair[1].samples, pair[0].scan)
-    readable = found.quality >= READABLE_QUALITY
-    assert readable.mean() > 0.8
-    assert 100 * found.strain[readable].mean() == pytest.approx(1.43, abs=0.03)
-
-
-def test_q_of_the_other_sign_is_told_and_not_refused(tmp_path: Path) -> None:
-    file, out = iq_file(tmp_path)[0], tmp_path / "rec.h5"
-    words = ["import", file, "--out", out, *IQ, "--demodulation-mhz", "6"]
-    assert "Q had the other sign" not in call(*words).output
-    np.save(file, np.conj(np.load(file)))
-    result = call(*words)
-    assert result.exit_code == 0
-    assert "the echoes move as if Q had the other sign: conjugate the samples" in result.output

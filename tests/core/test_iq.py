@@ -1,12 +1,14 @@
 """IQ frames: turned up to RF and down again, in recordings, and what is refused."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 
 from usert.errors import FrameError, RecordingError
 from usert.frame import RFFrame, Scan, as_complex
-from usert.iq import as_rf, at_rows, motion_at_rows, rf_rows, rf_scan, split_iq, turned_down, turned_up
+from usert.iq import as_iq, as_rf, at_rows, motion_at_rows, rf_rows, rf_scan, split_iq, turned_down, turned_up
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording import Recording, write_recording
 
@@ -60,6 +62,23 @@ def test_down_and_up_again_gives_the_rf(decimation: int, demodulation_hz: object
     inside = slice(40, -40)
     error = (rf - expected)[inside]
     assert np.sqrt((error**2).mean() / (expected[inside] ** 2).mean()) < 0.02
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_masked_corner_stays_blank(dtype: type) -> None:
+    """A filter rings beyond the last echo, and the ringing would be an echo."""
+    frame = SimulatedScanner(ScannerConfig(shape=(512, 32)), seed=0).frame(0)
+    rf = frame.samples[:, :4].astype(np.float32)
+    rf[:37, 1] = rf[301:, 1] = rf[:, 2] = rf[200:260, 3] = 0
+    iq = as_iq(replace(frame, samples=rf.astype(dtype)), 6e6, 4)
+    assert iq.samples[:, [0, 1, 3]].any(axis=2).all(axis=0).tolist() == [True, False, True]
+    kept = np.flatnonzero(iq.samples[:, 1].any(axis=1))
+    assert (kept[0], kept[-1]) == (10, 75)
+    again = as_rf(iq, 509).samples
+    assert (np.flatnonzero(again[:, 1])[[0, -1]] == [38, 301]).all()
+    assert not again[:, 2].any()
+    other = as_rf(replace(iq, samples=iq.samples[:, [0, 3]]), 509).samples
+    assert np.array_equal(again[:, [0, 3]], other)
 
 
 def test_motion_on_other_rows_counts_those_rows() -> None:

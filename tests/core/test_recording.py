@@ -78,6 +78,21 @@ def test_frames_come_back_as_they_were(tmp_path: Path, make_frame: Make, dtype: 
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
 
 
+@pytest.mark.parametrize("as_rf", [False, True])
+@pytest.mark.parametrize("spoilt", [np.nan, np.inf, 3e38])
+def test_a_truth_that_is_no_displacement(
+    tmp_path: Path, make_frame: Make, spoilt: float, as_rf: bool
+) -> None:
+    truth = np.zeros((2, 128, 16), np.float32)
+    truth[0, 5, 3] = spoilt
+    write_recording(tmp_path / "a.h5", [make_frame(0), make_frame(1)], [truth])
+    with (
+        Recording(tmp_path / "a.h5", as_rf=as_rf) as recording,
+        pytest.raises(RecordingError, match=r"truth 0: .*damaged"),
+    ):
+        recording.truth(0)
+
+
 def test_truth_belongs_to_the_frame_it_starts_from(tmp_path: Path, make_frame: Make) -> None:
     truths = [np.full((2, 128, 16), k, np.float32) for k in range(2)]
     write_recording(tmp_path / "a.h5", [make_frame(k) for k in range(3)], truths)

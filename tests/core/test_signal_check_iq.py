@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,16 @@ def test_frames_that_cannot_be_judged_leave_it_to_the_next() -> None:
     assert check_frames([blank, samples], scan).kind == "iq"
     assert check_frames([wrong, wrong, wrong], scan).refused
     assert check_frames([wrong, wrong, samples], scan).kind == "iq"
+
+
+@pytest.mark.parametrize("rows", [64, 128])
+def test_a_frequency_ten_times_too_high_is_seen_by_the_width_of_the_spectrum(rows: int) -> None:
+    """Also where too few rows move to show it: no pulse has a bandwidth of 6 % of its frequency."""
+    samples, scan = iq()
+    wrong = replace(scan, f0_hz=10 * F0, demodulation_hz=10 * F0)
+    assert check_signal(samples[:rows], scan).kind == "iq"
+    signal = check_signal(samples[:rows], wrong)
+    assert signal.kind == "f0"
+    assert not signal.refused
+    assert "of f0 (65 MHz)" in signal.line
+    assert "--demodulation-mhz" in signal.line

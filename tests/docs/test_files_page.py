@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from usert.recording import Recording
-from usert.runtime.record.record import FRAME, GAP, IMAGE
+from usert.runtime.record.contents import FRAME, GAP, IMAGE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
 

@@ -27,7 +27,7 @@ from stage import OPTIONS, Stage
 
 from usert.errors import RecordingError
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.record.record import Record
+from usert.runtime.record.contents import Record
 from usert.runtime.record.recorder import RESERVE_BYTES
 
 _FAULT_S = 5.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,25 @@ def test_round_trip_in_half_precision(tmp_path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_small_network_has_half_of_the_channels(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(LiteFlowNet(finest=2, size="small"), path, recipe="r")
+    network = load_weights(path)
+    assert (network.size, read_info(path).size) == ("small", "small")
+    halves, full = parameters(network), parameters(LiteFlowNet(finest=2))
+    assert halves.keys() == full.keys()
+    kept = re.compile(r"head\.6|distance|scale_|upsample")  # flow, taps of R and the cost volume
+    for name, value in full.items():
+        assert halves[name].shape[0] == value.shape[0] / (1 if kept.search(name) else 2), name
+
+
+def test_a_size_that_no_network_has(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(parameters(small()), path, {**META, "size": "tiny"})
+    with pytest.raises(WeightsError, match="size 'tiny'"):
+        read_info(path)
 
 
 def test_others_may_read_the_file_as_they_may_any_other(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from usert.train.pretrain.progress import Progress
 from usert.train.pretrain.recipe import PretrainRecipe, Stage
-from usert.train.pretrain.training import Pretraining, Progress
+from usert.train.pretrain.training import Pretraining
 
 
 def stage(share: float, finest: int, *, batch: int = 1, robust: bool = True) -> Stage:

@@ -16,8 +16,9 @@ from torch import Tensor
 import usert.train.pretrain.training as module
 from usert.errors import OptionError, RecipeError, UsertError, WeightsError
 from usert.network.weights import load_weights, read_info
+from usert.train.pretrain.progress import Progress
 from usert.train.pretrain.supervised import supervised_loss
-from usert.train.pretrain.training import Pretraining, Progress
+from usert.train.pretrain.training import Pretraining
 
 
 def parameters(run: Pretraining) -> dict[str, Tensor]:

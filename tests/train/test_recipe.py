@@ -39,7 +39,7 @@ def test_every_packaged_recipe_of_pre_training_loads() -> None:
     with importlib.resources.as_file(importlib.resources.files("usert.train") / "recipes") as folder:
         paths = [path for path in folder.glob("*.toml") if "[[stages]]" in path.read_text(encoding="utf-8")]
         data = {path.stem: load_recipe(path, PretrainRecipe).data for path in paths}
-    scanner = ("pretrain", "precision", "baseband", "baseband-found")
+    scanner = ("pretrain", "precision", "baseband", "baseband-found", "small")
     assert data == {"scenes": "scenes"} | dict.fromkeys(scanner, "scanner")
 
 

@@ -23,7 +23,10 @@ def initial_network(recipe: PretrainRecipe, weights: Path | None) -> LiteFlowNet
     finest = recipe.stages[0].finest
     if weights is None:
         return LiteFlowNet(
-            finest=finest, normalise_features=recipe.normalise_features, front_end=recipe.front_end
+            finest=finest,
+            normalise_features=recipe.normalise_features,
+            front_end=recipe.front_end,
+            size=recipe.size,
         )
     network = load_weights(weights, finest=finest)
     if network.normalise_features != recipe.normalise_features:
@@ -35,6 +38,10 @@ def initial_network(recipe: PretrainRecipe, weights: Path | None) -> LiteFlowNet
         raise WeightsError(
             f"{weights}: got front end {network.front_end}, expected {recipe.front_end} as the recipe says: change "
             "front_end in the recipe"
+        )
+    if network.size != recipe.size:
+        raise WeightsError(
+            f"{weights}: got a network of size {network.size}, expected {recipe.size} as the recipe says"
         )
     return network
 

@@ -6,15 +6,17 @@ Invariant: a key without a field is rejected by name, so that a typing error doe
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass, field
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 from usert.errors import RecipeError
 from usert.front_end import FrontEnd, as_front_end
+from usert.network.widths import SIZES, NetworkSize
 from usert.schema import Schema
+from usert.toml_file import read_toml
 
 from ..check import check
 from .ranges import PairRanges
@@ -79,6 +81,10 @@ class PretrainRecipe:
     front_end: FrontEnd = "rf"
     """Front end of the network for the scanner's pairs (`usert.front_end`): `rf`, or `baseband`, whose shapes count
     rows of the network's own grid."""
+    size: NetworkSize = "full"
+    """Widths of the network's layers (`usert.network.widths`)."""
+    distillation: float = 0.0
+    """Weight of the distance from the answer of the teacher, a trained network, beside 1 for that from the truth."""
     ranges: PairRanges = field(default_factory=PairRanges)
     """Ranges of the scanner's pairs."""
     stages: tuple[Stage, ...] = ()
@@ -93,6 +99,8 @@ class PretrainRecipe:
         check(self.clip > 0, "clip", self.clip, "above 0")
         check(self.precision in PRECISION, "precision", repr(self.precision), " or ".join(PRECISION))
         as_front_end(self.front_end, "front_end")
+        check(self.size in SIZES, "size", repr(self.size), " or ".join(SIZES))
+        check(self.distillation >= 0, "distillation", self.distillation, "0 or more")
         check(self.data in DATA, "data", repr(self.data), ", ".join(DATA))
         shares = [stage.share for stage in self.stages]
         check(abs(sum(shares) - 1) < 1e-6, "stages", f"shares {shares}", "one or more that add up to 1")
@@ -100,17 +108,18 @@ class PretrainRecipe:
         check(all(a >= b for a, b in pairwise(levels)), "stages finest", levels, "never a coarser one later")
 
 
+def packaged_recipe(name: str, kind: type[_Recipe]) -> _Recipe:
+    """The recipe `name` of this package, of a `kind` as in `load_recipe`."""
+    with resources.as_file(resources.files("usert.train") / "recipes" / f"{name}.toml") as path:
+        return load_recipe(path, kind)
+
+
 def load_recipe(path: Path, kind: type[_Recipe]) -> _Recipe:
     """Read a TOML recipe of a `kind`, a frozen dataclass.
 
     Errors: `RecipeError` for a missing file, bad TOML, unknown or ill-typed keys and impossible values.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from error
-    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
-        raise RecipeError(f"{path}: not valid TOML: {error}") from error
+    tree = read_toml(path, "cannot read the recipe", error=RecipeError)
     try:
         return Schema(error=RecipeError).build(kind, tree)
     except RecipeError as error:

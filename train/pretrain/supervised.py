@@ -14,6 +14,7 @@ Invariant: no flow costs less than the truth itself.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
@@ -59,12 +60,27 @@ def supervised_loss(
     in samples and lines.
     """
     flow = truth.flip(1)
-    total = truth.new_zeros(())
+    targets = {level: functional.avg_pool2d(flow, 2 ** (level - 1)) for level, _ in levels}
+    return _distance(levels, targets, robust=robust)
+
+
+def distillation_loss(
+    levels: list[tuple[int, tuple[Tensor, Tensor, Tensor]]], taught: dict[int, Tensor], *, robust: bool
+) -> Tensor:
+    """The same sum against a teacher's flow (B, 2, h, w) in network units, by level; levels it lacks are left out."""
+    known = [(level, stages) for level, stages in levels if level in taught]
+    targets = {level: taught[level].float() * FLOW_SCALE for level, _ in known}
+    return _distance(known, targets, robust=robust)
+
+
+def _distance(
+    levels: list[tuple[int, tuple[Tensor, Tensor, Tensor]]], targets: dict[int, Tensor], *, robust: bool
+) -> Tensor:
+    total = levels[0][1][0].new_zeros((), dtype=torch.float32)
     for level, stages in levels:
         scale = 2 ** (level - 1)
-        target = functional.avg_pool2d(flow, scale)
         for weight, output in zip(STAGE_WEIGHTS, stages, strict=True):
-            error = output.float() * FLOW_SCALE - target
+            error = output.float() * FLOW_SCALE - targets[level]
             term = endpoint(error, robust=robust)
             if robust:
                 term = term + difference(error, scale, robust=True)

@@ -12,7 +12,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,9 +28,11 @@ from usert.network.weights import save_weights
 from ..provenance import provenance
 from ..state import one_line, read_state, write_state
 from .initial_network import initial_network, seeded
+from .progress import Progress
 from .recipe import PretrainRecipe, Stage
 from .source import Sample, open_source
-from .supervised import supervised_loss
+from .supervised import distillation_loss, supervised_loss
+from .teacher import open_teacher
 
 _DATA = {
     "scanner": "generated pairs (usert.train.pretrain.pairs)",
@@ -46,27 +47,13 @@ JUDGED = 500  # steps by which a network is judged
 IDLE = 0.8  # mean square error, over that of no answer, from which it finds nothing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The progress of a run since its last report."""
-
-    step: int
-    elapsed_s: float
-    stage: int
-    loss: float
-    axial_rms: float
-    """RMS of the true axial motion of those pairs: the error of a network that finds none."""
-    axial_rmse: float
-    """Axial RMSE in samples at the finest level, over the pairs since the last report."""
-    learning_rate: float
-
-
 class Pretraining:
     """One run: network, optimiser, schedule, and the folder of its state.
 
     `device` is any that torch knows and this machine has; `clock` returns seconds and decides how fast the schedule
     goes. `weights` is the file to start from instead of random numbers; `folder_data` is the folder of a recipe with
-    data = "folder". Errors: those of `open_source` and `initial_network`.
+    data = "folder", `teacher` the weights file of one with distillation. Errors: those of `open_source`,
+    `initial_network` and `open_teacher`.
     """
 
     def __init__(
@@ -77,6 +64,7 @@ class Pretraining:
         device: str = "cpu",
         weights: Path | None = None,
         folder_data: Path | None = None,
+        teacher: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recipe = recipe
@@ -88,6 +76,7 @@ class Pretraining:
         self._squares: deque[tuple[float, float]] = deque(maxlen=JUDGED)  # of error and of motion
         self.rng = np.random.default_rng(recipe.seed)
         self.source = open_source(recipe, self.device, folder_data)
+        self.teacher = open_teacher(recipe, teacher, self.device)
         self.network = self._place(seeded(recipe.seed, lambda: initial_network(recipe, weights)))
         self.start = None if weights is None else sha256_of(weights)
         self.optimizer = self._optimizer()
@@ -112,6 +101,11 @@ class Pretraining:
         """Whether the network found axial motion in the last `JUDGED` steps; true as long as there were fewer."""
         errors, motions = np.sum([(0.0, 0.0), *self._squares], axis=0)
         return len(self._squares) < JUDGED or bool(errors < IDLE * motions)
+
+    @property
+    def _made_from(self) -> dict[str, str | None]:
+        """Hashes of the weights that the run began from and learns from, None without."""
+        return {"start_sha256": self.start, "teacher_sha256": self.teacher.sha256 if self.teacher else None}
 
     def run(
         self, report: Callable[[Progress], None], *, stopped: Callable[[], bool] = lambda: False
@@ -143,6 +137,7 @@ class Pretraining:
                 steps=self.step,
                 device=self.device,
                 start=self.start,
+                **({} if self.teacher is None else self.teacher.provenance),
             )
             save_weights(self.network, self.weights_path, recipe=made)
         return self.network
@@ -233,10 +228,13 @@ class Pretraining:
         second = pair.second.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             outputs = self.network.cascade(first, second)
-        levels = [int(name) for name in self.network.levels]
-        loss = supervised_loss(list(zip(levels, outputs, strict=True)), pair.truth, robust=stage.robust)
+        levels = list(zip(map(int, self.network.levels), outputs, strict=True))
+        loss = supervised_loss(levels, pair.truth, robust=stage.robust)
+        if self.teacher is not None:
+            taught = self.teacher.answers(first, second)
+            loss = loss + self.recipe.distillation * distillation_loss(levels, taught, robust=stage.robust)
         with torch.no_grad():
-            scale = 2 ** (levels[-1] - 1)
+            scale = 2 ** (levels[-1][0] - 1)
             truth = torch.nn.functional.avg_pool2d(pair.truth[:, :1], scale)
             error = outputs[-1][2][:, 1:2].float() * FLOW_SCALE - truth
         return loss, (float(error.square().mean()), float(truth.square().mean()))
@@ -258,7 +256,7 @@ class Pretraining:
             "step": self.step,
             "warm_from": self.warm_from,
             "elapsed_s": self.elapsed_s,
-            "start_sha256": self.start,
+            **self._made_from,
             "finest": self.network.finest,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -272,18 +270,19 @@ class Pretraining:
         Errors: `WeightsError` for a damaged state or one of other weights, `RecipeError` for one of another recipe.
         """
         state = read_state(self.state_path, self.recipe)
-        start = state.get("start_sha256", self.start)  # states of version 0.1.0 do not tell
-        if start != self.start:
-            raise WeightsError(
-                f"{self.state_path}: began from {_named(start)}, got {_named(self.start)}: "
-                "resume with the same --weights or use another folder"
-            )
+        made = self._made_from
+        for key, option, absent in (
+            ("start_sha256", "--weights", "random numbers"),
+            ("teacher_sha256", "--teacher", "no teacher"),
+        ):
+            before = state.get(key, made[key])  # older states do not tell
+            if before != made[key]:
+                raise WeightsError(
+                    f"{self.state_path}: made from {_named(before, absent)}, got {_named(made[key], absent)}: resume "
+                    f"with the same {option} or use another folder"
+                )
         try:
-            network = LiteFlowNet(
-                finest=state["finest"],
-                normalise_features=self.recipe.normalise_features,
-                front_end=self.recipe.front_end,
-            )
+            network = self.network.down_to(state["finest"])
             network.load_state_dict(state["network"])
             self.network = self._place(network)
             self.optimizer = self._optimizer()
@@ -296,5 +295,5 @@ class Pretraining:
         self.resumed = True
 
 
-def _named(start: str | None) -> str:
-    return "random numbers" if start is None else f"weights {str(start)[:12]}"
+def _named(sha256: str | None, absent: str) -> str:
+    return absent if sha256 is None else f"weights {sha256[:12]}"

@@ -6,77 +6,59 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.interrupt import interrupt, stoppable
+from usert.commands.option import option, switch
+
 
 def bench(
-    bundle: list[Path] = typer.Option(
+    bundle: list[Path] = option(
         [],
-        metavar="DIR",
-        help="Bundle to use instead of the default one; may be repeated. Accuracy is against float32 of the first.",
+        "DIR",
+        "Bundle to use instead of the default one; may be repeated. Accuracy is against float32 of the first.",
     ),
-    engine: list[str] = typer.Option(
+    engine: list[str] = option(
         [],
-        metavar="NAME",
-        help="openvino, onnxruntime, onnxruntime-cuda, torch, …; may be repeated; by default all that work here.",
+        "NAME",
+        "openvino, onnxruntime, onnxruntime-cuda, torch, …; may be repeated; by default all that work here.",
     ),
-    precision: list[str] = typer.Option(
-        [], metavar="float32|float16|int8", help="May be repeated; by default those in the bundle."
+    precision: list[str] = option(
+        [], "float32|float16|int8", "May be repeated; by default those in the bundle."
     ),
-    shape: list[str] = typer.Option(
-        [],
-        metavar="NxM",
-        help="Frame shape; may be repeated; by default those that the bundle has graphs for.",
+    shape: list[str] = option(
+        [], "NxM", "Frame shape; may be repeated; by default those that the bundle has graphs for."
     ),
-    iq: int | None = typer.Option(
+    iq: int | None = option(
+        None, "K", "Frames of IQ instead of RF: turned down by f0, one sample of K of --shape."
+    ),
+    threads: int | None = option(None, "N", "Threads of each engine; all cores by default."),
+    seconds: float = option(10.0, "S", "Time for each variant."),
+    rounds: int = option(5, "N", "Measurements into which that time is split; variants alternate."),
+    rate: float | None = option(
         None,
-        "--iq",
-        metavar="K",
-        help="Frames of IQ instead of RF: turned down by f0, one sample of K of --shape.",
+        "HZ",
+        "Rate at which frames arrive, whether or not the engine is free; by default each follows the last.",
     ),
-    threads: int | None = typer.Option(
-        None, metavar="N", help="Threads of each engine; all cores by default."
+    every_frame: bool = switch(
+        "--every-frame", "Queue frames that find the engine busy, instead of dropping all but the newest."
     ),
-    seconds: float = typer.Option(10.0, metavar="S", help="Time for each variant."),
-    rounds: int = typer.Option(
-        5, metavar="N", help="Measurements into which that time is split; variants alternate."
+    pause: float = option(
+        0.0, "S", "Idle time before each measurement, to see what the first frame after it costs."
     ),
-    rate: float | None = typer.Option(
+    wire: bool = switch(
+        "--wire", "Run over real sockets: simulated scanner, `usert serve` and a client, a process each."
+    ),
+    rf: str | None = option(
+        None, "ENDPOINT", "With --wire: endpoint of a scanner that publishes, instead of the simulated one."
+    ),
+    insecure: bool = switch("--insecure", "With --rf: allow an endpoint on another machine without keys."),
+    gpu_peak: str | None = option(
         None,
-        metavar="HZ",
-        help="Rate at which frames arrive, whether or not the engine is free; by default each follows the last.",
+        "TFLOPS,GBS",
+        "Rates of the GPU, for the least possible time of what runs on it; they are not measured.",
     ),
-    every_frame: bool = typer.Option(
-        False,
-        "--every-frame",
-        help="Queue frames that find the engine busy, instead of dropping all but the newest.",
-    ),
-    pause: float = typer.Option(
-        0.0,
-        metavar="S",
-        help="Idle time before each measurement, to see what the first frame after it costs.",
-    ),
-    wire: bool = typer.Option(
-        False,
-        "--wire",
-        help="Run over real sockets: simulated scanner, `usert serve` and a client, a process each.",
-    ),
-    rf: str | None = typer.Option(
-        None,
-        metavar="ENDPOINT",
-        help="With --wire: endpoint of a scanner that publishes, instead of the simulated one.",
-    ),
-    insecure: bool = typer.Option(
-        False, "--insecure", help="With --rf: allow an endpoint on another machine without keys."
-    ),
-    gpu_peak: str | None = typer.Option(
-        None,
-        metavar="TFLOPS,GBS",
-        help="Rates of the GPU, for the least possible time of what runs on it; they are not measured.",
-    ),
-    json_file: Path | None = typer.Option(
-        None, "--json", metavar="FILE", help="Write the JSON object to a file as well."
-    ),
-    csv_file: Path | None = typer.Option(None, "--csv", metavar="FILE", help="Write the rows as CSV."),
-    plot: Path | None = typer.Option(None, metavar="PNG", help="Draw the latencies."),
+    json_file: Path | None = option(None, "FILE", "Write the JSON object to a file as well.", "--json"),
+    csv_file: Path | None = option(None, "FILE", "Write the rows as CSV.", "--csv"),
+    plot: Path | None = option(None, "PNG", "Draw the latencies."),
 ) -> None:
     """Time every engine that works here, side by side, with its accuracy and the least time possible.
 
@@ -94,9 +76,9 @@ def bench(
     from usert.runtime.offline.figure import save_png
     from usert.signals import stop_on_signals
 
-    for option, path in (("--json", json_file), ("--csv", csv_file), ("--plot", plot)):
+    for flag, path in (("--json", json_file), ("--csv", csv_file), ("--plot", plot)):
         if path is not None:
-            check_file(option, path, ".png" if option == "--plot" else "")
+            check_file(flag, path, ".png" if flag == "--plot" else "")
     config = BenchConfig(
         bundles=tuple(bundle) or (default_bundle_path(),),
         engines=tuple(engine),
@@ -115,15 +97,8 @@ def bench(
         gpu_rates=None if gpu_peak is None else parse_rates(gpu_peak),
     )
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    try:
-        with stop_on_signals(interrupt):
-            report = Benchmark(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
-    except KeyboardInterrupt:
-        typer.echo("usert: stopped, nothing was written", err=True)
-        raise typer.Exit(130) from None
+    with stoppable(", nothing was written"), stop_on_signals(interrupt):
+        report = Benchmark(config, open_named, lambda line: typer.echo(f"bench: {line}", err=True)).run()
     for line in told(report):
         typer.echo(line)
     text = to_json(report)

@@ -10,7 +10,9 @@ from typing import Any, cast
 
 import typer
 
-from usert.commands.keys import ALLOW_HELP, KEY_HELP, SERVER_KEY_HELP, client_keys, server_keys
+from usert.commands.image_options import Images
+from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys
+from usert.commands.option import grouped, option, switch
 
 _INSECURE_HELP = "Allow OpenIGTLink, and endpoints without keys, on other machines: unencrypted."
 
@@ -18,58 +20,34 @@ bridge = typer.Typer(help="Connect live streams to other programs.", no_args_is_
 
 
 @bridge.command("igtl")
+@grouped
 def igtl(
-    strain: str = typer.Option(
-        ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
+    *,
+    images: Images,
+    host: str = option("127.0.0.1", "HOST", "Host that OpenIGTLink clients connect to."),
+    port: int = option(18944, "PORT", "Port that they connect to; 0 is any free one."),
+    prefix: str = option(
+        "usert", "NAME", "Devices are named NAME_strain, NAME_quality, NAME_bmode, NAME_status."
     ),
-    rf: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Endpoint of the frames (PUB), for B-mode beside the strain."
-    ),
-    rows: str | None = typer.Option(
-        None, metavar="A:B", help="Samples of --rf along depth, as `usert serve --rows` cuts them."
-    ),
-    host: str = typer.Option("127.0.0.1", metavar="HOST", help="Host that OpenIGTLink clients connect to."),
-    port: int = typer.Option(18944, metavar="PORT", help="Port that they connect to; 0 is any free one."),
-    prefix: str = typer.Option(
-        "usert", metavar="NAME", help="Devices are named NAME_strain, NAME_quality, NAME_bmode, NAME_status."
-    ),
-    blank: float = typer.Option(
-        -100.0, metavar="PERCENT", help="Strain that is sent for pixels that must not be read."
-    ),
-    stale_ms: float = typer.Option(
-        500.0, metavar="MS", help="An image older than this is called stale, and sent blank."
-    ),
-    stream: str = typer.Option(
-        "", metavar="NAME", help="Stream to send; by default the first that is received."
-    ),
-    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
-    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
-    rf_key: Path | None = typer.Option(
-        None, metavar="PUBLIC", help="Public key of the source at --rf, the only one accepted."
-    ),
-    insecure: bool = typer.Option(False, "--insecure", help=_INSECURE_HELP),
+    blank: float = option(-100.0, "PERCENT", "Strain that is sent for pixels that must not be read."),
+    stale_ms: float = option(500.0, "MS", "An image older than this is called stale, and sent blank."),
+    insecure: bool = switch("--insecure", _INSECURE_HELP),
 ) -> None:
     """Send strain, quality, B-mode and status to OpenIGTLink clients, such as 3D Slicer; Ctrl-C ends.
 
     Waits for the server, and continues when it starts again.
     """
-    from usert.commands.shape_option import parse_rows
     from usert.log_format import configure
     from usert.runtime.bridges.igtl_bridge import BridgeConfig, IgtlBridge
     from usert.signals import stop_on_signals
 
     config = BridgeConfig(
-        strain=strain,
-        rf=rf,
-        rows=parse_rows(rows),
+        **images.source(),
         host=host,
         port=port,
         prefix=prefix,
-        stream=stream,
         stale_ms=stale_ms,
         blank_percent=blank,
-        keys=client_keys(key if rf_key is None or server_key is not None else None, server_key),
-        rf_keys=client_keys(key if rf_key is not None else None, rf_key, option="--rf-key"),
         insecure=insecure,
     )
     configure("text")
@@ -87,61 +65,41 @@ def igtl(
 
 @bridge.command("igtl-rf")
 def igtl_rf(
-    receive: str = typer.Option(
-        ...,
-        metavar="HOST:PORT",
-        help="An OpenIGTLink server that sends RF or IQ frames as images, such as PLUS.",
+    receive: str = option(
+        ..., "HOST:PORT", "An OpenIGTLink server that sends RF or IQ frames as images, such as PLUS."
     ),
-    publish: str = typer.Option(
-        ..., metavar="ENDPOINT", help="Bind here, for `usert serve --rf`; port 0 is any free one."
+    publish: str = option(..., "ENDPOINT", "Bind here, for `usert serve --rf`; port 0 is any free one."),
+    f0_mhz: float = option(..., "F", "Centre frequency of the pulse."),
+    fs_mhz: float | None = option(
+        None, "F", "Sampling frequency along depth, instead of the one that the image's spacing gives."
     ),
-    f0_mhz: float = typer.Option(..., metavar="F", help="Centre frequency of the pulse."),
-    fs_mhz: float | None = typer.Option(
-        None,
-        metavar="F",
-        help="Sampling frequency along depth, instead of the one that the image's spacing gives.",
+    line_pitch_mm: float | None = option(
+        None, "MM", "Distance of neighbouring scan lines, instead of the image's spacing."
     ),
-    line_pitch_mm: float | None = typer.Option(
-        None, metavar="MM", help="Distance of neighbouring scan lines, instead of the image's spacing."
-    ),
-    sound_speed: float = typer.Option(1540.0, metavar="C", help="Speed of sound in m/s."),
-    transpose: bool = typer.Option(
-        False, "--transpose", help="Rows of the image are scan lines, as in RF frames of PLUS."
-    ),
+    sound_speed: float = option(1540.0, "C", "Speed of sound in m/s."),
+    transpose: bool = switch("--transpose", "Rows of the image are scan lines, as in RF frames of PLUS."),
     kind: str = typer.Option(
         "rf",
-        "--kind",
         help="rf; iq: two components a pixel; iq-pairs: I and Q in turns along depth; iq-lines: a line of I, a line "
         "of Q.",
     ),
-    demodulation_mhz: str | None = typer.Option(
+    demodulation_mhz: str | None = option(
         None,
-        "--demodulation-mhz",
-        metavar="MHZ",
-        help="Of IQ: the frequency by which it was turned down; row:MHZ,row:MHZ,… where it changes with depth.",
+        "MHZ",
+        "Of IQ: the frequency by which it was turned down; row:MHZ,row:MHZ,… where it changes with depth.",
     ),
-    radius_mm: float | None = typer.Option(
-        None,
-        "--radius-mm",
-        metavar="MM",
-        help="Radius of a curved array, 0 of a phased one; by default lines are parallel.",
+    radius_mm: float | None = option(
+        None, "MM", "Radius of a curved array, 0 of a phased one; by default lines are parallel."
     ),
-    line_angle_deg: float | None = typer.Option(
-        None,
-        "--line-angle-deg",
-        metavar="DEG",
-        help="Angle between neighbouring lines of a curved or phased array.",
+    line_angle_deg: float | None = option(
+        None, "DEG", "Angle between neighbouring lines of a curved or phased array."
     ),
-    first_depth_mm: float = typer.Option(
-        0.0, "--first-depth-mm", metavar="MM", help="Depth of the image's first row below the array."
-    ),
-    device: str = typer.Option(
-        "", metavar="NAME", help="Device to receive; by default the first whose image is an RF frame."
-    ),
-    stream: str = typer.Option("", metavar="NAME", help="Name of the stream; by default that of the device."),
-    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
-    allow: Path | None = typer.Option(None, metavar="DIR", help=ALLOW_HELP),
-    insecure: bool = typer.Option(False, "--insecure", help=_INSECURE_HELP),
+    first_depth_mm: float = option(0.0, "MM", "Depth of the image's first row below the array."),
+    device: str = option("", "NAME", "Device to receive; by default the first whose image is an RF frame."),
+    stream: str = option("", "NAME", "Name of the stream; by default that of the device."),
+    key: Path | None = option(None, "SECRET", KEY_HELP),
+    allow: Path | None = option(None, "DIR", ALLOW_HELP),
+    insecure: bool = switch("--insecure", _INSECURE_HELP),
 ) -> None:
     """Receive RF or IQ frames from an OpenIGTLink server, such as PLUS, for `usert serve`; Ctrl-C ends.
 

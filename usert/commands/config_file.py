@@ -7,7 +7,6 @@ the command line wins over the file, and an unknown key, or a value of another t
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import NoneType, UnionType
@@ -16,6 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import typer
 
 from usert.errors import OptionError
+from usert.toml_file import read_toml
 
 CONFIG_HELP = (
     "TOML file of these options, such as rf_bind = true for --rf-bind; the command line wins over it."
@@ -58,7 +58,7 @@ def _options(context: typer.Context, path: Path, without: Collection[str]) -> di
         if flag.startswith("--")
     }
     values: dict[str, Any] = {}
-    for key, value in _table(path).items():
+    for key, value in read_toml(path, "cannot read the configuration", error=OptionError).items():
         if isinstance(value, dict):
             raise OptionError(f"{path}: got a table [{key}], expected plain keys only, before any table")
         if key not in known:
@@ -74,15 +74,6 @@ def _options(context: typer.Context, path: Path, without: Collection[str]) -> di
     return values
 
 
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the configuration: {error.strerror}") from error
-    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
-        raise OptionError(f"{path}: not valid TOML: {error}") from error
-
-
 def _taken(kind: Any, value: object, folder: Path) -> Any:
     """`value` as an option of `kind` takes it; paths begin at `folder`. Raises `BadParameter`."""
     origin, parts = get_origin(kind), get_args(kind)
@@ -92,10 +83,6 @@ def _taken(kind: Any, value: object, folder: Path) -> Any:
     if origin is list:  # an option that may be repeated; once is enough
         items = value if isinstance(value, list) else [value]
         return [_taken(parts[0], item, folder) for item in items]
-    if origin is tuple:
-        if isinstance(value, list) and len(value) == len(parts):
-            return tuple(_taken(part, item, folder) for part, item in zip(parts, value, strict=True))
-        raise typer.BadParameter(f"got {value!r}, expected a list of {len(parts)}")
     if kind is Path and isinstance(value, str) and value:
         return str(folder / value)
     if kind is str and type(value) is int:  # lag = 2, as --lag 2

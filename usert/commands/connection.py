@@ -5,29 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
-from usert.commands.option_group import OptionGroup, option, switch
+from usert.commands.option import option, switch
 
 if TYPE_CHECKING:
     from usert.runtime.protocol.commands import Command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection(OptionGroup):
+class Connection:
     """Options of a connection to the control endpoint."""
 
-    panel: ClassVar[str] = "Connection"
-
-    control: Annotated[
-        str, option("ENDPOINT", "Control endpoint of the server, as in `usert serve --control`.")
-    ]
-    key: Annotated[Path | None, option("SECRET", KEY_HELP)] = None
-    server_key: Annotated[Path | None, option("PUBLIC", SERVER_KEY_HELP)] = None
-    insecure: Annotated[
-        bool, switch("--insecure", "Allow an endpoint on another machine without keys, unencrypted.")
-    ] = False
+    control: str = option(..., "ENDPOINT", "Control endpoint of the server, as in `usert serve --control`.")
+    key: Path | None = option(None, "SECRET", KEY_HELP)
+    server_key: Path | None = option(None, "PUBLIC", SERVER_KEY_HELP)
+    insecure: bool = switch("--insecure", "Allow an endpoint on another machine without keys, unencrypted.")
 
     def ask(self, command: Command) -> Mapping[str, Any]:
         """Send `command` to the server and return its answer. Errors: `UsertError`, also where the server refuses."""

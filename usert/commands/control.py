@@ -5,30 +5,30 @@ A server that refuses is one line on stderr and exit code 1.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from usert.commands.connection import Connection
-from usert.commands.engine import HELP, PRECISION_HELP
-from usert.commands.option_group import grouped
+from usert.commands.engine import ENGINE_HELP, PRECISION_HELP
+from usert.commands.option import grouped, option, switch
 from usert.commands.status import card
 
 control = typer.Typer(help="Send a command to a live server that runs.", no_args_is_help=True)
 
-Stream = Annotated[str, typer.Option(metavar="NAME", help="Apply to this stream alone, instead of all.")]
+_STREAM = option("", "NAME", "Apply to this stream alone, instead of all.")
 
 
 @control.command("freeze")
 @grouped
-def freeze(*, stream: Stream = "", connection: Connection) -> None:
+def freeze(*, stream: str = _STREAM, connection: Connection) -> None:
     """Freeze the image: the last good one is sent again and again."""
     _send("freeze", connection, stream=stream)
 
 
 @control.command("resume")
 @grouped
-def resume(*, stream: Stream = "", connection: Connection) -> None:
+def resume(*, stream: str = _STREAM, connection: Connection) -> None:
     """Go on with new images after `freeze`."""
     _send("resume", connection, stream=stream)
 
@@ -37,12 +37,11 @@ def resume(*, stream: Stream = "", connection: Connection) -> None:
 @grouped
 def roi(
     *,
-    target: Annotated[
-        str,
-        typer.Argument(metavar="TARGET", help="Depth and lateral position in mm, such as 10:14.5,3:8."),
-    ],
-    background: Annotated[str, typer.Argument(metavar="BACKGROUND", help="Likewise, beside it.")],
-    stream: Stream = "",
+    target: str = typer.Argument(
+        ..., metavar="TARGET", help="Depth and lateral position in mm, such as 10:14.5,3:8."
+    ),
+    background: str = typer.Argument(..., metavar="BACKGROUND", help="Likewise, beside it."),
+    stream: str = _STREAM,
     connection: Connection,
 ) -> None:
     """Measure the strain ratio of two rectangles in each image."""
@@ -51,7 +50,7 @@ def roi(
 
 @control.command("roi-clear")
 @grouped
-def roi_clear(*, stream: Stream = "", connection: Connection) -> None:
+def roi_clear(*, stream: str = _STREAM, connection: Connection) -> None:
     """Stop measuring the strain ratio."""
     _send("roi-clear", connection, stream=stream)
 
@@ -60,12 +59,8 @@ def roi_clear(*, stream: Stream = "", connection: Connection) -> None:
 @grouped
 def record(
     *,
-    path: Annotated[
-        str, typer.Argument(metavar="NAME", help="A new HDF5 file in the server's --record-folder.")
-    ],
-    displacement: Annotated[
-        bool, typer.Option("--displacement", help="Record displacement as well, instead of its hash.")
-    ] = False,
+    path: str = typer.Argument(..., metavar="NAME", help="A new HDF5 file in the server's --record-folder."),
+    displacement: bool = switch("--displacement", "Record displacement as well, instead of its hash."),
     connection: Connection,
 ) -> None:
     """Begin a record of frames and images."""
@@ -83,9 +78,9 @@ def record_stop(*, connection: Connection) -> None:
 @grouped
 def bundle(
     *,
-    path: Annotated[str, typer.Argument(metavar="DIR", help="Bundle on the server's machine.")],
-    engine: Annotated[str, typer.Option(metavar="NAME", help=HELP)] = "",
-    precision: Annotated[str, typer.Option(metavar="NAME", help=PRECISION_HELP)] = "",
+    path: str = typer.Argument(..., metavar="DIR", help="Bundle on the server's machine."),
+    engine: str = option("", "NAME", ENGINE_HELP),
+    precision: str = option("", "NAME", PRECISION_HELP),
     connection: Connection,
 ) -> None:
     """Change to another bundle; returns when it runs, or was refused."""
@@ -94,7 +89,7 @@ def bundle(
 
 @control.command("compare")
 @grouped
-def compare(*, stream: Stream = "", connection: Connection) -> None:
+def compare(*, stream: str = _STREAM, connection: Connection) -> None:
     """Estimate the next pair forward and backward: the two displacements should cancel."""
     _send("compare", connection, stream=stream)
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.engine import BUNDLE
+from usert.commands.option import option
+
 
 def demo(
-    seconds: float = typer.Option(30.0, metavar="S", help="Duration, from the first image on."),
-    out: Path = typer.Option(Path("usert-demo.png"), metavar="PNG", help="Picture of the best image."),
-    size: str = typer.Option(
-        "small", metavar="NAME", help="Frame size of the simulated scanner: small, medium, large."
-    ),
-    rate: float = typer.Option(20.0, metavar="HZ", help="Frames a second of the simulated scanner."),
-    lag: int = typer.Option(4, metavar="L", help="Frames from the first to the second of a pair."),
-    bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
+    seconds: float = option(30.0, "S", "Duration, from the first image on."),
+    out: Path = option(Path("usert-demo.png"), "PNG", "Picture of the best image."),
+    size: str = option("small", "NAME", "Frame size of the simulated scanner: small, medium, large."),
+    rate: float = option(20.0, "HZ", "Frames a second of the simulated scanner."),
+    lag: int = option(4, "L", "Frames from the first to the second of a pair."),
+    bundle: Path | None = BUNDLE,
     page: bool = typer.Option(
         True, help="Serve the live page as well, and print its address; needs the extra `view`."
     ),

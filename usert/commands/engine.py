@@ -1,18 +1,34 @@
-"""The engine that a command runs, by `--engine`, `--precision` and `--threads`.
+"""The engine that a command runs, by `--bundle`, `--engine`, `--precision` and `--threads`.
 
 Invariant: torch is loaded when it is asked for by name, and only then.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from usert.commands.option import option
 
 if TYPE_CHECKING:
     from usert.bundle import Bundle
     from usert.runtime.engines.interface import Engine
 
-HELP = "Engine: openvino, onnxruntime, onnxruntime-cuda, tensorrt, torch, …; best: the best that works here."
+ENGINE_HELP = (
+    "Engine: openvino, onnxruntime, onnxruntime-cuda, tensorrt, torch, …; best: the best that works here."
+)
 PRECISION_HELP = "float32, float16 or int8, if the bundle has it; by default what suits the engine."
+
+BUNDLE = option(None, "DIR", "Bundle to use instead of the default one.")
+ENGINE = option("best", "NAME", ENGINE_HELP)
+PRECISION = option(None, "NAME", PRECISION_HELP)
+
+
+def load_bundle(folder: Path | None) -> Bundle:
+    """The bundle in `folder`, or the default one. Errors: `BundleError`."""
+    from usert.bundle import Bundle, default_bundle_path
+
+    return Bundle.load(default_bundle_path() if folder is None else folder)
 
 
 def open_named(bundle: Bundle, *, engine: str, threads: int | None, precision: str | None) -> Engine:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import typer
 
-from usert.commands.engine import HELP, PRECISION_HELP
+from usert.commands.engine import ENGINE, PRECISION
+from usert.commands.interrupt import interrupt, stoppable
+from usert.commands.option import option
 
 _WINDOW = "ROWS,LINES"
 
@@ -18,46 +20,36 @@ def evaluation(
     inputs: list[Path] = typer.Argument(
         ..., metavar="REC.h5|PAIRS.toml…", help="Recordings, or files that name pairs and where to look."
     ),
-    out: Path = typer.Option(..., metavar="HTML", help="The report: one file, which needs no network."),
-    method: list[str] = typer.Option(
+    out: Path = option(..., "HTML", "The report: one file, which needs no network."),
+    method: list[str] = option(
         ["usert", "ncc", "glue"],
-        metavar="usert|ncc|glue|glue-smooth",
-        help="May be repeated: the default bundle's network, block matching, GLUE.",
+        "usert|ncc|glue|glue-smooth",
+        "May be repeated: the default bundle's network, block matching, GLUE.",
     ),
-    bundle: list[str] = typer.Option(
-        [], metavar="[NAME=]DIR", help="A bundle as one more method; may be repeated."
-    ),
-    weights: list[str] = typer.Option(
+    bundle: list[str] = option([], "[NAME=]DIR", "A bundle as one more method; may be repeated."),
+    weights: list[str] = option(
         [],
-        metavar="NAME=FILE[,REFINEMENT[,LEVEL]]",
-        help="A weights file as one more method, by torch: off, cheap or full refinement, levels down to 2, 3 or 4.",
+        "NAME=FILE[,REFINEMENT[,LEVEL]]",
+        "A weights file as one more method, by torch: off, cheap or full refinement, levels down to 2, 3 or 4.",
     ),
-    pairs: str | None = typer.Option(
+    pairs: str | None = option(
         None,
-        metavar="I:J,…|consecutive",
-        help="Pairs of every recording, reference first, from 0; chosen as for training if not given.",
+        "I:J,…|consecutive",
+        "Pairs of every recording, reference first, from 0; chosen as for training if not given.",
     ),
-    count: int = typer.Option(
-        4, metavar="N", min=1, help="Pairs of a recording at most, where they are chosen."
+    count: int = option(4, "N", "Pairs of a recording at most, where they are chosen.", min=1),
+    target: str | None = option(None, _WINDOW, "Window of the lesion, such as 1230:1450,170:212: CNR, SR."),
+    background: str | None = option(None, _WINDOW, "Window beside it: CNR, SR."),
+    homogeneous: str | None = option(None, _WINDOW, "Window of one stiffness: SNRe."),
+    still: str | None = option(None, _WINDOW, "Window where hardly anything moves."),
+    strain_window_mm: float | None = option(
+        None, "X", "Length of the strain's least-squares window, instead of the default bundle's."
     ),
-    target: str | None = typer.Option(
-        None, metavar=_WINDOW, help="Window of the lesion, such as 1230:1450,170:212: CNR, SR."
-    ),
-    background: str | None = typer.Option(None, metavar=_WINDOW, help="Window beside it: CNR, SR."),
-    homogeneous: str | None = typer.Option(None, metavar=_WINDOW, help="Window of one stiffness: SNRe."),
-    still: str | None = typer.Option(None, metavar=_WINDOW, help="Window where hardly anything moves."),
-    strain_window_mm: float | None = typer.Option(
-        None,
-        metavar="X",
-        help="Length of the strain's least-squares window, instead of the default bundle's.",
-    ),
-    engine: str = typer.Option("best", metavar="NAME", help=HELP),
-    precision: str | None = typer.Option(None, metavar="NAME", help=PRECISION_HELP),
-    threads: int | None = typer.Option(
-        None, metavar="N", help="Threads of each network; all cores by default."
-    ),
-    json_file: Path | None = typer.Option(None, "--json", metavar="FILE", help="All of it as JSON."),
-    markdown: Path | None = typer.Option(None, metavar="FILE", help="The tables as Markdown."),
+    engine: str = ENGINE,
+    precision: str | None = PRECISION,
+    threads: int | None = option(None, "N", "Threads of each network; all cores by default."),
+    json_file: Path | None = option(None, "FILE", "All of it as JSON.", "--json"),
+    markdown: Path | None = option(None, "FILE", "The tables as Markdown."),
 ) -> None:
     """Compare methods on pairs of frames, with and without known truth.
 
@@ -83,9 +75,9 @@ def evaluation(
     from usert.signals import stop_on_signals
 
     check_file("--out", out, ".html")
-    for option, path in (("--json", json_file), ("--markdown", markdown)):
+    for flag, path in (("--json", json_file), ("--markdown", markdown)):
         if path is not None:
-            check_file(option, path)
+            check_file(flag, path)
     written = [path.resolve() for path in (out, json_file, markdown) if path is not None]
     default_window = Bundle.load(default_bundle_path(), verify=False).manifest.strain_window_samples
     look = Look(
@@ -105,49 +97,46 @@ def evaluation(
             f"eval: {done} of {total}: {result.table}, {result.pair}, {result.method}: {figures}", err=True
         )
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    try:
-        with stop_on_signals(interrupt), ExitStack() as stack:
-            tables, left_out = plan(inputs, pairs=pairs, count=count, look=look)
-            for table in tables:
-                table.check(default_window)
-            read = [Path(pair.recording).resolve() for table in tables for pair in table.pairs]
-            read += [path.resolve() for path in inputs]
-            if double := [path for path in written if path in read or written.count(path) > 1]:
-                raise OptionError(
-                    f"got {double[0]} twice, expected a name of its own for each file that is written"
-                )
-            methods = open_methods(
-                method,
-                bundles=bundle,
-                weights=weights,
-                open_bundle=lambda loaded: open_named(
-                    loaded, engine=engine, threads=threads, precision=precision
-                ),
-                threads=threads,
-                stack=stack,
+    with (
+        stoppable(lambda: f" after {done} of {total}, {out} not written"),
+        stop_on_signals(interrupt),
+        ExitStack() as stack,
+    ):
+        tables, left_out = plan(inputs, pairs=pairs, count=count, look=look)
+        for table in tables:
+            table.check(default_window)
+        read = [Path(pair.recording).resolve() for table in tables for pair in table.pairs]
+        read += [path.resolve() for path in inputs]
+        if double := [path for path in written if path in read or written.count(path) > 1]:
+            raise OptionError(
+                f"got {double[0]} twice, expected a name of its own for each file that is written"
             )
-            total = len(methods) * sum(len(table.pairs) for table in tables)
-            found = evaluate(tables, methods, default_window=default_window, observe=observe)
-            left_out += tuple(line for table in found for line in table.left_out)
-            report = Report(
-                tables=tuple(table for table in found if table.pairs),
-                methods=told(methods),
-                left_out=left_out,
-                sha256=hashes(found),
-                default_window=default_window,
-                command=shlex.join(["usert", *sys.argv[1:]]),
-                machine=describe_machine(),
-                made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            )
-            for path, text in ((json_file, to_json), (markdown, to_markdown), (out, page)):
-                if path is not None:
-                    save(path, text(report) + ("" if text is page else "\n"))
-    except KeyboardInterrupt:
-        typer.echo(f"usert: stopped after {done} of {total}, {out} not written", err=True)
-        raise typer.Exit(130) from None
+        methods = open_methods(
+            method,
+            bundles=bundle,
+            weights=weights,
+            open_bundle=lambda loaded: open_named(
+                loaded, engine=engine, threads=threads, precision=precision
+            ),
+            threads=threads,
+            stack=stack,
+        )
+        total = len(methods) * sum(len(table.pairs) for table in tables)
+        found = evaluate(tables, methods, default_window=default_window, observe=observe)
+        left_out += tuple(line for table in found for line in table.left_out)
+        report = Report(
+            tables=tuple(table for table in found if table.pairs),
+            methods=told(methods),
+            left_out=left_out,
+            sha256=hashes(found),
+            default_window=default_window,
+            command=shlex.join(["usert", *sys.argv[1:]]),
+            machine=describe_machine(),
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+        for path, text in ((json_file, to_json), (markdown, to_markdown), (out, page)):
+            if path is not None:
+                save(path, text(report) + ("" if text is page else "\n"))
     for line in left_out:
         typer.echo(line, err=True)
     typer.echo(f"{report.pair_count} pairs by {', '.join(m.name for m in report.methods)}: {out}")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from usert.commands.interrupt import stoppable
+from usert.commands.option import option
+from usert.errors import EngineError, MissingExtraError, OptionError, expect, require
 
 if TYPE_CHECKING:
     from usert.bundle import Bundle
@@ -17,63 +22,55 @@ if TYPE_CHECKING:
 
 
 def export(
-    weights: Path | None = typer.Option(
+    weights: Path | None = option(
         None,
-        metavar="FILE",
-        help="weights.safetensors of `usert pretrain`, or published LiteFlowNet weights (a PyTorch state_dict).",
+        "FILE",
+        "weights.safetensors of `usert pretrain`, or published LiteFlowNet weights (a PyTorch state_dict).",
     ),
-    out: Path | None = typer.Option(
-        None, metavar="BUNDLE", help="Folder to write; an older bundle there is replaced."
-    ),
-    shape: list[str] = typer.Option(
-        [], metavar="NxM", help="Frame shape to make a faster graph for, such as 1024x256; may be repeated."
+    out: Path | None = option(None, "BUNDLE", "Folder to write; an older bundle there is replaced."),
+    shape: list[str] = option(
+        [], "NxM", "Frame shape to make a faster graph for, such as 1024x256; may be repeated."
     ),
     any_shape: bool = typer.Option(
         True, help="Also make the graph that takes frames of any shape (some minutes)."
     ),
-    precision: list[str] = typer.Option(
+    precision: list[str] = option(
         ["float32"],
-        metavar="float32|float16|int8",
-        help="Of the network's weights and activations; float16 is for GPUs, int8 for CPUs; may be repeated, for "
+        "float32|float16|int8",
+        "Of the network's weights and activations; float16 is for GPUs, int8 for CPUs; may be repeated, for "
         "graphs of each in one bundle.",
     ),
-    finest_level: int | None = typer.Option(
+    finest_level: int | None = option(
         None,
-        metavar="2|3|4",
-        help="Stop the network at this level, each about three times faster; default: before full "
+        "2|3|4",
+        "Stop the network at this level, each about three times faster; default: before full "
         "refinement, which makes up for the rest, 3 (front end rf) or 4 (baseband), else the finest there is.",
     ),
-    strain_window: int = typer.Option(
-        97, metavar="SAMPLES", help="Length of the strain's least-squares window, odd."
-    ),
-    refinement: str = typer.Option(
+    strain_window: int = option(97, "SAMPLES", "Length of the strain's least-squares window, odd."),
+    refinement: str = option(
         "full",
-        metavar="off|cheap|full",
-        help="After the network: nothing, one look at the phase, or phase made smooth over the whole frame.",
+        "off|cheap|full",
+        "After the network: nothing, one look at the phase, or phase made smooth over the whole frame.",
     ),
-    plan: list[str] = typer.Option(
+    plan: list[str] = option(
         [],
-        metavar="tensorrt|tensorrt_rtx",
-        help="Build TensorRT plans of the graphs of one shape, for the GPU here; may be repeated.",
+        "tensorrt|tensorrt_rtx",
+        "Build TensorRT plans of the graphs of one shape, for the GPU here; may be repeated.",
     ),
-    plan_range: str | None = typer.Option(
+    plan_range: str | None = option(
         None,
-        metavar="NxM:NxM",
-        help="Build a plan for a range of frames, too, from the graph for any; sides are multiples of 32.",
+        "NxM:NxM",
+        "Build a plan for a range of frames, too, from the graph for any; sides are multiples of 32.",
     ),
-    model_card: Path | None = typer.Option(None, metavar="FILE", help="Model card to put into the bundle."),
-    recording: list[Path] = typer.Option(
-        [], metavar="REC.h5", help="Prove the graphs on pairs of this recording, too; may be repeated."
+    model_card: Path | None = option(None, "FILE", "Model card to put into the bundle."),
+    recording: list[Path] = option(
+        [], "REC.h5", "Prove the graphs on pairs of this recording, too; may be repeated."
     ),
-    verify: Path | None = typer.Option(
-        None,
-        metavar="BUNDLE",
-        help="Export nothing: prove this bundle again, with every engine that runs here.",
+    verify: Path | None = option(
+        None, "BUNDLE", "Export nothing: prove this bundle again, with every engine that runs here."
     ),
 ) -> None:
     """Export weights as a bundle: ONNX graphs, each proven against torch, and a manifest."""
-    from usert.errors import OptionError, require
-
     require("torch", "export")
     require("onnx", "export")
     require("onnxscript", "export")
@@ -86,13 +83,12 @@ def export(
     if verify is not None:
         if weights is not None or out is not None:
             raise OptionError("--verify: got --weights or --out, too, expected neither: it writes nothing")
-        with _stoppable():
+        with stoppable(", nothing was written"):
             _verify(verify, recording)
         return
     if weights is None or out is None:
         raise OptionError("export: got no --weights or no --out, expected both, or --verify BUNDLE")
-    if finest_level is not None and finest_level not in (2, 3, 4):
-        raise OptionError(f"--finest-level: got {finest_level}, expected 2, 3 or 4")
+    expect(finest_level is None or finest_level in (2, 3, 4), "--finest-level", finest_level, "2, 3 or 4")
     if not 3 <= strain_window <= 255 or strain_window % 2 == 0:
         raise OptionError(
             f"--strain-window: got {strain_window}, expected an odd number of samples, 3 to 255"
@@ -109,7 +105,7 @@ def export(
         plans=plan,
         plan_range=None if plan_range is None else parse_range(plan_range, "--plan-range"),
     )
-    with _stoppable():
+    with stoppable(", nothing was written"):
         bundle = export_bundle(
             weights,
             out,
@@ -122,22 +118,9 @@ def export(
     typer.echo(bundle_card(bundle))
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C ends it with a line: a bundle is put in its place at the very end, or not at all."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        typer.echo("usert: stopped, nothing was written", err=True)
-        raise typer.Exit(130) from stop
-
-
 def _verify(folder: Path, recordings: list[Path]) -> None:
     """Every graph by every engine that runs here; plans by TensorRT, as one of them."""
-    from contextlib import closing
-
     from usert.bundle import Bundle
-    from usert.errors import EngineError, MissingExtraError
     from usert.export.verify import check_fit, only, recorded_pairs, verify_graph
     from usert.runtime.engines import ENGINES, open_engine
 
@@ -145,7 +128,7 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
     least = bundle.manifest.strain_window_samples
     recorded = recorded_pairs(recordings, least_rows=least)
     check_fit(recorded, [graph.shape for graph in bundle.manifest.graphs])
-    proven: list[str] = []
+    proven: dict[str, None] = {}
     absent: dict[str, None] = {}
     for name in reversed(ENGINES):
         for graph in bundle.manifest.graphs:
@@ -159,8 +142,7 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
                 verify_graph(
                     bundle, graph, _run_of(engine), name=engine.name, recorded=recorded, report=typer.echo
                 )
-            if name not in proven:
-                proven.append(name)
+            proven[name] = None
     for line in absent:
         typer.echo(line, err=True)
     typer.echo(f"{folder}: proven with {', '.join(proven)}" if proven else f"{folder}: no engine runs here")
@@ -171,10 +153,6 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
 @contextmanager
 def _open_plan(bundle: Bundle, plan: Plan) -> Iterator[Run | None]:
     """What runs a plan, where it can be run; else the reason is said."""
-    from contextlib import ExitStack, closing
-    from dataclasses import replace
-
-    from usert.errors import EngineError, MissingExtraError
     from usert.runtime.engines.tensorrt import TensorRtEngine
 
     alone = replace(bundle, manifest=replace(bundle.manifest, plans=(plan,)))
@@ -190,8 +168,6 @@ def _open_plan(bundle: Bundle, plan: Plan) -> Iterator[Run | None]:
 
 
 def _run_of(engine: Engine) -> Run:
-    from dataclasses import replace
-
     from usert.runtime.engines.interface import TYPICAL_SCAN
 
     def run(pair: FramePair) -> Outputs:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from usert.commands.option import option, switch
+
 if TYPE_CHECKING:
     from usert.formats import SampleKind
 
@@ -22,66 +24,54 @@ def import_frames(
     file_format: str = typer.Option(
         ..., "--format", help="alpinion, clarius, mat, metaimage, nrrd, numpy, raw, uff, ultrasonix or zea."
     ),
-    out: Path = typer.Option(..., "--out", help="The recording to write (HDF5)."),
+    out: Path = typer.Option(..., help="The recording to write (HDF5)."),
     fs_mhz: float | None = typer.Option(
         None,
-        "--fs-mhz",
         help="Sampling frequency along depth; required, like the next two, where the file does not state it.",
     ),
-    f0_mhz: float | None = typer.Option(None, "--f0-mhz", help="Centre frequency of the pulse."),
+    f0_mhz: float | None = typer.Option(None, help="Centre frequency of the pulse."),
     line_pitch_mm: float | None = typer.Option(
         None,
-        "--line-pitch-mm",
         help="Distance of neighbouring scan lines; of a curved or phased array half-way down, by default computed.",
     ),
     radius_mm: float | None = typer.Option(
-        None,
-        "--radius-mm",
-        help="Radius of a curved array, 0 of a phased one; by default lines are parallel.",
+        None, help="Radius of a curved array, 0 of a phased one; by default lines are parallel."
     ),
     line_angle_deg: float | None = typer.Option(
-        None, "--line-angle-deg", help="Angle between neighbouring lines of a curved or phased array."
+        None, help="Angle between neighbouring lines of a curved or phased array."
     ),
     first_depth_mm: float | None = typer.Option(
-        None,
-        "--first-depth-mm",
-        help="Depth of the file's first row below the array; by default what the file states, else 0.",
+        None, help="Depth of the file's first row below the array; by default what the file states, else 0."
     ),
     kind: str | None = typer.Option(
         None,
-        "--kind",
         help="rf; iq: complex numbers, or a last axis of 2; iq-pairs: I and Q in turns along depth; iq-lines: a line "
         "of I, a line of Q. By default what the file states, else rf.",
     ),
-    demodulation_mhz: str | None = typer.Option(
+    demodulation_mhz: str | None = option(
         None,
-        "--demodulation-mhz",
-        metavar="MHZ",
-        help="Frequency by which IQ was turned down; required where the file does not state it, and f0 unless that is "
+        "MHZ",
+        "Frequency by which IQ was turned down; required where the file does not state it, and f0 unless that is "
         "known. Where it changes with depth, row:MHZ,row:MHZ,…",
     ),
     sound_speed: float | None = typer.Option(
-        None, "--sound-speed", help="Speed of sound in m/s; by default what the file states, else 1540."
+        None, help="Speed of sound in m/s; by default what the file states, else 1540."
     ),
-    rows: str | None = typer.Option(None, "--rows", help="Axial samples to keep, a:b with b left out."),
+    rows: str | None = typer.Option(None, help="Axial samples to keep, a:b with b left out."),
     variable: list[str] = typer.Option(
-        [], "--variable", help="mat, numpy, uff: name of the array; more, in the order of their frames."
+        [], help="mat, numpy, uff: name of the array; more, in the order of their frames."
     ),
-    shape: str | None = typer.Option(
-        None, "--shape", metavar="NxM", help="raw: samples x lines of one frame."
-    ),
-    sample_type: str = typer.Option("float32", "--sample-type", help="raw: float32 or int16, little-endian."),
-    transpose: bool = typer.Option(False, "--transpose", help="The files hold scan lines first."),
-    unchecked: bool = typer.Option(
-        False,
-        "--unchecked",
-        help="Import also what looks like anything but RF or IQ of the frequencies given.",
+    shape: str | None = option(None, "NxM", "raw: samples x lines of one frame."),
+    sample_type: str = typer.Option("float32", help="raw: float32 or int16, little-endian."),
+    transpose: bool = switch("--transpose", "The files hold scan lines first."),
+    unchecked: bool = switch(
+        "--unchecked", "Import also what looks like anything but RF or IQ of the frequencies given."
     ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
     from usert.commands.info import describe_demodulation, describe_lines
     from usert.commands.shape_option import parse_shape
-    from usert.errors import FormatError, OptionError
+    from usert.errors import FormatError, OptionError, expect
     from usert.formats import (
         FORMATS,
         Declared,
@@ -99,8 +89,7 @@ def import_frames(
     from usert.signal_check import check_frames, check_motion
     from usert.strain import STRAIN_WINDOW_SAMPLES
 
-    if file_format not in FORMATS:
-        raise OptionError(f"--format: got {file_format!r}, expected one of {', '.join(FORMATS)}")
+    expect(file_format in FORMATS, "--format", f"{file_format!r}", f"one of {', '.join(FORMATS)}")
     paths, notes = list_files(files, FORMATS[file_format].endings)
     options = ImportOptions(
         rows=None if rows is None else Rows.parse(rows),

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from usert.commands.option import option, switch
+from usert.errors import OptionError
+
 if TYPE_CHECKING:
     from usert.runtime.transport.keys import ClientKeys, Keys, ServerKeys
 
@@ -24,8 +27,8 @@ keys = typer.Typer(help="Keys for streams that leave this machine.", no_args_is_
 @keys.command("make")
 def make(
     name: str = typer.Argument(..., metavar="NAME", help="Whose key, such as or2-display."),
-    out: Path = typer.Option(..., metavar="DIR", help="Folder for NAME.key and NAME.key_secret."),
-    force: bool = typer.Option(False, "--force", help="Replace the pair of that name."),
+    out: Path = option(..., "DIR", "Folder for NAME.key and NAME.key_secret."),
+    force: bool = switch("--force", "Replace the pair of that name."),
 ) -> None:
     """Make a key pair: the secret key stays on its machine, the public one goes to the other side."""
     from usert.runtime.transport.keys import make_keys
@@ -79,37 +82,7 @@ def source_keys(
     return client_keys(key, server, option=options[1])
 
 
-def served_keys(
-    *,
-    key: Path | None,
-    allow: Path | None,
-    rf_binds: bool,
-    rf_allow: Path | None,
-    rf_key: Path | None,
-    control_allow: Path | None = None,
-) -> tuple[ServerKeys | None, Keys | None, ServerKeys | None]:
-    """Keys of the sockets of `usert serve` for images, RF frames and commands, all with the pair of `key`.
-
-    Errors: `OptionError`.
-    """
-    rf_keyed = rf_allow is not None or rf_key is not None
-    elsewhere = rf_keyed or control_allow is not None
-    return (
-        server_keys(None if elsewhere and allow is None else key, allow),
-        source_keys(
-            binds=rf_binds,
-            key=key if rf_keyed else None,
-            allow=rf_allow,
-            server=rf_key,
-            options=("--rf-allow", "--rf-key"),
-        ),
-        server_keys(key if control_allow is not None else None, control_allow, option="--control-allow"),
-    )
-
-
 def _both(key: Path | None, other: Path | None, option: str) -> tuple[Path, Path] | None:
-    from usert.errors import OptionError
-
     if key is not None and other is not None:
         return key, other
     if key is None and other is None:
@@ -119,7 +92,5 @@ def _both(key: Path | None, other: Path | None, option: str) -> tuple[Path, Path
 
 
 def _refuse(value: Path | None, option: str, instead: str) -> None:
-    from usert.errors import OptionError
-
     if value is not None:
         raise OptionError(f"{option}: got {value} for a socket that {instead}")

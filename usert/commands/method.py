@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from usert.bundle import Bundle, default_bundle_path
-from usert.commands.engine import open_named
-from usert.errors import OptionError
+from usert.bundle import Bundle
+from usert.commands.engine import load_bundle, open_named
+from usert.errors import OptionError, expect
 from usert.estimators import ESTIMATORS
 from usert.runtime.engines import open_classical
 from usert.runtime.engines.interface import Engine
@@ -22,8 +22,7 @@ def require_method(
     """Check that `method` is known and takes the other options. Errors: `OptionError` that names the option."""
     if method == NETWORK:
         return
-    if method not in ESTIMATORS:
-        raise OptionError(f"--method: got {method!r}, expected one of {NETWORK}, {', '.join(ESTIMATORS)}")
+    expect(method in ESTIMATORS, "--method", f"{method!r}", f"one of {NETWORK}, {', '.join(ESTIMATORS)}")
     asked = None if engine == "best" else engine
     options = (("--bundle", bundle), ("--engine", asked), ("--precision", precision), ("--threads", threads))
     for option, value in options:
@@ -40,5 +39,5 @@ def open_method(
     """
     if method != NETWORK:
         return open_classical(method), None
-    loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
+    loaded = load_bundle(bundle)
     return open_named(loaded, engine=engine, threads=threads, precision=precision), loaded

@@ -6,23 +6,24 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.option import option, switch
+
 
 def pretrain(
-    recipe: Path | None = typer.Option(
-        None, metavar="FILE.toml", help="Recipe to follow instead of the one in the package."
+    recipe: Path | None = option(None, "FILE.toml", "Recipe to follow instead of the one in the package."),
+    out: Path = option(..., "FOLDER", "Folder for the state, log and weights."),
+    minutes: float | None = option(
+        None, "X", "Length of the run, instead of the recipe's; stages and rates follow it."
     ),
-    out: Path = typer.Option(..., metavar="FOLDER", help="Folder for the state, log and weights."),
-    minutes: float | None = typer.Option(
-        None, metavar="X", help="Length of the run, instead of the recipe's; stages and rates follow it."
+    device: str = option("cpu", "cpu|cuda", "Where to train."),
+    weights: Path | None = option(
+        None, "FILE", "Start from these weights (a safetensors file of usert), not random ones."
     ),
-    device: str = typer.Option("cpu", metavar="cpu|cuda", help="Where to train."),
-    weights: Path | None = typer.Option(
-        None, metavar="FILE", help="Start from these weights (a safetensors file of usert), not random ones."
+    data: Path | None = option(None, "FOLDER", 'Image pairs with flow, for a recipe with data = "folder".'),
+    teacher: Path | None = option(
+        None, "FILE", "Weights of the network to learn from, for a recipe with distillation."
     ),
-    data: Path | None = typer.Option(
-        None, metavar="FOLDER", help='Image pairs with flow, for a recipe with data = "folder".'
-    ),
-    resume: bool = typer.Option(False, "--resume", help="Continue the run whose state lies in the folder."),
+    resume: bool = switch("--resume", "Continue the run whose state lies in the folder."),
 ) -> None:
     """Train the network on pairs whose truth is known: generated ones, or those of a folder.
 
@@ -30,33 +31,27 @@ def pretrain(
     the step in work; --resume, with the same options, goes on from there.
     """
     import dataclasses
-    import importlib.resources
     import shlex
     from threading import Event
 
-    from usert.errors import OptionError, require
+    from usert.errors import OptionError, expect, require
     from usert.signals import stop_on_signals
 
-    if device not in ("cpu", "cuda"):
-        raise OptionError(f"--device: got {device!r}, expected cpu or cuda")
+    expect(device in ("cpu", "cuda"), "--device", f"{device!r}", "cpu or cuda")
     torch = require("torch", "train")
     require("safetensors", "train")
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
-    from usert.train.pretrain.recipe import PretrainRecipe, load_recipe
-    from usert.train.pretrain.training import Pretraining, Progress
+    from usert.train.pretrain.progress import Progress
+    from usert.train.pretrain.recipe import PretrainRecipe, load_recipe, packaged_recipe
+    from usert.train.pretrain.training import Pretraining
 
-    if recipe is None:
-        packaged = importlib.resources.files("usert.train") / "recipes" / "pretrain.toml"
-        with importlib.resources.as_file(packaged) as path:
-            chosen = load_recipe(path, PretrainRecipe)
-    else:
-        chosen = load_recipe(recipe, PretrainRecipe)
+    chosen = load_recipe(recipe, PretrainRecipe) if recipe else packaged_recipe("pretrain", PretrainRecipe)
     if minutes is not None:
         chosen = dataclasses.replace(chosen, minutes=minutes)
 
-    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data)
+    training = Pretraining(chosen, out, device=device, weights=weights, folder_data=data, teacher=teacher)
     if resume:
         training.resume()
 
@@ -73,10 +68,9 @@ def pretrain(
         training.run(report, stopped=stop.is_set)
     if not training.finished:
         again = ["usert", "pretrain", "--out", str(out), "--device", device, "--resume"]
-        again += [] if recipe is None else ["--recipe", str(recipe)]
-        again += [] if weights is None else ["--weights", str(weights)]
-        again += [] if data is None else ["--data", str(data)]
-        again += [] if minutes is None else ["--minutes", repr(minutes)]
+        options = {"--recipe": recipe, "--weights": weights, "--data": data, "--teacher": teacher}
+        for flag, value in (options | {"--minutes": minutes}).items():
+            again += [] if value is None else [flag, str(value)]
         typer.echo(f"stopped at step {training.step}; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(130)
     typer.echo(f"{training.step} steps; weights in {training.weights_path}")

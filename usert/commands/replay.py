@@ -7,33 +7,28 @@ from pathlib import Path
 import typer
 
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, SERVER_KEY_HELP, source_keys
+from usert.commands.option import option, switch
 
 
 def replay(
     recording: Path | None = typer.Argument(None, metavar="[REC.h5]", help="Recording of RF or IQ frames."),
-    simulate: bool = typer.Option(False, "--simulate", help="The simulated scanner instead of a recording."),
-    size: str = typer.Option(
-        "small", metavar="NAME", help="Frame size of the simulated scanner: small, medium, large."
+    simulate: bool = switch("--simulate", "The simulated scanner instead of a recording."),
+    size: str = option("small", "NAME", "Frame size of the simulated scanner: small, medium, large."),
+    seed: int = option(0, "K", "Seed of the simulated scanner.", min=0),
+    publish: str | None = option(None, "ENDPOINT", "Bind here; port 0 is any free one."),
+    to: str | None = option(None, "ENDPOINT", "Connect to a server that binds with --rf-bind."),
+    socket: str | None = option(
+        None, "pub|push", "Socket type; by default PUB with --publish and PUSH with --to."
     ),
-    seed: int = typer.Option(0, metavar="K", min=0, help="Seed of the simulated scanner."),
-    publish: str | None = typer.Option(None, metavar="ENDPOINT", help="Bind here; port 0 is any free one."),
-    to: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Connect to a server that binds with --rf-bind."
-    ),
-    socket: str | None = typer.Option(
-        None, metavar="pub|push", help="Socket type; by default PUB with --publish and PUSH with --to."
-    ),
-    rate: float = typer.Option(30.0, metavar="HZ", help="Frames a second."),
-    count: int | None = typer.Option(None, metavar="N", help="End after N frames."),
-    loop: bool = typer.Option(False, "--loop", help="Start the recording again at its end."),
-    stream: str | None = typer.Option(
-        None, metavar="NAME", help="Name of the stream; by default that of the recording."
-    ),
-    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
-    allow: Path | None = typer.Option(None, metavar="DIR", help=f"With --publish: {ALLOW_HELP}"),
-    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=f"With --to: {SERVER_KEY_HELP}"),
-    insecure: bool = typer.Option(
-        False, "--insecure", help="Allow endpoints that other machines can reach, without keys, unencrypted."
+    rate: float = option(30.0, "HZ", "Frames a second."),
+    count: int | None = option(None, "N", "End after N frames."),
+    loop: bool = switch("--loop", "Start the recording again at its end."),
+    stream: str | None = option(None, "NAME", "Name of the stream; by default that of the recording."),
+    key: Path | None = option(None, "SECRET", KEY_HELP),
+    allow: Path | None = option(None, "DIR", f"With --publish: {ALLOW_HELP}"),
+    server_key: Path | None = option(None, "PUBLIC", f"With --to: {SERVER_KEY_HELP}"),
+    insecure: bool = switch(
+        "--insecure", "Allow endpoints that other machines can reach, without keys, unencrypted."
     ),
 ) -> None:
     """Send frames at a steady rate, time-stamped as they leave; begins with the first receiver.

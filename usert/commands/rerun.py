@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from usert.commands.engine import PRECISION_HELP
+from usert.commands.engine import BUNDLE, PRECISION_HELP
+from usert.commands.option import option
 
 if TYPE_CHECKING:
     from usert.runtime.engines.interface import Engine
-    from usert.runtime.record.record import Record
+    from usert.runtime.record.contents import Record
     from usert.runtime.record.rerun import RerunReport
 
 
@@ -22,12 +23,10 @@ def rerun(
     records: list[Path] = typer.Argument(
         ..., metavar="RECORD.h5…", help="Records of `usert serve --record`."
     ),
-    bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
-    engine: str | None = typer.Option(None, metavar="NAME", help="As the live server's unless given."),
-    precision: str | None = typer.Option(
-        None, metavar="NAME", help=f"{PRECISION_HELP} As the live server's."
-    ),
-    threads: int | None = typer.Option(None, metavar="N", help="As the live server's unless given."),
+    bundle: Path | None = BUNDLE,
+    engine: str | None = option(None, "NAME", "As the live server's unless given."),
+    precision: str | None = option(None, "NAME", f"{PRECISION_HELP} As the live server's."),
+    threads: int | None = option(None, "N", "As the live server's unless given."),
 ) -> None:
     """Recompute the images of a record from its frames, and compare them bit for bit.
 
@@ -35,11 +34,10 @@ def rerun(
     """
     from contextlib import closing
 
-    from usert.bundle import Bundle, default_bundle_path
-    from usert.commands.engine import open_named
-    from usert.runtime.record.record import Record
+    from usert.commands.engine import load_bundle, open_named
+    from usert.runtime.record.contents import Record
 
-    loaded = Bundle.load(bundle if bundle is not None else default_bundle_path())
+    loaded = load_bundle(bundle)
     same = True
     for path in records:
         with Record(path) as record:
@@ -73,20 +71,21 @@ def _watched(record: Record, engine: Engine) -> RerunReport:
     """The report, with a bar while it is made; exit code 130 after Ctrl-C."""
     from threading import Event
 
+    from usert.commands.interrupt import stoppable
     from usert.commands.progress import progress_bar
     from usert.runtime.record.rerun import rerun as run_again
     from usert.signals import stop_on_signals
 
     stop = Event()
-    try:
-        with stop_on_signals(stop.set), progress_bar("rerun") as progress:
-            task = progress.add_task("rerun", total=len(record.images))
-            return run_again(
-                record,
-                engine,
-                observe=lambda done: progress.update(task, completed=done),
-                stopped=stop.is_set,
-            )
-    except KeyboardInterrupt:
-        typer.echo(f"usert: stopped, {record.recording.path} not compared", err=True)
-        raise typer.Exit(130) from None
+    with (
+        stoppable(f", {record.recording.path} not compared"),
+        stop_on_signals(stop.set),
+        progress_bar("rerun") as progress,
+    ):
+        task = progress.add_task("rerun", total=len(record.images))
+        return run_again(
+            record,
+            engine,
+            observe=lambda done: progress.update(task, completed=done),
+            stopped=stop.is_set,
+        )

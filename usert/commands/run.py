@@ -6,66 +6,61 @@ from pathlib import Path
 
 import typer
 
-from usert.commands.engine import HELP, PRECISION_HELP
+from usert.commands.engine import BUNDLE, ENGINE, PRECISION
+from usert.commands.option import option, switch
 
 
 def run(
     recording: Path = typer.Argument(
         ..., metavar="REC.h5|FOLDER", help="Recording of RF or IQ frames, or a folder: every *.h5 beneath it."
     ),
-    out: Path = typer.Option(
+    out: Path = option(
         ...,
-        metavar="OUT.h5|FOLDER",
-        help="File to write, replaced when all pairs are done; for a folder, the folder of results.",
+        "OUT.h5|FOLDER",
+        "File to write, replaced when all pairs are done; for a folder, the folder of results.",
     ),
-    pairs: str = typer.Option(
-        "consecutive", metavar="consecutive|I:J,…", help="Pairs of frames, reference first, counted from 0."
+    pairs: str = option(
+        "consecutive", "consecutive|I:J,…", "Pairs of frames, reference first, counted from 0."
     ),
-    method: str = typer.Option(
+    method: str = option(
         "usert",
-        metavar="usert|ncc|glue|glue-smooth",
-        help="The bundle's network, or block matching or GLUE to compare with.",
+        "usert|ncc|glue|glue-smooth",
+        "The bundle's network, or block matching or GLUE to compare with.",
     ),
-    bundle: Path | None = typer.Option(None, metavar="DIR", help="Bundle to use instead of the default one."),
-    figure: Path | None = typer.Option(
+    bundle: Path | None = BUNDLE,
+    figure: Path | None = option(
         None,
-        metavar="PNG",
-        help="Picture of the first pair; each further pair that --pairs lists gets its own, NAME-I-J.png.",
+        "PNG",
+        "Picture of the first pair; each further pair that --pairs lists gets its own, NAME-I-J.png.",
     ),
-    fan: str | None = typer.Option(
+    fan: str | None = option(
         None,
-        metavar="RADIUS:DEGREES",
-        help="How lines lie in --figure, where the recording does not say: radius of the array in mm (0: phased),"
+        "RADIUS:DEGREES",
+        "How lines lie in --figure, where the recording does not say: radius of the array in mm (0: phased),"
         " angle from first to last.",
     ),
-    also: list[str] = typer.Option(
+    also: list[str] = option(
         [],
-        metavar="png|mp4|dicom",
-        help="All pairs beside OUT.h5 as a folder of PNGs, a video, or a DICOM object; may be repeated.",
+        "png|mp4|dicom",
+        "All pairs beside OUT.h5 as a folder of PNGs, a video, or a DICOM object; may be repeated.",
     ),
-    dicom_like: Path | None = typer.Option(
+    dicom_like: Path | None = option(
+        None, "FILE.dcm", "Patient and study of the DICOM object are those of this file; empty without it."
+    ),
+    strain_window_mm: float | None = option(
+        None, "X", "Length of the strain's least-squares window, instead of the bundle's own."
+    ),
+    engine: str = ENGINE,
+    precision: str | None = PRECISION,
+    threads: int | None = option(None, "N", "Threads of the engine; all cores by default, over Ray one."),
+    overwrite: bool = switch("--overwrite", "With a folder: replace the results of earlier runs."),
+    ray: str | None = option(
         None,
-        metavar="FILE.dcm",
-        help="Patient and study of the DICOM object are those of this file; empty without it.",
+        "local|ADDRESS",
+        "With a folder: run over Ray, on this machine or the cluster at ADDRESS; auto finds it.",
     ),
-    strain_window_mm: float | None = typer.Option(
-        None, metavar="X", help="Length of the strain's least-squares window, instead of the bundle's own."
-    ),
-    engine: str = typer.Option("best", metavar="NAME", help=HELP),
-    precision: str | None = typer.Option(None, metavar="NAME", help=PRECISION_HELP),
-    threads: int | None = typer.Option(
-        None, metavar="N", help="Threads of the engine; all cores by default, over Ray one."
-    ),
-    overwrite: bool = typer.Option(
-        False, "--overwrite", help="With a folder: replace the results of earlier runs."
-    ),
-    ray: str | None = typer.Option(
-        None,
-        metavar="local|ADDRESS",
-        help="With a folder: run over Ray, on this machine or the cluster at ADDRESS; auto finds it.",
-    ),
-    workers: int | None = typer.Option(
-        None, metavar="N", help="Workers over Ray, each with an engine of its own; 2 by default."
+    workers: int | None = option(
+        None, "N", "Workers over Ray, each with an engine of its own; 2 by default."
     ),
 ) -> None:
     """Estimate displacement, strain and quality of a recording's pairs, or of all recordings beneath a folder.
@@ -75,9 +70,11 @@ def run(
     after the pair in work and writes nothing. Of a folder: a result and a line each, under the same names; results that
     are there are kept, so the same command goes on where it was stopped.
     """
+    from functools import partial
+
     from usert.commands.fan_option import parse_fan
-    from usert.commands.method import require_method
-    from usert.commands.run_archive import Archive
+    from usert.commands.method import open_method, require_method
+    from usert.commands.run_archive import run_archive, run_on_ray
     from usert.commands.run_one import One
     from usert.errors import OptionError
     from usert.runtime.offline.outputs import require_kinds
@@ -102,16 +99,21 @@ def run(
         lines = None if fan is None else parse_fan(fan)
         if lines is not None and figure is None:
             raise OptionError(f"--fan: got {fan} without --figure: add it, or leave this out")
-        One(recording, out, recipe, bundle=bundle, engine=engine, threads=threads).run(figure, lines)
+        opener = partial(open_method, method, bundle, engine, threads, precision)
+        One(recording, out, recipe, opener).run(figure, lines)
         return
     if figure is not None:
         raise OptionError(f"--figure: got {figure} with a folder, expected --also png")
     if fan is not None:
         raise OptionError(f"--fan: got {fan} with a folder, expected one recording and --figure")
-    archive = Archive(recording, out, recipe, bundle=bundle, engine=engine, threads=threads)
-    if ray is not None:
-        archive.run_on_ray(ray, 2 if workers is None else workers)
-    elif workers is not None:
+    if ray is None and workers is not None:
         raise OptionError(f"--workers: got {workers} without --ray: add it, or leave it out")
+    place = None if bundle is None else bundle.absolute()
+    if ray is None:
+        run_archive(recording, out, recipe, partial(open_method, method, place, engine, threads, precision))
     else:
-        archive.run()
+        cpus = 1 if threads is None else threads
+        opener = partial(open_method, method, place, engine, cpus, precision)
+        run_on_ray(
+            recording, out, recipe, opener, ray, workers=2 if workers is None else workers, threads=cpus
+        )

@@ -6,17 +6,14 @@ The work is done by `usert.runtime.offline.run_folder`. Invariant: each recordin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
 import typer
 
-from usert.commands.method import open_method
 from usert.commands.progress import progress_bar
-from usert.errors import FAULT, OptionError
+from usert.errors import FAULT, expect
 from usert.runtime.offline.outputs import remove_parts
 from usert.runtime.offline.pairs import counted
 from usert.runtime.offline.ray_cluster import ray_cluster, work_on_ray
@@ -25,75 +22,52 @@ from usert.runtime.offline.run_folder import ArchiveWorker, Job, Opener, Outcome
 from usert.signals import stop_on_signals
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """A folder of recordings, and how to process each."""
+def run_archive(folder: Path, out: Path, recipe: Recipe, opener: Opener) -> None:
+    """Process the recordings beneath `folder`, one after another in this process; a signal ends it after the pair in
+    work. Results go to the folder `out`.
 
-    folder: Path
-    out: Path
-    recipe: Recipe
-    bundle: Path | None
-    engine: str
-    threads: int | None
+    Errors: `typer.Exit` where a result is missing, or after a signal.
+    """
+    jobs, stop = find_jobs(folder, out), Event()
+    with stop_on_signals(stop.set), ArchiveWorker(opener, recipe, stopped=stop.is_set) as worker:
 
-    def run(self) -> None:
-        """Process one recording after another in this process; a signal ends it after the pair in work.
-
-        Errors: `typer.Exit` where a result is missing, or after a signal.
-        """
-        jobs, stop = find_jobs(self.folder, self.out), Event()
-        with (
-            stop_on_signals(stop.set),
-            ArchiveWorker(self._opener(self.threads), self.recipe, stopped=stop.is_set) as worker,
-        ):
-
-            def outcomes() -> Iterator[Outcome]:
-                for job in jobs:
-                    if stop.is_set():
-                        raise KeyboardInterrupt
-                    yield worker.work(job)
-
-            _tell(jobs, outcomes(), self.out)
-
-    def run_on_ray(self, address: str, workers: int) -> None:
-        """Process the recordings on the Ray cluster at `address`, by `workers` of them; a signal ends all at once.
-
-        Errors: `OptionError` for a count below 1; `typer.Exit` as in `run`.
-        """
-        threads = 1 if self.threads is None else self.threads
-        for option, count in (("--workers", workers), ("--threads", threads)):
-            if count < 1:
-                raise OptionError(f"{option}: got {count}, expected 1 or more")
-        jobs, stop = find_jobs(self.folder, self.out), _interrupt()
-        try:
-            with (
-                stop_on_signals(stop),
-                ray_cluster(address, cpus=workers * threads) as ray,
-                stop_on_signals(stop),  # again, since Ray has taken SIGTERM
-            ):
-                opener = self._opener(threads)
-                outcomes = work_on_ray(ray, jobs, opener, self.recipe, workers=workers, threads=threads)
-                _tell(jobs, outcomes, self.out)
-        finally:
+        def outcomes() -> Iterator[Outcome]:
             for job in jobs:
-                remove_parts(job.out)  # what workers left that were ended
+                if stop.is_set():
+                    raise KeyboardInterrupt
+                yield worker.work(job)
 
-    def _opener(self, threads: int | None) -> Opener:
-        place = None if self.bundle is None else self.bundle.absolute()
-        return partial(open_method, self.recipe.method, place, self.engine, threads, self.recipe.precision)
+        _tell(jobs, outcomes(), out)
 
 
-def _interrupt() -> Callable[[], None]:
-    """Raises `KeyboardInterrupt` out of whatever waits, the first time only: then the workers are being ended."""
-    called = False
+def run_on_ray(
+    folder: Path, out: Path, recipe: Recipe, opener: Opener, address: str, *, workers: int, threads: int
+) -> None:
+    """Process the recordings on the Ray cluster at `address`, by `workers` of them; a signal ends all at once.
+
+    `threads`: those of the engine that `opener` opens. Errors: `OptionError` for a count below 1; `typer.Exit` as in
+    `run_archive`.
+    """
+    for option, count in (("--workers", workers), ("--threads", threads)):
+        expect(count >= 1, option, count, "1 or more")
+    jobs, interrupted = find_jobs(folder, out), Event()
 
     def stop() -> None:
-        nonlocal called
-        if not called:
-            called = True
+        """End whatever waits, the first time; after that the workers are being ended."""
+        if not interrupted.is_set():
+            interrupted.set()
             raise KeyboardInterrupt
 
-    return stop
+    try:
+        with (
+            stop_on_signals(stop),
+            ray_cluster(address, cpus=workers * threads) as ray,
+            stop_on_signals(stop),  # again, since Ray has taken SIGTERM
+        ):
+            _tell(jobs, work_on_ray(ray, jobs, opener, recipe, workers=workers, threads=threads), out)
+    finally:
+        for job in jobs:
+            remove_parts(job.out)  # what workers left that were ended
 
 
 def _tell(jobs: tuple[Job, ...], outcomes: Iterator[Outcome], out: Path) -> None:

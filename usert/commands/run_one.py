@@ -15,7 +15,7 @@ from threading import Event
 import typer
 
 from usert.commands.fan_option import Fan
-from usert.commands.method import open_method
+from usert.commands.interrupt import stoppable
 from usert.commands.progress import progress_bar
 from usert.frame import RFFrame
 from usert.recording import Recording
@@ -31,6 +31,7 @@ from usert.runtime.offline.pairs import (
     parse_pairs,
 )
 from usert.runtime.offline.recipe import Recipe
+from usert.runtime.offline.run_folder import Opener
 from usert.runtime.offline.run_pairs import (
     Observer,
     PairReport,
@@ -50,9 +51,7 @@ class One:
     recording: Path
     out: Path
     recipe: Recipe
-    bundle: Path | None
-    engine: str
-    threads: int | None
+    opener: Opener
 
     def run(self, figure: Path | None, fan: Fan | None = None) -> None:
         """Estimate, write the file and, if named, the `figure`, and report; `fan` is the geometry of the figure's
@@ -78,9 +77,7 @@ class One:
                 check_output(figure, self.recording, option="--figure", suffix=".png")
             pairs = parse_pairs(self.recipe.pairs, len(source))
             draw = _drawer(figure, every=self.recipe.pairs != CONSECUTIVE, fan=fan)
-            engine, bundle = open_method(
-                self.recipe.method, self.bundle, self.engine, self.threads, self.recipe.precision
-            )
+            engine, bundle = self.opener()
             if bundle is not None and (warning := extrapolation(bundle, source.scan)):
                 typer.echo(f"usert: {warning}", err=True)
             frames = (source.frame(reference).samples for reference, _ in pairs[:3])
@@ -98,35 +95,33 @@ class One:
                 done += 1
                 progress.update(task, completed=done)
 
-            try:
-                with closing(engine), progress:
-                    task = progress.add_task("strain", total=len(pairs))
-                    return estimate_pairs(
+            with (
+                stoppable(lambda: f" after {done} of {len(pairs)} pairs, {self.out} not written"),
+                closing(engine),
+                progress,
+            ):
+                task = progress.add_task("strain", total=len(pairs))
+                return estimate_pairs(
+                    source,
+                    engine,
+                    bundle,
+                    self.out,
+                    pairs=pairs,
+                    observe=observe,
+                    made_of=self.recipe.origin(
                         source,
-                        engine,
-                        bundle,
-                        self.out,
-                        pairs=pairs,
-                        observe=observe,
-                        made_of=self.recipe.origin(
-                            source,
-                            called=str(self.recording),
-                            engine=engine,
-                            engine_name=engine.name,
-                            bundle=bundle,
-                        ),
-                        stopped=stopped,
-                    )
-            except KeyboardInterrupt:
-                typer.echo(
-                    f"usert: stopped after {done} of {len(pairs)} pairs, {self.out} not written", err=True
+                        called=str(self.recording),
+                        engine=engine,
+                        engine_name=engine.name,
+                        bundle=bundle,
+                    ),
+                    stopped=stopped,
                 )
-                raise typer.Exit(130) from None
 
     def _outputs(self, stopped: Callable[[], bool]) -> None:
         """The result stands already; a signal leaves it and the files that are complete."""
         for kind in self.recipe.also:
-            try:
+            with stoppable(f", {self.out} is complete and {kind} was not made"):
                 made = make_output(
                     kind,
                     recording=self.recording,
@@ -134,9 +129,6 @@ class One:
                     dicom_like=self.recipe.dicom_like,
                     stopped=stopped,
                 )
-            except KeyboardInterrupt:
-                typer.echo(f"usert: stopped, {self.out} is complete and {kind} was not made", err=True)
-                raise typer.Exit(130) from None
             typer.echo(f"{kind} in {made}")
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import typer
 
 from usert.commands.config_file import CONFIG_HELP, config_reader
-from usert.commands.keys import served_keys
-from usert.commands.option_group import grouped
-from usert.commands.serve_options import Access, EngineOptions, Images, Operation, Records, Source
+from usert.commands.engine import load_bundle, open_named
+from usert.commands.option import grouped, option, switch
+from usert.commands.serve_options import Access, Engine, Images, Operation, Records, Source
+from usert.errors import OptionError, expect
 
 if TYPE_CHECKING:
-    from usert.runtime.server.config import ServerConfig
     from usert.runtime.server.launch import Site
     from usert.runtime.transport.receiver import ReceiverType
 
 ONE_START = ("config", "check", "cue")
 """Options of one start of a server, which are no keys of its configuration."""
+_CONFIG = option(None, "FILE", CONFIG_HELP, is_eager=True, callback=config_reader(without=ONE_START))
 _QUEUE = 16
 """Frames of a source that wait with `--every-frame`; beyond it the sender waits."""
 
@@ -29,21 +30,13 @@ def serve(
     *,
     source: Source,
     images: Images,
-    engine: EngineOptions,
+    engine: Engine,
     access: Access,
     records: Records,
     operation: Operation,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", is_eager=True, callback=config_reader(without=ONE_START), help=CONFIG_HELP
-        ),
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Open all that serving needs, run the engine once, report, and end."),
-    ] = False,
-    cue: Annotated[int | None, typer.Option(hidden=True)] = None,  # from `usert.runtime.failover`
+    config: Path | None = _CONFIG,
+    check: bool = switch("--check", "Open all that serving needs, run the engine once, report, and end."),
+    cue: int | None = typer.Option(None, hidden=True),  # from `usert.runtime.failover`
 ) -> None:
     """Turn a stream of RF or IQ frames into a stream of strain images, the newest frame first.
 
@@ -70,69 +63,32 @@ def serve(
 def _site(
     source: Source,
     images: Images,
-    engine: EngineOptions,
+    engine: Engine,
     access: Access,
     records: Records,
     operation: Operation,
 ) -> Site:
     from dataclasses import replace
 
-    from usert.bundle import Bundle, default_bundle_path
-    from usert.commands.engine import open_named
-    from usert.commands.shape_option import parse_shape
-    from usert.errors import OptionError
+    from usert.commands.shape_option import parse_rows, parse_shape
     from usert.runtime.imaging.image_quality import ImageQualityRule
+    from usert.runtime.imaging.lag import LagRule
+    from usert.runtime.imaging.pairing import PairingRule
+    from usert.runtime.imaging.persistence import PersistenceRule
     from usert.runtime.server.bundle_swap import trained_strain
+    from usert.runtime.server.config import ServerConfig
     from usert.runtime.server.launch import Site
     from usert.runtime.transport.address import parse_monitor_address
 
     if operation.monitor is not None:
         parse_monitor_address(operation.monitor, insecure=access.insecure)
-    folder = records.record_folder
-    if folder is not None and not folder.is_dir():
-        raise OptionError(f"--record-folder: got {folder}, expected a folder that exists")
-    config = _config(source, images, access, operation)
-    bundle = Bundle.load(engine.bundle if engine.bundle is not None else default_bundle_path())
-    rule = ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
-    return Site(
-        config=replace(config, quality_rule=rule),
-        bundle=bundle,
-        open_engine=open_named,
-        engine=engine.engine,
-        precision=engine.precision,
-        threads=engine.threads,
-        lag=images.lag,
-        record=records.record,
-        record_displacement=records.record_displacement,
-        record_folder=folder,
-        shapes=tuple(map(parse_shape, engine.shape)),
-        monitor=operation.monitor,
-    )
-
-
-def _config(source: Source, images: Images, access: Access, operation: Operation) -> ServerConfig:
-    from usert.commands.shape_option import parse_rows
-    from usert.errors import OptionError
-    from usert.runtime.imaging.lag import LagRule
-    from usert.runtime.imaging.pairing import PairingRule
-    from usert.runtime.imaging.persistence import PersistenceRule
-    from usert.runtime.imaging.strain_ratio import Rectangle
-    from usert.runtime.server.config import ServerConfig
-
-    lag, target, background = images.lag, images.target, images.background
+    folder, lag = records.record_folder, images.lag
+    expect(folder is None or folder.is_dir(), "--record-folder", folder, "a folder that exists")
     if lag != "auto" and not lag.isdecimal():
         raise OptionError(f"--lag: got {lag!r}, expected auto or a number of frames")
-    if (target is None) != (background is None):
-        raise OptionError("strain ratio: got one rectangle, expected --target and --background, or neither")
-    keys, rf_keys, control_keys = served_keys(
-        key=access.key,
-        allow=access.allow,
-        rf_binds=source.rf_bind,
-        rf_allow=access.rf_allow,
-        rf_key=access.rf_key,
-        control_allow=access.control_allow,
-    )
-    return ServerConfig(
+    rectangles = images.rectangles()
+    keys, rf_keys, control_keys = access.keys(rf_binds=source.rf_bind)
+    config = ServerConfig(
         rf=tuple(source.rf),
         publish=images.publish,
         rf_type=cast("ReceiverType", source.rf_type),
@@ -147,27 +103,40 @@ def _config(source: Source, images: Images, access: Access, operation: Operation
         pairing=PairingRule() if lag == "auto" else PairingRule(lag=int(lag)),
         lag=LagRule() if lag == "auto" else None,
         persistence=PersistenceRule(weight=images.persistence),
-        rectangles=None
-        if target is None or background is None
-        else (Rectangle.parse(target), Rectangle.parse(background)),
+        rectangles=rectangles,
         deadline_ms=images.deadline_ms,
+    )
+    bundle = load_bundle(engine.bundle)
+    rule = ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
+    return Site(
+        config=replace(config, quality_rule=rule),
+        bundle=bundle,
+        open_engine=open_named,
+        engine=engine.engine,
+        precision=engine.precision,
+        threads=engine.threads,
+        lag=lag,
+        record=records.record,
+        record_displacement=records.record_displacement,
+        record_folder=folder,
+        shapes=tuple(map(parse_shape, engine.shape)),
+        monitor=operation.monitor,
     )
 
 
 def _stand_by(source: Source, images: Images, operation: Operation, records: Records) -> NoReturn:
     """Supervise two servers of this very command line."""
-    from usert.errors import OptionError
     from usert.runtime.failover.supervisor import Supervisor
     from usert.runtime.transport.address import check_fixed_port
 
     for endpoint in source.rf if source.rf_bind else ():
         check_fixed_port("rf", endpoint)
-    for option, bound in (
+    for flag, bound in (
         ("publish", images.publish),
         ("control", operation.control),
         ("monitor", operation.monitor),
     ):
-        check_fixed_port(option, bound)
+        check_fixed_port(flag, bound)
     record = records.record
     if record is not None and not record.is_dir():
         raise OptionError(

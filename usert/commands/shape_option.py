@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import OptionError
+from ..errors import OptionError, expect
 
 
 def parse_shape(text: str, option: str = "--shape") -> tuple[int, int]:
@@ -21,8 +21,7 @@ def parse_range(text: str, option: str) -> tuple[tuple[int, int], tuple[int, int
     Errors: `OptionError` that begins with `option`.
     """
     parts = text.split(":")
-    if len(parts) != 2:
-        raise OptionError(f"{option}: got {text!r}, expected two shapes such as 128x32:1024x256")
+    expect(len(parts) == 2, option, f"{text!r}", "two shapes such as 128x32:1024x256")
     return parse_shape(parts[0], option), parse_shape(parts[1], option)
 
 

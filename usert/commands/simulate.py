@@ -9,41 +9,32 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.interrupt import stoppable
+from usert.commands.option import option, switch
+
 
 def simulate(
-    out: Path = typer.Option(..., metavar="REC.h5", help="Recording to write; replaced when it is complete."),
-    frames: int = typer.Option(40, metavar="F", help="Frames; the hand presses and releases once in 40."),
-    shape: str = typer.Option("512x128", metavar="NxM", help="Axial samples and scan lines of a frame."),
-    rate: float = typer.Option(20.0, metavar="HZ", help="Frames a second."),
-    strain: float = typer.Option(3.0, metavar="PERCENT", help="Axial strain at the deepest press, 0 to 10."),
-    modulus_ratio: float = typer.Option(3.0, metavar="R", help="Stiffness of the lesion over the rest."),
-    noise: float = typer.Option(0.02, metavar="R", help="Rms electronic noise over rms echo."),
-    seed: int = typer.Option(0, metavar="K", help="Another seed is another phantom."),
-    kind: str = typer.Option("rf", "--kind", help="rf, or iq: what the simulated scanner sends."),
-    demodulation_mhz: float | None = typer.Option(
-        None, "--demodulation-mhz", metavar="MHZ", help="Of IQ: turned down by so much; by default f0."
+    out: Path = option(..., "REC.h5", "Recording to write; replaced when it is complete."),
+    frames: int = option(40, "F", "Frames; the hand presses and releases once in 40."),
+    shape: str = option("512x128", "NxM", "Axial samples and scan lines of a frame."),
+    rate: float = option(20.0, "HZ", "Frames a second."),
+    strain: float = option(3.0, "PERCENT", "Axial strain at the deepest press, 0 to 10."),
+    modulus_ratio: float = option(3.0, "R", "Stiffness of the lesion over the rest."),
+    noise: float = option(0.02, "R", "Rms electronic noise over rms echo."),
+    seed: int = option(0, "K", "Another seed is another phantom."),
+    kind: str = typer.Option("rf", help="rf, or iq: what the simulated scanner sends."),
+    demodulation_mhz: float | None = option(None, "MHZ", "Of IQ: turned down by so much; by default f0."),
+    decimation: int = option(
+        1, "K", "Of IQ: one sample of K; frames have N/K rows, at a K-th of the sampling frequency."
     ),
-    decimation: int = typer.Option(
-        1,
-        metavar="K",
-        help="Of IQ: one sample of K; frames have N/K rows, at a K-th of the sampling frequency.",
+    radius_mm: float | None = option(
+        None, "R", "Give the frames the geometry of a curved array of that radius, 0 of a phased one."
     ),
-    radius_mm: float | None = typer.Option(
-        None,
-        "--radius-mm",
-        metavar="R",
-        help="Give the frames the geometry of a curved array of that radius, 0 of a phased one.",
+    line_angle_deg: float | None = option(
+        None, "DEG", "Angle between its lines; by default lines are as far apart half-way down as else."
     ),
-    line_angle_deg: float | None = typer.Option(
-        None,
-        "--line-angle-deg",
-        metavar="DEG",
-        help="Angle between its lines; by default lines are as far apart half-way down as else.",
-    ),
-    first_depth_mm: float = typer.Option(
-        0.0, "--first-depth-mm", metavar="MM", help="Depth of the first row."
-    ),
-    fem: bool = typer.Option(False, "--fem", help="A slab under a rigid probe, by finite elements."),
+    first_depth_mm: float = option(0.0, "MM", "Depth of the first row."),
+    fem: bool = switch("--fem", "A slab under a rigid probe, by finite elements."),
 ) -> None:
     """Write frames of a phantom with one lesion, pressed by hand, and the true motion between them.
 
@@ -57,7 +48,7 @@ def simulate(
     from usert.beam_space import half_way_pitch_mm
     from usert.commands.progress import progress_bar
     from usert.commands.shape_option import parse_shape
-    from usert.errors import OptionError, RecordingError
+    from usert.errors import OptionError, RecordingError, expect
     from usert.frame import RFFrame
     from usert.iq import as_iq, decimated_motion
     from usert.phantom.fem import compress, slab_with_disc
@@ -65,14 +56,10 @@ def simulate(
     from usert.recording import write_recording
     from usert.signals import stop_on_signals
 
-    if frames < 2:
-        raise OptionError(f"--frames: got {frames}, expected at least 2, for a pair")
-    if seed < 0:
-        raise OptionError(f"--seed: got {seed}, expected 0 or more")
-    if not 0.01 <= rate <= 10_000:
-        raise OptionError(f"--rate: got {rate:g} Hz, expected 0.01 to 10000")
-    if not 0 <= strain <= 10:
-        raise OptionError(f"--strain: got {strain:g} percent, expected 0 to 10")
+    expect(frames >= 2, "--frames", frames, "at least 2, for a pair")
+    expect(seed >= 0, "--seed", seed, "0 or more")
+    expect(0.01 <= rate <= 10_000, "--rate", f"{rate:g} Hz", "0.01 to 10000")
+    expect(0 <= strain <= 10, "--strain", f"{strain:g} percent", "0 to 10")
     config = ScannerConfig(
         shape=parse_shape(shape),
         rate_hz=rate,
@@ -87,14 +74,12 @@ def simulate(
         scan = replace(scan, line_pitch_mm=line_angle_deg * to_pitch)
     scan = replace(scan, radius_mm=radius_mm, line_angle_deg=line_angle_deg, first_depth_mm=first_depth_mm)
     config = replace(config, scan=scan)
-    if kind not in ("rf", "iq"):
-        raise OptionError(f"--kind: got {kind!r}, expected rf or iq")
+    expect(kind in ("rf", "iq"), "--kind", f"{kind!r}", "rf or iq")
     if kind == "rf" and (demodulation_mhz is not None or decimation != 1):
         raise OptionError(
             "--demodulation-mhz, --decimation: expected neither of RF; with --kind iq they count"
         )
-    if not 1 <= decimation <= config.shape[0]:
-        raise OptionError(f"--decimation: got {decimation}, expected 1 to {config.shape[0]}")
+    expect(1 <= decimation <= config.shape[0], "--decimation", decimation, f"1 to {config.shape[0]}")
     demodulation_hz = config.scan.f0_hz if demodulation_mhz is None else 1e6 * demodulation_mhz
     if not out.absolute().parent.is_dir():
         raise RecordingError(f"--out: {out.parent} is not a folder, expected one that exists")
@@ -112,17 +97,13 @@ def simulate(
             yield replace(frame, acquired_ns=start_ns + frame.time_ns)
             progress.update(task, completed=k + 1)
 
-    try:
-        with stop_on_signals(stop.set), progress:
-            task = progress.add_task("simulate", total=frames)
-            if fem:
-                solved = compress(slab_with_disc(scanner.lesion, scanner.size_mm))
-                scanner = SimulatedScanner(replace(config, unit_field=solved), seed)
-            motions = (decimated_motion(scanner.truth(k, k + 1), decimation) for k in range(frames - 1))
-            write_recording(out, images(), motions)
-    except KeyboardInterrupt:
-        typer.echo(f"usert: stopped, {out} not written", err=True)
-        raise typer.Exit(130) from None
+    with stoppable(f", {out} not written"), stop_on_signals(stop.set), progress:
+        task = progress.add_task("simulate", total=frames)
+        if fem:
+            solved = compress(slab_with_disc(scanner.lesion, scanner.size_mm))
+            scanner = SimulatedScanner(replace(config, unit_field=solved), seed)
+        motions = (decimated_motion(scanner.truth(k, k + 1), decimation) for k in range(frames - 1))
+        write_recording(out, images(), motions)
     rows, lines = -(-config.shape[0] // decimation), config.shape[1]
     iq = f" of IQ, turned down by {demodulation_hz / 1e6:g} MHz," if kind == "iq" else ""
     typer.echo(

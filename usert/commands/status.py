@@ -6,12 +6,12 @@ Invariant: whatever the server sends becomes printable text, each number with th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from usert.commands.connection import Connection
-from usert.commands.option_group import grouped
+from usert.commands.option import grouped, switch
 
 _UNITS = {
     "_m_s": "m/s",
@@ -32,7 +32,7 @@ _STRAIN = "strain"
 @grouped
 def status(
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: bool = switch("--json", "Print JSON, for programs."),
     connection: Connection,
 ) -> None:
     """Show the state of a live server: what it runs, what it received and sent, how old its images are."""
@@ -65,22 +65,16 @@ def _rows(fields: Mapping[str, Any], indent: str) -> Iterator[tuple[str, str]]:
 
 def _named(key: str, value: Any) -> tuple[str, str]:
     """The name without its unit, and the value with it."""
+    words = key.replace("_", " ")
+    ending = next((ending for ending in _UNITS if key.endswith(ending)), "")
+    without_unit = words.removesuffix(ending.replace("_", " "))
+    if value is None:
+        return without_unit, _text(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return _words(_without_unit(key) if value is None else key), _text(value)
+        return words, _text(value)
     if key.endswith(_STRAIN):
-        return _words(key), f"{100 * value:+.2f} %"
-    for ending, unit in _UNITS.items():
-        if key.endswith(ending):
-            return _words(key.removesuffix(ending)), f"{_number(value)} {unit}"
-    return _words(key), _number(value)
-
-
-def _without_unit(key: str) -> str:
-    return next((key.removesuffix(ending) for ending in _UNITS if key.endswith(ending)), key)
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ")
+        return words, f"{100 * value:+.2f} %"
+    return without_unit, f"{_number(value)} {_UNITS.get(ending, '')}".rstrip()
 
 
 def _number(value: float) -> str:

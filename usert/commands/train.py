@@ -6,25 +6,21 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.option import option, switch
+
 
 def train(
     recordings: list[Path] = typer.Argument(..., metavar="REC.h5…", help="Recordings of RF or IQ frames."),
-    out: Path = typer.Option(
-        ..., metavar="FOLDER", help="Folder for the state, pictures, report and weights."
+    out: Path = option(..., "FOLDER", "Folder for the state, pictures, report and weights."),
+    recipe: str = option(
+        "finetune", "finetune|paper|FILE.toml", "Recipe of the package, or a file of your own."
     ),
-    recipe: str = typer.Option(
-        "finetune", metavar="finetune|paper|FILE.toml", help="Recipe of the package, or a file of your own."
-    ),
-    weights: Path | None = typer.Option(
-        None, metavar="FILE", help="Weights to start from instead of the default bundle's."
-    ),
-    held_out: list[Path] = typer.Option(
-        [], metavar="REC.h5", help="Recording to judge by, not to train on; may be repeated."
-    ),
-    epochs: int | None = typer.Option(None, metavar="N", help="Epochs, instead of the recipe's."),
-    device: str = typer.Option("cpu", metavar="cpu|cuda", help="Where to train."),
-    resume: bool = typer.Option(False, "--resume", help="Continue the run whose state lies in the folder."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Choose the pairs, print the report, and stop."),
+    weights: Path | None = option(None, "FILE", "Weights to start from instead of the default bundle's."),
+    held_out: list[Path] = option([], "REC.h5", "Recording to judge by, not to train on; may be repeated."),
+    epochs: int | None = option(None, "N", "Epochs, instead of the recipe's."),
+    device: str = option("cpu", "cpu|cuda", "Where to train."),
+    resume: bool = switch("--resume", "Continue the run whose state lies in the folder."),
+    dry_run: bool = switch("--dry-run", "Choose the pairs, print the report, and stop."),
 ) -> None:
     """Fine-tune the network on unlabelled recordings, and keep the result only if it is no worse.
 
@@ -34,18 +30,16 @@ def train(
     Under `torchrun` all processes share the work.
     """
     import dataclasses
-    import importlib.resources
     import logging
     import math
     import shlex
     import warnings
     from threading import Event
 
-    from usert.errors import OptionError, require
+    from usert.errors import OptionError, expect, require
     from usert.signals import stop_on_signals
 
-    if device not in ("cpu", "cuda"):
-        raise OptionError(f"--device: got {device!r}, expected cpu or cuda")
+    expect(device in ("cpu", "cuda"), "--device", f"{device!r}", "cpu or cuda")
     torch = require("torch", "train")
     for module in ("safetensors", "lightning_fabric", "tensorboard"):
         require(module, "train")
@@ -62,12 +56,10 @@ def train(
     from usert.train.finetune.session import accept, open_fabric, plan, skipped_pairs
     from usert.train.finetune.session import train as fine_tune
     from usert.train.finetune.training import StepReport
-    from usert.train.pretrain.recipe import load_recipe
+    from usert.train.pretrain.recipe import load_recipe, packaged_recipe
 
     if recipe in ("finetune", "paper"):
-        packaged = importlib.resources.files("usert.train") / "recipes" / f"{recipe}.toml"
-        with importlib.resources.as_file(packaged) as path:
-            chosen = load_recipe(path, FineTuneRecipe)
+        chosen = packaged_recipe(recipe, FineTuneRecipe)
     else:
         chosen = load_recipe(Path(recipe), FineTuneRecipe)
     if epochs is not None:

@@ -6,56 +6,32 @@ from pathlib import Path
 
 import typer
 
-from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
+from usert.commands.image_options import Images
+from usert.commands.option import grouped, option, switch
 
 
+@grouped
 def view(
-    strain: str = typer.Option(
-        ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
+    *,
+    images: Images,
+    control: str | None = option(
+        None, "ENDPOINT", "Control endpoint of the server, for starting and stopping records."
     ),
-    rf: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Endpoint of the frames (PUB), for B-mode beside the strain."
+    http: str = option("127.0.0.1:8080", "HOST:PORT", "Address of the page; port 0 is any free one."),
+    stale_ms: float = option(500.0, "MS", "An image older than this is called stale.", min=0.0),
+    token_file: Path | None = option(
+        None, "FILE", "File of the token that browsers need, instead of a random one; also on this machine."
     ),
-    rows: str | None = typer.Option(
-        None, metavar="A:B", help="Samples of --rf along depth, as `usert serve --rows` cuts them."
-    ),
-    control: str | None = typer.Option(
-        None, metavar="ENDPOINT", help="Control endpoint of the server, for starting and stopping records."
-    ),
-    http: str = typer.Option(
-        "127.0.0.1:8080", metavar="HOST:PORT", help="Address of the page; port 0 is any free one."
-    ),
-    stream: str = typer.Option(
-        "", metavar="NAME", help="Stream to show; by default the first that is received."
-    ),
-    stale_ms: float = typer.Option(
-        500.0, metavar="MS", min=0.0, help="An image older than this is called stale."
-    ),
-    token_file: Path | None = typer.Option(
-        None,
-        metavar="FILE",
-        help="File of the token that browsers need, instead of a random one; also on this machine.",
-    ),
-    tls_cert: Path | None = typer.Option(
-        None, metavar="PEM", help="Certificate: the page is then encrypted."
-    ),
-    tls_key: Path | None = typer.Option(None, metavar="PEM", help="Its secret key."),
-    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
-    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
-    rf_key: Path | None = typer.Option(
-        None, metavar="PUBLIC", help="Public key of the source at --rf, the only one accepted."
-    ),
-    insecure: bool = typer.Option(
-        False,
-        "--insecure",
-        help="Allow endpoints on other machines without keys, and an unencrypted page for them.",
+    tls_cert: Path | None = option(None, "PEM", "Certificate: the page is then encrypted."),
+    tls_key: Path | None = option(None, "PEM", "Its secret key."),
+    insecure: bool = switch(
+        "--insecure", "Allow endpoints on other machines without keys, and an unencrypted page for them."
     ),
 ) -> None:
     """Show the live stream in a browser: B-mode, strain, quality, strain ratio and age; Ctrl-C ends.
 
     Anybody on this machine may look; from others only with the token, which the printed address contains.
     """
-    from usert.commands.shape_option import parse_rows
     from usert.errors import OptionError, require
 
     for module in ("starlette", "uvicorn", "websockets"):
@@ -73,16 +49,11 @@ def view(
         token = random_token()
     page = LivePage(
         PageConfig(
-            strain=strain,
-            rf=rf,
-            rows=parse_rows(rows),
+            **images.source(),
             control=control,
             http=address,
-            stream=stream,
             token=token,
             stale_ms=stale_ms,
-            keys=client_keys(key if rf_key is None or server_key is not None else None, server_key),
-            rf_keys=client_keys(key if rf_key is not None else None, rf_key, option="--rf-key"),
             insecure=insecure,
             certificate=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         )
@@ -95,5 +66,5 @@ def view(
                 err=True,
             )
         typer.echo(f"view: page on {page.url}")
-        typer.echo(f"view: strain from {strain}; Ctrl-C ends")
+        typer.echo(f"view: strain from {images.strain}; Ctrl-C ends")
         page.run()

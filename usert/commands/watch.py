@@ -6,23 +6,19 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.image_options import STRAIN_HELP
 from usert.commands.keys import KEY_HELP, SERVER_KEY_HELP, client_keys
+from usert.commands.option import option, switch
 
 
 def watch(
-    strain: str = typer.Option(
-        ..., metavar="ENDPOINT", help="Endpoint of strain images, as in `usert serve --publish`."
-    ),
-    count: int | None = typer.Option(None, metavar="N", min=1, help="End after N images."),
-    seconds: float | None = typer.Option(None, metavar="S", min=0.0, help="End after S seconds."),
-    stale_ms: float = typer.Option(
-        500.0, metavar="MS", min=0.0, help="An image older than this is called stale."
-    ),
-    key: Path | None = typer.Option(None, metavar="SECRET", help=KEY_HELP),
-    server_key: Path | None = typer.Option(None, metavar="PUBLIC", help=SERVER_KEY_HELP),
-    insecure: bool = typer.Option(
-        False, "--insecure", help="Allow an endpoint on another machine without keys, unencrypted."
-    ),
+    strain: str = option(..., "ENDPOINT", STRAIN_HELP),
+    count: int | None = option(None, "N", "End after N images.", min=1),
+    seconds: float | None = option(None, "S", "End after S seconds.", min=0.0),
+    stale_ms: float = option(500.0, "MS", "An image older than this is called stale.", min=0.0),
+    key: Path | None = option(None, "SECRET", KEY_HELP),
+    server_key: Path | None = option(None, "PUBLIC", SERVER_KEY_HELP),
+    insecure: bool = switch("--insecure", "Allow an endpoint on another machine without keys, unencrypted."),
 ) -> None:
     """Show rate, age, mean strain, quality and drops of a live stream; Ctrl-C ends with a summary."""
     from rich.console import Console

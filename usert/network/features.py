@@ -11,9 +11,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from .checkpoint import NONE, Plan
+from .widths import FULL, Widths
 
-CHANNELS = {1: 32, 2: 32, 3: 64, 4: 96, 5: 128, 6: 192}
-"""Feature channels of each pyramid level."""
 HALO = 4
 """Rows of level 2 on which a row of level 2 depends, either side, through the kernels of levels 1 and 2."""
 
@@ -32,14 +31,14 @@ def conv(inside: int, outside: int, kernel: int | tuple[int, int] = 3, stride: i
 class Features(nn.Module):
     """The pyramid of features of one frame.
 
-    Shapes: (B, 3, H, W) → five maps, level k from 2 on (B, CHANNELS[k], H / 2^(k-1), W / 2^(k-1)).
+    Shapes: (B, 3, H, W) → five maps, level k from 2 on (B, widths.features[k], H / 2^(k-1), W / 2^(k-1)).
     """
 
-    def __init__(self, channels: int = 3) -> None:
+    def __init__(self, channels: int = 3, widths: Widths = FULL) -> None:
         super().__init__()
-        blocks = [nn.Sequential(conv(channels, CHANNELS[1], 7), leaky())]
+        blocks = [nn.Sequential(conv(channels, widths.features[1], 7), leaky())]
         for level, depth in ((2, 3), (3, 2), (4, 2), (5, 1), (6, 1)):
-            inside, outside = CHANNELS[level - 1], CHANNELS[level]
+            inside, outside = widths.features[level - 1], widths.features[level]
             layers: list[nn.Module] = [conv(inside, outside, 3, 2), leaky()]
             for _ in range(depth - 1):
                 layers += [conv(outside, outside), leaky()]

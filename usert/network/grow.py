@@ -27,9 +27,7 @@ def grow(network: LiteFlowNet, finest: int) -> LiteFlowNet:
     """
     if finest > network.finest:
         raise ValueError(f"finest: got {finest}, expected at most {network.finest}")
-    grown = LiteFlowNet(
-        finest=finest, normalise_features=network.normalise_features, front_end=network.front_end
-    )
+    grown = network.down_to(finest)
     grown.load_state_dict(network.state_dict(), strict=False)
     for level in range(network.finest - 1, finest - 1, -1):
         coarse = typing.cast(Level, grown.levels[str(level + 1)])
@@ -43,9 +41,7 @@ def coarsened(network: LiteFlowNet, finest: int) -> LiteFlowNet:
     """A copy of the network that stops at level `finest`, or `network` itself where it goes no further."""
     if network.finest >= finest:
         return network
-    coarser = LiteFlowNet(
-        finest=finest, normalise_features=network.normalise_features, front_end=network.front_end
-    )
+    coarser = network.down_to(finest)
     coarser.load_state_dict(network.state_dict(), strict=False)
     return coarser.train(network.training)
 

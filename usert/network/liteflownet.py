@@ -28,6 +28,7 @@ from .checkpoint import NONE, Checkpointing, Plan, plan_named
 from .features import Features, normalised, normalised_frugally
 from .grids import block_mean, interpolated
 from .units import FLOW_SCALE, KERNEL, TILE, Level, Matching, Regularization, Subpixel, full_precision
+from .widths import WIDTHS, NetworkSize
 
 __all__ = ["FLOW_SCALE", "KERNEL", "MULTIPLE", "TILE", "Level", "LiteFlowNet", "full_precision"]
 
@@ -53,9 +54,14 @@ class LiteFlowNet(nn.Module):
         normalise_features: bool = True,
         checkpointing: Checkpointing = "none",
         front_end: FrontEnd = "rf",
+        size: NetworkSize = "full",
     ) -> None:
-        """`front_end` says what the channels are made by; the network itself computes the same with any."""
+        """`front_end` says what the channels are made by; the network itself computes the same with any.
+
+        `size` names the widths of the layers (`usert.network.widths`).
+        """
         super().__init__()
+        self.size: NetworkSize = size
         self.front_end: FrontEnd = as_front_end(front_end, "front_end")
         if finest not in KERNEL:
             raise ValueError(f"finest: got {finest}, expected one of {sorted(KERNEL)}")
@@ -63,11 +69,23 @@ class LiteFlowNet(nn.Module):
         self.normalise_features = normalise_features
         plan_named(checkpointing)  # refuses what it does not know
         self.checkpointing: Checkpointing = checkpointing
-        self.features = Features(channels)
+        self.features = Features(channels, WIDTHS[size])
         self.levels = nn.ModuleDict(
-            {str(level): Level(level, coarsest=level == 6) for level in range(6, finest - 1, -1)}
+            {
+                str(level): Level(level, coarsest=level == 6, widths=WIDTHS[size])
+                for level in range(6, finest - 1, -1)
+            }
         )
         _initialise(self)
+
+    def down_to(self, finest: int) -> LiteFlowNet:
+        """A new network of the same kind down to level `finest`, with weights of its own drawing."""
+        return LiteFlowNet(
+            finest=finest,
+            normalise_features=self.normalise_features,
+            front_end=self.front_end,
+            size=self.size,
+        )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         flow = self.cascade(first, second)[-1][2]

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from .checkpoint import NONE, Plan
 from .correlation import RADIUS, correlation
-from .features import CHANNELS, conv, leaky
+from .features import conv, leaky
 from .warp import warp
+from .widths import FULL, Widths
 
 KERNEL = {2: 7, 3: 5, 4: 5, 5: 3, 6: 3}
 """Side of the last convolution of M and S, and of the local convolution of R."""
@@ -51,10 +52,12 @@ def same(features: Tensor) -> Tensor:
     return features
 
 
-def _head(inside: int, kernel: int) -> nn.Sequential:
+def _head(inside: int, hidden: tuple[int, int, int], kernel: int) -> nn.Sequential:
     """Four convolutions from features to two channels of flow."""
+    first, second, third = hidden
     return nn.Sequential(
-        conv(inside, 128), leaky(), conv(128, 64), leaky(), conv(64, 32), leaky(), conv(32, 2, kernel)
+        conv(inside, first), leaky(), conv(first, second), leaky(),
+        conv(second, third), leaky(), conv(third, 2, kernel),
     )  # fmt: skip
 
 
@@ -64,7 +67,7 @@ class Matching(nn.Module):
     Shapes: two (B, C, H, W), coarser flow (B, 2, H / 2, W / 2) or None → flow (B, 2, H, W).
     """
 
-    def __init__(self, level: int, coarsest: bool) -> None:
+    def __init__(self, level: int, coarsest: bool, widths: Widths = FULL) -> None:
         super().__init__()
         self.level = level
         span = (2 * RADIUS + 1) ** 2
@@ -72,7 +75,7 @@ class Matching(nn.Module):
         self.upsample_cost = (
             None if STRIDE[level] == 1 else nn.ConvTranspose2d(span, span, 4, 2, 1, bias=False, groups=span)
         )
-        self.head = _head(span, KERNEL[level])
+        self.head = _head(span, widths.head, KERNEL[level])
 
     def forward(
         self, first: Tensor, second: Tensor, coarser: Tensor | None, plan: Plan = NONE, reduce: Layer = same
@@ -110,11 +113,11 @@ class Subpixel(nn.Module):
     Shapes: two (B, C, H, W), flow (B, 2, H, W) → (B, 2, H, W).
     """
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, widths: Widths = FULL) -> None:
         super().__init__()
         self.level = level
-        channels = 64 if level == 2 else CHANNELS[level]
-        self.head = _head(2 * channels + 2, KERNEL[level])
+        channels = widths.matched if level == 2 else widths.features[level]
+        self.head = _head(2 * channels + 2, widths.head, KERNEL[level])
 
     def forward(
         self, first: Tensor, second: Tensor, flow: Tensor, plan: Plan = NONE, reduce: Layer = same
@@ -139,22 +142,23 @@ class Regularization(nn.Module):
 
     window: Tensor
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, widths: Widths = FULL) -> None:
         super().__init__()
         self.level = level
-        kernel, channels = KERNEL[level], CHANNELS[level]
+        kernel, channels = KERNEL[level], widths.features[level]
         taps = kernel * kernel
-        self.reduce = nn.Identity() if level >= 5 else nn.Sequential(conv(channels, 128, 1), leaky())
-        inside = 3 + (channels if level >= 5 else 128)
-        widths = (inside, 128, 128, 64, 64, 32, 32)
+        self.reduce = (
+            nn.Identity() if level >= 5 else nn.Sequential(conv(channels, widths.reduced, 1), leaky())
+        )
+        inside = 3 + (channels if level >= 5 else widths.reduced)
         layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
+        for before, after in pairwise((inside, *widths.body)):
             layers += [conv(before, after), leaky()]
         self.body = nn.Sequential(*layers)
         self.distance = (
-            conv(32, taps, kernel)
+            conv(widths.body[-1], taps, kernel)
             if level >= 5
-            else nn.Sequential(conv(32, taps, (kernel, 1)), conv(taps, taps, (1, kernel)))
+            else nn.Sequential(conv(widths.body[-1], taps, (kernel, 1)), conv(taps, taps, (1, kernel)))
         )
         self.scale_x = nn.Conv2d(taps, 1, 1)
         self.scale_y = nn.Conv2d(taps, 1, 1)
@@ -194,13 +198,17 @@ class Level(nn.Module):
     flow (B, 2, H, W) after M, S and R.
     """
 
-    def __init__(self, level: int, *, coarsest: bool) -> None:
+    def __init__(self, level: int, *, coarsest: bool, widths: Widths = FULL) -> None:
         super().__init__()
         self.level = level
-        self.reduce = nn.Sequential(conv(32, 64, 1), leaky()) if level == 2 else nn.Identity()
-        self.matching = Matching(level, coarsest)
-        self.subpixel = Subpixel(level)
-        self.regularization = Regularization(level)
+        self.reduce = (
+            nn.Sequential(conv(widths.features[2], widths.matched, 1), leaky())
+            if level == 2
+            else nn.Identity()
+        )
+        self.matching = Matching(level, coarsest, widths)
+        self.subpixel = Subpixel(level, widths)
+        self.regularization = Regularization(level, widths)
 
     def forward(
         self,

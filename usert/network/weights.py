@@ -25,6 +25,7 @@ from torch import Tensor
 from ..errors import WeightsError
 from ..front_end import FrontEnd
 from .liteflownet import KERNEL, LiteFlowNet
+from .widths import SIZES, NetworkSize
 
 FORMAT = "1"
 OURS = ".safetensors"
@@ -40,6 +41,8 @@ class WeightsInfo:
     normalise_features: bool
     front_end: FrontEnd
     """Front end of the network (`usert.front_end`); `rf` where the file has no such key."""
+    size: NetworkSize
+    """Widths of its layers (`usert.network.widths`); `full` where the file has no such key."""
     recipe: str
     """Recipe of the training, a line or TOML."""
 
@@ -61,6 +64,7 @@ def save_weights(network: LiteFlowNet, path: Path, *, recipe: str) -> None:
         "finest": str(network.finest),
         "normalise_features": str(int(network.normalise_features)),
         "front_end": network.front_end,
+        "size": network.size,
         "recipe": recipe,
     }
     part = path.with_name(path.name + ".part")
@@ -87,7 +91,12 @@ def load_weights(path: Path, *, finest: int | None = None) -> LiteFlowNet:
     finest = info.finest if finest is None else finest
     if finest < info.finest:
         raise WeightsError(f"{path}: got finest level {finest}, the file goes down to {info.finest} only")
-    network = LiteFlowNet(finest=finest, normalise_features=info.normalise_features, front_end=info.front_end)
+    network = LiteFlowNet(
+        finest=finest,
+        normalise_features=info.normalise_features,
+        front_end=info.front_end,
+        size=info.size,
+    )
     skipped = tuple(f"levels.{level}." for level in range(info.finest, finest))
     kept = {name: value for name, value in tensors.items() if not name.startswith(skipped)}
     _place(network, kept, path)
@@ -126,7 +135,7 @@ def load_published(path: Path, *, finest: int | None = None) -> LiteFlowNet:
         )
     _place(network, placed, path)
     if finest is not None and finest > network.finest:
-        coarser = LiteFlowNet(finest=finest, normalise_features=False)
+        coarser = network.down_to(finest)
         coarser.load_state_dict(network.state_dict(), strict=False)
         network = coarser
     return network.eval()
@@ -183,10 +192,14 @@ def _read(path: Path) -> tuple[WeightsInfo, dict[str, Tensor]]:
     front_end = metadata.get("front_end", "rf")
     if front_end not in get_args(FrontEnd):
         raise WeightsError(f"{path}: got front end {front_end!r}, expected {' or '.join(get_args(FrontEnd))}")
+    size = metadata.get("size", "full")
+    if size not in SIZES:
+        raise WeightsError(f"{path}: got network size {size!r}, expected {' or '.join(SIZES)}")
     info = WeightsInfo(
         finest=int(finest),
         normalise_features=normalise == "1",
         front_end=cast(FrontEnd, front_end),
+        size=cast(NetworkSize, size),
         recipe=metadata.get("recipe", "not told"),
     )
     return info, tensors

@@ -19,6 +19,9 @@ from ..frame import RFFrame, Shape
 from ..iq import motion_at_rows, rf_rows, rf_scan, turned_up
 from .layout import HDF5_ERRORS, OWN, Layout, one_line, open_file
 
+_FARTHEST = 1e9
+"""Samples or lines that no tissue moves: further is damage."""
+
 
 class Recording:
     """A recording opened for reading; a frame is read when it is asked for.
@@ -112,11 +115,19 @@ class Recording:
         return RFFrame(samples=samples, scan=self.scan, sequence=k, time_ns=time_ns, acquired_ns=time_ns)
 
     def truth(self, k: int) -> NDArray[np.float32]:
-        """(2, N, M): true motion from frame k to k + 1 on the grid of frame k."""
+        """(2, N, M): true motion from frame k to k + 1 on the grid of frame k.
+
+        Errors: `RecordingError` without truth, and for values that are no displacement.
+        """
         if self._layout.truth is None:
             raise RecordingError(f"{self.path}: no truth/displacement, expected a simulated recording")
         self._check_index(k, len(self) - 1, "truth")
         motion = self._read(self._layout.truth, k, f"truth {k}").astype(np.float32, copy=False)
+        if not (np.abs(motion) < _FARTHEST).all():  # nor is NaN
+            raise RecordingError(
+                f"{self.path}: truth {k}: got values that are NaN, infinite or beyond {_FARTHEST:g} samples, expected "
+                "displacements: damaged?"
+            )
         return motion_at_rows(motion, self.shape[0]) if self._turned_up else motion
 
     @property

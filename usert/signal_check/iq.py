@@ -6,8 +6,9 @@ of one, or an envelope and nothing, the mean of z² is large. The bounds were tr
 the whole range of the simulator (f0/fs .05 to .4, bandwidth .25 to .9), turned down by .8 to 1.2 f0 with one sample of
 1 to 6, clean, noisy, clipped and on an offset (`tests/core/test_signal_check_iq.py`), and have room on both sides.
 
-Not to be seen in one frame: Q of the wrong sign, and a demodulation frequency that is wrong together with f0; lines
-first only where the two frequencies differ. Knows samples and a `Scan`. Invariant: that of the package.
+Not to be seen in one frame: Q of the wrong sign, and a demodulation frequency that is wrong together with f0 by less
+than some five times; lines first only where the two frequencies differ. Knows samples and a `Scan`. Invariant: that of
+the package.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ nominal f0."""
 _BESIDE, _THERE = 0.05, 0.25
 """Distance of f0 from the demodulation frequency, in cycles per sample, from which one can tell depth by it; and the
 error, as a share of it, up to which the echo lies there."""
+_NARROW = 0.1
+"""Width of the spectrum, over f0, below which f0 is too high: pulses have .25 and more, noise makes it wider."""
 _HOLLOW = 0.15
 """Density of the energy at its centre over its peak below which the centre lies between two lobes."""
 
@@ -86,6 +89,8 @@ class _View:
     """Where the energy lies beside f0, in cycles per sample."""
     share: float
     """Share of the energy within .5 to 1.5 f0."""
+    width: float
+    """Of the spectrum where it has a quarter of its peak or more, in cycles per sample."""
     few: bool
     """Whether there are but a few lines that differ."""
 
@@ -112,6 +117,11 @@ def _judge(samples: NDArray[Any], view: _View, scan: Scan) -> tuple[SignalKind, 
         return "lines_first", "looks like IQ with lines first: --transpose"
     if abs(view.away) * scan.fs_hz > _AWAY * scan.f0_hz:
         return _elsewhere(view, scan)
+    if (width_hz := view.width * scan.fs_hz) < _NARROW * scan.f0_hz:
+        return "f0", (
+            f"the energy along depth is {width_hz / 1e6:.2g} MHz wide, {100 * width_hz / scan.f0_hz:.1g} % of f0 "
+            f"({scan.f0_hz / 1e6:.4g} MHz), expected 25 or more: --demodulation-mhz, --f0-mhz, or --fs-mhz?"
+        )
     return "iq", ""
 
 
@@ -231,6 +241,7 @@ def _look(samples: NDArray[Any], scan: Scan) -> _View | None:
         across=across,
         away=_centre(spectrum, frequency),
         share=float(spectrum[np.abs(frequency) <= 0.5 * scan.cycles_per_sample].sum()),
+        width=float((_smooth(spectrum) >= _smooth(spectrum).max() / 4).mean()),
         few=lines < _FEW_LINES or across > _ALIKE,
     )
 
@@ -247,9 +258,14 @@ def _correlation(first: Complex, second: Complex) -> float:
     return float(np.abs((first * second.conj()).sum()) / energy) if energy > 0 else 0.0
 
 
+def _smooth(spectrum: NDArray[Any]) -> NDArray[Any]:
+    """Means of three neighbours on the circle of frequencies."""
+    return np.asarray((spectrum + np.roll(spectrum, 1) + np.roll(spectrum, -1)) / 3)
+
+
 def _centre(spectrum: NDArray[Any], frequency: NDArray[Any]) -> float:
     """In cycles per sample: that of all energy on the circle of frequencies; of two lobes that of the greater."""
-    smooth = (spectrum + np.roll(spectrum, 1) + np.roll(spectrum, -1)) / 3
+    smooth = _smooth(spectrum)
     centre = float(np.angle((spectrum * np.exp(2j * np.pi * frequency)).sum())) / (2 * np.pi)
     nearest = round(centre * len(frequency)) % len(frequency)
     if smooth[nearest] < _HOLLOW * smooth.max():

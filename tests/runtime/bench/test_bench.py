@@ -34,7 +34,7 @@ class Offset:
 
     def __init__(self, engine: Engine, *, by: float = 0.0, runs: int | None = None) -> None:
         self._engine, self._by, self._left = engine, by, runs
-        self.name, self.strain_window_samples = engine.name, engine.strain_window_samples
+        self.name, self.strain_window_at = engine.name, engine.strain_window_at
         self.warm_up, self.close = engine.warm_up, engine.close
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: object = None) -> Estimate:

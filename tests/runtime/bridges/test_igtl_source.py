@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import socket
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zmq
-from igtl_ends import BridgeProcess
+from igtl_ends import BridgeProcess, Talker, sender
 from igtl_sender import START_S, samples_of
 from live import TIMEOUT_S, running, wait_until
+from numpy.typing import NDArray
 from pyigtl.messages import ImageMessage
 
 from usert.errors import OptionError
@@ -29,6 +27,7 @@ from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.rf_message import RFMessage
+from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
@@ -37,18 +36,18 @@ SIMULATED = SimulatedScanner(ScannerConfig(shape=(128, 96)))
 AXIAL_MM = 1e3 * 1540 / (2 * 40e6)
 
 
-@contextmanager
-def sender(dtype: str, shape: tuple[int, int], spacing: tuple[float, float], port: int = 0) -> Iterator[int]:
-    """Its port."""
-    words = [Path(__file__).parents[1] / "support" / "igtl_sender.py", port, dtype, *shape, *spacing]
-    with subprocess.Popen(
-        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield int(process.stdout.readline().split()[1])
-        finally:
-            process.kill()
+def first_image(
+    engine: Engine, rf: str, shape: tuple[int, int]
+) -> tuple[StrainMessage, list[NDArray[np.generic]]]:
+    """The first image of a live server of the frames at `rf`, and the pair as it was sent, int16 of `shape`."""
+    server = StrainServer(
+        engine=engine, config=ServerConfig(rf=rf, publish="tcp://127.0.0.1:0"), weights_hash=""
+    )
+    with running(server), StrainClient(server.publish_endpoint) as client:
+        image = client.receive(TIMEOUT_S)
+    assert image is not None
+    numbers = [round(stamp.acquired_ns / 1e9) - START_S for stamp in (image.reference, image.current)]
+    return image, [samples_of(number, "int16", shape) for number in numbers]
 
 
 def config(port: int, **changes: Any) -> SourceConfig:
@@ -104,18 +103,10 @@ def test_a_live_server_makes_strain_images_of_it(engine: Engine) -> None:
     ):
         rf = bridge.wait_for(r"rf on (\S+)")
         bridge.wait_for(r"frames of device (RF): 24 samples by 8 lines, fs 40 MHz, line pitch 0.3 mm")
-        server_config = ServerConfig(rf=rf, publish="tcp://127.0.0.1:0")
-        with (
-            running(StrainServer(engine=engine, config=server_config, weights_hash="")) as server,
-            StrainClient(server.publish_endpoint) as client,
-        ):
-            image = client.receive(TIMEOUT_S)
-            assert image is not None
-            numbers = [round(stamp.acquired_ns / 1e9) - START_S for stamp in (image.reference, image.current)]
-            reference, current = (samples_of(number, "int16", (24, 8)) for number in numbers)
-            np.testing.assert_array_equal(image.displacement[1], current.astype(np.float32) - reference)
-            assert (image.session, image.stream) == (1, "RF")
+        image, pair = first_image(engine, rf, (24, 8))
         code, summary, errors = bridge.end()
+    np.testing.assert_array_equal(image.displacement[1], pair[1].astype(np.float32) - pair[0])
+    assert (image.session, image.stream) == (1, "RF")
     assert code == 0
     assert summary.startswith("bridge: ")
     # the B-mode is refused, once, where it came before the first RF
@@ -133,18 +124,11 @@ def test_lines_of_i_and_of_q_become_images(engine: Engine) -> None:
     ):
         rf = bridge.wait_for(r"rf on (\S+)")
         bridge.wait_for(r"frames of device (RF): 24 samples by 8 lines of IQ, fs 10 MHz, line pitch 0.3 mm")
-        server_config = ServerConfig(rf=rf, publish="tcp://127.0.0.1:0")
-        with (
-            running(StrainServer(engine=engine, config=server_config, weights_hash="")) as server,
-            StrainClient(server.publish_endpoint) as client,
-        ):
-            image = client.receive(TIMEOUT_S)
-            assert image is not None
+        image, pair = first_image(engine, rf, (24, 16))
         assert bridge.end()[0] == 0
     assert (image.scan, image.shape) == (scan, (24, 8))
-    numbers = [round(stamp.acquired_ns / 1e9) - START_S for stamp in (image.reference, image.current)]
-    pair = (samples_of(number, "int16", (24, 16)).reshape(24, 8, 2) for number in numbers)
-    np.testing.assert_array_equal(image.displacement, engine.run(*pair, scan).displacement)
+    expected = engine.run(*(samples.reshape(24, 8, 2) for samples in pair), scan)
+    np.testing.assert_array_equal(image.displacement, expected.displacement)
 
 
 def test_a_sender_that_is_killed_is_waited_for() -> None:
@@ -157,18 +141,6 @@ def test_a_sender_that_is_killed_is_waited_for() -> None:
         before = source.sent
         with sender("int16", (24, 8), (0.3, AXIAL_MM), port):
             wait_until(lambda: source.sent > before)
-
-
-class Talker:
-    """A server on loopback that the test lets say anything."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(TIMEOUT_S)
-        self.port = self.listener.getsockname()[1]
-
-    def accept(self) -> socket.socket:
-        return self.listener.accept()[0]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from publishing import image
 from rf_listener import rf_listener
 from secured_publisher import KeyRing, secured_publisher
 
-from usert.commands.keys import client_keys, served_keys, server_keys, source_keys
+from usert.commands.keys import client_keys, server_keys, source_keys
+from usert.commands.serve_options import Access
 from usert.errors import OptionError
 from usert.runtime.transport.keys import KeyPair, load_public
 
@@ -135,11 +137,10 @@ def test_options_make_keys_for_what_a_socket_does(ring: KeyRing) -> None:
 @pytest.mark.parametrize("rf_binds", [True, False])
 def test_a_server_has_one_pair_for_both_sides(ring: KeyRing, rf_binds: bool) -> None:
     key, allow, public = ring.secret("server"), ring.allowed, ring.public("display")
+    nothing: dict[str, Any] = {field.name: None for field in fields(Access)}
 
     def served(**given: Any) -> Any:
-        return served_keys(
-            **({"key": None, "allow": None, "rf_binds": rf_binds, "rf_allow": None, "rf_key": None} | given)
-        )
+        return Access(**(nothing | given)).keys(rf_binds=rf_binds)
 
     rf = {"rf_allow": allow} if rf_binds else {"rf_key": public}
     wrong = {"rf_key": public} if rf_binds else {"rf_allow": allow}

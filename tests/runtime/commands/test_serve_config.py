@@ -50,7 +50,6 @@ def command() -> Any:
         place: Path | None = typer.Option(None),
         words: list[str] = typer.Option(["none"]),
         places: list[Path] = typer.Option([]),
-        box: tuple[float, float] | None = typer.Option(None),
     ) -> None:
         pass
 
@@ -60,7 +59,7 @@ def command() -> Any:
 def test_a_file_gives_every_kind_of_option(command: Any, file: Path) -> None:
     file.write_text(
         'word = "a"\ncount = 2\nshare = 1\nswitch_on = true\nplace = "keys"\nwords = ["b", "c"]\n'
-        f'places = ["d", "{file.parent / "e"}"]\nbox = [1, 2.5]\n'
+        f'places = ["d", "{file.parent / "e"}"]\n'
     )
     values = parsed(command, file)
     assert values == {
@@ -72,7 +71,6 @@ def test_a_file_gives_every_kind_of_option(command: Any, file: Path) -> None:
         "place": file.parent / "keys",
         "words": ["b", "c"],
         "places": [file.parent / "d", file.parent / "e"],
-        "box": (1.0, 2.5),
     }
 
 
@@ -109,8 +107,6 @@ def test_once_is_enough_for_what_may_be_repeated(command: Any, file: Path) -> No
         ("place = 1", "place: got 1, expected a path"),
         ('place = ""', "place: got '', expected a path"),
         ("words = [1, true]", "words: got True, expected a string"),
-        ("box = [1]", "box: got [1], expected a list of 2"),
-        ('box = [1, "b"]', "box: got 'b', expected a number"),
         ("word", "not valid TOML"),
         ("word = 1\nword = 2", "not valid TOML"),
     ],

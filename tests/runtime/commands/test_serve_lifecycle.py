@@ -16,7 +16,7 @@ from server_process import ServerProcess, ended, sender
 
 from usert.bundle import Bundle
 from usert.runtime.clients.strain_client import StrainClient
-from usert.runtime.record.record import Record
+from usert.runtime.record.contents import Record
 
 ANY = "tcp://127.0.0.1:0"
 

@@ -84,7 +84,7 @@ def test_smooth_glue_is_smoother(pair: tuple[RFFrame, RFFrame]) -> None:
 
 def test_the_default_window_is_the_default_bundles() -> None:
     manifest = Bundle.load(default_bundle_path(), verify=False).manifest
-    assert open_classical("ncc").strain_window_samples == manifest.strain_window_samples
+    assert open_classical("ncc").strain_window_at(SCANNER.scan) == manifest.strain_window_samples
     with pytest.raises(OptionError, match=r"method: got 'xcorr', expected .*ncc, glue, glue-smooth"):
         open_classical("xcorr")
 
@@ -114,7 +114,7 @@ def test_bad_frames_are_refused_in_the_words_of_the_other_engine(
     messages = []
     window = bundle.manifest.strain_window_samples
     for engine in (OrtEngine(bundle, threads=1), ClassicalEngine("ncc", strain_window_samples=window)):
-        assert engine.strain_window_samples == window
+        assert engine.strain_window_at(pair[0].scan) == window
         with pytest.raises(FrameError) as caught:
             engine.run(*frames)
         messages.append(str(caught.value))
@@ -142,7 +142,7 @@ def test_run_writes_what_the_method_says_and_which_it_was(recording: Path, tmp_p
         assert file.attrs["engine"] == "usert.estimators ncc"
         assert (file.attrs["bundle"], file.attrs["bundle_sha256"]) == ("", "")
         window = int(file.attrs["strain_window_samples"])
-        assert window == open_classical("ncc").strain_window_samples
+        assert window == open_classical("ncc").strain_window_at(SCANNER.scan)
         displacement, strain = file["displacement"][0], file["strain"][0]
         assert file["displacement"].attrs["units"] == "samples, lines"
         assert file["strain"].attrs["convention"] == "fraction, compression positive"

@@ -109,7 +109,7 @@ def test_unknown_and_absent_engines_are_named(tmp_path: Path) -> None:
 class OneShape:
     """Takes frames of one shape, as a plan does; the estimate's strain names it."""
 
-    strain_window_samples = 3
+    strain_window_at = staticmethod(lambda scan: 3)
 
     def __init__(self, name: str, shape: tuple[int, int], opened: list[str]) -> None:
         self.name, self.shape, self.opened = name, shape, opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 
 import usert
+from usert.bundle import Bundle, default_bundle_path
 from usert.errors import UsertError
 from usert.frame import Scan, as_complex
 from usert.iq import turned_down
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import READABLE_QUALITY
-from usert.runtime.engines.registry import open_classical
+from usert.runtime.engines.registry import open_classical, open_engine
 
 SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540, line_pitch_mm=0.2)
 NOISE = np.random.default_rng(0).integers(-999, 999, (256, 64)).astype(np.int16)
@@ -78,3 +80,22 @@ def test_classical_methods_take_iq(method: str) -> None:
     assert iq.strain.shape == (96, 32)
     error = (4 * iq.displacement[0] - rf.displacement[0, ::4])[10:-10, 3:-3]
     assert np.median(np.abs(error)) < 0.1
+
+
+def test_the_strain_window_is_in_rows_of_the_frames() -> None:
+    """That of the default bundle counts wavelengths, that of a method rows: 97 each at 40 and 6.5 MHz."""
+    manifest = Bundle.load(default_bundle_path(), verify=False).manifest
+    cycles = manifest.strain_window_wavelengths
+    assert cycles is not None
+    with closing(open_engine(Bundle.load(default_bundle_path()), engine="onnxruntime")) as engine:
+        for fs_hz, f0_hz, iq in ((40e6, 6.5e6, False), (20e6, 5e6, False), (10e6, 6.5e6, True)):
+            scan = Scan(
+                fs_hz=fs_hz,
+                f0_hz=f0_hz,
+                sound_speed_m_s=1540,
+                line_pitch_mm=0.2,
+                demodulation_hz=f0_hz if iq else None,
+            )
+            assert engine.strain_window_at(scan) == round(cycles * fs_hz / f0_hz)
+            rows = 97 if not iq else round(97 * 0.1625 / 0.65)
+            assert open_classical("ncc").strain_window_at(scan) == rows

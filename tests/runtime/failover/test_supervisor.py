@@ -25,7 +25,7 @@ from usert.frame import Scan
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import FrameFormat
 from usert.runtime.failover.handover import Channel, Handover, frames_words
-from usert.runtime.record.record import Record
+from usert.runtime.record.contents import Record
 
 
 class Supervised:

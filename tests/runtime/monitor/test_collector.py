@@ -14,7 +14,7 @@ from usert.bundle import Bundle
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.monitor.gpu_memory import GpuMemory, gpu_memory
 from usert.runtime.monitor.metrics import Metrics
-from usert.runtime.record.record import Provenance
+from usert.runtime.record.contents import Provenance
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.server.server import StrainServer
 

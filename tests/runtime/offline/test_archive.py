@@ -16,6 +16,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from run_command import SCAN, SHAPE, usert
+from run_command import write as write_recording
 
 from usert.bundle import Bundle
 from usert.commands.method import open_method
@@ -24,16 +26,11 @@ from usert.runtime.offline.recipe import Recipe
 from usert.runtime.offline.result_file import ResultReader
 from usert.runtime.offline.run_folder import ArchiveWorker, Opener, find_jobs
 
-SHAPE = (96, 24)
-SCAN = {"fs_hz": 40e6, "f0_hz": 6.25e6, "sound_speed_m_s": 1540.0, "line_pitch_mm": 0.108}
-
 
 def write(path: Path, seed: int, frames: int = 4) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file["rf"] = np.random.default_rng(seed).integers(-900, 900, (frames, *SHAPE), dtype=np.int16)
-        file.attrs.update(SCAN)
-    return path
+    rng = np.random.default_rng(seed)
+    return write_recording(path, rng.integers(-900, 900, (frames, *SHAPE), dtype=np.int16))
 
 
 @pytest.fixture
@@ -47,11 +44,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def opener(bundle: Bundle) -> Opener:
     return partial(open_method, "usert", bundle.folder, "onnxruntime", 1, None)
-
-
-def usert(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "usert", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -243,7 +235,7 @@ def test_an_engine_that_breaks_is_told_as_a_bug(
     folder: Path, opener: Opener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Breaking:
-        name, strain_window_samples = "breaking CPU", 17
+        name, strain_window_at = "breaking CPU", staticmethod(lambda scan: 17)
         warm_up = close = staticmethod(lambda *_: None)
 
         def run(self, reference: Any, current: Any, scan: object = None) -> Any:

@@ -105,7 +105,7 @@ class Interrupted:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.calls = engine, 0
         self.name = engine.name
-        self.strain_window_samples = engine.strain_window_samples
+        self.strain_window_at = engine.strain_window_at
 
     def run(self, reference: Any, current: Any, scan: object = None) -> Any:
         self.calls += 1

@@ -25,7 +25,7 @@ from usert.errors import RecordingError
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.strain_message import StrainMessage
-from usert.runtime.record.record import Provenance, Record
+from usert.runtime.record.contents import Provenance, Record
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.rerun import rerun
 from usert.runtime.record.switch import RecordSwitch

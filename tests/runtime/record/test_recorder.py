@@ -27,8 +27,8 @@ from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.record import recorder as recorder_module
 from usert.runtime.record import writer as record_writer
+from usert.runtime.record.contents import Provenance, Record, hash_of
 from usert.runtime.record.file import RecordFile
-from usert.runtime.record.record import Provenance, Record, hash_of
 from usert.runtime.record.recorder import Kept, Recorder
 
 

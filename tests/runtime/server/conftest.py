@@ -19,7 +19,7 @@ from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import EstimatedPair
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.imaging.image_quality import ImageQualityRule
-from usert.runtime.record.record import Provenance
+from usert.runtime.record.contents import Provenance
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch, RunningBundle
 from usert.runtime.server.bundle_swap import BundleSwap

@@ -13,8 +13,8 @@ from swapping import Opener, refusal
 from tiny_bundle import STRAIN, other_bundle, tiny_bundle
 
 from usert.runtime.engines.interface import FrameFormat
-from usert.runtime.imaging.display_state import StateRule
 from usert.runtime.imaging.estimate import EstimatedPair
+from usert.runtime.imaging.live_or_held import HoldRule
 from usert.runtime.server.bundle_swap import BundleSwap
 
 
@@ -111,7 +111,7 @@ def test_where_the_running_engine_is_no_better_the_score_says_nothing(
 
 def test_the_rules_are_those_of_the_server(opener: Opener, trial: EstimatedPair, tmp_path: Path) -> None:
     folder = other_bundle(tmp_path / "poor", quality=0.25).folder
-    change = BundleSwap(state=StateRule(held_score=0.0))
+    change = BundleSwap(hold=HoldRule(held_score=0.0))
     assert (
         change.start(folder, opener=opener, frames=[FrameFormat(SHAPE)], trial=trial).result(TIMEOUT_S).check
         is not None

@@ -144,7 +144,7 @@ def test_the_engine_is_tried_with_a_shape_that_it_takes(tmp_path: Path, bundle: 
 def test_an_engine_that_answers_with_no_number_fails_the_check(bundle: Bundle, engine: Engine) -> None:
     class Blind:
         name = "blind"
-        strain_window_samples = engine.strain_window_samples
+        strain_window_at = engine.strain_window_at
         warm_up, close = engine.warm_up, engine.close
 
         def run(self, reference: np.ndarray, current: np.ndarray, scan: object = None) -> Estimate:  # type: ignore[type-arg]

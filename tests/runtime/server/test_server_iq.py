@@ -21,10 +21,11 @@ from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import READABLE_QUALITY
 from usert.recording import write_recording
 from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.engines import iq_pair
 from usert.runtime.engines.interface import Engine, FrameFormat
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import StrainMessage
-from usert.runtime.record.record import Record
+from usert.runtime.record.contents import Record
 from usert.runtime.record.rerun import rerun
 from usert.runtime.server.server import StrainServer
 
@@ -64,6 +65,22 @@ def test_an_image_is_that_of_its_two_iq_frames(
     assert image.scan == scan
     assert same(image, engine.run(*samples, scan))
     assert image.mean_strain == STRAIN
+
+
+def test_a_frame_is_turned_up_once(server: StrainServer, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the current frame; it stays so for the pair that it is the reference of."""
+    turned: list[bytes] = []
+    convert = iq_pair.turned_up
+    monkeypatch.setattr(
+        iq_pair,
+        "turned_up",
+        lambda samples, *rest: turned.append(samples.tobytes()) or convert(samples, *rest),
+    )
+    next_image(feed)
+    turned.clear()
+    for _ in range(5):
+        next_image(feed)
+    assert len(turned) == len(set(turned)) >= 5
 
 
 def test_what_begins_a_session_of_iq(room: Room, caplog: pytest.LogCaptureFixture) -> None:
@@ -161,7 +178,7 @@ def test_rows_of_iq_are_cut_with_their_demodulation(engine: Engine, source: Sour
         running(make_server(engine, source, rows=(first, end))) as server,
         StrainClient(server.publish_endpoint) as client,
     ):
-        cut = scan.from_row(first)
+        cut = scan.of_rows(first, end)
         assert cut.demodulation_hz == ((-6.0, 6.5e6), (29.0, 6e6))
         assert cut.first_depth_mm == pytest.approx(first * 0.077)
         feed = Feed(source, client)

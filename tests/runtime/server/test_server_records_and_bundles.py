@@ -18,7 +18,7 @@ from usert.runtime.protocol.commands import (
     ChangeBundle,
     StartRecord,
 )
-from usert.runtime.record.record import Record
+from usert.runtime.record.contents import Record
 
 
 def test_a_record_begins_and_ends_while_images_go_on(room: Room, folder: Path) -> None:

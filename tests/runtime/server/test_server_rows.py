@@ -17,7 +17,7 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.protocol.header import MalformedError
 from usert.runtime.protocol.rf_message import RFMessage, rf_decoder
-from usert.runtime.record.record import Provenance
+from usert.runtime.record.contents import Provenance
 from usert.runtime.record.recorder import Recorder
 from usert.runtime.record.switch import RecordSwitch
 from usert.runtime.server.config import ServerConfig
@@ -86,7 +86,7 @@ def test_a_message_is_cut_without_a_copy() -> None:
     np.testing.assert_array_equal(message.frame.samples, whole.frame.samples[slice(*ROWS)])
     assert message.frame.samples.flags.c_contiguous
     assert (message.stream, message.clock, message.frame.sequence) == ("s", "c", 5)
-    assert message.frame.scan == whole.frame.scan.from_row(ROWS[0])
+    assert message.frame.scan == whole.frame.scan.of_rows(*ROWS)
     with pytest.raises(MalformedError, match=r"rows 2:31: .*\b30\b.*\b31\b"):
         rf_decoder((2, 31))(parts)
 

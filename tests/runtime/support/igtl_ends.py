@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from live import TIMEOUT_S
@@ -80,3 +83,29 @@ def _read(client: socket.socket, size: int) -> bytes:
         assert time.monotonic() < deadline, "the message does not end"
         parts += part
     return bytes(parts)
+
+
+class Talker:
+    """A server on loopback that the test lets say anything."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(TIMEOUT_S)
+        self.port = self.listener.getsockname()[1]
+
+    def accept(self) -> socket.socket:
+        return self.listener.accept()[0]
+
+
+@contextmanager
+def sender(dtype: str, shape: tuple[int, int], spacing: tuple[float, float], port: int = 0) -> Iterator[int]:
+    """The port of a process that sends images of that pixel type, shape and spacing (`igtl_sender`); 0: any port."""
+    words = [Path(__file__).with_name("igtl_sender.py"), port, dtype, *shape, *spacing]
+    with subprocess.Popen(
+        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline().split()[1])
+        finally:
+            process.kill()

@@ -157,9 +157,8 @@ class WrappedEngine:
     def name(self) -> str:
         return self._engine.name
 
-    @property
-    def strain_window_samples(self) -> int:
-        return self._engine.strain_window_samples
+    def strain_window_at(self, scan: Scan) -> int:
+        return self._engine.strain_window_at(scan)
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         self._engine.warm_up(shape, scan)

@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from usert.runtime.imaging.display_state import State
+from usert.runtime.imaging.live_or_held import State
 from usert.runtime.protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from usert.runtime.transport.receiver import Receiver
 

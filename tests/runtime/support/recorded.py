@@ -15,8 +15,8 @@ from usert.runtime.imaging.frames import FrameStamp, ReceivedFrame
 from usert.runtime.imaging.image_quality import ImageQualityRule, assess
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
+from usert.runtime.record.contents import Provenance, Record
 from usert.runtime.record.file import RecordedImage
-from usert.runtime.record.record import Provenance, Record
 from usert.runtime.record.recorder import Recorder
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]

@@ -21,7 +21,7 @@ from usert.runtime.protocol.age import now_ns
 from usert.runtime.protocol.strain_message import Counters, StrainMessage
 from usert.runtime.view.live_page import LivePage
 from usert.runtime.view.planes import unpack
-from usert.runtime.view.viewer import MOST_VIEWERS, WINDOW
+from usert.runtime.view.viewer import MOST_VIEWERS, WINDOW, Viewer
 
 SHAPE = (64, 32)
 
@@ -204,6 +204,27 @@ def test_who_breaks_the_rules_is_cut_off_alone(
             bad.picture()
         publisher.send(shown(1))
         assert good.picture() is not None
+
+
+def test_a_picture_that_cannot_be_sent_ends_its_viewer_with_a_line(
+    page: LivePage, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(viewer: Viewer, picture: object) -> None:
+        raise ZeroDivisionError("of mine")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Viewer, "_measure", broken)
+        for number in (1, 2):
+            with eyes(page) as one:
+                one.text("about")
+                publisher.send(shown(number))
+                with pytest.raises(ConnectionClosed) as closed:
+                    one.picture(), one.picture()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1011
+    assert caplog.text.count("browser disconnected (ZeroDivisionError): of mine") == 1
+    with eyes(page) as other:
+        assert other.picture() is not None
 
 
 def test_there_is_a_limit_to_how_many_watch(page: LivePage) -> None:

@@ -1,4 +1,4 @@
-"""The display state of an image, live, held, stale or idle, and its reason."""
+"""The rule when an image is held, the last good one shown again, and when images are live again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from usert.errors import OptionError
+from usert.errors import OptionError, expect
 
 from .image_quality import ImageQuality
 
@@ -18,8 +18,8 @@ Reason = Literal["", "quality", "still", "frozen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateRule:
-    """Limits at which the state of a stream changes; returning to live takes more than staying there."""
+class HoldRule:
+    """Limits at which an image is held, and at which it is live again, which takes more than staying live."""
 
     held_score: float = 0.4
     """Frame score below which the last good image is held: about half of the frame may not be read."""
@@ -35,17 +35,15 @@ class StateRule:
             raise OptionError(
                 f"scores: got held {self.held_score:g}, live {self.live_score:g}, expected 0 <= held <= live <= 1"
             )
-        if not 0 <= self.moving_strain < math.inf:
-            raise OptionError(f"moving strain: got {self.moving_strain:g}, expected 0 or more")
-        if self.idle_after < 0:
-            raise OptionError(f"idle after: got {self.idle_after} images, expected 0 or more")
+        expect(0 <= self.moving_strain < math.inf, "moving strain", f"{self.moving_strain:g}", "0 or more")
+        expect(self.idle_after >= 0, "idle after", f"{self.idle_after} images", "0 or more")
 
 
-class StateMachine:
-    """The state to publish each image of a session in; `held` only where there is a good image to hold."""
+class HoldControl:
+    """The decision for each image of a session; `held` only where there is a good image to hold."""
 
-    def __init__(self, rule: StateRule | None = None) -> None:
-        self.rule = rule or StateRule()
+    def __init__(self, rule: HoldRule | None = None) -> None:
+        self.rule = rule or HoldRule()
         self._has_good = False
         self._poor = self._still = True
         self._still_images = self.rule.idle_after

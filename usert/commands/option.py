@@ -1,7 +1,7 @@
-"""Options that belong together as one parameter of a command.
+"""How commands declare their options: one with a value, a switch, and a group of options as one parameter.
 
-An option group is a frozen dataclass with fields of `Annotated[T, option(...)]` or `switch(...)`. Its options have a
-panel of their own in the help of each command that takes the group, `panel` being the title.
+An option group is a frozen dataclass whose fields are options. They have a panel of their own in the help of each
+command that takes the group, with the name of the class as its title.
 """
 
 from __future__ import annotations
@@ -9,27 +9,25 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import wraps
-from typing import Annotated, Any, ClassVar, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 import typer
 
 
-class OptionGroup:
-    """The base of option groups."""
+def option(default: Any, metavar: str, text: str, *flags: str, **rules: Any) -> Any:
+    """An option with a value, shown as `metavar` and explained by `text` in the help.
 
-    panel: ClassVar[str]
-
-
-def option(metavar: str, text: str) -> Any:
-    """Annotation of an option with a value, shown as `metavar` and explained by `text` in the help."""
-    return typer.Option(metavar=metavar, help=text)
+    `default`: `...` makes it required. `flags`: by default one of the parameter's name. `rules`: further ones of
+    `typer.Option`, such as the least value.
+    """
+    return typer.Option(default, *flags, metavar=metavar, help=text, **rules)
 
 
 def switch(flag: str, text: str) -> Any:
-    """Annotation of an option without a value, explained by `text` in the help."""
-    return typer.Option(flag, help=text)
+    """An option without a value, off by default, explained by `text` in the help."""
+    return typer.Option(False, flag, help=text)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -60,20 +58,10 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _options(group: Any) -> Iterator[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
+    hints = get_type_hints(group)
     for field in fields(group):
-        kind, info = get_args(hints[field.name])
-        info = copy(info)
-        info.rich_help_panel = group.panel
+        info: Any = copy(field.default)
+        info.rich_help_panel = group.__name__
         yield inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=_default(field),
-            annotation=Annotated[kind, info],
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=hints[field.name]
         )
-
-
-def _default(field: Field[Any]) -> Any:
-    if field.default is not MISSING:
-        return field.default
-    return inspect.Parameter.empty if field.default_factory is MISSING else field.default_factory()
