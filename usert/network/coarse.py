@@ -174,10 +174,10 @@ def _likeness_aside(first: Tensor, second: Tensor, largest: int, furthest: int) 
     right = right.reshape(batch, -1, BANDS, width, shifts * reach).transpose(1, 2)
     windows = _windows(first)
     # of each lateral lag `reach` axial ones, the last of which mean nothing
-    found = torch.matmul(windows, _diagonals(left, right)).unflatten(3, (shifts, reach))[..., :span]
+    found = torch.unflatten(torch.matmul(windows, _diagonals(left, right)), 3, (shifts, reach))[..., :span]
     # all products of four axes: OpenVINO (2026.4) goes wrong on a constant that meets three here and four there
     moved = torch.matmul(windows, wide.square()).index_select(3, at.flatten())
-    moved = moved.unflatten(3, (BANDS, width, shifts)).mean(dim=4)[:, 0].transpose(1, 2)
+    moved = torch.unflatten(moved, 3, (BANDS, width, shifts)).mean(dim=4)[:, 0].transpose(1, 2)
     own = torch.matmul(windows, left.square().mean(dim=3, keepdim=True))
     energy = (own + moved) / 2  # (B, BANDS, WINDOWS, shifts)
     whole = energy.mean(dim=(1, 2, 3), keepdim=True)
@@ -218,7 +218,8 @@ def _diagonals(first: Tensor, near: Tensor) -> Tensor:
     left = first.reshape(batch, bands, -1, tile, lines) * (1.0 / lines)
     product = torch.matmul(left, near)  # (B, C, tiles, T, columns)
     flat = functional.pad(product.flatten(3), (0, tile))
-    return flat.unflatten(3, (tile, columns + 1))[..., :columns].reshape(batch, bands, height, columns)
+    skewed = torch.unflatten(flat, 3, (tile, columns + 1))
+    return skewed[..., :columns].reshape(batch, bands, height, columns)
 
 
 def _near(like: Tensor, count: int, reach: int) -> Tensor:
