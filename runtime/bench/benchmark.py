@@ -21,7 +21,8 @@ from usert.machine import describe_machine, load_warning, usable_cores
 from ..engines import ENGINES, REFERENCE
 from ..engines.graph_choice import choose_graph
 from .accuracy import Accuracy, AccuracyCheck, Scene, check_answer
-from .config import BenchConfig
+from .config import HOLD_S, BenchConfig
+from .critical_rate import CriticalRate, CriticalSearch
 from .live_server import LiveServer
 from .monitor_client import SilentError
 from .rates import better, cpu_rates
@@ -55,7 +56,14 @@ class _Entry:
     stage: Worker | LiveServer
     accuracy: Accuracy | None = None
     measurements: list[Measurement] = field(default_factory=list)
+    search: CriticalSearch | None = None
+    critical: CriticalRate | None = None
     error: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether further rounds would tell nothing."""
+        return self.error is not None or (self.search is not None and self.search.decided)
 
 
 class Benchmark:
@@ -100,7 +108,7 @@ class Benchmark:
             results += self._results(shape)
             rates = better(rates, self._measure_rates(self._threads))
         return Report(
-            mode=mode(config.workload, wire=config.wire),
+            mode=mode(config.workload, wire=config.wire, critical=config.critical),
             machine=found,
             rates=rates,
             rows=[to_row(self._with_rates(r, rates), config.workload, wire=config.wire) for r in results],
@@ -164,6 +172,10 @@ class Benchmark:
                 self._log(f"round {number + 1} of {config.rounds}")
                 for entry in entries:
                     self._measure(entry)
+                if all(entry.done for entry in entries):
+                    break
+            for entry in entries if config.critical else ():
+                self._confirm(entry)
             return [self._result(entry) for entry in entries]
 
     def _opened(self, stack: ExitStack, variant: Variant, scene: Scene | None) -> Worker | LiveServer | None:
@@ -211,13 +223,24 @@ class Benchmark:
             else:
                 check_answer(answer, answer.strain.shape, reference=None)
             self._log(f"{stage.variant}: right, after {stage.opened.warm_up_s:.1f} s")
+            if self._config.critical:
+                entry.search = CriticalSearch(
+                    stage,
+                    self._config.workload,
+                    trials=self._config.rounds,
+                    limit_ms=self._config.limit_ms,
+                    hold_s=self._config.hold_s or HOLD_S,
+                )
         except EngineError as error:
             entry.error = str(error)
             self._log(f"{stage.variant}: {error}")
         return entry
 
     def _measure(self, entry: _Entry) -> None:
-        if entry.error is not None:
+        if entry.done:
+            return
+        if entry.search is not None:
+            self._log(f"{entry.stage.variant}: {entry.search.trial()}")
             return
         try:
             entry.measurements.append(entry.stage.measure(self._config.workload))
@@ -225,6 +248,12 @@ class Benchmark:
             if self._config.wire:
                 raise
             entry.error = str(error)
+
+    def _confirm(self, entry: _Entry) -> None:
+        if entry.search is not None:
+            self._log(f"{entry.stage.variant}: confirming")
+            entry.critical = entry.search.confirm()
+            entry.measurements = [] if entry.critical.run is None else [entry.critical.run]
 
     def _result(self, entry: _Entry) -> Result:
         stage = entry.stage
@@ -236,6 +265,7 @@ class Benchmark:
             measurements=entry.measurements,
             memory=stage.memory() if entry.error is None else None,
             accuracy=entry.accuracy,
+            critical=entry.critical,
             cost=self._cost(stage.variant),
             error=entry.error,
         )

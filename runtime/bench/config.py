@@ -23,6 +23,8 @@ WIRE_RATE_HZ = 30.0
 MOST_RATE_HZ = 10_000.0
 MOST_DECIMATION = 8
 """Most samples of RF to one of IQ: at 40 MHz and 6.5 MHz the pulse fits."""
+HOLD_S = 10.0
+"""How long a critical rate is confirmed where nothing else is asked for."""
 _LONGEST_S = 86_400.0
 
 
@@ -57,6 +59,12 @@ class BenchConfig:
     """Address of the user's own scanner; None: the simulated one."""
     insecure: bool = False
     """Whether that scanner may be on another machine without keys."""
+    critical: bool = False
+    """Whether the critical rate is sought; then `rounds` is the most trials, and `seconds` their length together."""
+    limit_ms: float | None = None
+    """Limit of the age there; None: two frame times."""
+    hold_s: float | None = None
+    """How long it is confirmed; None: `HOLD_S`."""
     gpu_rates: Rates | None = None
     """Peak rates of the GPU as given by the user; they are not measured."""
     patience_s: float = PATIENCE_S
@@ -88,6 +96,21 @@ class BenchConfig:
             check_endpoint(self.rf, insecure=self.insecure)
         elif self.every_frame and self.rate_hz is None and not self.wire:
             raise OptionError("--every-frame: got no --rate, expected one: a closed loop has no queue")
+        self._check_critical()
+
+    def _check_critical(self) -> None:
+        if not self.critical:
+            if self.limit_ms is not None or self.hold_s is not None:
+                raise OptionError("--limit-ms, --hold: expected --critical-rate")
+            return
+        if not self.wire or self.rf is not None or self.rate_hz is not None or self.pause_s:
+            raise OptionError(
+                "--critical-rate: expected none of --rate, --rf and --pause: it chooses the rates of its own scanner"
+            )
+        if self.limit_ms is not None and not 0 < self.limit_ms < math.inf:
+            raise OptionError(f"--limit-ms: got {self.limit_ms:g}, expected more than 0")
+        if self.hold_s is not None and not 0 < self.hold_s <= _LONGEST_S:
+            raise OptionError(f"--hold: got {self.hold_s:g}, expected more than 0, at most {_LONGEST_S:g}")
 
     @property
     def workload(self) -> Workload:

@@ -26,7 +26,7 @@ from ..transport.receiver import Receiver
 from .image_times import STAGES, ImageTimes
 from .monitor_client import MonitorClient, SilentError
 from .scanner import Scanner
-from .worker import Frame, Memory, Opened, Variant, gpu_mb_since, peak_rss_mb
+from .worker import Frame, Memory, Opened, Variant, gpu_mb_since, resident_mb
 from .workload import LEAST_RUNS, OVERTIME, Measurement, Workload
 
 PATIENCE_S = 10.0
@@ -63,6 +63,8 @@ class LiveServer(Service):
         self._every_frame = every_frame
         self._patience_s = patience_s
         self._seen: list[ImageTimes] = []
+        self._rss_mb: list[float] = []
+        self._read_s = -math.inf
         self._newest: StrainMessage | None = None
         self.pair: tuple[Frame, Frame] | None = None
         """The frames that `opened.answer` was estimated from; None where they are not known."""
@@ -110,7 +112,7 @@ class LiveServer(Service):
         """Send the frames of `workload` and measure. Errors: `EngineError`, as on entering."""
         if workload.pause_s:
             time.sleep(workload.pause_s)
-        dropped, before = self._seen[-1].counters.dropped, self._monitor.read()
+        dropped, before, read = self._seen[-1].counters.dropped, self._monitor.read(), len(self._rss_mb)
         images, waiting = self._images(workload)
         after = self._monitor.read()
         parts = [image.stages_ms(after.publish_ms(before)) for image in images[1:]]
@@ -119,6 +121,7 @@ class LiveServer(Service):
             latency_ms=tuple(image.age_ms for image in images[1:]),
             engine_ms=tuple(part["engine"] for part in parts),
             dropped=images[-1].counters.dropped - dropped,
+            missing=images[-1].sequence - images[0].sequence - len(images) + 1,
             waiting=waiting,
             seconds=(images[-1].arrived_ns - images[0].arrived_ns) / 1e9,
             cpu_s=after.used_s(before),
@@ -127,11 +130,14 @@ class LiveServer(Service):
                 for name in STAGES
                 if any(name in part for part in parts)
             },
+            rss_mb=tuple(self._rss_mb[read:]),
         )
 
     def memory(self) -> Memory:
         """Memory in use by the server now."""
-        return Memory(rss_mb=peak_rss_mb(self._server.pid), gpu_mb=gpu_mb_since(self._gpu_before_mb))
+        return Memory(
+            rss_mb=resident_mb(self._server.pid, peak=True), gpu_mb=gpu_mb_since(self._gpu_before_mb)
+        )
 
     def _command(self) -> list[str]:
         variant = self.variant
@@ -217,6 +223,7 @@ class LiveServer(Service):
             self._server.check()
             self._receiver.check()
             now, slow_s = time.monotonic(), self._slow_s
+            self._read_memory(now)
             if len(self._seen) > count:
                 count, since = len(self._seen), now
             if now - since > max(quiet_s, 3 * slow_s):
@@ -225,6 +232,11 @@ class LiveServer(Service):
                 asked = now
                 self._raise_if_silent(now - since)
             time.sleep(_POLL_S)
+
+    def _read_memory(self, now: float) -> None:
+        if now - self._read_s >= _ASK_S and (read := resident_mb(self._server.pid)) is not None:
+            self._read_s = now
+            self._rss_mb.append(read)
 
     @property
     def _slow_s(self) -> float:

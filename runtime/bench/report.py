@@ -16,6 +16,7 @@ from usert.machine import machine_lines
 
 from .benchmark import Report
 from .image_times import STAGES
+from .rate_search import PROBABILITY
 from .result import Row
 
 FORMAT = 1
@@ -24,6 +25,11 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("shape", "shape", "s"),
     ("engine", "engine", "s"),
     ("precision", "precision", "s"),
+    ("holds/s", "held_hz", "3g"),
+    ("from", "threshold_low_hz", "3g"),
+    ("to", "threshold_high_hz", "3g"),
+    ("trials", "trials", "d"),
+    ("limit ms", "limit_ms", "3g"),
     ("frames/s", "frames_per_s", "3g"),
     ("p50 ms", "p50_ms", "3g"),
     ("p90", "p90_ms", "3g"),
@@ -43,6 +49,9 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("x floor", "times_floor", "3g"),
     ("CPU ms", "cpu_ms", "3g"),
     ("RSS MB", "rss_mb", ".0f"),
+    ("first RSS", "rss_begin_mb", ".1f"),
+    ("last", "rss_end_mb", ".1f"),
+    ("MB/min", "rss_mb_per_min", "2g"),
     ("GPU MB", "gpu_mb", ".0f"),
     ("warm-up s", "warm_up_s", "3g"),
     ("first ms", "first_ms", "3g"),
@@ -91,7 +100,7 @@ def told(report: Report) -> list[str]:
     """The whole report as lines of text."""
     lines = [*machine_lines(report.machine), _rates(report), "", f"{report.mode}:", *table(report.rows), ""]
     lines += _legend(report)
-    lines += [line for row in report.rows if (line := _queue(row)) is not None]
+    lines += [line for row in report.rows for line in (_critical(row), _queue(row)) if line is not None]
     lines += report.notes
     if report.absent:
         lines.append(f"not here: {', '.join(report.absent)}")
@@ -154,6 +163,30 @@ def _rates(report: Report) -> str:
         f"peak of this CPU with {report.rows[0]['threads']} threads: {report.rates.flops / 1e9:.0f} GFLOP/s "
         f"(float32 matrix product), {report.rates.bytes / 1e9:.1f} GB/s (copy); the floor is a graph's convolutions "
         "and matrix products at these rates, in float32 whatever the precision"
+    )
+
+
+def _critical(row: Row) -> str | None:
+    """A sentence on the critical rate; None where none was sought."""
+    if row["trials"] is None:
+        return None
+    told = {key: _cell(value, "3g") for key, value in row.items() if isinstance(value, float)}
+    low, high = told.get("threshold_low_hz"), told.get("threshold_high_hz")
+    who = f"{row['shape']} {row['engine']} {row['precision']}, {row['threads']} threads"
+    rate, within = f"{told['rate_hz']} frames a second", f"within {told['limit_ms']} ms"
+    if row["held_s"] is None:
+        return f"{who}: holds no rate, not even {rate} {within} ({row['trials']} trials)"
+    if low is None:
+        ends = "at a rate that was not found" if high is None else f"below {high}"
+    else:
+        ends = f"beyond {low}" if high is None else f"at {low} to {high}"
+    in_time = f"{100 - 100 * row['late_share']:.4g} % of the frames had their image {within}"
+    figures = [f"in {told['held_s']} s {in_time}", f"age p50 {told['p50_ms']} ms, p99 {told['p99_ms']} ms"]
+    if row["rss_end_mb"] is not None:
+        figures.append(f"memory {row['rss_begin_mb']:.0f} to {row['rss_end_mb']:.0f} MB")
+    return (
+        f"{who}: {'does not hold' if row['held_hz'] is None else 'holds'} {rate} ({'; '.join(figures)}); half of the "
+        f"trials are held {ends} a second ({100 * PROBABILITY:.0f} % probability, {row['trials']} trials)"
     )
 
 

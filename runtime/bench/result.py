@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..protocol.age import nearest_rank
 from .accuracy import Accuracy
+from .critical_rate import CriticalRate, late_share
 from .roofline import Cost, Rates
 from .worker import Memory, Opened, Variant
 from .workload import Measurement, Workload
@@ -49,6 +50,7 @@ class Result:
     opened: Opened | None = None
     measurements: Sequence[Measurement] = ()
     memory: Memory | None = None
+    critical: CriticalRate | None = None
     accuracy: Accuracy | None = None
     cost: Cost | None = None
     rates: Rates | None = None
@@ -57,8 +59,13 @@ class Result:
 
 
 def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
-    """The figures of `result`, whose measurements ran `workload`, always under the same keys; None: not measured."""
+    """The figures of `result`, whose measurements ran `workload`, always under the same keys; None: not measured.
+
+    Those of a critical rate are of the run that confirmed it.
+    """
     variant, error = result.variant, result.error
+    if result.critical is not None:
+        workload = replace(workload, rate_hz=result.critical.rate_hz)
     measurements = result.measurements if error is None else ()
     latency = Percentiles.of(ms for m in measurements for ms in m.latency_ms)
     engine = Percentiles.of(ms for m in measurements for ms in m.engine_ms)
@@ -78,6 +85,7 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
         "threads": variant.threads,
         "runs_on": None if opened is None else opened.runs_on,
         "mode": mode(workload, wire=wire),
+        "rate_hz": workload.rate_hz,
         "error": error,
         "frames": latency.count,
         "frames_per_s": latency.count / seconds if seconds else None,
@@ -89,6 +97,7 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
         "dropped": dropped,
         "dropped_share": None if dropped is None else dropped / (dropped + done),
         "waited_more_ms": None if waits is None else max(m.grown_ms for m in measurements),
+        **_critical(result.critical),
         "after_pause_p50_ms": leads.p50 if measurements and workload.pause_s else None,
         "after_pause_max_ms": leads.most if measurements and workload.pause_s else None,
         "warm_up_s": None if opened is None else opened.warm_up_s,
@@ -109,13 +118,14 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
     return row
 
 
-def mode(workload: Workload, *, wire: bool) -> str:
-    """The mode of the run, in words."""
+def mode(workload: Workload, *, wire: bool, critical: bool = False) -> str:
+    """The mode of the run, in words; `critical`: at critical rates."""
     where = "over sockets, " if wire else ""
     if workload.rate_hz is None:
         how = "at the scanner's rate" if wire else "closed loop"
     else:
-        how = f"{workload.rate_hz:g} frames/s, {'every frame' if workload.every_frame else 'newest wins'}"
+        rate = "at the critical rate" if critical else f"{workload.rate_hz:g} frames/s"
+        how = f"{rate}, {'every frame' if workload.every_frame else 'newest wins'}"
     return where + how + (f", pauses of {workload.pause_s:g} s" if workload.pause_s else "")
 
 
@@ -126,6 +136,25 @@ def queue(measurements: Sequence[Measurement], workload: Workload) -> str | None
     if 2 * sum(m.grows for m in measurements) > len(measurements):
         return "grows"
     return "drops" if any(m.dropped for m in measurements) else "keeps up"
+
+
+def _critical(found: CriticalRate | None) -> Row:
+    run = None if found is None else found.run
+    memory = () if run is None else run.rss_mb
+    return {
+        "held_hz": found.rate_hz if found is not None and found.held else None,
+        "held_s": None if run is None else run.seconds,
+        "limit_ms": None if found is None else found.limit_ms,
+        "late_share": None if found is None or run is None else late_share(run, found.limit_ms),
+        "threshold_hz": None if found is None else found.threshold.hz,
+        "threshold_low_hz": None if found is None else found.threshold.low_hz,
+        "threshold_high_hz": None if found is None else found.threshold.high_hz,
+        "trials": None if found is None else found.threshold.trials,
+        "trial_s": None if found is None else found.trial_s,
+        "rss_begin_mb": memory[0] if memory else None,
+        "rss_end_mb": memory[-1] if memory else None,
+        "rss_mb_per_min": None if found is None else found.rss_mb_per_min,
+    }
 
 
 def _roofline(result: Result, engine_ms: float | None) -> Row:

@@ -143,7 +143,7 @@ def _run(reference: Frame, current: Frame, held: _Held) -> Estimate:
 
 
 def _memory(held: _Held) -> Memory:
-    return Memory(rss_mb=peak_rss_mb(), gpu_mb=gpu_mb_since(held.gpu_before_mb))
+    return Memory(rss_mb=resident_mb(peak=True), gpu_mb=gpu_mb_since(held.gpu_before_mb))
 
 
 def gpu_mb_since(before_mb: float = 0.0) -> float | None:
@@ -152,11 +152,12 @@ def gpu_mb_since(before_mb: float = 0.0) -> float | None:
     return sum(gpu.used_bytes for gpu in gpus) / 2**20 - before_mb if gpus else None
 
 
-def peak_rss_mb(pid: int | None = None) -> float | None:
-    """Peak resident memory of the process `pid`, None for this one; None where the system does not report it."""
+def resident_mb(pid: int | None = None, *, peak: bool = False) -> float | None:
+    """Resident memory of the process `pid`, None for this one; None where the system does not report it."""
     try:
         status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="ascii", errors="replace")
-        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+        name = "VmHWM" if peak else "VmRSS"
+        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(name))
     except (OSError, StopIteration):  # not Linux
         return None
 

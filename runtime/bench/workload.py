@@ -53,6 +53,8 @@ class Measurement:
     """The engine's part of each of these."""
     dropped: int = 0
     """Frames dropped for a newer one before the engine was free."""
+    missing: int = 0
+    """Frames from the first image to the last that have none, for whatever reason; over sockets only."""
     waiting: int = 0
     """Frames that were due and not started when the measurement was stopped."""
     seconds: float
@@ -61,6 +63,8 @@ class Measurement:
     """Processor time of the whole measurement; None where it cannot be read."""
     stages_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Parts of each latency, by name, in sequence."""
+    rss_mb: tuple[float, ...] = ()
+    """Resident memory of the server, read once a second; over sockets only."""
 
     @property
     def done(self) -> int:

@@ -132,10 +132,10 @@ class Health:
             return "failing", f"the engine failed at the last {failed} pairs"
         if frame_age_s is None:
             return "waiting", "no frame yet"
+        if warming:  # a full queue of frames takes no further ones meanwhile
+            return "ok", f"the engine warms up, for {turn_age_s:.0f} s now"
         if frame_age_s > rule.quiet_s:
             return "waiting", f"no frame for {frame_age_s:.0f} s"
-        if warming:
-            return "ok", f"the engine warms up, for {turn_age_s:.0f} s now"
         if image_age_s is None:
             return "ok", "no image yet"
         if image_age_s > rule.quiet_s:

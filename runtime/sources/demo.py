@@ -23,6 +23,8 @@ from ..protocol.strain_message import StrainMessage
 from .child_process import ChildProcess
 from .simulated import SIZES, LesionRatio, simulated_scanner
 
+KEPT_SHARE, PROMPT_FRAMES = 0.98, 1.5
+"""It keeps up with images of this share of the frames at least, and a median age of at most so many frame times."""
 GOOD_QUALITY = 0.8
 """An image of lower mean quality becomes the picture only where there is no better one."""
 WHAT_ONE_SEES = (
@@ -63,6 +65,8 @@ class DemoReport:
     """Counts of the stream, and its best image."""
 
     readings: Readings
+    rate_hz: float
+    """Frames a second that the scanner sent."""
     picture: Path | None = None
     """The saved picture; None when the demo was stopped before the first image."""
     received: int = 0
@@ -74,6 +78,16 @@ class DemoReport:
     """Mean strain inside the lesion over that beside it, in the best image."""
     true_ratio: float = math.nan
     """The same ratio of the simulated motion."""
+
+    @property
+    def pace(self) -> str:
+        """Whether images came as fast as frames, and how old they were, in words."""
+        images_hz, old = self.readings.mean_rate_hz, self.readings.age_p50_ms / 1e3 * self.rate_hz
+        keeps = images_hz >= KEPT_SHARE * self.rate_hz and old <= PROMPT_FRAMES
+        return (
+            f"{'keeps' if keeps else 'does not keep'} up: {images_hz:.1f} images of {self.rate_hz:g} frames a second, "
+            f"age p50 {old:.2f} frame times (limit {PROMPT_FRAMES:g})"
+        )
 
     def __str__(self) -> str:
         if self.picture is None:
@@ -179,7 +193,7 @@ class Demo:
 
     def _report(self, readings: Readings | None) -> DemoReport:
         if readings is None or self._best is None or self._last is None:
-            return DemoReport(readings=readings or Meter().read(now_ns()))
+            return DemoReport(readings=readings or Meter().read(now_ns()), rate_hz=self._config.rate_hz)
         (best, samples), last = self._best, self._last
         lesion = LesionRatio(simulated_scanner(self._config.size))
         ratio = lesion.of(best.strain)
@@ -195,6 +209,7 @@ class Demo:
         save_png(page, self._config.out)
         return DemoReport(
             readings=readings,
+            rate_hz=self._config.rate_hz,
             picture=self._config.out,
             received=last.counters.received,
             dropped=last.counters.dropped,

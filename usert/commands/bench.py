@@ -31,8 +31,14 @@ def bench(
         None, "K", "Frames of IQ instead of RF: turned down by f0, one sample of K of --shape."
     ),
     threads: int | None = option(None, "N", "Threads of each engine; all cores by default."),
-    seconds: float = option(10.0, "S", "Time for each variant."),
-    rounds: int = option(5, "N", "Measurements into which that time is split; variants alternate."),
+    seconds: float | None = option(
+        None, "S", "Time for each variant; by default 10, with --critical-rate 120."
+    ),
+    rounds: int | None = option(
+        None,
+        "N",
+        "Measurements into which that time is split; variants alternate; by default 5, with --critical-rate 30.",
+    ),
     rate: float | None = option(
         None,
         "HZ",
@@ -49,6 +55,17 @@ def bench(
     ),
     rf: str | None = option(
         None, "ENDPOINT", "With --wire: endpoint of a scanner that publishes, instead of the simulated one."
+    ),
+    critical_rate: bool = switch(
+        "--critical-rate",
+        "Find, over real sockets, the highest frame rate at which 99 of 100 frames have their image within --limit-ms, "
+        "by noisy bisection, and confirm it.",
+    ),
+    limit_ms: float | None = option(
+        None, "MS", "With --critical-rate: limit of an image's age at the client; by default two frame times."
+    ),
+    hold: float | None = option(
+        None, "S", "With --critical-rate: how long the rate is confirmed; by default 10, at least 100 frames."
     ),
     insecure: bool = switch("--insecure", "With --rf: allow an endpoint on another machine without keys."),
     gpu_peak: str | None = option(
@@ -86,13 +103,16 @@ def bench(
         shapes=tuple(parse_shape(text) for text in shape),
         iq=iq,
         threads=threads,
-        seconds=seconds,
-        rounds=rounds,
+        seconds=(120.0 if critical_rate else 10.0) if seconds is None else seconds,
+        rounds=(30 if critical_rate else 5) if rounds is None else rounds,
         rate_hz=rate,
         every_frame=every_frame,
         pause_s=pause,
-        wire=wire,
+        wire=wire or critical_rate,
         rf=rf,
+        critical=critical_rate,
+        limit_ms=limit_ms,
+        hold_s=hold,
         insecure=insecure,
         gpu_rates=None if gpu_peak is None else parse_rates(gpu_peak),
     )

@@ -45,3 +45,5 @@ def demo(
         with stop_on_signals(show.stop):
             report = show.run()
     typer.echo(f"demo: {report}")
+    if report.picture is not None:
+        typer.echo(f"demo: {report.pace}")

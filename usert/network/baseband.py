@@ -22,7 +22,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..front_end import SAMPLES_PER_WAVELENGTH
-from .complex import angle, power, times, turn
+from .complex import angle, cosine, power, sine, times, turn, turned
 from .grids import block_mean, interpolated
 
 REACH = 3.0
@@ -70,12 +70,12 @@ def taps(away: Tensor, at: Tensor, spacing: Tensor, *, iq: bool = False) -> tupl
         cutoff = torch.minimum(CUTOFF * cycles, (0.5 - cycles).clamp_min(LEAST_CUTOFF * cycles))
     x = ((2 * math.pi) * cutoff * away.abs()).clamp_min(1e-4)
     edge = (away * (cycles / REACH)).clamp(-1.0, 1.0)
-    real = torch.sin(x) / x * (cutoff + cutoff * torch.cos(math.pi * edge))  # under Hann's window
+    real = sine(x) / x * (cutoff + cutoff * cosine(math.pi * edge))  # under Hann's window
     if iq:
         return real, None
     # whole turns are left out in float32 by counting cycles, not radians
     phase = (2 * math.pi) * torch.remainder(cycles * at, 1.0)
-    return real * torch.cos(phase), -real * torch.sin(phase)
+    return real * cosine(phase), -real * sine(phase)
 
 
 def resampled(frames: Tensor, depths: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ def channels(first: Tensor, second: Tensor, *, shift: Tensor | None = None) -> t
     def three(signal: Tensor, strength: Tensor, shift: Tensor | None) -> Tensor:
         lag = lag_one(signal)
         if shift is not None:
-            lag = times(lag, turn(shift), conjugate=True)
+            lag = turned(lag, -shift)
         below = functional.pad(strength[:, :, 1:], (0, 0, 0, 1))
         size = (strength * below).clamp_min(LEAST).sqrt().sqrt()  # |z(n)| |z(n + 1)| has the unit of a power
         return torch.cat((strength.clamp_min(LEAST).sqrt(), lag / size), dim=1) * gain

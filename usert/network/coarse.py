@@ -19,8 +19,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from .complex import power
+from .eigen_smoothing import EigenSmoothing
 from .grids import block_mean, box_mean, interpolated
-from .smoothing import Grid, Roughness, Smoothing
 from .warp import warp
 
 LARGEST = 80
@@ -70,7 +70,7 @@ class CoarseDisplacement(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.smoothing = Smoothing(STEPS)
+        self.smoothing = EigenSmoothing(WINDOWS, BANDS, STEPS)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         height, width = first.shape[2:]
@@ -93,39 +93,36 @@ class CoarseDisplacement(nn.Module):
         """What is missing, axially and laterally, and its weight, both (B, 2, WINDOWS, BANDS)."""
         first, second = block_mean(first, 2), block_mean(second, 2)
         # every second line serves; a lag of an even number of lines keeps to those
-        first, second = first[..., ::2], functional.pad(second[..., ::2], (SIDEWAYS // 2, SIDEWAYS // 2))
-        shifts = SIDEWAYS + 1
-        moved = [_bands(second[..., by : by + first.shape[3]]) for by in range(shifts)]
-        found = _likeness(_bands(first).repeat(1, shifts, 1, 1), torch.cat(moved, dim=1), ABOUT)
-        batch, windows, _, lags = found.shape
-        flat = found.reshape(batch, windows, shifts, BANDS, lags).permute(0, 2, 4, 1, 3)
-        flat = flat.reshape(batch, shifts * lags, windows, BANDS)
-        flat = box_mean(flat, 5, 3) / box_mean(torch.ones_like(flat[:, :1]), 5, 3)
-        share = torch.softmax(SHARP * flat, dim=1)
-        height = (share * flat).sum(dim=1)
-        share = share.reshape(batch, shifts, lags, windows, BANDS)
+        found = _likeness_aside(first[..., ::2], second[..., ::2], ABOUT, SIDEWAYS // 2)
+        flat = found.flatten(3)  # (B, BANDS, WINDOWS, shifts · lags)
+        batch, bands, windows, lags = flat.shape
+        # means over 5 windows and 3 bands, of those that there are
+        flat = torch.matmul(_near(flat, windows, 2), flat)
+        flat = torch.matmul(_near(flat, bands, 1), flat.flatten(2)[:, None]).reshape(
+            batch, bands, windows, lags
+        )
         rows, aside = (
             torch.arange(-far, far + 1, step, device=first.device, dtype=first.dtype)
             for far, step in ((ABOUT, 1), (SIDEWAYS, 2))
         )
-        axial, spread = _moments(share.sum(dim=1), 2 * rows)
-        lateral, aside_spread = _moments(share.sum(dim=2), aside)
-        weight = _trust(height, CHANCE[1])
-        sure = torch.stack((weight * _sureness(spread), weight * _sureness(aside_spread)), dim=1)
-        return torch.stack((axial, lateral), dim=1), sure
+        at = torch.stack(((2 * rows).repeat(len(aside)), aside.repeat_interleave(len(rows))), dim=1)
+        # a soft maximum, whose sum comes out of the same product as its moments
+        share = torch.exp(SHARP * (flat - flat.amax(dim=3, keepdim=True)))
+        sums = torch.matmul(share, torch.cat((torch.ones_like(at[:, :1]), at, at.square()), dim=1))
+        mean, square = (sums[..., 1:] / sums[..., :1]).chunk(2, dim=3)
+        height = (share * flat).sum(dim=3) / sums[..., 0]
+        weight = _trust(height.transpose(1, 2), CHANCE[1])
+        spread = (square - mean.square()).clamp_min(0.0).permute(0, 3, 2, 1)
+        return mean.permute(0, 3, 2, 1), weight[:, None] * _sureness(spread)
 
     def _smooth(self, measured: Tensor, weight: Tensor) -> Tensor:
         """(B, C, WINDOWS, BANDS), each channel by itself."""
         batch = measured.shape[0]
         measured, weight = (torch.cat(torch.split(field, 1, dim=1)) for field in (measured, weight))
-        grid = Grid(measured)
-        flat = torch.ones_like(measured[:batch, :, :1, :1])
-        cost = torch.cat([size * flat for size in ROUGHNESS])[
-            : measured.shape[0]
-        ]  # a batch of each channel in turn
-        penalty = self.smoothing.penalty(grid, Roughness(along=cost, mixed=cost, across=cost))
-        mean = (weight * measured).sum(dim=(2, 3), keepdim=True) / weight.sum(dim=(2, 3), keepdim=True)
-        smooth = self.smoothing(grid, measured, weight, penalty, mean.expand_as(measured))
+        one = torch.ones_like(measured[:batch, 0, :1, 0])
+        # a batch of each channel in turn
+        cost = torch.cat([size * one for size in ROUGHNESS])[: measured.shape[0]]
+        smooth = self.smoothing(measured, weight, cost)
         return torch.cat(torch.split(smooth.clamp(-LARGEST, LARGEST), batch), dim=1)
 
 
@@ -158,25 +155,78 @@ def _likeness(first: Tensor, second: Tensor, largest: int) -> Tensor:
     return (found / (energy + 0.05 * whole + 1e-12)).transpose(1, 2)
 
 
+def _likeness_aside(first: Tensor, second: Tensor, largest: int, furthest: int) -> Tensor:
+    """Correlation of two maps (B, 1, H, L) in each window of each band at each axial and lateral lag.
+
+    The lags go to `largest` rows and `furthest` lines either way → (B, BANDS, WINDOWS, 2 · furthest + 1,
+    2 · largest + 1).
+    """
+    batch, _, height, lines = first.shape
+    width, shifts = lines // BANDS, 2 * furthest + 1
+    span, reach = 2 * largest + 1, -(-(TILE // 2 + 2 * largest) // (TILE // 2)) * (TILE // 2)
+    wide = functional.pad(second, (furthest, furthest))
+    band, line, shift = (
+        torch.arange(count, device=first.device, dtype=torch.int64) for count in (BANDS, width, shifts)
+    )
+    at = (band * width)[:, None, None] + line[:, None] + shift  # (BANDS, width, shifts)
+    left = first.reshape(batch, height, BANDS, width).permute(0, 2, 1, 3)
+    right = _tiles(wide, largest, reach).transpose(3, 4).index_select(3, at.flatten())
+    right = right.reshape(batch, -1, BANDS, width, shifts * reach).transpose(1, 2)
+    windows = _windows(first)
+    # of each lateral lag `reach` axial ones, the last of which mean nothing
+    found = torch.unflatten(torch.matmul(windows, _diagonals(left, right)), 3, (shifts, reach))[..., :span]
+    # all products of four axes: OpenVINO (2026.4) goes wrong on a constant that meets three here and four there
+    moved = torch.matmul(windows, wide.square()).index_select(3, at.flatten())
+    moved = torch.unflatten(moved, 3, (BANDS, width, shifts)).mean(dim=4)[:, 0].transpose(1, 2)
+    own = torch.matmul(windows, left.square().mean(dim=3, keepdim=True))
+    energy = (own + moved) / 2  # (B, BANDS, WINDOWS, shifts)
+    whole = energy.mean(dim=(1, 2, 3), keepdim=True)
+    return found / (energy + 0.05 * whole + 1e-12)[..., None]
+
+
 def depth_correlation(first: Tensor, second: Tensor, largest: int) -> Tensor:
     """Mean over lines of first[k] · second[k + lag], 0 outside the frame, for lags from -`largest` to `largest` rows.
 
-    Shapes: two (B, C, H, L), H a multiple of 16 → (B, C, H, 2 · largest + 1). As `correlation`: products of tiles,
-    whose diagonals are brought into columns by reading them with rows one longer.
+    Shapes: two (B, C, H, L), H a multiple of 16 → (B, C, H, 2 · largest + 1).
+    """
+    span, tile = 2 * largest + 1, TILE // 2
+    reach = -(-(tile + 2 * largest) // tile) * tile
+    return _diagonals(first, _tiles(second, largest, reach).transpose(3, 4))[..., :span]
+
+
+def _tiles(image: Tensor, before: int, reach: int) -> Tensor:
+    """Of each tile of `image` (B, C, H, L) its rows and those about it, `reach` from `before` above, 0 outside.
+
+    The result is (B, C, tiles, reach, L), `reach` a multiple of the tile's rows.
+    """
+    batch, bands, height, lines = image.shape
+    tile, extra = TILE // 2, reach // (TILE // 2)
+    tiles = height // tile
+    padded = functional.pad(image, (0, 0, before, reach - tile - before))
+    blocks = padded.reshape(batch, bands, tiles + extra - 1, tile, lines)
+    return torch.cat([blocks[:, :, k : k + tiles] for k in range(extra)], dim=3)
+
+
+def _diagonals(first: Tensor, near: Tensor) -> Tensor:
+    """Mean over lines of first[k] · near[tile of k, …, column + row of k in its tile], (B, C, H, columns).
+
+    Shapes: `first` (B, C, H, L), `near` (B, C, tiles, L, columns). As `correlation`: products of tiles, whose diagonals
+    are brought into columns by reading them with rows one longer; at the end of a row they mean nothing.
     """
     batch, bands, height, lines = first.shape
-    tile = TILE // 2
-    span, reach = 2 * largest + 1, tile + 2 * largest
-    tiles = height // tile
-    extra = -(-reach // tile)
-    left = first.reshape(batch, bands, tiles, tile, lines) * (1.0 / lines)
-    padded = functional.pad(second, (0, 0, largest, extra * tile - tile - largest))
-    blocks = padded.reshape(batch, bands, tiles + extra - 1, tile, lines)
-    right = torch.cat([blocks[:, :, k : k + tiles] for k in range(extra)], dim=3)[:, :, :, :reach]
-    product = torch.matmul(left, right.transpose(3, 4))  # (B, C, tiles, T, T + 2 · largest)
-    flat = functional.pad(product.reshape(batch, bands, tiles, tile * reach), (0, tile))
-    band = flat.reshape(batch, bands, tiles, tile, reach + 1)[..., :span]
-    return band.reshape(batch, bands, height, span)
+    tile, columns = TILE // 2, near.shape[4]
+    left = first.reshape(batch, bands, -1, tile, lines) * (1.0 / lines)
+    product = torch.matmul(left, near)  # (B, C, tiles, T, columns)
+    flat = functional.pad(product.flatten(3), (0, tile))
+    skewed = torch.unflatten(flat, 3, (tile, columns + 1))
+    return skewed[..., :columns].reshape(batch, bands, height, columns)
+
+
+def _near(like: Tensor, count: int, reach: int) -> Tensor:
+    """(count, count): the mean over so many neighbours either way, of those that there are."""
+    at = torch.arange(count, device=like.device, dtype=like.dtype)
+    near = ((at[:, None] - at[None, :]).abs() <= reach).to(like.dtype)
+    return near / near.sum(dim=1, keepdim=True)
 
 
 def _windows(like: Tensor) -> Tensor:
@@ -211,13 +261,6 @@ def _peak(best: Tensor, found: Tensor, sharp: float, *, largest: int) -> tuple[T
     share = torch.softmax(sharp * best, dim=3)
     lags = torch.arange(-largest, largest + 1, device=best.device, dtype=best.dtype)
     return (share * lags).sum(dim=3), (share * found).sum(dim=3)
-
-
-def _moments(share: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean lag and its variance, (B, WINDOWS, BANDS), of shares (B, lags, WINDOWS, BANDS)."""
-    at = lags[:, None, None]
-    mean = (share * at).sum(dim=1)
-    return mean, (share * (at - mean[:, None]).square()).sum(dim=1)
 
 
 def _sureness(variance: Tensor) -> Tensor:

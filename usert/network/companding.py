@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from .baseband import Signals, channels
-from .complex import times, turn
+from .complex import turned
 from .warp import warp
 
 
@@ -25,7 +25,7 @@ def moved(signals: Signals, displacement: Tensor) -> Tensor:
     `displacement` is (B, 2, K, M), axial in rows of the signals and lateral in lines.
     """
     axial, lateral = displacement[:, 0:1], displacement[:, 1:2]
-    return times(warp(signals.second, torch.cat((lateral, axial), dim=1)), turn(signals.frequency * axial))
+    return turned(warp(signals.second, torch.cat((lateral, axial), dim=1)), signals.frequency * axial)
 
 
 def companded_channels(signals: Signals, back: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:

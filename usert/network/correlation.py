@@ -1,7 +1,7 @@
 """Correlation of two feature maps over a small square of displacements, as banded matrix products.
 
 One product per row offset: the lines are cut into tiles of T, and each tile of the first map is multiplied
-with the T + 2R lines of the second that it can reach. The wanted values are the diagonals of those products;
+with the tiles of the second that it can reach. The wanted values are the diagonals of those products;
 padding each product by one row and reading it with rows one longer turns the diagonals into columns. No
 loops or gathers in the exported graph, any frame width, and matrix units do the work.
 
@@ -31,19 +31,18 @@ def correlation(first: Tensor, second: Tensor, *, tile: int) -> Tensor:
             f"expected one shape (B, C, H, W) with W a multiple of {tile}"
         )
     batch, channels, height, width = first.shape
-    span, reach = 2 * RADIUS + 1, tile + 2 * RADIUS
-    tiles = width // tile
-    extra = -(-reach // tile)  # tiles, its own included, that a tile touches in the second map
-    # (B, H, tiles, T, C)
+    span, tiles = 2 * RADIUS + 1, width // tile
+    extra = -(-(tile + 2 * RADIUS) // tile)  # tiles, its own included, that a tile touches in the second map
+    reach = extra * tile  # whole tiles: to cut what is never read costs more than its products
+    # lines before channels: what is joined, cut and turned is whole rows of channels
     left = first.permute(0, 2, 3, 1).reshape(batch, height, tiles, tile, channels) * (1.0 / channels)
-    padded = functional.pad(second, (RADIUS, extra * tile - tile - RADIUS, RADIUS, RADIUS))
-    padded = padded.permute(0, 2, 1, 3)  # (B, H + 2R, C, W + (extra-1)·T)
-    blocks = padded.reshape(batch, height + 2 * RADIUS, channels, tiles + extra - 1, tile).transpose(2, 3)
-    right = torch.cat([blocks[:, :, k : k + tiles] for k in range(extra)], dim=4)[..., :reach]
+    padded = functional.pad(second, (RADIUS, reach - tile - RADIUS, RADIUS, RADIUS)).permute(0, 2, 3, 1)
+    blocks = padded.reshape(batch, height + 2 * RADIUS, tiles + extra - 1, tile, channels)
+    right = torch.cat([blocks[:, :, k : k + tiles] for k in range(extra)], dim=3).transpose(3, 4)
     rows = []
     for dy in range(span):
-        product = torch.matmul(left, right[:, dy : dy + height])  # (B, H, tiles, T, T + 2R)
+        product = torch.matmul(left, right[:, dy : dy + height])  # (B, H, tiles, T, reach)
         flat = functional.pad(product.reshape(batch, height, tiles, tile * reach), (0, tile))
         band = flat.reshape(batch, height, tiles, tile, reach + 1)[..., :span]
-        rows.append(band.reshape(batch, height, width, span))
-    return torch.cat(rows, dim=3).permute(0, 3, 1, 2)
+        rows.append(band.reshape(batch, 1, height, width, span))
+    return torch.cat(rows, dim=1).permute(0, 1, 4, 2, 3).reshape(batch, span * span, height, width)

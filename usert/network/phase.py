@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .baseband import Signals, lag_one
 from .companding import moved
-from .complex import angle, power, times, turn
+from .complex import angle, power, product, times, turn
 from .grids import block_mean, box_mean
 
 BLOCK = 8
@@ -73,11 +73,14 @@ def measure(signals: Signals, displacement: Tensor, block: int) -> Measurement:
     first, frequency = signals.first, signals.frequency
     back = moved(signals, displacement)
     slope_first, slope_moved = _across(first), _across(back)
+    asymmetry = zip(
+        product(first, slope_moved, conjugate=True), product(slope_first, back, conjugate=True), strict=True
+    )
     products = torch.cat(
         (
-            times(first, back, conjugate=True),
+            *product(first, back, conjugate=True),
             lag_one(first) + lag_one(back),
-            times(first, slope_moved, conjugate=True) - times(slope_first, back, conjugate=True),
+            *(one - other for one, other in asymmetry),
             power(first),
             power(back),
             (power(slope_first) + power(slope_moved)) / 2,
@@ -86,7 +89,7 @@ def measure(signals: Signals, displacement: Tensor, block: int) -> Measurement:
     )
     sums = block_mean(products, block)
     sums = box_mean(sums, *WINDOW)
-    correlation, lag, asymmetry = sums[:, 0:2], sums[:, 2:4], sums[:, 4:6]
+    correlation, lag, across = sums[:, 0:2], sums[:, 2:4], sums[:, 4:6]
     energy = sums[:, 6:7], sums[:, 7:8]
     steepness = sums[:, 8:9]
 
@@ -94,7 +97,7 @@ def measure(signals: Signals, displacement: Tensor, block: int) -> Measurement:
     axial = angle(correlation) / local
     size = torch.sqrt(power(correlation) + QUIET)
     # with its phase taken out, the moved frame lags the first one by the lateral displacement alone
-    aligned = (asymmetry * correlation).sum(dim=1, keepdim=True) / size
+    aligned = (across * correlation).sum(dim=1, keepdim=True) / size
     lateral = (aligned / (2 * steepness + QUIET)).clamp(-FURTHEST_LATERAL, FURTHEST_LATERAL)
 
     coherence = (power(correlation) / (energy[0] * energy[1] + QUIET)).clamp_max(1.0)

@@ -166,6 +166,22 @@ def test_over_sockets_the_answer_is_compared_too_and_stages_add_up(bundle: Bundl
     assert list(row["stages_ms"]) == ["arrive", "wait", "engine", "publish", "network"]
 
 
+def test_a_critical_rate_is_sought_and_confirmed_over_sockets(bundle: Bundle) -> None:
+    said: list[str] = []
+    report = bench(bundle, said=said, critical=True, wire=True, seconds=0.8, rounds=8, hold_s=0.2)
+    (row,) = report.rows
+    assert report.mode == "over sockets, at the critical rate, newest wins"
+    assert row["error"] is None
+    assert 1 <= row["trials"] <= 8
+    assert row["limit_ms"] == pytest.approx(2e3 / row["rate_hz"])
+    assert row["held_hz"] in (None, row["rate_hz"])
+    if row["held_s"] is not None:
+        assert row["frames"] >= 3
+        assert (row["held_hz"] is None) or row["p99_ms"] <= row["limit_ms"]
+    trials = [line for line in said if "frames/s: " in line]
+    assert len(trials) == row["trials"]
+
+
 @pytest.mark.parametrize("wire", [False, True])
 def test_frames_of_iq_are_measured_beside_those_of_rf(bundle: Bundle, wire: bool) -> None:
     told = {"rate_hz": 50.0, "seconds": 0.4} if wire else {}
@@ -195,6 +211,10 @@ def test_frames_of_iq_are_measured_beside_those_of_rf(bundle: Bundle, wire: bool
             "--rf: expected --wire, and none of --rate",
         ),
         ({"rf": "tcp://10.0.0.1:1", "wire": True}, "--insecure"),
+        ({"limit_ms": 50.0}, "--limit-ms, --hold: expected --critical-rate"),
+        ({"critical": True, "wire": True, "rate_hz": 5.0}, "--critical-rate: expected none of --rate"),
+        ({"critical": True, "wire": True, "limit_ms": 0.0}, "--limit-ms: got 0"),
+        ({"critical": True, "wire": True, "hold_s": float("inf")}, "--hold: got inf"),
     ],
 )
 def test_impossible_options_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from live import TIMEOUT_S
+from live import TIMEOUT_S, wait_until
 from PIL import Image
 
 from usert.bundle import Bundle
@@ -19,6 +20,14 @@ WAIT_S = 6 * TIMEOUT_S
 
 def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "usert", "bench", "--engine", "onnxruntime", "--threads", "1", *words]
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_run_ends_in_files_and_one_line_of_json(bundle: Bundle, tmp_path: Path) -> None:
@@ -45,6 +54,7 @@ def test_a_run_ends_in_files_and_one_line_of_json(bundle: Bundle, tmp_path: Path
         (("--json", "/nowhere/a.json"), "--json: got /nowhere/a.json"),
         (("--bundle", "absent"), "no such folder"),
         (("--every-frame",), "--every-frame: got no --rate"),
+        (("--critical-rate", "--rate", "5"), "--critical-rate: expected none of --rate"),
         (("--gpu-peak", "much"), "--gpu-peak: got 'much'"),
     ],
 )
@@ -63,11 +73,19 @@ def test_a_source_that_is_missing_is_one_clear_line(bundle: Bundle) -> None:
     assert done.stderr.splitlines()[-1].startswith("usert: source tcp://127.0.0.1:9: got no frame in")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="process groups")
+@pytest.mark.parametrize("mode", [(), ("--critical-rate",)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_a_line_and_leaves_nothing(bundle: Bundle, number: signal.Signals) -> None:
-    words = ["--bundle", str(bundle.folder), "--shape", "64x32", "--seconds", "600", "--rounds", "600"]
+def test_a_signal_ends_it_with_a_line_and_leaves_nothing(
+    bundle: Bundle, number: signal.Signals, mode: tuple[str, ...]
+) -> None:
+    words = ["--bundle", str(bundle.folder), "--shape", "64x32", "--seconds", "600", "--rounds", "600", *mode]
     with subprocess.Popen(
-        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             assert process.stderr is not None
@@ -81,3 +99,4 @@ def test_a_signal_ends_it_with_a_line_and_leaves_nothing(bundle: Bundle, number:
     assert process.returncode == 130
     assert out == ""
     assert errors.splitlines()[-1] == "usert: stopped, nothing was written"
+    wait_until(lambda: not group_lives(process.pid))  # Python's own resource tracker ends a moment later

@@ -16,7 +16,9 @@ from PIL import Image
 from usert.errors import OptionError
 from usert.runtime.bench.accuracy import Difference
 from usert.runtime.bench.benchmark import Report
+from usert.runtime.bench.critical_rate import CriticalRate
 from usert.runtime.bench.plot import draw_plot, scale_ms
+from usert.runtime.bench.rate_search import Threshold
 from usert.runtime.bench.report import check_file, flat, table, to_csv, to_json, told, write
 from usert.runtime.bench.result import Accuracy, Result, Row, to_row
 from usert.runtime.bench.roofline import Cost, Rates
@@ -126,6 +128,47 @@ def test_a_queue_that_grows_and_frames_that_are_dropped_are_told_in_words() -> N
     )
     assert "50 % of the frames were dropped for newer ones" in lines
     assert "not here: tensorrt" in lines
+
+
+def critical(
+    low_hz: float | None = 45.0, high_hz: float | None = 50.0, *, held: bool = True, run: bool = True
+) -> Row:
+    found = CriticalRate(
+        rate_hz=45.0,
+        held=held,
+        limit_ms=40.0,
+        threshold=Threshold(hz=47.0, low_hz=low_hz, high_hz=high_hz, trials=17),
+        trial_s=4.0,
+        run=measurement(rss_mb=(300.0,) * 30 + (301.0,) * 31) if run else None,
+    )
+    return row(PACED, critical=found, measurements=() if found.run is None else (found.run,))
+
+
+def test_a_critical_rate_is_told_in_words_with_its_ends() -> None:
+    lines = told(report(critical(), critical(None), critical(high_hz=None), critical(None, None, held=False)))
+    sentences = [line for line in lines if "half of the trials" in line]
+    assert sentences[0] == (
+        "512x128 openvino int8, 2 threads: holds 45 frames a second (in 0.2 s 100 % of the frames had their image "
+        "within 40 ms; age p50 20 ms, p99 20 ms; memory 300 to 301 MB); half of the trials are held at 45 to 50 a "
+        "second (90 % probability, 17 trials)"
+    )
+    assert "held below 50 a second" in sentences[1]
+    assert "held beyond 45 a second" in sentences[2]
+    assert "does not hold 45 frames a second" in sentences[3]
+    hopeless = critical(None, 45.0, held=False, run=False)
+    assert "holds no rate, not even 45 frames a second within 40 ms (17 trials)" in "\n".join(
+        told(report(hopeless))
+    )
+
+
+def test_the_row_of_a_critical_rate_is_of_the_run_that_confirmed_it() -> None:
+    found, failed = critical(), critical(held=False)
+    assert (found["rate_hz"], found["held_hz"], failed["held_hz"]) == (45.0, 45.0, None)
+    assert (found["rss_begin_mb"], found["rss_end_mb"]) == (300.0, 301.0)
+    assert 0 < found["rss_mb_per_min"] < 2
+    assert found["late_share"] == 0
+    assert found["mode"] == "45 frames/s, newest wins"
+    assert critical(run=False).keys() == found.keys() == row().keys()
 
 
 def test_the_table_lines_up_and_leaves_out_what_nobody_has() -> None:

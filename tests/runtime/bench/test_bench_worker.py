@@ -11,7 +11,7 @@ from tiny_bundle import QUALITY, STRAIN
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, FrameError
-from usert.runtime.bench.worker import Variant, Worker, peak_rss_mb
+from usert.runtime.bench.worker import Variant, Worker, resident_mb
 from usert.runtime.bench.workload import Workload
 from usert.runtime.engines import open_engine
 
@@ -50,7 +50,9 @@ def test_it_takes_turns_and_tells_its_own_memory(bundle: Bundle) -> None:
             assert measurement.cpu_s is not None
         rss_mb = opened.memory().rss_mb
         assert rss_mb is not None
-        assert rss_mb == pytest.approx(peak_rss_mb(opened.pid), rel=0.01), "it lives on between the two"
+        assert rss_mb == pytest.approx(resident_mb(opened.pid, peak=True), rel=0.01), (
+            "it lives on between the two"
+        )
     with pytest.raises(ProcessLookupError):
         os.kill(opened.pid, 0)
 

@@ -104,6 +104,9 @@ def test_warming_up_may_take_long_but_not_for_ever() -> None:
     health.frame_ns = 400 * S
     said = report(health, 400)
     assert (said.status, said.reason) == ("ok", "the engine warms up, for 300 s now")
+    assert report(health, 440).reason == "the engine warms up, for 340 s now", (
+        "a full queue takes no further frames"
+    )
     assert report(health, 1001).status == "stuck"
     health.turn(1001 * S)
     assert report(health, 1007).status == "stuck"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -19,7 +21,8 @@ from tiny_bundle import QUALITY, STRAIN
 
 from usert.bundle import Bundle
 from usert.errors import EngineError, OptionError
-from usert.runtime.sources.demo import Demo, DemoConfig
+from usert.runtime.protocol.age import Readings
+from usert.runtime.sources.demo import Demo, DemoConfig, DemoReport
 from usert.runtime.sources.simulated import Cycle, LesionRatio, simulated_scanner
 
 WAIT_S = 6 * TIMEOUT_S
@@ -57,6 +60,19 @@ def test_the_demo_ends_in_a_picture_and_figures(bundle: Bundle, tmp_path: Path) 
     for expected in ("images", "a second", "age p50", "p99", "dropped", "mean quality 0.75"):
         assert expected in str(report)
     assert re.search(r"\(true (0\.\d\d|nan)\)", str(report))
+
+
+def test_it_says_whether_it_kept_up_with_its_scanner() -> None:
+    readings = Readings(
+        count=400, rate_hz=20.0, mean_rate_hz=19.96, age_p50_ms=30.0, age_p99_ms=90.0, ages_exact=True
+    )
+    report = DemoReport(readings=readings, rate_hz=20.0)
+    assert report.pace == "keeps up: 20.0 images of 20 frames a second, age p50 0.60 frame times (limit 1.5)"
+    late = replace(report, readings=replace(readings, age_p50_ms=76.0))
+    slow = replace(report, readings=replace(readings, mean_rate_hz=19.0))
+    ageless = replace(report, readings=replace(readings, age_p50_ms=math.nan))
+    for each in (late, slow, ageless):
+        assert each.pace.startswith("does not keep up: ")
 
 
 def test_a_server_that_fails_ends_the_demo_with_its_line(tmp_path: Path) -> None:
@@ -109,6 +125,7 @@ def test_ctrl_c_ends_usert_demo_and_its_children(bundle: Bundle, tmp_path: Path)
             process.kill()
     assert (process.returncode, errors) == (0, "")
     assert re.search(r"^demo: \d+ frames, \d+ image", rest, re.MULTILINE)
+    assert re.search(r"^demo: (keeps|does not keep) up: ", rest, re.MULTILINE)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
 
