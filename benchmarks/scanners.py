@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from usert.analytic import analytic_signal
 from usert.bundle import Bundle
 from usert.evaluation.markdown import markdown
-from usert.export.verify import reference_graph
+from usert.export.pair_graph import reference_graph
 from usert.frame import Scan
 from usert.front_end import depth_grid, grid_rows
 from usert.phantom.beam import Beam, rf_image

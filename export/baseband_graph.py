@@ -85,9 +85,7 @@ class BasebandGraph(nn.Module):
         """(K, K): least-squares slope over the window about each row; near an end, the whole window at that end."""
         at = torch.arange(inside.shape[0], device=inside.device, dtype=inside.dtype)
         last = inside.sum() - 1
-        half = torch.minimum(
-            inside.new_tensor(self.strain_window * SAMPLES_PER_WAVELENGTH / 2), (last + 1) / 2
-        )
+        half = ((last + 1) / 2).clamp_max(self.strain_window * SAMPLES_PER_WAVELENGTH / 2)
         centre = torch.minimum(torch.maximum(at, half - 0.5), last + 0.5 - half)
         weight = (half + 0.5 - (at[None, :] - centre[:, None]).abs()).clamp(0.0, 1.0) * inside
         away = at[None, :] - (weight * at).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True)

@@ -31,7 +31,9 @@ from usert.front_end import GRID_MULTIPLE, LINE_MULTIPLE, TYPICAL, FrontEnd, dep
 
 from .pair_graph import PairGraph
 
-OPSET = 20
+OPSET = 18
+"""The last one in which GridSample calls its mode `bilinear`: parsers of TensorRT up to 11.1 take the `linear` of opset
+20 for the nearest pixel, without a word (https://github.com/NVIDIA/TensorRT/issues/4646)."""
 FRAMES = ("reference", "current")
 DEPTHS = "depths"
 INPUTS: dict[FrontEnd, tuple[str, ...]] = {"rf": FRAMES, "baseband": (*FRAMES, DEPTHS)}

@@ -28,7 +28,7 @@ from usert.frame import Shape
 from usert.front_end import CYCLES_PER_SAMPLE, GRID_MULTIPLE, TYPICAL, grid_rows
 from usert.network.liteflownet import MULTIPLE
 
-from .onnx_graph import DEPTHS, FRAMES
+from .onnx_graph import DEPTHS, FRAMES, OPSET
 
 MODULES = {"tensorrt_rtx": "rtx", "tensorrt": "tensorrt"}
 """Python modules, and the extras that bring them."""
@@ -80,6 +80,22 @@ def with_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
+def as_opset_18(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of an exported model in opset 18, of which every parser takes GridSample for what it is (`OPSET`).
+
+    Of the operators that a graph uses, those of opset 20 differ by that one's mode alone and by types of tensors.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for opset in copy.opset_import:
+        opset.version = OPSET
+    for node in copy.graph.node:
+        for attribute in node.attribute if node.op_type == "GridSample" else ():
+            if attribute.s == b"linear":
+                attribute.s = b"bilinear"
+    return copy
+
+
 def as_bytes(frame: NDArray[np.int16]) -> NDArray[np.uint8]:
     """A frame int16 (N, M) as the uint8 (N, M, 2) that `with_bytes` takes; shares memory where it can."""
     little = np.ascontiguousarray(frame, dtype="<i2")
@@ -117,7 +133,7 @@ def build(
     with tempfile.TemporaryDirectory(prefix="usert-tensorrt-") as scratch:
         shutil.copy(weights, scratch)  # beside the graph, which names it as external data
         changed = Path(scratch) / path.name
-        onnx.save_model(with_bytes(model), changed)
+        onnx.save_model(with_bytes(as_opset_18(model)), changed)
         parsed = parser.parse_from_file(str(changed))
         if not parsed or not _has_inputs(network):
             complaint = parser.get_error(0).desc() if parser.num_errors else "inputs are missing"

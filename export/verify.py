@@ -12,40 +12,17 @@ from pathlib import Path
 from usert.bundle import Bundle
 from usert.bundle.card import accuracy_line
 from usert.bundle.manifest import Graph
-from usert.errors import OptionError, WeightsError
-from usert.network.refine import as_kind
-from usert.network.weights import load_weights
+from usert.errors import OptionError
 from usert.recording import Recording
 from usert.runtime.engines.int16 import to_int16
 
-from .baseband_graph import STRAIN_WINDOW
 from .gate import Accuracy, FramePair, Run, compare, judge, tolerances
 from .onnx_graph import EXAMPLE_SHAPE
-from .pair_graph import PairGraph, pair_graph
+from .pair_graph import reference_graph
 from .speed import measured
 
 RECORDED_PAIRS = 3
 """Pairs of each recording in the gate, spread over it."""
-
-
-def reference_graph(bundle: Bundle) -> PairGraph:
-    """The torch graph that the bundle's files were made from.
-
-    Errors: `WeightsError` for weights that are damaged or of another front end than the manifest's.
-    """
-    manifest = bundle.manifest
-    network = load_weights(bundle.folder / manifest.weights.file, finest=manifest.network.levels[1])
-    if network.front_end != manifest.network.front_end:
-        raise WeightsError(
-            f"bundle {bundle.folder}: got weights of front end {network.front_end}, expected "
-            f"{manifest.network.front_end} as its manifest says; export the bundle again"
-        )
-    return pair_graph(
-        network,
-        refinement=as_kind(manifest.refinement, f"bundle {bundle.folder}: refinement"),
-        samples=manifest.strain_window_samples,
-        wavelengths=manifest.strain_window_wavelengths or STRAIN_WINDOW,
-    )
 
 
 def only(bundle: Bundle, graph: Graph) -> Bundle:

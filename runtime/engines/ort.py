@@ -37,6 +37,8 @@ from .ort_providers import CPU, CUDA, TENSORRT, Providers, attempts
 onnxruntime = import_onnxruntime()
 
 GPU_PRECISIONS = ("float16", "float32")
+OPSET_OF_TENSORRT = 19
+"""The last opset whose GridSample the parser of TensorRT 10 reads rightly; see `OPSET` of `usert.export.onnx_graph`."""
 _LOG_ERRORS, _LOG_FATAL = 3, 4
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,11 @@ class OrtEngine(GraphEngine):
             raise EngineError(
                 f"onnxruntime: got provider {provider}, expected one of {', '.join(available)}; those for GPUs come "
                 "with pip install 'usert[gpu]', in the place of 'usert[cpu]'"
+            )
+        if provider == TENSORRT and bundle.manifest.opset > OPSET_OF_TENSORRT:
+            raise EngineError(
+                f"onnxruntime: {provider}: got graphs of opset {bundle.manifest.opset}, expected {OPSET_OF_TENSORRT} "
+                "or less: in later ones TensorRT 10 samples the nearest pixel; export the bundle again"
             )
         self._provider = provider
 

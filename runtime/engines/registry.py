@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import OptionError
 
-from .best import BestEngine
+from .best import BestEngine, Opener
 from .interface import Engine
 
 if TYPE_CHECKING:
@@ -34,11 +34,17 @@ _TENSORRTS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
 def open_engine(
-    bundle: Bundle, *, engine: str = BEST, threads: int | None = None, precision: str | None = None
+    bundle: Bundle,
+    *,
+    engine: str = BEST,
+    threads: int | None = None,
+    precision: str | None = None,
+    reference: Opener | None = None,
 ) -> Engine:
     """Open `bundle` with the engine of that name, or with the first of `ENGINES` that really runs a frame here.
 
-    `precision` is that of the graphs; None: what suits the engine. The caller closes it. Errors: `OptionError` for
+    `precision` is that of the graphs; None: what suits the engine. `reference` opens the engine `torch` on a GPU, which
+    is tried after the other engines for GPUs. The caller closes the engine. Errors: `OptionError` for
     an unknown name, `MissingExtraError` where its library is not installed, `EngineError` where it cannot run here,
     `BundleError` for graphs that the bundle lacks; where none can run, that of ONNX Runtime.
     """
@@ -51,7 +57,11 @@ def open_engine(
             made.open_one()  # what is listed may still not work
         return made
 
-    candidates = {name: partial(opened, name) for name in ENGINES if _worth_opening(name, bundle)}
+    names = [name for name in ENGINES if _worth_opening(name, bundle)]
+    candidates: dict[str, Opener] = {name: partial(opened, name) for name in names if name in _ON_GPU}
+    if reference is not None:
+        candidates[REFERENCE] = reference
+    candidates |= {name: partial(opened, name) for name in names if name not in _ON_GPU}
     return BestEngine(candidates, blame="onnxruntime")
 
 

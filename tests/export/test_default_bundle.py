@@ -20,7 +20,7 @@ from usert.bundle.manifest import PRECISIONS
 from usert.commands.engine import open_named
 from usert.errors import FrameError
 from usert.export.gate import FramePair, by_torch, tolerances
-from usert.export.verify import reference_graph
+from usert.export.pair_graph import reference_graph
 from usert.frame import Scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines.interface import Engine

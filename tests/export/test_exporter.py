@@ -239,3 +239,12 @@ def test_the_command_names_the_default_window_of_the_core() -> None:
     """It spells the number out, since numpy is not imported for `--help`."""
     option = inspect.signature(export_command).parameters["strain_window"].default
     assert option.default == ExportConfig().strain_window == STRAIN_WINDOW_SAMPLES
+
+
+def test_the_graph_samples_in_the_way_that_every_parser_reads_rightly(bundle: Bundle) -> None:
+    """TensorRT's up to 11.1 take the mode `linear`, of opset 20, for the nearest pixel."""
+    model = onnx.load(bundle.path_of(bundle.manifest.graphs[0]), load_external_data=False)
+    assert [opset.version for opset in model.opset_import] == [bundle.manifest.opset] == [18]
+    sampling = [node for node in model.graph.node if node.op_type == "GridSample"]
+    assert sampling
+    assert {a.s for node in sampling for a in node.attribute if a.name == "mode"} == {b"bilinear"}

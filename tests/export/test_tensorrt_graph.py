@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import openvino
 import pytest
 import tensorrt_rtx
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle, default_bundle_path
 from usert.bundle.manifest import Graph
 from usert.errors import BundleError, OptionError
+from usert.export.gate import tolerances
 from usert.export.onnx_graph import DEPTHS, INPUTS
-from usert.export.tensorrt_graph import as_bytes, build, with_bytes
+from usert.export.tensorrt_graph import as_bytes, as_opset_18, build, with_bytes
 from usert.front_end import TYPICAL, graph_inputs
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
@@ -63,13 +65,39 @@ def test_a_graph_fed_with_bytes_says_the_same_to_the_bit(tmp_path: Path) -> None
         np.testing.assert_array_equal(g, e)
 
 
+def modes(model: onnx.ModelProto) -> set[bytes]:
+    nodes = [node for node in model.graph.node if node.op_type == "GridSample"]
+    assert nodes
+    return {a.s for node in nodes for a in node.attribute if a.name == "mode"}
+
+
+def test_a_graph_in_opset_18_is_valid_onnx_and_the_same_to_the_bit_in_openvino(tmp_path: Path) -> None:
+    """ONNX Runtime has other kernels for it, which round otherwise."""
+    graph = ONE_SHAPE[0]
+    assert graph.shape is not None
+    frames = inputs_of(graph.shape)
+    shutil.copy(WEIGHTS, tmp_path)
+    model = as_opset_18(onnx.load(DEFAULT.path_of(graph), load_external_data=False))
+    assert modes(model) == {b"bilinear"}
+    paths = DEFAULT.path_of(graph), tmp_path / "old.onnx"
+    onnx.save_model(model, paths[1])
+    onnx.checker.check_model(paths[1])
+    core = openvino.Core()
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = [core.compile_model(path, "CPU", exact)(frames) for path in paths]
+    ours = [onnxruntime.InferenceSession(path).run(None, frames) for path in paths]
+    limits = tolerances("float32")
+    for k, name in enumerate(("displacement_samples", "strain", "quality")):
+        np.testing.assert_array_equal(compiled[0][k], compiled[1][k])
+        assert np.abs(ours[0][k] - ours[1][k]).max() < limits[f"max_abs_{name}"] / 10
+
+
 @pytest.mark.parametrize("graph", DEFAULT.manifest.graphs, ids=lambda graph: graph.file)
 def test_tensorrt_for_rtx_reads_every_shipped_graph(graph: Graph, tmp_path: Path) -> None:
-    """Building takes minutes a graph: see the slow tests."""
+    """Building takes minutes a graph: see the slow tests. Every sample is between pixels, never the nearest one."""
     shutil.copy(WEIGHTS, tmp_path)
-    onnx.save_model(
-        with_bytes(onnx.load(DEFAULT.path_of(graph), load_external_data=False)), tmp_path / graph.file
-    )
+    model = onnx.load(DEFAULT.path_of(graph), load_external_data=False)
+    onnx.save_model(with_bytes(as_opset_18(model)), tmp_path / graph.file)
     logger = tensorrt_rtx.Logger(tensorrt_rtx.Logger.ERROR)
     builder = tensorrt_rtx.Builder(logger)
     flag = 1 << int(tensorrt_rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -79,6 +107,12 @@ def test_tensorrt_for_rtx_reads_every_shipped_graph(graph: Graph, tmp_path: Path
     assert {network.get_input(k).name for k in range(network.num_inputs)} == {
         "reference_bytes", "current_bytes", DEPTHS,
     }  # fmt: skip
+    sampling = []
+    for layer in (network.get_layer(k) for k in range(network.num_layers)):
+        if layer.type == tensorrt_rtx.LayerType.GRID_SAMPLE:
+            layer.__class__ = tensorrt_rtx.IGridSampleLayer  # as TensorRT's own examples do
+            sampling.append(layer.interpolation_mode)
+    assert set(sampling) == {tensorrt_rtx.InterpolationMode.LINEAR}
 
 
 @pytest.mark.slow

@@ -1,10 +1,11 @@
 """The engine that a command runs, by `--bundle`, `--engine`, `--precision` and `--threads`.
 
-Invariant: torch is loaded when it is asked for by name, and only then.
+Invariant: torch is loaded when it is asked for by name, or to run on a GPU that is there, and only then.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,13 +33,37 @@ def load_bundle(folder: Path | None) -> Bundle:
 
 
 def open_named(bundle: Bundle, *, engine: str, threads: int | None, precision: str | None) -> Engine:
-    """Open `bundle` by the engine of that name; the caller closes the engine. Errors: as `open_engine`."""
+    """Open `bundle` by the engine of that name; the caller closes the engine.
+
+    The best engine is `torch` where there is an NVIDIA GPU and torch, and no other library runs on it. Errors: as
+    `open_engine`.
+    """
     from usert.errors import require
-    from usert.runtime.engines import REFERENCE, open_engine
+    from usert.runtime.engines import BEST, REFERENCE, open_engine
 
-    if engine != REFERENCE:
-        return open_engine(bundle, engine=engine, threads=threads, precision=precision)
-    require("torch", "export")
-    from usert.export.torch_engine import TorchEngine
+    def torch(device: str | None = None) -> Engine:
+        require("torch", "export")
+        from usert.export.torch_engine import TorchEngine
 
-    return TorchEngine(bundle, threads=threads, precision=precision)
+        return TorchEngine(bundle, threads=threads, precision=precision, device=device)
+
+    if engine == REFERENCE:
+        return torch()
+
+    def on_gpu() -> Engine:
+        opened = torch("cuda")
+        opened.warm_up(
+            (2 * bundle.manifest.strain_window_samples, 64)
+        )  # a GPU that is seen may still not work
+        return opened
+
+    worth = engine == BEST and find_spec("torch") is not None and has_gpu()
+    reference = on_gpu if worth else None
+    return open_engine(bundle, engine=engine, threads=threads, precision=precision, reference=reference)
+
+
+def has_gpu() -> bool:
+    """Whether NVIDIA's driver is there, as far as the system shows it: its device file, or what NVML names."""
+    from usert.machine import gpu_name
+
+    return Path("/dev/nvidiactl").exists() or gpu_name() is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,18 @@ def test_tensorrt_without_a_gpu_is_one_line(tmp_path: Path, monkeypatch: pytest.
     engine = OrtEngine(tiny_bundle(tmp_path / "b"), provider=TENSORRT)
     with pytest.raises(EngineError, match=r"TensorrtExecutionProvider: got no NVIDIA GPU .*nvidia-smi"):
         engine.run(*frames())
+
+
+def test_tensorrt_is_not_given_what_its_parser_takes_for_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GridSample of opset 20: it would warp by whole pixels, and no one would know."""
+    Opened(monkeypatch)
+    bundle = tiny_bundle(tmp_path / "b")
+    newer = replace(bundle, manifest=replace(bundle.manifest, opset=20))
+    with pytest.raises(EngineError, match="got graphs of opset 20, expected 19 or less"):
+        OrtEngine(newer, provider=TENSORRT)
+    OrtEngine(newer, provider=CUDA).close()
 
 
 @pytest.mark.parametrize("provider", [CUDA, TENSORRT])
