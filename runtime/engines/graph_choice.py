@@ -28,9 +28,10 @@ def choose_graph(
     With `grid_rows`, the rows of the depth grid of a front end that has one, a graph of another grid does not fit, and
     frames are not padded: below their end the grid would show the padding for tissue.
 
-    `precisions` are those wanted, best first; the shape counts for more. Of several, int8 is not taken for frames that
-    are longer than any it was proven on: the deeper, the more tissue moves, and its ranges end there (at 1920 x 768 it
-    fails the gate, `benchmarks/RESULTS.md`). Errors: `BundleError` with what there is.
+    `precisions` are those wanted, best first; the shape counts for more. Of several, and without such a grid, int8 is
+    not taken for frames that are longer than any it was proven on: the deeper, the more tissue moves, and its ranges
+    end there (at 1920 x 768 it fails the gate, `benchmarks/RESULTS.md`). With a grid the network sees what the coarse
+    map leaves, which does not grow with depth. Errors: `BundleError` with what there is.
     """
     usable = [graph for graph in graphs if graph.precision in precisions]
     if not usable:
@@ -52,7 +53,8 @@ def choose_graph(
     proven = max((graph.speed.shape[0] for graph in usable if graph.precision == "int8"), default=0)
 
     def rank(graph: Graph) -> tuple[int, bool, int]:
-        too_long = graph.precision == "int8" and graph.shape is None and shape[0] > proven
+        of_any = graph.precision == "int8" and graph.shape is None
+        too_long = of_any and grid_rows is None and shape[0] > proven
         return fits.index(graph.shape), too_long, precisions.index(graph.precision)
 
     best = min(fitting, key=rank)

@@ -70,6 +70,11 @@ def test_int8_is_not_taken_for_frames_longer_than_any_that_it_was_proven_on() ->
     assert choose_graph((any_int8,), (4000, 200), both) == (any_int8, (4000, 200))  # there is nothing else
 
 
+def test_int8_is_taken_for_frames_of_any_length_where_the_network_has_a_grid_of_its_own() -> None:
+    any_int8, both = graph(None, "int8"), ("int8", "float32")
+    assert choose_graph((*ALL, any_int8), (4000, 200), both, grid_rows=1952) == (any_int8, (4000, 200))
+
+
 def test_what_the_bundle_cannot_take_is_said() -> None:
     with pytest.raises(
         BundleError,
