@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,8 @@ class OpenVinoEngine(GraphEngine):
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
         expected = {name: "f32" if name == DEPTHS else "i16" for name in self._inputs}
-        check_contract(self.name, graph, _types(compiled.inputs), expected)
-        check_contract(self.name, graph, _types(compiled.outputs), dict.fromkeys(OUTPUTS, "f32"))
+        check_contract(self.name, graph, _types(compiled.inputs, expected), expected)
+        check_contract(self.name, graph, _types(compiled.outputs, OUTPUTS), dict.fromkeys(OUTPUTS, "f32"))
         request = compiled.create_infer_request()
 
         def run(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
@@ -126,5 +126,11 @@ class OpenVinoEngine(GraphEngine):
         self._core = None
 
 
-def _types(ports: Sequence[Any]) -> dict[str, str]:
-    return {port.any_name: port.element_type.get_type_name() for port in ports}
+def _types(ports: Sequence[Any], names: Collection[str]) -> dict[str, str]:
+    """Type of each port by its name of `names`, or by all of its names where that is missing."""
+    return {
+        next((name for name in names if name in port.names), "/".join(sorted(port.names))): (
+            port.element_type.get_type_name()
+        )
+        for port in ports
+    }
