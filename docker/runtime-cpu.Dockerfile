@@ -9,7 +9,7 @@ RUN python -m venv --without-pip /opt/usert \
 COPY . .
 # hadolint ignore=DL3013
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
-    && pip --python /opt/usert install --no-index --find-links /dist 'usert[cpu,openvino,view]' \
+    && pip --python /opt/usert install --no-index --find-links /dist 'usert[cpu,view]' \
     && pip --python /opt/usert check
 
 FROM python:3.12.13-slim-bookworm
