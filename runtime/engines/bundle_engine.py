@@ -148,8 +148,6 @@ class BundleEngine(ABC, Generic[Artefact]):
         session = self._session(artefact)
         try:
             displacement, strain, quality = session(inputs)
-        except EngineError:
-            raise
         except Exception as error:  # the libraries have no common base for what they raise
             raise EngineError(f"{self.name}: {artefact.file} at {shape}: {first_line(error)}") from error
         for output, got, expected in (

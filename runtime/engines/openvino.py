@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,6 @@ from .cache import cache_folder, intact
 openvino = import_openvino()
 
 DEVICE, PRECISION = "CPU", "f32"
-MOST_SHAPES = 4
-"""Shapes for which a graph of any shape stays compiled, some 100 MB each."""
-Shapes = tuple[tuple[int, ...], ...]
-"""Shapes of a graph's inputs, in order."""
 _OPENING = threading.Lock()
 """Held while a graph is opened: OpenVINO (2026.4) sets the locale to C while it reads a graph, and two at once leave it
 there, after which only ASCII can be read; and a graph has one cache folder."""
@@ -57,30 +53,14 @@ class OpenVinoEngine(GraphEngine):
         return f"openvino {DEVICE}"
 
     def _open(self, graph: Graph) -> Session:
-        """The graph for any shape is compiled for the shape of each frame that comes: .8 of its time otherwise."""
-        if graph.shape is not None:
-            return self._opened(graph)
-        sessions: dict[Shapes, Session] = {}
-
-        def run(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
-            shapes = tuple(part.shape for part in inputs)
-            if shapes not in sessions:
-                if len(sessions) == MOST_SHAPES:
-                    del sessions[next(iter(sessions))]
-                sessions[shapes] = self._opened(graph, shapes)
-            return sessions[shapes](inputs)
-
-        return run
-
-    def _opened(self, graph: Graph, shapes: Shapes = ()) -> Session:
         try:
             with _OPENING:
-                compiled = self._compile(graph, shapes)
+                compiled = self._compile(graph)
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
         expected = {name: "f32" if name == DEPTHS else "i16" for name in self._inputs}
-        check_contract(self.name, graph, _types(compiled.inputs, expected), expected)
-        check_contract(self.name, graph, _types(compiled.outputs, OUTPUTS), dict.fromkeys(OUTPUTS, "f32"))
+        check_contract(self.name, graph, _types(compiled.inputs), expected)
+        check_contract(self.name, graph, _types(compiled.outputs), dict.fromkeys(OUTPUTS, "f32"))
         request = compiled.create_infer_request()
 
         def run(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
@@ -89,8 +69,8 @@ class OpenVinoEngine(GraphEngine):
 
         return run
 
-    def _compile(self, graph: Graph, shapes: Shapes = ()) -> Any:
-        """The model compiled for inputs of `shapes`, by default the graph's own, from the cache if possible."""
+    def _compile(self, graph: Graph) -> Any:
+        """The compiled model, from the cache if possible."""
         path = str(self._bundle.path_of(graph))
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
@@ -102,35 +82,16 @@ class OpenVinoEngine(GraphEngine):
                 self._bundle, graph, device=cpu_name(), library=f"openvino {openvino.__version__}"
             )
             with intact(kept):
-                if not shapes:
-                    return self._core.compile_model(path, DEVICE, {**settings, "CACHE_DIR": str(kept)})
-                blob = kept / ("_".join("x".join(map(str, shape)) for shape in shapes) + ".blob")
-                if blob.exists():  # half as long as what CACHE_DIR does for a model that was given a shape
-                    return self._core.import_model(blob.read_bytes(), DEVICE, settings)
-                compiled = self._core.compile_model(self._shaped(path, shapes), DEVICE, settings)
-                blob.write_bytes(compiled.export_model().getvalue())
-                return compiled
+                return self._core.compile_model(path, DEVICE, {**settings, "CACHE_DIR": str(kept)})
         except Exception as error:  # of the cache, or of the graph: then it comes again
-            compiled = self._core.compile_model(self._shaped(path, shapes), DEVICE, settings)
+            compiled = self._core.compile_model(path, DEVICE, settings)
             _log.warning("%s: %s is compiled at every start: %s", self.name, graph.file, first_line(error))
             return compiled
-
-    def _shaped(self, path: str, shapes: Shapes) -> Any:
-        model = self._core.read_model(path)
-        if shapes:
-            model.reshape(dict(zip(self._inputs, shapes, strict=True)))
-        return model
 
     def close(self) -> None:
         super().close()
         self._core = None
 
 
-def _types(ports: Sequence[Any], names: Collection[str]) -> dict[str, str]:
-    """Type of each port by its name of `names`, or by all of its names where that is missing."""
-    return {
-        next((name for name in names if name in port.names), "/".join(sorted(port.names))): (
-            port.element_type.get_type_name()
-        )
-        for port in ports
-    }
+def _types(ports: Sequence[Any]) -> dict[str, str]:
+    return {port.any_name: port.element_type.get_type_name() for port in ports}

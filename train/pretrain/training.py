@@ -277,9 +277,10 @@ class Pretraining:
         ):
             before = state.get(key, made[key])  # older states do not tell
             if before != made[key]:
+                was, got = _named(before, absent), _named(made[key], absent)
                 raise WeightsError(
-                    f"{self.state_path}: made from {_named(before, absent)}, got {_named(made[key], absent)}: resume "
-                    f"with the same {option} or use another folder"
+                    f"{self.state_path}: {option} was {was}, got {got}: resume with the same {option} or use another "
+                    "folder"
                 )
         try:
             network = self.network.down_to(state["finest"])

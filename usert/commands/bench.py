@@ -32,7 +32,9 @@ def bench(
     ),
     threads: int | None = option(None, "N", "Threads of each engine; all cores by default."),
     seconds: float | None = option(
-        None, "S", "Time for each variant; by default 10, with --critical-rate 120."
+        None,
+        "S",
+        "Time for each variant; by default 10, with --critical-rate 120, and there 40 frames a trial at least.",
     ),
     rounds: int | None = option(
         None,

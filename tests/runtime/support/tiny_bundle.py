@@ -44,9 +44,7 @@ def tiny_graph(path: Path, weights: Path, shape: tuple[int, int] | None, *, stra
             ("Unsqueeze", ["axial", "first"], "axial1", {}),
             ("Unsqueeze", ["lateral", "first"], "lateral1", {}),
             ("Concat", ["axial1", "lateral1"], "displacement", {"axis": 0}),
-            ("Add", ["zeros", "level"], "select_10", {}),
-            ("Shape", ["r"], "sides", {}),
-            ("Slice", ["select_10", "origin", "sides"], strain, {}),  # all of it, as a library finds out
+            ("Add", ["zeros", "level"], strain, {}),
             ("Add", ["zeros", "trust"], "quality", {}),
         )
     ]
@@ -62,7 +60,6 @@ def tiny_graph(path: Path, weights: Path, shape: tuple[int, int] | None, *, stra
         [
             helper.make_tensor("axis0", TensorProto.INT64, [], [0]),
             helper.make_tensor("first", TensorProto.INT64, [1], [0]),
-            helper.make_tensor("origin", TensorProto.INT64, [2], [0, 0]),
             *(external(f"half_{name}", weights, name) for name in WEIGHTS),
         ],
     )
