@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from usert.errors import EngineError
@@ -68,4 +68,5 @@ class PipedProcess(Service):
 
 def _run(pipe: Any, main: Callable[..., None], arguments: tuple[object, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main(pipe, *arguments)
+    with suppress(BrokenPipeError):  # closed while it was at work: then it is to end, too
+        main(pipe, *arguments)
