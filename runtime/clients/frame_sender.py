@@ -15,7 +15,7 @@ import numpy as np
 import zmq
 from numpy.typing import ArrayLike, NDArray
 
-from usert.errors import FrameError, expect
+from usert.errors import FrameError, OptionError, expect
 from usert.frame import RFFrame, Scan
 
 from ..protocol.age import clock_id, now_ns
@@ -23,7 +23,7 @@ from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, SCALARS
 from ..protocol.rf_message import RFMessage
 from ..transport.access import Authenticator
 from ..transport.address import check_endpoint
-from ..transport.keys import Keys
+from ..transport.keys import Keys, ServerKeys
 from ..transport.lifecycle import POLL_MS, Service
 from ..transport.socket import make_socket
 
@@ -68,7 +68,8 @@ class FrameSender(Service):
     Raises
     ------
     usert.errors.OptionError
-        For an endpoint that is malformed, cannot be bound, or that other machines can reach without keys.
+        For an endpoint that is malformed, cannot be bound, or that other machines can reach without keys, and for keys
+        of the other side.
 
     Examples
     --------
@@ -100,6 +101,10 @@ class FrameSender(Service):
         super().__init__()
         self.endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         """Where the socket is; once it is open with the real port, where port 0 was asked for."""
+        if keys is not None and isinstance(keys, ServerKeys) != bind:
+            raise OptionError(
+                f"keys: got {type(keys).__name__}, expected ServerKeys to bind, ClientKeys to connect"
+            )
         expect(socket_type in get_args(SenderType), "socket type", f"{socket_type!r}", "'pub' or 'push'")
         self.scan = scan
         """Geometry of the frames for which `send` is given none."""

@@ -1,10 +1,11 @@
-"""The senders in C and C++ of `examples/senders`, compiled without a warning and run: bytes, drops, keys, images."""
+"""The senders of `examples/senders`, those in C and C++ compiled without a warning: bytes, drops, keys, images."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,8 +37,8 @@ ODD = Scan(
     fs_hz=31.25e6, f0_hz=7.1e6 / 1.1, sound_speed_m_s=1480.3, line_pitch_mm=0.1 + 0.2, first_depth_mm=1e-5
 )
 LANGUAGES = {
-    "c": ("cc", "zmq.h", lambda name, folder: (folder / f"{name}.c", SENDERS / "c" / "usert_sender.c")),
-    "cpp": ("c++", "zmq.hpp", lambda name, folder: ("-std=c++17", folder / f"{name}.cpp")),
+    "c": ("cc", "zmq.h", (SENDERS / "c" / "usert_sender.c",)),
+    "cpp": ("c++", "zmq.hpp", ("-std=c++17",)),
 }
 
 
@@ -52,26 +53,41 @@ def lacking(compiler: str, header: str) -> str:
     return "" if done.returncode == 0 else header
 
 
-@pytest.fixture(scope="session", params=list(LANGUAGES))
-def program(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """Compiles a program of the language, once, by its name: `speckle` or `one_frame`."""
-    compiler, header, sources = LANGUAGES[request.param]
-    if missing := lacking(compiler, header):
-        pytest.skip(f"no {missing}: apt-get install g++ libzmq3-dev cppzmq-dev")
-    include = SENDERS / request.param
-    folder = tmp_path_factory.mktemp(request.param)
+Program = tuple[str | Path, ...]
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], Program]:
+    """Compiles a program of a language, once, from its folder and name."""
 
     @cache
-    def compiled(name: str) -> Path:
-        here = sources(name, include if name == "speckle" else SUPPORT)
-        command = (compiler, *STRICT, f"-I{include}", "-o", folder / name, *here, "-lzmq", "-lm")
+    def program(language: str, source: Path) -> Program:
+        compiler, header, beside = LANGUAGES[language]
+        if missing := lacking(compiler, header):
+            pytest.skip(f"no {missing}: apt-get install g++ libzmq3-dev cppzmq-dev")
+        out = tmp_path_factory.mktemp(language) / "program"
+        flags = (*STRICT, f"-I{SENDERS / language}", *beside)
+        command = (compiler, "-o", out, *flags, f"{source}.{language}", "-lzmq", "-lm")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return folder / name
+        return (out,)
 
-    return compiled
+    return program
+
+
+@pytest.fixture(params=["python", *LANGUAGES])
+def speckle(request: pytest.FixtureRequest, compiled: Callable[[str, Path], Program]) -> Program:
+    """The command of the example of each language."""
+    source = SENDERS / request.param / "speckle"
+    if request.param == "python":
+        return (sys.executable, f"{source}.py")
+    return compiled(request.param, source)
+
+
+@pytest.fixture(params=list(LANGUAGES))
+def one_frame(request: pytest.FixtureRequest, compiled: Callable[[str, Path], Program]) -> Program:
+    """The command of a program that sends one frame of which everything is told."""
+    return compiled(request.param, SUPPORT / "one_frame")
 
 
 @contextmanager
@@ -106,7 +122,7 @@ def ended(*words: Any) -> tuple[int, str, str]:
 @pytest.mark.parametrize("scan", [SCAN, IQ, CURVED, PHASED, ODD])
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_the_bytes_are_those_of_the_sender_in_python(
-    program: Callable[[str], Path], tmp_path: Path, scan: Scan, dtype: str
+    one_frame: Program, tmp_path: Path, scan: Scan, dtype: str
 ) -> None:
     stream, clock = 'Ä "quoted" \\ 超音波 🩻', "c/1"
     stamps = (2**53 + 1, 123456789, 1_700_000_000_000_000_000)
@@ -117,7 +133,7 @@ def test_the_bytes_are_those_of_the_sender_in_python(
     numbers = [repr(getattr(scan, name) or 0.0) for name in geometry]
     theirs, ours = f"ipc://{tmp_path}/theirs", f"ipc://{tmp_path}/ours"
     with subscriber(theirs) as socket:
-        command = (program("one_frame"), theirs, stream, clock, dtype, 12, 5, *stamps, *numbers)
+        command = (*one_frame, theirs, stream, clock, dtype, 12, 5, *stamps, *numbers)
         assert ended(*command) == (0, "", "")
         received = socket.recv_multipart()
     with FrameSender(ours, scan, stream=stream, clock=clock) as sender, subscriber(ours) as socket:
@@ -146,9 +162,9 @@ def test_the_bytes_are_those_of_the_sender_in_python(
     ],
 )
 def test_what_no_header_may_hold_is_one_line(
-    program: Callable[[str], Path], tmp_path: Path, changed: dict[int, Any], told: str
+    one_frame: Program, tmp_path: Path, changed: dict[int, Any], told: str
 ) -> None:
-    words: list[Any] = [program("one_frame"), f"ipc://{tmp_path}/rf", "probe", "c1", "int16", 4, 3, 0, 0, 0]
+    words: list[Any] = [*one_frame, f"ipc://{tmp_path}/rf", "probe", "c1", "int16", 4, 3, 0, 0, 0]
     words += [40e6, 7e6, 1540, 0.3, 0, 0, 0, 0]
     for place, value in changed.items():
         words[place] = value
@@ -166,12 +182,12 @@ def test_what_no_header_may_hold_is_one_line(
 
 @pytest.mark.parametrize("words", [(), ("--iq", "--float32")])
 def test_a_live_server_makes_images_of_its_speckle(
-    program: Callable[[str], Path], tmp_path: Path, words: tuple[str, ...]
+    speckle: Program, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     rf, strain = f"ipc://{tmp_path}/rf", f"ipc://{tmp_path}/strain"
     size = ("--size", "256x32" if words else "512x64")
     with (
-        running(program("speckle"), rf, *size, *words, "--stream", "probe"),
+        running(*speckle, rf, *size, *words, "--stream", "probe"),
         ServerProcess("--rf", rf, "--publish", strain) as server,
         StrainClient(strain) as client,
     ):
@@ -188,11 +204,11 @@ def test_a_live_server_makes_images_of_its_speckle(
 
 
 def test_frames_are_stamped_and_received_again_after_a_restart_of_the_receiver(
-    program: Callable[[str], Path], tmp_path: Path
+    speckle: Program, tmp_path: Path
 ) -> None:
     rf = f"ipc://{tmp_path}/rf"
     newest = -1
-    with running(program("speckle"), rf, "--size", "64x8", "--rate", "200"):
+    with running(*speckle, rf, "--size", "64x8", "--rate", "200"):
         for _ in range(3):
             with subscriber(rf) as socket:
                 messages = [RFMessage.from_parts(socket.recv_multipart()) for _ in range(10)]
@@ -210,32 +226,28 @@ def counts(said: str) -> tuple[int, int]:
     return int(found[0]), int(found[1])
 
 
-def test_frames_that_nobody_receives_are_dropped_and_counted(
-    program: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_frames_that_nobody_receives_are_dropped_and_counted(speckle: Program, tmp_path: Path) -> None:
     words = ("--size", "64x8", "--rate", "1000", "--count", "50")
-    code, said, _ = ended(program("speckle"), f"ipc://{tmp_path}/rf", *words)
+    code, said, _ = ended(*speckle, f"ipc://{tmp_path}/rf", *words)
     assert (code, counts(said)) == (0, (0, 50))
 
 
-def test_a_receiver_that_stalls_costs_frames_and_no_time(
-    program: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_a_receiver_that_stalls_costs_frames_and_no_time(speckle: Program, tmp_path: Path) -> None:
     rf = f"ipc://{tmp_path}/rf"
     words = ("--size", "1024x512", "--float32", "--rate", "1000", "--count", "60")
-    with subscriber(rf, rcvhwm=1, rcvbuf=1):
-        code, said, _ = ended(program("speckle"), rf, *words)
+    with subscriber(rf, rcvhwm=1):
+        code, said, _ = ended(*speckle, rf, *words)
     sent, dropped = counts(said)
     assert (code, sent + dropped) == (0, 60)
     assert dropped > 30
 
 
-def test_a_key_that_is_allowed_later_is_let_in_later(program: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_key_that_is_allowed_later_is_let_in_later(speckle: Program, tmp_path: Path) -> None:
     ring = KeyRing(tmp_path)
     with rf_listener(ring.server(), kind="sub") as receiver:
         keys = ("--connect", "--key", ring.secret("scanner"), "--server-key", ring.public("server"))
         lost = ("--connect", "--key", ring.secret("scanner"), "--server-key", ring.public("elsewhere"))
-        small = (program("speckle"), receiver.endpoint, "--size", "64x8", "--rate", "100", "--count")
+        small = (*speckle, receiver.endpoint, "--size", "64x8", "--rate", "100", "--count")
         assert counts(ended(*small, "30", *keys)[1]) == (0, 30)
         with (
             running(*small, "-1", *keys, "--stream", "known"),
@@ -248,7 +260,8 @@ def test_a_key_that_is_allowed_later_is_let_in_later(program: Callable[[str], Pa
         assert set(receiver.received) == {"known"}
 
 
-def test_keys_that_cannot_be_used_are_one_line(program: Callable[[str], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("speckle", list(LANGUAGES), indirect=True)
+def test_keys_that_cannot_be_used_are_one_line(speckle: Program, tmp_path: Path) -> None:
     ring = KeyRing(tmp_path)
     secret, public = ring.secret("scanner"), ring.public("server")
     for words, told in (
@@ -257,6 +270,6 @@ def test_keys_that_cannot_be_used_are_one_line(program: Callable[[str], Path], t
         (("--connect", "--key", public, "--server-key", public), "expected your NAME.key_secret"),
         (("--connect", "--key", "absent", "--server-key", public), "absent: "),
     ):
-        code, _, errors = ended(program("speckle"), "tcp://127.0.0.1:5555", "--count", "1", *words)
+        code, _, errors = ended(*speckle, "tcp://127.0.0.1:5555", "--count", "1", *words)
         assert (code, errors.count("\n")) == (1, 1)
         assert told in errors
