@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
+from compilers import compiler
 from live import SCAN, TIMEOUT_S, wait_until
 from rf_listener import rf_listener
 from secured_publisher import KeyRing
@@ -36,23 +36,8 @@ PHASED = replace(IQ, line_angle_deg=1 / 3, radius_mm=0.0)
 ODD = Scan(
     fs_hz=31.25e6, f0_hz=7.1e6 / 1.1, sound_speed_m_s=1480.3, line_pitch_mm=0.1 + 0.2, first_depth_mm=1e-5
 )
-LANGUAGES = {
-    "c": ("cc", "zmq.h", (SENDERS / "c" / "usert_sender.c",)),
-    "cpp": ("c++", "zmq.hpp", ("-std=c++17",)),
-}
-
-
-@cache
-def lacking(compiler: str, header: str) -> str:
-    """What is not on this machine; empty where nothing is."""
-    if shutil.which(compiler) is None:
-        return compiler
-    language = "c" if compiler == "cc" else "c++"
-    command = (compiler, "-x", language, "-fsyntax-only", "-")
-    done = subprocess.run(command, input=f"#include <{header}>", capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else header
-
-
+SPECIFIC = {"c": (SENDERS / "c" / "usert_sender.c",), "cpp": ("-std=c++17",)}
+"""Words of the command of each compiler."""
 Program = tuple[str | Path, ...]
 
 
@@ -62,12 +47,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], 
 
     @cache
     def program(language: str, source: Path) -> Program:
-        compiler, header, beside = LANGUAGES[language]
-        if missing := lacking(compiler, header):
-            pytest.skip(f"no {missing}: apt-get install g++ libzmq3-dev cppzmq-dev")
         out = tmp_path_factory.mktemp(language) / "program"
-        flags = (*STRICT, f"-I{SENDERS / language}", *beside)
-        command = (compiler, "-o", out, *flags, f"{source}.{language}", "-lzmq", "-lm")
+        command = [compiler(language), "-o", out, *STRICT, f"-I{SENDERS / language}", *SPECIFIC[language]]
+        command += [f"{source}.{language}", "-lzmq", "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return (out,)
@@ -75,7 +57,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], 
     return program
 
 
-@pytest.fixture(params=["python", *LANGUAGES])
+@pytest.fixture(params=["python", *SPECIFIC])
 def speckle(request: pytest.FixtureRequest, compiled: Callable[[str, Path], Program]) -> Program:
     """The command of the example of each language."""
     source = SENDERS / request.param / "speckle"
@@ -84,7 +66,7 @@ def speckle(request: pytest.FixtureRequest, compiled: Callable[[str, Path], Prog
     return compiled(request.param, source)
 
 
-@pytest.fixture(params=list(LANGUAGES))
+@pytest.fixture(params=list(SPECIFIC))
 def one_frame(request: pytest.FixtureRequest, compiled: Callable[[str, Path], Program]) -> Program:
     """The command of a program that sends one frame of which everything is told."""
     return compiled(request.param, SUPPORT / "one_frame")
@@ -260,7 +242,7 @@ def test_a_key_that_is_allowed_later_is_let_in_later(speckle: Program, tmp_path:
         assert set(receiver.received) == {"known"}
 
 
-@pytest.mark.parametrize("speckle", list(LANGUAGES), indirect=True)
+@pytest.mark.parametrize("speckle", list(SPECIFIC), indirect=True)
 def test_keys_that_cannot_be_used_are_one_line(speckle: Program, tmp_path: Path) -> None:
     ring = KeyRing(tmp_path)
     secret, public = ring.secret("scanner"), ring.public("server")
