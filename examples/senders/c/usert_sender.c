@@ -15,15 +15,13 @@
 #endif
 
 enum {
-    QUEUE_FRAMES = 2,
-    LINGER_MS = 1000,
-    SUBSCRIPTION = 1024,
+    QUEUE_FRAMES = 2, LINGER_MS = 1000,
+    SUBSCRIPTION = 1024, /* bytes */
     SUBSCRIPTIONS_A_FRAME = 16,
     MOST_CHARACTERS = 256,
     TEXT = 12 * MOST_CHARACTERS + 3, /* of a name in JSON: \ud83d\ude00 is the longest character */
     KEY = 41,
-    NUMBER = 32,
-    HEADER = 2 * TEXT + 1024
+    NUMBER = 32, HEADER = 2 * TEXT + 1024
 };
 static const int64_t SILENT_NS = 3000000000; /* a connection that was refused is not tried again by ZeroMQ: we do */
 static const char BEGINNING[] = "{\"usert\":1,\"kind\":\"rf\"";
@@ -45,24 +43,27 @@ static int fail(char *error, const char *what, const char *why) {
     return -1;
 }
 
-int64_t usert_now_ns(void) {
 #ifdef _WIN32
+int64_t usert_now_ns(void) {
     LARGE_INTEGER ticks, frequency;
     QueryPerformanceCounter(&ticks);
     QueryPerformanceFrequency(&frequency);
-    return (int64_t)(ticks.QuadPart / (double)frequency.QuadPart * 1e9);
-#else
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-#endif
+    return (int64_t)((double)ticks.QuadPart / (double)frequency.QuadPart * 1e9);
 }
-
 static int64_t wall_ns(void) {
+    FILETIME now; /* 100 ns since 1601 */
+    GetSystemTimeAsFileTime(&now);
+    return (((int64_t)now.dwHighDateTime << 32 | now.dwLowDateTime) - INT64_C(116444736000000000)) * 100;
+}
+#else
+static int64_t read_clock(clockid_t clock) {
     struct timespec now;
-    timespec_get(&now, TIME_UTC);
+    clock_gettime(clock, &now);
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
+int64_t usert_now_ns(void) { return read_clock(CLOCK_MONOTONIC); }
+static int64_t wall_ns(void) { return read_clock(CLOCK_REALTIME); }
+#endif
 
 /* The next character of *text, which is moved behind it; 0 where it is none that a header may hold. */
 static uint32_t next_character(const unsigned char **text) {

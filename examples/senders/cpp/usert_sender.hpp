@@ -25,7 +25,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-
 #include <zmq.hpp>
 
 namespace usert {
@@ -206,7 +205,7 @@ private:
               const std::optional<Stamp> &stamp) {
         using Wall = std::chrono::system_clock;
         const auto stamped = stamp.value_or(Stamp{sequence_, now_ns(), now_ns<Wall>()});
-        const std::string header = header_of(samples, dtype, rows, lines, scan, stamped);
+        const auto header = header_of(samples, dtype, rows, lines, scan, stamped);
         size *= static_cast<std::size_t>(rows) * lines * (scan.demodulation_hz != 0 ? 2 : 1);
         sequence_ = stamped.sequence + 1;
         count_receivers();
