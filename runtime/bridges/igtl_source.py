@@ -15,30 +15,25 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-import zmq
 from numpy.typing import NDArray
 
 from usert.errors import OptionError, WireError
-from usert.frame import RFFrame, Scan
+from usert.frame import Scan
 from usert.log_format import printable
 from usert.signal_check import check_signal
 
-from ..protocol.age import clock_id, now_ns
+from ..clients.frame_sender import FrameSender
+from ..protocol.age import now_ns
 from ..protocol.header import MalformedError
-from ..protocol.rf_message import RFMessage
-from ..transport.access import Authenticator
-from ..transport.address import check_endpoint, parse_address, require_loopback
+from ..transport.address import parse_address, require_loopback
 from ..transport.fault_counter import FaultCounter
 from ..transport.keys import ServerKeys
 from ..transport.lifecycle import POLL_MS, Service
-from ..transport.socket import BoundSocket
 from .igtl_frames import FrameReader, ImageReading
 from .igtl_library import require_pyigtl
 from .igtl_reader import connect, messages
 
 _AGAIN_S = 1.0
-_QUEUE_FRAMES = 2
-_SUBSCRIPTION_BYTES = 1024
 _MOST_NS = 1 << 63
 
 log = logging.getLogger(__name__)
@@ -68,7 +63,6 @@ class SourceConfig:
             "SSH tunnel",
             insecure=self.insecure,
         )
-        check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
 
     @property
     def sender(self) -> tuple[str, int]:
@@ -83,9 +77,14 @@ class IgtlSource(Service):
     """Publishes frames at `endpoint`: `with IgtlSource(config) as source: source.run()`, until `stop()`."""
 
     def __init__(self, config: SourceConfig, report: Callable[[str], None] = lambda line: None) -> None:
-        """`report` is called with a line when the state changes. Errors: `MissingExtraError` without pyigtl."""
+        """`report` is called with a line when the state changes.
+
+        Errors: `MissingExtraError` without pyigtl; `OptionError` for an address to bind that other machines can reach
+        without keys, unless `insecure`.
+        """
         super().__init__()
         require_pyigtl()
+        self._sender = FrameSender(config.publish, keys=config.keys, insecure=config.insecure)
         self._config = config
         self._report = report
         self._reported = ""
@@ -100,22 +99,8 @@ class IgtlSource(Service):
         """Rejected images, by kind."""
 
     def _open(self, stack: ExitStack) -> None:
-        context = stack.enter_context(zmq.Context())
-        authenticator = stack.enter_context(Authenticator(context, rf=self._config.keys))
-        self._socket = stack.enter_context(
-            BoundSocket(
-                context,
-                zmq.PUB,
-                self._config.publish,
-                security=authenticator.access("rf"),
-                options={
-                    zmq.LINGER: 0,
-                    zmq.SNDHWM: _QUEUE_FRAMES,
-                    zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES,
-                },
-            )
-        )
-        self.endpoint = self._socket.endpoint
+        stack.enter_context(self._sender)
+        self.endpoint = self._sender.endpoint
 
     def run(self) -> None:
         """Pass frames on until `stop()`; reconnects after errors."""
@@ -133,7 +118,6 @@ class IgtlSource(Service):
         for count, message in enumerate(messages(connection)):
             if count == 0:  # it may be no OpenIGTLink at all
                 self._report_change(f"connected to {self._config.receive}")
-            self._socket.renew()
             if self.stopping:
                 return
             if message is not None:
@@ -160,15 +144,14 @@ class IgtlSource(Service):
         self._note(device, samples.shape, scan)
         self._look(device, samples, scan)
         acquired_ns = round(1e9 * image.timestamp)
-        frame = RFFrame(
-            samples=samples,
-            scan=scan,
-            sequence=self.sent,
+        self._sender.stream = self._config.stream or device or "igtl"
+        self._sender.send(
+            samples,
+            scan,
             time_ns=arrived_ns,
             acquired_ns=acquired_ns if acquired_ns < _MOST_NS else 0,
+            copy=False,
         )
-        message = RFMessage(frame=frame, stream=self._config.stream or device or "igtl", clock=clock_id())
-        self._socket.socket.send_multipart(message.to_parts(), copy=False)
         self.sent += 1
 
     def _note(self, device: str, shape: tuple[int, ...], scan: Scan) -> None:
@@ -193,7 +176,6 @@ class IgtlSource(Service):
         for _ in range(round(1e3 * _AGAIN_S / POLL_MS)):
             if self.stopping:
                 return
-            self._socket.renew()
             Event().wait(POLL_MS / 1e3)
 
     def _report_change(self, line: str) -> None:
