@@ -18,7 +18,6 @@ from live import TIMEOUT_S, running, wait_until
 from numpy.typing import NDArray
 
 from usert.errors import MissingExtraError, OptionError
-from usert.frame import Scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording import Recording, RecordingWriter
 from usert.runtime.bridges.clarius_frames import ClariusReading
@@ -295,12 +294,3 @@ def test_a_module_that_does_not_initialise_is_told_of(probe: ClariusProbe, tmp_p
         running(ClariusSource(config(probe, cast=tmp_path))),
     ):
         pass
-
-
-def test_a_scan_of_the_server_is_that_of_the_probe(probe: ClariusProbe) -> None:
-    reading = ClariusReading(probe="C3", radius_mm=45)
-    with running(ClariusSource(config(probe, reading=reading))) as source, subscriber(source) as heard:
-        probe.accept().rf(samples_of(0))
-        scan = heard.next().frame.scan
-    assert isinstance(scan, Scan)
-    assert scan.radius_mm == 45

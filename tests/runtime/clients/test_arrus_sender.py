@@ -68,6 +68,14 @@ def test_rf_has_the_geometry_of_the_sequence_and_looks_like_rf(config: str, tmp_
     assert "frames sent, dropped" in out
 
 
+def test_a_convex_probe_has_its_radius_and_the_angle_of_its_pitch(tmp_path: Path) -> None:
+    rf = f"ipc://{tmp_path}/rf"
+    with sender(rf, config="convex.prototxt"):
+        scan = frame_of(rf).frame.scan
+    assert scan.radius_mm == 50
+    assert scan.line_angle_deg == pytest.approx(np.degrees(0.3 / 50))
+
+
 def test_iq_is_turned_down_by_the_transmit_frequency(tmp_path: Path) -> None:
     rf = f"ipc://{tmp_path}/iq"
     with sender(rf, "--iq"):

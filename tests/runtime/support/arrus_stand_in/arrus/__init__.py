@@ -39,11 +39,10 @@ class Device:
 
 class Session:
     def __init__(self, cfg_path: str) -> None:
-        probe = SimpleNamespace(
-            model=SimpleNamespace(
-                pitch=0.3e-3, curvature_radius=float("nan"), n_elements=128, is_convex_array=lambda: False
-            )
-        )
+        convex = "convex" in cfg_path
+        radius = 0.05 if convex else float("nan")
+        model = SimpleNamespace(pitch=0.3e-3, curvature_radius=radius, is_convex_array=lambda: convex)
+        probe = SimpleNamespace(model=model)
         self._device = SimpleNamespace(
             probe=[probe] if "list" in cfg_path else probe, sampling_frequency=SAMPLING_HZ
         )
