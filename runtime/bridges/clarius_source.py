@@ -42,6 +42,7 @@ _IMAGE_PX = 640, 480
 """Size of the B-mode images, which are not used."""
 _ONLY_B = 60
 """B-mode images without RF between them after which this is reported: RF comes after every third."""
+_MOST_LOOKS = 10
 _AGAIN_S = 1.0
 _FROZEN = 12
 """How many times longer a frozen probe may be silent."""
@@ -107,8 +108,8 @@ class ClariusSource(Service):
         self._since_rf = 0
         """B-mode images since the last RF."""
         self._seen: tuple[Any, ...] = ()
-        self._judged = False
-        """Whether the samples of this geometry were looked at."""
+        self._looks = 0
+        """How many more frames of this geometry are looked at, until one can be judged."""
         self._error: BaseException | None = None
         self.b_images = 0
         """B-mode images, which cannot be used."""
@@ -236,6 +237,7 @@ class ClariusSource(Service):
             acquired_ns=raw.time_ns if 0 < raw.time_ns < _MOST_NS else 0,
             copy=False,
         )
+        self._look(samples, scan)
 
     def _note_b(self) -> None:
         self._since_rf += 1
@@ -249,7 +251,7 @@ class ClariusSource(Service):
         geometry, back = (samples.shape, scan), self._since_rf >= _ONLY_B
         self._since_rf = 0
         if geometry != self._seen:
-            self._judged = False
+            self._looks = _MOST_LOOKS
         if geometry != self._seen or back:
             self._seen = geometry
             self._lines.put(
@@ -257,9 +259,12 @@ class ClariusSource(Service):
                 f"{raw.axial_um:.4g} microns a sample, f0 {scan.f0_hz / 1e6:.4g} MHz, line pitch "
                 f"{scan.line_pitch_mm:.4g} mm"
             )
-        if not self._judged:  # a blank frame leaves it to the next
+
+    def _look(self, samples: NDArray[Any], scan: Scan) -> None:
+        """Warn once if these are not the samples of RF; a blank frame leaves it to the next."""
+        if self._looks:
             signal = check_signal(samples, scan)
-            self._judged = signal.judged
+            self._looks = 0 if signal.judged else self._looks - 1
             if signal.judged and signal.line:
                 log.warning("%s", signal.line)
 

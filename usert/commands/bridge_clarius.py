@@ -76,6 +76,7 @@ def clarius(
     with stop_on_signals(source.stop), source:
         _say(f"rf on {source.endpoint} (pub), from the Clarius at {receive}; Ctrl-C ends")
         source.run()
+        # before the maker's library is closed, which is told to crash there (clariusdev/cast issue 30)
         _say(
             f"{source.sent} frames sent, dropped {source.dropped}, B-mode {source.b_images}, "
             f"refused {source.refused.total}"

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import zmq
-from clarius_probe import CAST, ClariusProbe
+from clarius_probe import CAST, ClariusProbe, clarius_config, subscriber
 from igtl_ends import BridgeProcess
 from live import TIMEOUT_S, running, wait_until
 from numpy.typing import NDArray
 
-from usert.errors import MissingExtraError, OptionError
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording import Recording, RecordingWriter
 from usert.runtime.bridges.clarius_frames import ClariusReading
-from usert.runtime.bridges.clarius_source import ClariusConfig, ClariusSource
+from usert.runtime.bridges.clarius_source import ClariusSource
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
-from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
 
@@ -36,44 +31,14 @@ def samples_of(number: int, shape: tuple[int, int] = SHAPE) -> NDArray[np.int16]
     return np.random.default_rng(number).integers(-1000, 1000, shape).astype(np.int16)
 
 
-def config(probe: ClariusProbe, **changes: Any) -> ClariusConfig:
-    fields: dict[str, Any] = {
-        "receive": probe.address,
-        "publish": ANY,
-        "reading": ClariusReading(probe="L7"),
-        "cast": CAST,
-    }
-    return ClariusConfig(**(fields | changes))
-
-
 @pytest.fixture
 def probe() -> Iterator[ClariusProbe]:
     with ClariusProbe() as made:
         yield made
 
 
-class Heard:
-    """What a subscriber of the bridge receives."""
-
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._socket = socket
-
-    def next(self) -> RFMessage:
-        return RFMessage.from_parts(self._socket.recv_multipart())
-
-
-@contextmanager
-def subscriber(source: ClariusSource) -> Iterator[Heard]:
-    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
-        socket.linger, socket.rcvtimeo = 0, round(1e3 * TIMEOUT_S)
-        socket.subscribe(b"")
-        socket.connect(source.endpoint)
-        assert source._sender.wait_for_receiver(TIMEOUT_S)
-        yield Heard(socket)
-
-
 def test_rf_comes_out_as_it_went_in_and_b_mode_is_counted(probe: ClariusProbe) -> None:
-    with running(ClariusSource(config(probe, stream="or2"))) as source, subscriber(source) as heard:
+    with running(ClariusSource(clarius_config(probe, stream="or2"))) as source, subscriber(source) as heard:
         probe.accept()
         messages = []
         for number in range(3):
@@ -104,7 +69,7 @@ def test_a_recording_that_is_replayed_by_the_probe_comes_out_again(
             recording.append(simulated.frame(k))
     with (
         Recording(path) as recording,
-        running(ClariusSource(config(probe))) as source,
+        running(ClariusSource(clarius_config(probe))) as source,
         subscriber(source) as heard,
     ):
         probe.accept()
@@ -152,7 +117,7 @@ def test_a_live_server_makes_images_and_a_new_session_of_a_new_roi(engine: Engin
 def test_a_probe_that_is_gone_is_connected_again(probe: ClariusProbe) -> None:
     lines: list[str] = []
     with (
-        running(ClariusSource(config(probe, silent_s=0.2), report=lines.append)) as source,
+        running(ClariusSource(clarius_config(probe, silent_s=0.2), report=lines.append)) as source,
         subscriber(source) as heard,
     ):
         probe.accept().rf(samples_of(0))
@@ -168,7 +133,7 @@ def test_a_probe_that_is_gone_is_connected_again(probe: ClariusProbe) -> None:
 
 def test_a_probe_that_is_not_there_is_waited_for() -> None:
     with ClariusProbe() as probe:
-        port, early = probe.port, config(probe)
+        port, early = probe.port, clarius_config(probe)
     lines: list[str] = []
     with running(ClariusSource(early, report=lines.append)) as source:
         wait_until(lambda: len(lines) > 0)
@@ -182,7 +147,7 @@ def test_a_probe_that_is_not_there_is_waited_for() -> None:
 def test_a_frozen_probe_may_be_silent(probe: ClariusProbe) -> None:
     lines: list[str] = []
     with (
-        running(ClariusSource(config(probe, silent_s=0.5), report=lines.append)) as source,
+        running(ClariusSource(clarius_config(probe, silent_s=0.5), report=lines.append)) as source,
         subscriber(source) as heard,
     ):
         probe.accept().call("freeze", 1)
@@ -197,7 +162,10 @@ def test_a_frozen_probe_may_be_silent(probe: ClariusProbe) -> None:
 
 def test_a_probe_without_rf_mode_is_told_of_once(probe: ClariusProbe) -> None:
     lines: list[str] = []
-    with running(ClariusSource(config(probe), report=lines.append)) as source, subscriber(source) as heard:
+    with (
+        running(ClariusSource(clarius_config(probe), report=lines.append)) as source,
+        subscriber(source) as heard,
+    ):
         probe.accept()
         for _ in range(100):
             probe.b_mode()
@@ -214,7 +182,7 @@ def test_a_probe_without_rf_mode_is_told_of_once(probe: ClariusProbe) -> None:
 def test_images_that_cannot_be_read_are_counted_and_cost_nothing_else(
     probe: ClariusProbe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with running(ClariusSource(config(probe))) as source, subscriber(source) as heard:
+    with running(ClariusSource(clarius_config(probe))) as source, subscriber(source) as heard:
         probe.accept()
         probe.rf(samples_of(0), bps=8)
         probe.rf(samples_of(0), lines=2 * SHAPE[1])
@@ -230,7 +198,7 @@ def test_images_that_cannot_be_read_are_counted_and_cost_nothing_else(
 def test_a_receiver_that_does_not_read_costs_frames_and_no_callback(probe: ClariusProbe) -> None:
     frame = np.zeros((240, 128), np.int16)  # larger ones start a thread of pyzmq's that keeps sockets
     with (
-        running(ClariusSource(config(probe))) as source,
+        running(ClariusSource(clarius_config(probe))) as source,
         zmq.Context() as context,
         context.socket(zmq.SUB) as stalled,
     ):
@@ -246,51 +214,19 @@ def test_a_receiver_that_does_not_read_costs_frames_and_no_callback(probe: Clari
         assert source.dropped > 0
 
 
-def test_without_the_makers_module_one_line_tells_what_to_do(probe: ClariusProbe, tmp_path: Path) -> None:
-    with pytest.raises(MissingExtraError, match=f"got none in {tmp_path}, .*releases, unpack it, .* --cast"):
-        ClariusSource(config(probe, cast=tmp_path))
-    with pytest.raises(MissingExtraError, match="got none where Python looks for modules"):
-        ClariusSource(config(probe, cast=None))
-
-
-def test_a_module_that_cannot_be_used_is_told_of(probe: ClariusProbe, tmp_path: Path) -> None:
-    module = tmp_path / "pyclariuscast.py"
-    module.write_text("import no_such_library_of_the_maker")
-    with pytest.raises(OptionError, match=r"--cast: got .*pyclariuscast.py, which cannot be loaded"):
-        ClariusSource(config(probe, cast=tmp_path))
-    module.write_text("Caster = lambda processed: None")
+def test_rf_of_another_frequency_is_told_of_once(
+    probe: ClariusProbe, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulated = SimulatedScanner(ScannerConfig(shape=(512, 32)))
+    reading = ClariusReading(f0_hz=simulated.scan.f0_hz)
     with (
-        pytest.raises(OptionError, match=r"got another interface .*five or six callbacks"),
-        running(ClariusSource(config(probe, cast=tmp_path))),
+        running(ClariusSource(clarius_config(probe, reading=reading))) as source,
+        subscriber(source) as heard,
     ):
-        pass
-
-
-def test_an_older_package_takes_five_callbacks(probe: ClariusProbe, tmp_path: Path) -> None:
-    shutil.copy(CAST / "pyclariuscast.py", tmp_path / "newer.py")
-    (tmp_path / "pyclariuscast.py").write_text(
-        "import importlib.util, pathlib\n"
-        "spec = importlib.util.spec_from_file_location('newer', pathlib.Path(__file__).with_name('newer.py'))\n"
-        "newer = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(newer)\n"
-        "class Caster(newer.Caster):\n"
-        "    def __init__(self, processed, raw, spectrum, freeze, buttons):\n"
-        "        super().__init__(processed, raw, spectrum, None, freeze, buttons)\n"
-    )
-    with running(ClariusSource(config(probe, cast=tmp_path))) as source, subscriber(source) as heard:
-        probe.accept().rf(samples_of(0))
-        heard.next()
-
-
-def test_a_module_that_does_not_initialise_is_told_of(probe: ClariusProbe, tmp_path: Path) -> None:
-    (tmp_path / "pyclariuscast.py").write_text(
-        "class Caster:\n"
-        "    def __init__(self, a, b, c, d, e, f): pass\n"
-        "    def init(self, path, width, height): return False\n"
-        "    def destroy(self): pass\n"
-    )
-    with (
-        pytest.raises(OptionError, match="got a failure to initialise"),
-        running(ClariusSource(config(probe, cast=tmp_path))),
-    ):
-        pass
+        probe.accept()
+        for axial_um, frames in ((1e3 * simulated.scan.axial_pitch_mm, 3), (38.5, 3)):
+            for k in range(frames):
+                probe.rf(simulated.frame(k).samples, axial=axial_um)
+                heard.next()
+    assert len(caplog.records) == 1
+    assert "f0" in caplog.text

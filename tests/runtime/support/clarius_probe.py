@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import zmq
 from live import TIMEOUT_S
 from numpy.typing import NDArray
+
+from usert.runtime.bridges.clarius_frames import ClariusReading
+from usert.runtime.bridges.clarius_source import ClariusConfig, ClariusSource
+from usert.runtime.protocol.rf_message import RFMessage
 
 CAST = Path(__file__).with_name("clarius_cast")
 """Folder of the stand-in module, for `--cast`."""
@@ -26,7 +32,6 @@ class ClariusProbe:
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self._connection: socket.socket | None = None
-        self.started_ns = time.monotonic_ns()
 
     def __enter__(self) -> Self:
         return self
@@ -75,3 +80,33 @@ class ClariusProbe:
         """Send a B-mode image, as it is before and after scan conversion."""
         self.call("raw", 4, 6, 8, 255.28, 300.0, 1, 0, 0, 0.0, memory=bytes(24))
         self.call("processed", 2, 2, 16, 100.0, 1, 0.0, [], memory=bytes(16))
+
+
+def clarius_config(probe: ClariusProbe, **changes: Any) -> ClariusConfig:
+    fields: dict[str, Any] = {
+        "receive": probe.address,
+        "publish": "tcp://127.0.0.1:0",
+        "reading": ClariusReading(probe="L7"),
+        "cast": CAST,
+    }
+    return ClariusConfig(**(fields | changes))
+
+
+class Heard:
+    """What a subscriber of the bridge receives."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+
+    def next(self) -> RFMessage:
+        return RFMessage.from_parts(self._socket.recv_multipart())
+
+
+@contextmanager
+def subscriber(source: ClariusSource) -> Iterator[Heard]:
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+        socket.linger, socket.rcvtimeo = 0, round(1e3 * TIMEOUT_S)
+        socket.subscribe(b"")
+        socket.connect(source.endpoint)
+        assert source._sender.wait_for_receiver(TIMEOUT_S)
+        yield Heard(socket)
