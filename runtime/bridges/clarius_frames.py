@@ -26,6 +26,26 @@ from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, MalformedError
 MAKER_SOUND_SPEED_M_S = 1540.0
 """By which the maker turns the sampling frequency into microns a sample."""
 _BITS = 16
+_STEP_NS = 2_000_000_000
+
+
+class WallClock:
+    """Wall-clock times of a probe's time stamps, whose zero is not stated: the distances are the probe's.
+
+    The zero is found from the first stamp and the moment it came in, and again whenever the two are more than two
+    seconds apart: the probe was switched off, or one of the clocks was set.
+    """
+
+    def __init__(self) -> None:
+        self._zero_ns: int | None = None
+
+    def at(self, stamp_ns: int, arrived_ns: int) -> int:
+        """Nanoseconds since 1970 of a stamp that came in at `arrived_ns`, also since 1970; 0 without a stamp."""
+        if stamp_ns <= 0:
+            return 0
+        if self._zero_ns is None or abs(self._zero_ns + stamp_ns - arrived_ns) > _STEP_NS:
+            self._zero_ns = arrived_ns - stamp_ns
+        return self._zero_ns + stamp_ns
 
 
 class Probe(NamedTuple):

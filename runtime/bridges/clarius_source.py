@@ -33,7 +33,7 @@ from ..transport.address import parse_address
 from ..transport.fault_counter import FaultCounter
 from ..transport.keys import ServerKeys
 from ..transport.lifecycle import POLL_MS, Service
-from .clarius_frames import PROBES, ClariusReading, RawImage
+from .clarius_frames import PROBES, ClariusReading, RawImage, WallClock
 from .clarius_library import load_cast, make_caster
 
 _CERTIFICATE = "research"
@@ -46,7 +46,6 @@ _MOST_LOOKS = 10
 _AGAIN_S = 1.0
 _FROZEN = 12
 """How many times longer a frozen probe may be silent."""
-_MOST_NS = 1 << 63
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +107,7 @@ class ClariusSource(Service):
         self._since_rf = 0
         """B-mode images since the last RF."""
         self._seen: tuple[Any, ...] = ()
+        self._wall_clock = WallClock()
         self._looks = 0
         """How many more frames of this geometry are looked at, until one can be judged."""
         self._error: BaseException | None = None
@@ -234,7 +234,7 @@ class ClariusSource(Service):
             samples,
             scan,
             time_ns=arrived_ns,
-            acquired_ns=raw.time_ns if 0 < raw.time_ns < _MOST_NS else 0,
+            acquired_ns=self._wall_clock.at(raw.time_ns, time.time_ns()),
             copy=False,
         )
         self._look(samples, scan)

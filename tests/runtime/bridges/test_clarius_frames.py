@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from usert.errors import OptionError
-from usert.runtime.bridges.clarius_frames import PROBES, ClariusReading, RawImage
+from usert.runtime.bridges.clarius_frames import PROBES, ClariusReading, RawImage, WallClock
 from usert.runtime.protocol.header import MalformedError
 
 SAMPLES = np.arange(-12, 12, dtype=np.int16).reshape(6, 4)
@@ -110,3 +110,12 @@ def test_an_image_that_is_not_rf_is_rejected(changes: Any, kind: str, message: s
 def test_options_that_cannot_be_are_told_at_once(fields: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         ClariusReading(**fields)
+
+
+def test_times_of_the_probe_keep_their_distances_and_are_of_the_wall_clock() -> None:
+    clock, began = WallClock(), 1_700_000_000_000_000_000
+    assert clock.at(5_000, began) == began
+    assert clock.at(50_005_000, began + 90_000_000) == began + 50_000_000
+    assert clock.at(0, began) == 0
+    assert clock.at(7, began + 5_000_000_000) == began + 5_000_000_000, "the probe was switched off and on"
+    assert clock.at(1_000_007, began + 5_000_000_000) == began + 5_001_000_000

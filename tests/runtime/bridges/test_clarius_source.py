@@ -49,11 +49,9 @@ def test_rf_comes_out_as_it_went_in_and_b_mode_is_counted(probe: ClariusProbe) -
     for number, message in enumerate(messages):
         frame = message.frame
         np.testing.assert_array_equal(frame.samples, samples_of(number))
-        assert (message.stream, frame.sequence, frame.acquired_ns) == (
-            "or2",
-            number,
-            142_156_180_010 + number,
-        )
+        assert (message.stream, frame.sequence) == ("or2", number)
+        assert frame.acquired_ns - messages[0].frame.acquired_ns == number
+        assert abs(frame.acquired_ns - time.time_ns()) < 60e9
         assert (frame.scan.fs_hz, frame.scan.line_pitch_mm) == pytest.approx((20e6, 0.3))
         assert frame.scan.f0_hz == 7.5e6
     assert (source.b_images, source.sent, source.refused.total) == (9, 3, 0)
