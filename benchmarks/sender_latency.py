@@ -216,7 +216,7 @@ def shape_of(text: str) -> Shape:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--frames", type=int, default=100, help="frames of each turn")
+    parser.add_argument("--frames", type=int, default=60, help="frames of each turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=float, default=20.0, help="frames a second")
     parser.add_argument("--ways", default=",".join(WAYS))

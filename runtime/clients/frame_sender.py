@@ -41,8 +41,8 @@ class FrameSender(Service):
     """Sends RF or IQ frames to a live server, inside its `with` block or from `open()` to `close()`.
 
     A frame that no receiver has room for is dropped and counted: `send` never waits. The connection is made again by
-    itself when the server was away, and the sender may be opened before the server is there. Any thread may call any
-    method; calls wait for one another.
+    itself when the server was away, and the sender may be opened before the server. Any thread may call any method;
+    calls wait for one another.
 
     Parameters
     ----------
@@ -115,17 +115,15 @@ class FrameSender(Service):
         self._bind = bind
         self._keys = keys
         self._receivers = 0
-        """Subscriptions to the frames; not known of a PUSH socket."""
+        """Subscriptions to the frames at the socket `_seen`; not known of a PUSH socket."""
         self._seen: zmq.Socket[bytes] | None = None
-        """The socket that they are of."""
         self._sequence = 0
         self.sent = 0
         """Frames that were handed to a receiver's queue."""
         self.dropped = 0
-        """Frames that no receiver was there for, or whose only receiver was slow.
+        """Frames without a receiver, or with a single one that was slow.
 
-        Where there are several receivers, what one of them misses is known to that one alone: a server counts gaps in
-        the sequence as `lost`.
+        What one of several receivers misses is known to that one alone: a server counts it as `lost`.
         """
 
     def open(self) -> Self:
@@ -266,7 +264,7 @@ class FrameSender(Service):
             self._set_lossless()
         before = self._receivers
         for _ in range(_SUBSCRIPTIONS_A_FRAME):
-            if not socket.poll(0, zmq.POLLIN):
+            if not socket.poll(0):
                 break
             message = socket.recv()
             if message[:1] in (b"\0", b"\1") and _BEGINNING.startswith(message[1:]):
@@ -290,11 +288,9 @@ def _frame_samples(samples: ArrayLike) -> NDArray[Any]:
 
 def _check_size(frame: RFFrame) -> None:
     n, m = frame.shape
-    if n > MAX_AXIAL or m > MAX_LINES or n * m > MAX_PIXELS:
-        raise FrameError(
-            f"frame samples: got shape {frame.samples.shape}, expected at most {MAX_AXIAL} axial samples, {MAX_LINES} "
-            f"scan lines and {MAX_PIXELS} of both"
-        )
+    fits = n <= MAX_AXIAL and m <= MAX_LINES and n * m <= MAX_PIXELS
+    limits = f"at most {MAX_AXIAL} axial samples, {MAX_LINES} scan lines and {MAX_PIXELS} of both"
+    expect(fits, "frame samples", f"shape {frame.samples.shape}", limits, error=FrameError)
 
 
 def _checked(what: str, value: T, kind: type[T]) -> T:
