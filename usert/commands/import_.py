@@ -86,7 +86,7 @@ def import_frames(
     from usert.formats.declared import parse_demodulation
     from usert.iq import rf_rows
     from usert.recording import Recording, write_recording
-    from usert.signal_check import check_frames, check_motion
+    from usert.signal_check import check_axes, check_frames, check_motion
     from usert.strain import STRAIN_WINDOW_SAMPLES
 
     expect(file_format in FORMATS, "--format", f"{file_format!r}", f"one of {', '.join(FORMATS)}")
@@ -128,6 +128,8 @@ def import_frames(
         raise OptionError("; ".join((str(error), *about.notes))) from error
     frames = read_frames(file_format, paths, scan, options)
     signal = check_frames((frame.samples for frame in frames), scan)
+    if signal.kind == "iq":
+        signal = check_axes((frame.samples for frame in frames), scan)
     if signal.refused and not unchecked:
         raise FormatError(f"{paths[0]}: {signal.line}; --unchecked imports it all the same")
     moved = check_motion((frame.samples for frame in frames), scan) if signal.kind == "iq" else ""

@@ -74,11 +74,16 @@ def describe_demodulation(scan: Scan) -> str:
 
 
 def _signal(recording: Recording) -> str:
-    from usert.signal_check import check_signal
+    from usert.signal_check import check_axes, check_signal
 
     if not len(recording):
         return "none"
-    signal = check_signal(recording.frame(0).samples, recording.scan)
+    scan = recording.scan
+    signal = check_signal(recording.frame(0).samples, scan)
+    if signal.kind == "iq":
+        frames = (recording.frame(number).samples for number in range(len(recording)))
+        axes = check_axes(frames, scan)
+        signal = axes if axes.refused else signal
     if signal.kind in ("rf", "iq") and not signal.line:
         return f"{signal.kind.upper()}, {100 * signal.share:.0f} % of the first frame's energy near f0"
     return signal.line or "unknown: the first frame is blank, or too short"
