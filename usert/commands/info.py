@@ -1,6 +1,7 @@
 """`usert info`: what a recording or a bundle is, on one card.
 
-Knows how to print only. Invariant: reads one frame of a recording, so it answers at once for any size.
+Knows how to print only. Invariant: reads one frame of a recording, or of IQ some until two of them moved, so it answers
+at once for any size.
 """
 
 from __future__ import annotations
