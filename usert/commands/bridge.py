@@ -78,10 +78,13 @@ def igtl_rf(
     ),
     sound_speed: float = option(1540.0, "C", "Speed of sound in m/s."),
     transpose: bool = switch("--transpose", "Rows of the image are scan lines, as in RF frames of PLUS."),
+    orientation: str = option(
+        "", "LETTERS", "Directions of the image's axes by PLUS' letters: FM is samples first, MF lines first."
+    ),
     kind: str = typer.Option(
         "rf",
-        help="rf; iq: two components a pixel; iq-pairs: I and Q in turns along depth; iq-lines: a line of I, a line "
-        "of Q.",
+        help="rf; rf-lines: a line of RF, a line of its Hilbert transform; iq: two components a pixel; iq-pairs: I and "
+        "Q in turns along depth; iq-lines: a line of I, a line of Q.",
     ),
     demodulation_mhz: str | None = option(
         None,
@@ -120,6 +123,7 @@ def igtl_rf(
             line_pitch_mm=line_pitch_mm,
             sound_speed_m_s=sound_speed,
             transpose=transpose,
+            orientation=orientation,
             kind=cast("Any", kind),
             demodulation_hz=None if demodulation_mhz is None else parse_demodulation(demodulation_mhz),
             radius_mm=radius_mm,
