@@ -69,7 +69,7 @@ def import_frames(
     ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
-    from usert.commands.info import describe_demodulation, describe_lines
+    from usert.commands.info import describe_clock, describe_demodulation, describe_lines
     from usert.commands.shape_option import parse_shape
     from usert.errors import FormatError, OptionError, expect
     from usert.formats import (
@@ -145,6 +145,8 @@ def import_frames(
             f"sound speed {scan.sound_speed_m_s:g} m/s"
             + ("" if scan.demodulation_hz is None else f", {describe_demodulation(scan)}")
         )
+        if clock := describe_clock(recording.acquired_ns):
+            typer.echo(f"usert: {paths[0]}: {clock}", err=True)
     if frames.scale != 1:
         typer.echo(f"float64 samples of all frames multiplied by {frames.scale:.6g}, to a peak of 1")
     for note in (*notes, *about.notes, *asked.contradicting(about.geometry)):

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from usert.frame import Scan
     from usert.recording import Recording
 
@@ -93,9 +96,7 @@ def _signal(recording: Recording) -> str:
 def _time(recording: Recording) -> str:
     from datetime import UTC, datetime
 
-    import numpy as np
-
-    from usert.units import CLOCK_NS, clock_unit
+    from usert.units import CLOCK_NS
 
     times = recording.acquired_ns
     if not len(times) or not times.any():
@@ -106,8 +107,23 @@ def _time(recording: Recording) -> str:
     seconds = int(times[-1] - times[0]) / 1e9
     if seconds <= 0:
         return f"from {start}"
-    steps = np.diff(times)
+    return describe_clock(times) or (
+        f"{seconds:.3g} s from {start}, {(len(times) - 1) / seconds:.3g} frames a second"
+    )
+
+
+def describe_clock(times_ns: NDArray[np.int64]) -> str:
+    """What is wrong with the times of the frames, (F,): another unit, or whole seconds only; empty where nothing is."""
+    import numpy as np
+
+    from usert.units import clock_unit
+
+    steps = np.diff(times_ns)
+    if not (steps > 0).any():
+        return ""
     interval = float(np.median(steps[steps > 0]))
     if unit := clock_unit(interval):
         return f"acquired_ns grows by {interval:g} a frame: looks like {unit}, expected nanoseconds"
-    return f"{seconds:.3g} s from {start}, {(len(times) - 1) / seconds:.3g} frames a second"
+    if (steps == 0).any() and not (times_ns % 1_000_000_000).any():
+        return "the frames' times are whole seconds, and the same for several frames: no rate can be told by them"
+    return ""

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from ..frame import Scan, as_complex
 
+_LONGEST = 1024
+"""Samples along an axis, in the middle of it, that are looked at."""
 _SPECKLE = 1.2
 """Standard deviation of the correlation along an axis, in samples, to which frames are averaged down."""
 _BLOCK, _LEAST, _SHARE = 24, 8, 4
@@ -53,12 +55,13 @@ def lines_first(first: NDArray[Any], second: NDArray[Any], scan: Scan) -> bool |
     """Whether two frames of IQ (N, M, 2) show by their motion that depth is their second axis.
 
     False where they show that it is the first; None where they do not show it: in RF, in frames that hardly moved or
-    that have little in common, and where the demodulation frequency changes with depth. Some 10 ms.
+    that have little in common, and where the demodulation frequency changes with depth. Some 10 ms, of large frames 40.
     """
     told = scan.demodulation_hz
     if told is None or isinstance(told, tuple) or first.shape != second.shape:
         return None
-    found = _motions(as_complex(first), as_complex(second))
+    middle = tuple(slice(max(0, n - _LONGEST) // 2, (n + _LONGEST) // 2) for n in first.shape[:2])
+    found = _motions(as_complex(first[middle]), as_complex(second[middle]))
     if found is None or len(found.phase) < _LEAST_FOUND:
         return None
     turn = 2 * np.pi * told / scan.fs_hz
