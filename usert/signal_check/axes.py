@@ -31,6 +31,8 @@ _MOST = 16
 """Blocks along an axis."""
 _REACH, _FINE = 6, 2
 """Motion that is looked for, in samples of the averaged frames, and steps in each: a third of a block at most."""
+_FAINT = 1e-5
+"""Energy of a block over that of the strongest, up to which it is blank: a mask beside an offset is not quite zero."""
 _FOUND = 0.7
 """Correlation from which a block counts as found."""
 _LEAST_FOUND = 32
@@ -119,11 +121,13 @@ def _motions(before: NDArray[Any], after: NDArray[Any]) -> _Motions | None:
     windows = [np.hanning(part + 2)[1:-1].astype(np.float32) for part in size]
     window = windows[0][:, None] * windows[1]
     blocks = [frame[at[0][:, None, :, None], at[1][None, :, None, :]].reshape(-1, *size) for frame in frames]
-    energy = np.sqrt(np.prod([(np.abs(part * window) ** 2).sum(axis=(1, 2)) for part in blocks], axis=0))
-    there = energy > 0
-    one, other = (part[there] * window for part in blocks)
+    blocks = [(part - part.mean(axis=(1, 2), keepdims=True)) * window for part in blocks]
+    energies = np.stack([(np.abs(part) ** 2).sum(axis=(1, 2)) for part in blocks])
+    there = (energies > _FAINT * energies.max()).all(axis=0)
     if not there.any():
         return None
+    energy = np.sqrt(energies.prod(axis=0))
+    one, other = (part[there] for part in blocks)
     reach = [_FINE * min(_REACH, part // 3) + 1 for part in size]
     products = _correlations(one, other, reach)
     lags = [np.arange(-far, far + 1) / _FINE for far in reach]
