@@ -8,7 +8,7 @@ show its axes: speckle has about the same size along both.
 
 Both axes are treated alike. The bounds were tried on public pairs and on the whole range of the simulator, good and
 transposed (`tests/core/test_signal_check_axes.py`), with clutter, noise, shadows and masks: in good pairs the phases
-were .69 times and more as scattered about motion across as about the better of the two other explanations.
+were .5 times and more as scattered about motion across as about the better of the two other explanations.
 Knows samples and a `Scan`. Invariant: exchanging the axes of both frames exchanges the answers True and False.
 """
 
