@@ -2,11 +2,14 @@
 
     python -m venv peer && peer/bin/pip install -r benchmarks/requirements-ptlflow.txt
     python benchmarks/ptlflow.py --peer peer/bin/python [--same DIR] [--bundle DIR …] [--shape 512x128 …] [--threads N]
+    python benchmarks/ptlflow.py --peer peer/bin/python --fast rapidflow_it1 --fast neuflow2 …
 
 `same`: levels 6 to 2 in float32 without normalised features or refinement, which is ptlflow's network; ours makes its
 channels from int16 samples and strain and quality beside it, too. It is exported into DIR, once (minutes). Other
 bundles, the default one if none is named, go by their names. All of a shape take turns in one run, a process each.
-Weights of the peer and of `same` are random: none are downloaded. Asserts that both networks have the same parameters
+`--fast` adds another network of ptlflow, eager and exported to ONNX, the export by ONNX Runtime and OpenVINO in
+float32; what such a network finds is told by benchmarks/peer_network.py.
+Weights of the peers and of `same` are random: none are downloaded. Asserts that both networks have the same parameters
 but for our learned scales, and multiply as often; that answers are finite, and ours within the manifest's tolerances.
 The last line is one JSON object.
 """
@@ -33,10 +36,11 @@ _MARK = "@"
 
 
 class Peer:
-    """`with Peer(python, threads) as peer:` in its own environment."""
+    """`with Peer(python, threads, "liteflownet") as peer:` in its own environment."""
 
-    def __init__(self, python: Path, threads: int) -> None:
-        self._command = [str(python), "-P", __file__, "--serve", "--threads", str(threads)]
+    def __init__(self, python: Path, threads: int, model: str) -> None:
+        self.model = model
+        self._command = [str(python), "-P", __file__, "--serve", model, "--threads", str(threads)]
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -68,21 +72,21 @@ class Peer:
         sys.exit(f"ptlflow: the peer ended: {said}")
 
 
-def serve(threads: int) -> None:
-    """The peer's side: `{"shape": [N, M]}` prepares, `{"seconds": s}` is a turn."""
+def serve(name: str, threads: int) -> None:
+    """The peer's side: `{"shape": [N, M]}` prepares, `{"seconds": s}` is a turn, `{"export": path}` writes ONNX."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     # torchvision looks for two operators whose library a torch without CUDA cannot load
     stubs = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        stubs.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for operator in ("nms", "qnms"):
+        stubs.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import ptlflow
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = ptlflow.get_model("liteflownet").eval().to(device)
+    model = ptlflow.get_model(name).eval().to(device)
     about = {
         "torch": torch.__version__,
         "device": device,
@@ -106,11 +110,46 @@ def serve(threads: int) -> None:
                     flow = run()
                 run()
                 answer = {"flops": counter.get_total_flops(), "finite": bool(torch.isfinite(flow).all())}
+            elif "export" in question:
+                _export(model, images, question["export"])
+                answer = {}
             else:
                 used_s = time.process_time()
                 times = runs(run, question["seconds"])
                 answer = {"ms": times, "cpu_ms": 1e3 * (time.process_time() - used_s) / (len(times) + 1)}
             print(_MARK + json.dumps(answer), flush=True)
+
+
+def _export(model: Any, images: Any, path: str) -> None:
+    import torch
+
+    class Plain(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: Any) -> Any:
+            return self.model({"images": images})["flows"]
+
+    torch.onnx.export(Plain(), (images,), path, input_names=["images"], opset_version=18, dynamo=False)
+
+
+def exported_runs(path: Path, shape: tuple[int, int], threads: int) -> dict[str, Any]:
+    """Functions that run an exported peer once in float32, by engine."""
+    import numpy as np
+    import onnxruntime
+    import openvino
+
+    images = np.random.default_rng(0).random((1, 2, 3, *shape), dtype=np.float32)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options)
+    properties = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(path, "CPU", properties)
+    return {
+        "onnxruntime": lambda: session.run(None, {"images": images}),
+        "openvino": lambda: compiled(images),
+    }
 
 
 def runs(run: Any, seconds: float) -> list[float]:
@@ -142,9 +181,9 @@ def export_same(folder: Path, shapes: list[tuple[int, int]]) -> None:
 
 
 def measure(
-    peer: Peer, same: Path, shape: tuple[int, int], options: argparse.Namespace
+    peer: Peer, fast: list[Peer], same: Path | None, shape: tuple[int, int], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """A row of the peer and one of each of ours that runs here."""
+    """A row of the peer, three of each fast peer, and one of each of ours that runs here."""
     from contextlib import ExitStack
 
     from usert.bundle import Bundle
@@ -164,9 +203,22 @@ def measure(
     times: dict[str, list[float]] = {"ptlflow eager": []}
     flops = {"ptlflow eager": float(told["flops"])}
     accuracy: dict[str, Any] = {}
+    exported: dict[str, Any] = {}
     with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for other in fast:
+            heard = other.ask(shape=list(shape))
+            assert heard["finite"], f"{shape}: the flow of {other.model} is not finite"
+            path = scratch / f"{other.model}.onnx"
+            other.ask(export=str(path))
+            times[f"{other.model} eager"] = []
+            flops[f"{other.model} eager"] = float(heard["flops"])
+            for engine, run in exported_runs(path, shape, options.threads).items():
+                name = f"{other.model} exported, {engine} float32"
+                run()
+                exported[name], times[name], flops[name] = run, [], float(heard["flops"])
         workers: dict[str, Worker] = {}
-        for what, folder in (("same", same), *options.shipped):
+        for what, folder in (*((("same", same),) if same else ()), *options.shipped):
             bundle = Bundle.load(folder)
             with AccuracyCheck([bundle], scene, open_named, threads=options.threads, keep=False) as trial:
                 for engine in ENGINES:
@@ -202,6 +254,15 @@ def measure(
             told = peer.ask(seconds=workload.seconds)
             times["ptlflow eager"] += told["ms"]
             used["ptlflow eager"].append(told["cpu_ms"])
+            for other in fast:
+                heard = other.ask(seconds=workload.seconds)
+                times[f"{other.model} eager"] += heard["ms"]
+                used[f"{other.model} eager"].append(heard["cpu_ms"])
+            for name, run in exported.items():
+                used_s = time.process_time()
+                taken = runs(run, workload.seconds)
+                times[name] += taken
+                used[name].append(1e3 * (time.process_time() - used_s) / (len(taken) + 1))
             for name, worker in workers.items():
                 measurement = worker.measure(workload)
                 times[name] += measurement.latency_ms
@@ -233,6 +294,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer", type=Path, help="python of the environment that has ptlflow")
     parser.add_argument("--same", type=Path, help="bundle of the same function; made if it is not there")
+    parser.add_argument("--no-same", action="store_true", help="leave `same` out")
+    parser.add_argument(
+        "--fast",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="another network of ptlflow's, by its name",
+    )
     parser.add_argument(
         "--bundle", type=Path, action="append", help="of ours, to time, too; the default one if none is named"
     )
@@ -242,21 +311,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="of each; all cores if not given")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each, in all")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", metavar="MODEL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.threads)
+        serve(options.serve, options.threads)
         return
     if options.peer is None:
         sys.exit(
             "ptlflow: --peer: got none, expected the python of an environment with requirements-ptlflow.txt"
         )
 
-    from tables import markdown
+    from contextlib import ExitStack
 
     from usert.bundle import default_bundle_path
     from usert.commands.shape_option import parse_shape
     from usert.errors import UsertError
+    from usert.evaluation.markdown import markdown
     from usert.machine import describe_machine, machine_lines
     from usert.runtime.bench.rates import better, cpu_rates
 
@@ -264,16 +334,21 @@ def main() -> None:
     options.shipped = [(path.name, path) for path in options.bundle or [default_bundle_path()]]
     try:
         shapes = [parse_shape(text) for text in options.shape or SHAPES]
-        with tempfile.TemporaryDirectory() as scratch, Peer(options.peer, options.threads) as peer:
+        with ExitStack() as stack:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory())
+            peer, *fast = (
+                stack.enter_context(Peer(options.peer, options.threads, model))
+                for model in ("liteflownet", *options.fast)
+            )
             about, found = peer.about, describe_machine()
             assert about["parameters"] == PARAMETERS, f"ptlflow has {about['parameters']} parameters"
-            same = options.same or Path(scratch) / "same"
-            if not same.exists():
+            same = None if options.no_same else options.same or Path(scratch) / "same"
+            if same and not same.exists():
                 export_same(same, shapes)
             rates = cpu_rates(options.threads)
             rows = []
             for shape in shapes:
-                found_here = measure(peer, same, shape, options)
+                found_here = measure(peer, fast, same, shape, options)
                 print(markdown(found_here), file=sys.stderr, flush=True)
                 rows += found_here
                 rates = better(rates, cpu_rates(options.threads))

@@ -13,6 +13,7 @@ import pytest
     [
         ("usert", 1),
         ("usert.recording.reader", 1),
+        ("usert.runtime.clients.frame_sender", 1),
         ("usert.runtime.clients.strain_client", 1),
         ("usert.train.finetune.unsupervised", 1),
     ],

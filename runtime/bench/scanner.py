@@ -9,21 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from multiprocessing.connection import Connection
-
-import zmq
 
 from usert.errors import EngineError
 from usert.frame import RFFrame
 
-from ..protocol.age import clock_id, now_ns
-from ..protocol.rf_message import RFMessage
+from ..clients.frame_sender import FrameSender
+from ..protocol.age import now_ns
 from ..transport.lifecycle import POLL_MS
 from .process import PipedProcess
 
 _STREAM = "bench"
-_QUEUE_FRAMES = 2
 _START_S = 60.0
 
 
@@ -65,16 +61,14 @@ class Scanner(PipedProcess):
 
 def _main(pipe: Connection, endpoint: str, frames: tuple[RFFrame, ...]) -> None:
     sent = 0
-    with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
-        socket.linger, socket.sndhwm, socket.immediate = 0, _QUEUE_FRAMES, 1
-        socket.connect(endpoint)
+    with FrameSender(endpoint, stream=_STREAM, socket_type="push", bind=False) as sender:
         try:
             pipe.send(sent)
             while True:
                 batch = pipe.recv()
                 if batch is not None:
                     count, rate_hz = batch
-                    sent = _send_batch(count, rate_hz, pipe, socket, frames, sent)
+                    sent = _send_batch(count, rate_hz, pipe, sender, frames, sent)
                     pipe.send(sent)
         except (EOFError, OSError):
             return
@@ -84,7 +78,7 @@ def _send_batch(
     count: int,
     rate_hz: float,
     pipe: Connection,
-    socket: zmq.Socket[bytes],
+    sender: FrameSender,
     frames: tuple[RFFrame, ...],
     sent: int,
 ) -> int:
@@ -97,11 +91,10 @@ def _send_batch(
             if pipe.poll(max(left_ns / 1e9 - 1e-3, 0)):
                 return sent
             time.sleep(max(min(due - now_ns(), 1_000_000), 0) / 1e9)
-        while not socket.poll(POLL_MS, zmq.POLLOUT):
+        while not sender.wait_for_receiver(POLL_MS / 1e3):
             if pipe.poll():
                 return sent
-        frame = replace(frames[sent % len(frames)], sequence=sent, time_ns=due, acquired_ns=time.time_ns())
-        message = RFMessage(frame=frame, stream=_STREAM, clock=clock_id())
-        socket.send_multipart(message.to_parts(), copy=False)
+        frame = frames[sent % len(frames)]
+        sender.send(frame.samples, frame.scan, sequence=sent, time_ns=due, copy=False)
         sent += 1
     return sent

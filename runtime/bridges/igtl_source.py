@@ -15,30 +15,26 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-import zmq
 from numpy.typing import NDArray
 
 from usert.errors import OptionError, WireError
-from usert.frame import RFFrame, Scan
+from usert.frame import Scan
 from usert.log_format import printable
-from usert.signal_check import check_signal
+from usert.signal_check import LINES_FIRST, AxesWatch, check_signal
 
-from ..protocol.age import clock_id, now_ns
+from ..clients.frame_sender import FrameSender
+from ..protocol.age import now_ns
 from ..protocol.header import MalformedError
-from ..protocol.rf_message import RFMessage
-from ..transport.access import Authenticator
-from ..transport.address import check_endpoint, parse_address, require_loopback
+from ..transport.address import parse_address, require_loopback
 from ..transport.fault_counter import FaultCounter
 from ..transport.keys import ServerKeys
 from ..transport.lifecycle import POLL_MS, Service
-from ..transport.socket import BoundSocket
 from .igtl_frames import FrameReader, ImageReading
 from .igtl_library import require_pyigtl
 from .igtl_reader import connect, messages
+from .igtl_tracked_frame import MESSAGE_TYPE, read_tracked_frame
 
 _AGAIN_S = 1.0
-_QUEUE_FRAMES = 2
-_SUBSCRIPTION_BYTES = 1024
 _MOST_NS = 1 << 63
 
 log = logging.getLogger(__name__)
@@ -68,7 +64,6 @@ class SourceConfig:
             "SSH tunnel",
             insecure=self.insecure,
         )
-        check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
 
     @property
     def sender(self) -> tuple[str, int]:
@@ -83,39 +78,33 @@ class IgtlSource(Service):
     """Publishes frames at `endpoint`: `with IgtlSource(config) as source: source.run()`, until `stop()`."""
 
     def __init__(self, config: SourceConfig, report: Callable[[str], None] = lambda line: None) -> None:
-        """`report` is called with a line when the state changes. Errors: `MissingExtraError` without pyigtl."""
+        """`report` is called with a line when the state changes.
+
+        Errors: `MissingExtraError` without pyigtl; `OptionError` for an address to bind that other machines can reach
+        without keys, unless `insecure`.
+        """
         super().__init__()
         require_pyigtl()
+        self._sender = FrameSender(config.publish, keys=config.keys, insecure=config.insecure)
         self._config = config
         self._report = report
         self._reported = ""
         self._reader = FrameReader(config.reading)
-        self._device = config.device
+        self._taken: tuple[str, str] | None = None
+        """Type of message and device of the frames that are passed on, once one was."""
         self._seen: tuple[Any, ...] = ()
         self._judged = False
         """Whether the samples of this geometry were looked at."""
+        self._axes: AxesWatch | None = None
+        """Of samples that were found to be IQ."""
         self.sent = 0
         """Frames sent so far."""
         self.refused = FaultCounter(log, "not an RF frame")
         """Rejected images, by kind."""
 
     def _open(self, stack: ExitStack) -> None:
-        context = stack.enter_context(zmq.Context())
-        authenticator = stack.enter_context(Authenticator(context, rf=self._config.keys))
-        self._socket = stack.enter_context(
-            BoundSocket(
-                context,
-                zmq.PUB,
-                self._config.publish,
-                security=authenticator.access("rf"),
-                options={
-                    zmq.LINGER: 0,
-                    zmq.SNDHWM: _QUEUE_FRAMES,
-                    zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES,
-                },
-            )
-        )
-        self.endpoint = self._socket.endpoint
+        stack.enter_context(self._sender)
+        self.endpoint = self._sender.endpoint
 
     def run(self) -> None:
         """Pass frames on until `stop()`; reconnects after errors."""
@@ -133,70 +122,80 @@ class IgtlSource(Service):
         for count, message in enumerate(messages(connection)):
             if count == 0:  # it may be no OpenIGTLink at all
                 self._report_change(f"connected to {self._config.receive}")
-            self._socket.renew()
             if self.stopping:
                 return
             if message is not None:
                 self._take(*message)
 
     def _take(self, fields: dict[str, Any], body: bytes) -> None:
-        from pyigtl.messages import ImageMessage
-
         arrived_ns = now_ns()
         device = printable(fields["device_name"])
-        if fields["message_type"] != "IMAGE" or device != (self._device or device):
+        of = fields["message_type"], device
+        if of[0] not in ("IMAGE", MESSAGE_TYPE) or device != (self._config.device or device):
             return
-        image = ImageMessage()
+        if of != (self._taken or of):
+            return
+        name = f"device {device}" if device else of[0]
         try:
-            image.unpack(fields, body)
+            image = read_tracked_frame(fields, body) if of[0] == MESSAGE_TYPE else _image(fields, body)
             samples, scan = self._reader.read(image)
         except MalformedError as error:
-            self.refused.add(error.fault, f"device {device}: {error}")
+            self.refused.add(error.fault, f"{name}: {error}")
             return
         except (ValueError, LookupError, TypeError, struct.error, NotImplementedError) as error:
-            self.refused.add("image", f"device {device}: got an image that cannot be read: {error}")
+            self.refused.add("image", f"{name}: got an image that cannot be read: {error}")
             return
-        self._device = device
-        self._note(device, samples.shape, scan)
-        self._look(device, samples, scan)
+        self._taken = of
+        self._note(name, samples.shape, scan)
+        self._look(name, samples, scan, arrived_ns)
         acquired_ns = round(1e9 * image.timestamp)
-        frame = RFFrame(
-            samples=samples,
-            scan=scan,
-            sequence=self.sent,
+        self._sender.stream = self._config.stream or device or "igtl"
+        self._sender.send(
+            samples,
+            scan,
             time_ns=arrived_ns,
             acquired_ns=acquired_ns if acquired_ns < _MOST_NS else 0,
+            copy=False,
         )
-        message = RFMessage(frame=frame, stream=self._config.stream or device or "igtl", clock=clock_id())
-        self._socket.socket.send_multipart(message.to_parts(), copy=False)
         self.sent += 1
 
-    def _note(self, device: str, shape: tuple[int, ...], scan: Scan) -> None:
+    def _note(self, name: str, shape: tuple[int, ...], scan: Scan) -> None:
         if self._seen != (shape, scan):
-            self._seen, self._judged = (shape, scan), False
+            self._seen, self._judged, self._axes = (shape, scan), False, None
             self._report_change(
-                f"frames of device {device}: {shape[0]} samples by {shape[1]} lines{' of IQ' * (scan.kind == 'iq')}, "
+                f"frames of {name}: {shape[0]} samples by {shape[1]} lines{' of IQ' * (scan.kind == 'iq')}, "
                 f"fs {scan.fs_hz / 1e6:.4g} MHz, "
                 f"line pitch {scan.line_pitch_mm:.4g} mm"
             )
 
-    def _look(self, device: str, samples: NDArray[Any], scan: Scan) -> None:
-        """Warn once if these are not the samples of RF; a blank frame leaves it to the next."""
-        if self._judged:
+    def _look(self, name: str, samples: NDArray[Any], scan: Scan, time_ns: int) -> None:
+        """Warn once if these are not the samples of RF or IQ; a blank frame leaves it to the next."""
+        if not self._judged:
+            signal = check_signal(samples, scan)
+            self._judged = signal.judged
+            self._axes = AxesWatch() if signal.kind == "iq" else None
+        elif self._axes is not None and self._axes.look(samples, scan, time_ns):
+            signal = LINES_FIRST
+        else:
             return
-        signal = check_signal(samples, scan)
-        self._judged = signal.judged
         if signal.judged and signal.line:
-            log.warning("device %s: %s", device, signal.line)
+            log.warning("%s: %s", name, signal.line)
 
     def _rest(self) -> None:
         for _ in range(round(1e3 * _AGAIN_S / POLL_MS)):
             if self.stopping:
                 return
-            self._socket.renew()
             Event().wait(POLL_MS / 1e3)
 
     def _report_change(self, line: str) -> None:
         if line != self._reported:
             self._report(line)
             self._reported = line
+
+
+def _image(fields: dict[str, Any], body: bytes) -> Any:
+    from pyigtl.messages import ImageMessage
+
+    image = ImageMessage()
+    image.unpack(fields, body)
+    return image

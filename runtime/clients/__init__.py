@@ -1,1 +1,1 @@
-"""Clients of a live server: strain images, the control channel, recent RF frames, a status line in a terminal."""
+"""Programs at the ends of a live server: frames to it, its images, the control channel, a status line in a terminal."""

@@ -40,7 +40,8 @@ def replay(
 
     from usert.errors import OptionError
     from usert.recording import Recording
-    from usert.runtime.sources.replay import Frames, Replay, ReplayConfig, SenderType
+    from usert.runtime.clients.frame_sender import SenderType
+    from usert.runtime.sources.replay import Frames, Replay, ReplayConfig
     from usert.runtime.sources.simulated import Cycle, simulated_scanner
     from usert.signals import stop_on_signals
 

@@ -14,6 +14,7 @@ from secured_publisher import KeyRing
 
 from usert.errors import OptionError
 from usert.frame import RFFrame
+from usert.runtime.clients.frame_sender import FrameSender
 from usert.runtime.sources.replay import Replay, ReplayConfig
 from usert.runtime.transport.access import Authenticator
 from usert.runtime.transport.keys import ClientKeys, Keys
@@ -153,6 +154,6 @@ def test_one_socket_has_keys_and_another_of_its_context_none(ring: KeyRing) -> N
 def test_keys_open_the_way_to_other_machines(ring: KeyRing) -> None:
     far = "tcp://192.0.2.1:5555"
     for keys in (ring.server(), ring.client("scanner")):
-        assert ReplayConfig(endpoint=far, keys=keys, bind=not isinstance(keys, ClientKeys)).keys is keys
+        assert FrameSender(far, keys=keys, bind=not isinstance(keys, ClientKeys)).endpoint == far
     with pytest.raises(OptionError, match=r"usert keys make.*--key.*127\.0\.0\.1.*--insecure"):
-        ReplayConfig(endpoint=far)
+        FrameSender(far)

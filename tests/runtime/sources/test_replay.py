@@ -143,7 +143,7 @@ def test_an_empty_source_ends_at_once_even_in_a_loop(context: zmq.Context[zmq.So
 )
 def test_impossible_options_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        ReplayConfig(**({"endpoint": ANY} | fields))  # type: ignore[arg-type]
+        Replay(list, ReplayConfig(**({"endpoint": ANY} | fields)))  # type: ignore[arg-type]
 
 
 def replay_command(*arguments: str) -> list[str]:
