@@ -110,7 +110,8 @@ class FrameSender(Service):
         """Geometry of the frames for which `send` is given none."""
         self.stream = _checked("stream", stream, str)
         """Name of this scanner."""
-        self._clock = clock_id() if clock is None else _checked("clock", clock, str)
+        self.clock = clock_id() if clock is None else _checked("clock", clock, str)
+        """Name of the clock behind `time_ns`."""
         self._publishes = socket_type == "pub"
         self._bind = bind
         self._keys = keys
@@ -247,7 +248,7 @@ class FrameSender(Service):
         self.endpoint = self._socket.endpoint
 
     def _put(self, frame: RFFrame, copy: bool) -> bool:
-        message = RFMessage(frame=frame, stream=self.stream, clock=self._clock)
+        message = RFMessage(frame=frame, stream=self.stream, clock=self.clock)
         try:
             self._socket.socket.send_multipart(message.to_parts(), zmq.NOBLOCK, copy=copy)
         except zmq.Again:
