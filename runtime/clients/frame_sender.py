@@ -15,7 +15,7 @@ import numpy as np
 import zmq
 from numpy.typing import ArrayLike, NDArray
 
-from usert.errors import FrameError, expect
+from usert.errors import FrameError, OptionError, expect
 from usert.frame import RFFrame, Scan
 
 from ..protocol.age import clock_id, now_ns
@@ -23,7 +23,7 @@ from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, SCALARS
 from ..protocol.rf_message import RFMessage
 from ..transport.access import Authenticator
 from ..transport.address import check_endpoint
-from ..transport.keys import Keys
+from ..transport.keys import Keys, ServerKeys
 from ..transport.lifecycle import POLL_MS, Service
 from ..transport.socket import make_socket
 
@@ -41,8 +41,8 @@ class FrameSender(Service):
     """Sends RF or IQ frames to a live server, inside its `with` block or from `open()` to `close()`.
 
     A frame that no receiver has room for is dropped and counted: `send` never waits. The connection is made again by
-    itself when the server was away, and the sender may be opened before the server is there. Any thread may call any
-    method; calls wait for one another.
+    itself when the server was away, and the sender may be opened before the server. Any thread may call any method;
+    calls wait for one another.
 
     Parameters
     ----------
@@ -68,7 +68,8 @@ class FrameSender(Service):
     Raises
     ------
     usert.errors.OptionError
-        For an endpoint that is malformed, cannot be bound, or that other machines can reach without keys.
+        For an endpoint that is malformed, cannot be bound, or that other machines can reach without keys, and for keys
+        of the other side.
 
     Examples
     --------
@@ -100,6 +101,10 @@ class FrameSender(Service):
         super().__init__()
         self.endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         """Where the socket is; once it is open with the real port, where port 0 was asked for."""
+        if keys is not None and isinstance(keys, ServerKeys) != bind:
+            raise OptionError(
+                f"keys: got {type(keys).__name__}, expected ServerKeys to bind, ClientKeys to connect"
+            )
         expect(socket_type in get_args(SenderType), "socket type", f"{socket_type!r}", "'pub' or 'push'")
         self.scan = scan
         """Geometry of the frames for which `send` is given none."""
@@ -111,17 +116,15 @@ class FrameSender(Service):
         self._bind = bind
         self._keys = keys
         self._receivers = 0
-        """Subscriptions to the frames; not known of a PUSH socket."""
+        """Subscriptions to the frames at the socket `_seen`; not known of a PUSH socket."""
         self._seen: zmq.Socket[bytes] | None = None
-        """The socket that they are of."""
         self._sequence = 0
         self.sent = 0
         """Frames that were handed to a receiver's queue."""
         self.dropped = 0
-        """Frames that no receiver was there for, or whose only receiver was slow.
+        """Frames without a receiver, or with a single one that was slow.
 
-        Where there are several receivers, what one of them misses is known to that one alone: a server counts gaps in
-        the sequence as `lost`.
+        What one of several receivers misses is known to that one alone: a server counts it as `lost`.
         """
 
     def open(self) -> Self:
@@ -262,7 +265,7 @@ class FrameSender(Service):
             self._set_lossless()
         before = self._receivers
         for _ in range(_SUBSCRIPTIONS_A_FRAME):
-            if not socket.poll(0, zmq.POLLIN):
+            if not socket.poll(0):
                 break
             message = socket.recv()
             if message[:1] in (b"\0", b"\1") and _BEGINNING.startswith(message[1:]):
@@ -286,11 +289,9 @@ def _frame_samples(samples: ArrayLike) -> NDArray[Any]:
 
 def _check_size(frame: RFFrame) -> None:
     n, m = frame.shape
-    if n > MAX_AXIAL or m > MAX_LINES or n * m > MAX_PIXELS:
-        raise FrameError(
-            f"frame samples: got shape {frame.samples.shape}, expected at most {MAX_AXIAL} axial samples, {MAX_LINES} "
-            f"scan lines and {MAX_PIXELS} of both"
-        )
+    fits = n <= MAX_AXIAL and m <= MAX_LINES and n * m <= MAX_PIXELS
+    limits = f"at most {MAX_AXIAL} axial samples, {MAX_LINES} scan lines and {MAX_PIXELS} of both"
+    expect(fits, "frame samples", f"shape {frame.samples.shape}", limits, error=FrameError)
 
 
 def _checked(what: str, value: T, kind: type[T]) -> T:
