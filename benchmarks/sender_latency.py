@@ -14,8 +14,10 @@ A way is an entry of `WAYS`: the commands of the processes that send frames to a
 from __future__ import annotations
 
 import argparse
+import atexit
 import itertools
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -40,6 +42,7 @@ from usert.runtime.protocol.rf_message import MAX_RF_BYTES, RFMessage
 from usert.runtime.transport.receiver import Receiver
 
 SENDERS = Path(__file__).parents[1] / "examples" / "senders"
+MATLAB = Path(__file__).parents[1] / "examples" / "matlab"
 SHAPES = "512x128,1024x256,1920x768"
 TRANSPORTS = ("tcp", "ipc")
 WARM_UP = 5
@@ -71,14 +74,42 @@ class Stream:
         return ["--size", size, "--rate", f"{self.rate_hz:g}", *iq]
 
 
+def octave(target: str, stream: Stream) -> list[str]:
+    """The demonstration of the MATLAB functions, which sends to `target`."""
+    kind = "int16" if stream.kind == "rf" else "iq"
+    size = "{}, {}".format(*stream.shape)
+    call = f"addpath('{MATLAB}'); usert_demo('{target}', Inf, {size}, '{kind}', {1 / stream.rate_hz})"
+    return ["octave-cli", "-q", "--norc", "--eval", call]
+
+
+def bridge(way: str, *words: str, stream: Stream) -> list[str]:
+    return [sys.executable, "-m", "usert", "bridge", way, *words, "--publish", stream.endpoint]
+
+
+def octave_tcp(stream: Stream) -> list[list[str]]:
+    target = free_endpoint("tcp", stream.folder)
+    port = target.rpartition(":")[2]
+    return [bridge("tcp", "--port", port, stream=stream), octave(target, stream)]
+
+
+def octave_shm(stream: Stream) -> list[list[str]]:
+    path = f"/dev/shm/usert-latency-{os.getpid()}"
+    atexit.register(Path(path).unlink, missing_ok=True)
+    return [bridge("shm", path, stream=stream), octave(path, stream)]
+
+
 WAYS: dict[str, Callable[[Stream], list[list[str]]]] = {
     "python": lambda stream: [
         [sys.executable, f"{SENDERS}/python/speckle.py", stream.endpoint, *stream.options]
     ],
     "c": lambda stream: [[f"{stream.folder}/speckle_c", stream.endpoint, *stream.options]],
     "cpp": lambda stream: [[f"{stream.folder}/speckle_cpp", stream.endpoint, *stream.options]],
+    "octave-tcp": octave_tcp,
+    "octave-shm": octave_shm,
 }
 """Commands of the processes of each way: they start together and are killed together."""
+NEEDED = {"octave-tcp": "octave-cli", "octave-shm": "octave-cli"}
+"""Programs that a way needs."""
 COMPILED = {
     "c": ("cc", "-O2", SENDERS / "c" / "speckle.c", SENDERS / "c" / "usert_sender.c", "-lzmq", "-lm"),
     "cpp": ("c++", "-std=c++17", "-O2", SENDERS / "cpp" / "speckle.cpp", "-lzmq"),
@@ -161,8 +192,9 @@ def compile_ways(ways: list[str], folder: Path) -> list[str]:
     able = []
     for way in ways:
         words = [str(word) for word in COMPILED.get(way, ())]
-        if words and shutil.which(words[0]) is None:
-            print(f"{way}: left out, no {words[0]}", file=sys.stderr)
+        needed = NEEDED.get(way, words[0] if words else sys.executable)
+        if shutil.which(needed) is None:
+            print(f"{way}: left out, no {needed}", file=sys.stderr)
         else:
             if words:
                 subprocess.run([*words, "-o", f"{folder}/speckle_{way}"], check=True)
