@@ -6,9 +6,9 @@ so that a receiver can count those that were dropped.
 
 from __future__ import annotations
 
-import operator
 import time
 from contextlib import ExitStack
+from operator import index
 from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
@@ -186,17 +186,15 @@ class FrameSender(Service):
             if scan is None:
                 raise ValueError("send: got no scan, expected one here or in FrameSender")
             array = _frame_samples(samples)
-            number = (
-                self._sequence if sequence is None else _checked("sequence", operator.index(sequence), int)
-            )
+            number = self._sequence if sequence is None else _checked("sequence", index(sequence), int)
             frame = RFFrame(
                 samples=array,
                 scan=scan,
                 sequence=number,
-                time_ns=arrived_ns if time_ns is None else _checked("time_ns", operator.index(time_ns), int),
+                time_ns=arrived_ns if time_ns is None else _checked("time_ns", index(time_ns), int),
                 acquired_ns=time.time_ns()
                 if acquired_ns is None
-                else _checked("acquired_ns", operator.index(acquired_ns), int),
+                else _checked("acquired_ns", index(acquired_ns), int),
             )
             _check_size(frame)
             self._sequence = number + 1
