@@ -30,7 +30,7 @@ _DAY_NS = 86_400 * 10**9
 _OLD_MS, _GROWN_MS = 1000.0, 250.0
 _LEAST_HZ = 2.0
 _UNEVEN, _UNEVEN_SHARE = 0.5, 0.25
-"""Relative distance from the usual interval from which one is uneven, and the share of those that is too much."""
+"""Relative distance from the mean interval from which one is uneven, and the share of those that is too much."""
 _BUNCHED, _BUNCHED_SHARE = 0.2, 0.4
 """Interval of arrival, over the mean, below which frames come together, and the share of those that is too much."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -158,7 +158,7 @@ def _times(stamps: Sequence[Stamp], stamped: Sequence[Stamp]) -> Check:
             f"{_MONOTONIC}; the wall clock is acquired_ns",
         )
     neighbours = np.diff([stamp.sequence for stamp in stamps]) == 1
-    usual = float(np.median(steps[neighbours])) if neighbours.any() else 0.0
+    usual = float(np.mean(steps[neighbours])) if neighbours.any() else 0.0
     uneven = np.abs(steps[neighbours] - usual) > _UNEVEN * usual
     found = f"every {usual / 1e6:.1f} ms, at most {steps.max() / 1e6:.1f} ms"
     if neighbours.any() and uneven.mean() > _UNEVEN_SHARE:
