@@ -104,7 +104,8 @@ class IgtlBridge(Service):
         if self._newest is None:
             return self._devices.status(None, state="stale", age=None, wall_s=now_s)
         message, arrived_ns = self._newest
-        age = age_of(message, arrived_ns, now_ns(), clock_id())
+        read_ns = now_ns()
+        age = age_of(message, arrived_ns, read_ns, clock_id())
         state: State = "stale" if age.ms > self._config.stale_ms else message.state
         packed: Packed = {}
         if new or (state == "stale" and self._shown != "stale"):
@@ -115,7 +116,7 @@ class IgtlBridge(Service):
             packed = self._devices.image(message, state=state, wall_s=wall_s, reference=reference)
             self._shown = state
             self.sent += new
-        return packed | self._devices.status(message, state=state, age=age, wall_s=now_s)
+        return packed | self._devices.status(message, state=state, age=age, wall_s=now_s, read_ns=read_ns)
 
     def _report_change(self) -> None:
         quiet = self._newest is None or now_ns() - self._newest[1] > _QUIET_NS

@@ -22,7 +22,7 @@ from usert.frame import RFFrame
 
 from ..imaging.live_or_held import State
 from ..offline.canvas import Canvas
-from ..protocol.age import Age
+from ..protocol.age import Age, clock_id
 from ..protocol.strain_message import StrainMessage
 from ..view.bmode import BMode
 from .igtl_library import require_pyigtl
@@ -85,9 +85,18 @@ class Devices:
         return packed
 
     def status(
-        self, message: StrainMessage | None, *, state: State, age: Age | None, wall_s: float
+        self,
+        message: StrainMessage | None,
+        *,
+        state: State,
+        age: Age | None,
+        wall_s: float,
+        read_ns: int = 0,
     ) -> Packed:
-        """The status message: state and figures of the newest image, as JSON."""
+        """The status message: state and figures of the newest image, as JSON.
+
+        `read_ns`: when `age` was read, by the monotonic clock of this machine, which the status names beside it.
+        """
         from pyigtl.messages import StringMessage
 
         fields: dict[str, Any] = {"state": state}
@@ -97,6 +106,8 @@ class Devices:
                 "warnings": list(message.warnings),
                 "age_ms": round(age.ms, 1),
                 "age_exact": age.exact,
+                "age_clock": clock_id(),
+                "age_read_ns": read_ns,
                 "readable_strain_percent": round(100 * message.readable_strain, 4),
                 "mean_quality": round(message.mean_quality, 4),
                 "readable_quality": message.readable_quality,

@@ -6,6 +6,7 @@ of rounded numbers with every image.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,19 +16,24 @@ from numpy.typing import NDArray
 
 from usert.beam_space import half_way_pitch_mm
 from usert.errors import FrameError, OptionError, expect
+from usert.formats.plus import IMAGE_TYPES, Orientation
 from usert.frame import FRAME_DTYPES, Demodulation, Scan
 from usert.iq import IQLayout, split_iq
 from usert.units import unit_fault
 
 from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, MalformedError
+from .igtl_tracked_frame import TrackedFrame
 
 if TYPE_CHECKING:
     from pyigtl.messages import ImageMessage
 
-_KINDS = ("rf", "iq", *get_args(IQLayout))
+_RF_KINDS = ("rf", "rf-lines")
+_KINDS = (*_RF_KINDS, "iq", *get_args(IQLayout))
 _ANY_SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.2)
 _SAME = 1e-3
 """Relative difference up to which two geometries count as one."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +48,12 @@ class ImageReading:
     sound_speed_m_s: float = 1540.0
     transpose: bool = False
     """Whether a row of the image is a scan line, as in RF of PLUS; otherwise a column is."""
-    kind: Literal["rf", "iq"] | IQLayout = "rf"
-    """RF; or IQ, as the two components of a pixel, in pairs along depth, or a line of I before each line of Q."""
+    orientation: str = ""
+    """Directions of the image's axes by PLUS' letters, such as FM; empty: those that a TRACKEDFRAME states, or else by
+    `transpose`."""
+    kind: Literal["rf", "rf-lines", "iq"] | IQLayout = "rf"
+    """RF, or a line of RF before each line of its Hilbert transform, which is left out; or IQ, as the two components of
+    a pixel, in pairs along depth, or a line of I before each line of Q."""
     demodulation_hz: Demodulation | None = None
     """Of IQ the frequency by which it was turned down."""
     radius_mm: float | None = None
@@ -68,16 +78,29 @@ class ImageReading:
                     raise OptionError(f"{option}: expected a finite number above 0")
                 if value is not None and (fault := unit_fault(name, value)):
                     raise OptionError(f"{option}: {fault}")
+        if self.orientation and (self.transpose or Orientation.parse(self.orientation) is None):
+            expected = (
+                "none with --transpose" if self.transpose else "two or three letters, such as FM or UFA"
+            )
+            raise OptionError(f"--orientation: got {self.orientation!r}, expected {expected}")
         expect(self.kind in _KINDS, "--kind", f"{self.kind!r}", f"one of {', '.join(_KINDS)}")
-        if (self.kind == "rf") != (self.demodulation_hz is None):
-            expected = "none of RF" if self.kind == "rf" else f"one with --kind {self.kind}"
+        is_rf = self.kind in _RF_KINDS
+        if is_rf != (self.demodulation_hz is None):
+            expected = "none of RF" if is_rf else f"one with --kind {self.kind}"
             raise OptionError(f"--demodulation-mhz: got {self.demodulation_hz}, expected {expected}")
-        if self.kind == "rf" and self.fs_hz is not None and self.f0_hz >= self.fs_hz / 2:
+        if is_rf and self.fs_hz is not None and self.f0_hz >= self.fs_hz / 2:
             raise OptionError("--f0-mhz: expected less than half of --fs-mhz")
         try:
             replace(_ANY_SCAN, **self.places)
         except FrameError as error:
             raise OptionError(f"--radius-mm, --line-angle-deg, --first-depth-mm: {error}") from error
+
+    def turned(self, stated: Orientation | None) -> Orientation:
+        """Directions of the axes of an image of which the sender states `stated`."""
+        told = Orientation.parse(self.orientation)
+        if told is None and not self.transpose:
+            told = stated
+        return told or Orientation(lines_first=not self.transpose, upside_down=False)
 
     @property
     def places(self) -> dict[str, Any]:
@@ -91,28 +114,51 @@ class FrameReader:
     def __init__(self, reading: ImageReading) -> None:
         self._reading = reading
         self._scan: Scan | None = None
+        self._stated = ""
+        """The image type that was last stated."""
 
-    def read(self, image: ImageMessage) -> tuple[NDArray[Any], Scan]:
+    def read(self, image: ImageMessage | TrackedFrame) -> tuple[NDArray[Any], Scan]:
         """Samples (N, M), or IQ (N, M, 2), and geometry of an image. Errors: `MalformedError` for another image."""
         kind = self._reading.kind
         samples = _samples(image.image, 2 if kind == "iq" else 1)
-        pitches = [float(np.linalg.norm(image.ijk_to_world_matrix[:3, axis])) for axis in (1, 0)]
-        if self._reading.transpose:
-            samples, pitches = samples.swapaxes(0, 1), pitches[::-1]
+        orientation = self._reading.turned(None)
+        if isinstance(image, TrackedFrame):
+            self._compare(image.image_type)
+            orientation = self._reading.turned(image.orientation)
+        pitches = [float(np.linalg.norm(image.ijk_to_world_matrix[:3, axis])) for axis in (0, 1)]
+        if orientation.lines_first:
+            pitches.reverse()
+        samples = orientation.upright(samples.swapaxes(0, 1), "iq-pairs" if kind == "iq-pairs" else None)
         if kind == "iq-pairs" or kind == "iq-lines":
             try:
                 samples = split_iq(samples, kind)
             except FrameError as error:
                 raise MalformedError("size", f"image: {error}") from error
             pitches[kind == "iq-lines"] *= 2  # what is sampled once takes two of the image's numbers
+        elif kind == "rf-lines":
+            if samples.shape[1] % 2:
+                raise MalformedError("size", f"image: got {samples.shape[1]} lines, expected pairs of lines")
+            samples, pitches[1] = samples[:, ::2], 2 * pitches[1]
         n, m = samples.shape[:2]
         if not (0 < n <= MAX_AXIAL and 0 < m <= MAX_LINES and n * m <= MAX_PIXELS):
             raise MalformedError(
                 "size",
                 f"image: got {n} samples by {m} lines, expected 1 to {MAX_AXIAL} by 1 to {MAX_LINES}; "
-                "lines and samples swapped? give --transpose, or leave it out",
+                "lines and samples swapped? --orientation FM or MF, or --transpose or none",
             )
         return np.ascontiguousarray(samples), self._scan_of(n, *pitches)
+
+    def _compare(self, image_type: str) -> None:
+        """Warn once of samples that the sender calls something else: what the user says is taken."""
+        stated = IMAGE_TYPES.get(image_type)
+        if image_type != self._stated and stated is not None and stated != self._reading.kind:
+            log.warning(
+                "the sender states %s, which is --kind %s: read as --kind %s",
+                image_type,
+                stated,
+                self._reading.kind,
+            )
+        self._stated = image_type
 
     def _scan_of(self, rows: int, axial_mm: float, lateral_mm: float) -> Scan:
         reading = self._reading
@@ -149,10 +195,13 @@ def _samples(image: NDArray[Any], components: int) -> NDArray[Any]:
         expected = "(1, rows, columns), one number" if components == 1 else "(1, rows, columns, 2), I and Q"
         raise MalformedError("size", f"image: got shape {image.shape}, expected {expected} a pixel")
     dtype = image.dtype.newbyteorder("=")
+    if dtype == np.int32:  # as PLUS gives RF of WinProbe
+        dtype = np.dtype(np.float32)
     if dtype not in FRAME_DTYPES:
         raise MalformedError(
             "field",
-            f"image: got pixels of {dtype}, expected int16 or float32 of RF or IQ; bytes are B-mode, without phase",
+            f"image: got pixels of {dtype}, expected int16, int32 or float32 of RF or IQ; bytes are B-mode, which has "
+            "no phase",
         )
     samples: NDArray[Any] = image[0].astype(dtype, copy=False)
     return samples

@@ -32,6 +32,7 @@ from ..transport.lifecycle import POLL_MS, Service
 from .igtl_frames import FrameReader, ImageReading
 from .igtl_library import require_pyigtl
 from .igtl_reader import connect, messages
+from .igtl_tracked_frame import MESSAGE_TYPE, read_tracked_frame
 
 _AGAIN_S = 1.0
 _MOST_NS = 1 << 63
@@ -89,7 +90,8 @@ class IgtlSource(Service):
         self._report = report
         self._reported = ""
         self._reader = FrameReader(config.reading)
-        self._device = config.device
+        self._taken: tuple[str, str] | None = None
+        """Type of message and device of the frames that are passed on, once one was."""
         self._seen: tuple[Any, ...] = ()
         self._judged = False
         """Whether the samples of this geometry were looked at."""
@@ -124,25 +126,26 @@ class IgtlSource(Service):
                 self._take(*message)
 
     def _take(self, fields: dict[str, Any], body: bytes) -> None:
-        from pyigtl.messages import ImageMessage
-
         arrived_ns = now_ns()
         device = printable(fields["device_name"])
-        if fields["message_type"] != "IMAGE" or device != (self._device or device):
+        of = fields["message_type"], device
+        if of[0] not in ("IMAGE", MESSAGE_TYPE) or device != (self._config.device or device):
             return
-        image = ImageMessage()
+        if of != (self._taken or of):
+            return
+        name = f"device {device}" if device else of[0]
         try:
-            image.unpack(fields, body)
+            image = read_tracked_frame(fields, body) if of[0] == MESSAGE_TYPE else _image(fields, body)
             samples, scan = self._reader.read(image)
         except MalformedError as error:
-            self.refused.add(error.fault, f"device {device}: {error}")
+            self.refused.add(error.fault, f"{name}: {error}")
             return
         except (ValueError, LookupError, TypeError, struct.error, NotImplementedError) as error:
-            self.refused.add("image", f"device {device}: got an image that cannot be read: {error}")
+            self.refused.add("image", f"{name}: got an image that cannot be read: {error}")
             return
-        self._device = device
-        self._note(device, samples.shape, scan)
-        self._look(device, samples, scan)
+        self._taken = of
+        self._note(name, samples.shape, scan)
+        self._look(name, samples, scan)
         acquired_ns = round(1e9 * image.timestamp)
         self._sender.stream = self._config.stream or device or "igtl"
         self._sender.send(
@@ -154,23 +157,23 @@ class IgtlSource(Service):
         )
         self.sent += 1
 
-    def _note(self, device: str, shape: tuple[int, ...], scan: Scan) -> None:
+    def _note(self, name: str, shape: tuple[int, ...], scan: Scan) -> None:
         if self._seen != (shape, scan):
             self._seen, self._judged = (shape, scan), False
             self._report_change(
-                f"frames of device {device}: {shape[0]} samples by {shape[1]} lines{' of IQ' * (scan.kind == 'iq')}, "
+                f"frames of {name}: {shape[0]} samples by {shape[1]} lines{' of IQ' * (scan.kind == 'iq')}, "
                 f"fs {scan.fs_hz / 1e6:.4g} MHz, "
                 f"line pitch {scan.line_pitch_mm:.4g} mm"
             )
 
-    def _look(self, device: str, samples: NDArray[Any], scan: Scan) -> None:
+    def _look(self, name: str, samples: NDArray[Any], scan: Scan) -> None:
         """Warn once if these are not the samples of RF; a blank frame leaves it to the next."""
         if self._judged:
             return
         signal = check_signal(samples, scan)
         self._judged = signal.judged
         if signal.judged and signal.line:
-            log.warning("device %s: %s", device, signal.line)
+            log.warning("%s: %s", name, signal.line)
 
     def _rest(self) -> None:
         for _ in range(round(1e3 * _AGAIN_S / POLL_MS)):
@@ -182,3 +185,11 @@ class IgtlSource(Service):
         if line != self._reported:
             self._report(line)
             self._reported = line
+
+
+def _image(fields: dict[str, Any], body: bytes) -> Any:
+    from pyigtl.messages import ImageMessage
+
+    image = ImageMessage()
+    image.unpack(fields, body)
+    return image

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import typer
 
+from usert.commands.bridge_clarius import clarius
 from usert.commands.image_options import Images
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys
 from usert.commands.option import grouped, option, switch
@@ -17,6 +18,7 @@ from usert.commands.option import grouped, option, switch
 _INSECURE_HELP = "Allow OpenIGTLink, and endpoints without keys, on other machines: unencrypted."
 
 bridge = typer.Typer(help="Connect live streams to other programs.", no_args_is_help=True)
+bridge.command("clarius")(clarius)
 
 
 @bridge.command("igtl")
@@ -78,10 +80,13 @@ def igtl_rf(
     ),
     sound_speed: float = option(1540.0, "C", "Speed of sound in m/s."),
     transpose: bool = switch("--transpose", "Rows of the image are scan lines, as in RF frames of PLUS."),
+    orientation: str = option(
+        "", "LETTERS", "Directions of the image's axes by PLUS' letters: FM is samples first, MF lines first."
+    ),
     kind: str = typer.Option(
         "rf",
-        help="rf; iq: two components a pixel; iq-pairs: I and Q in turns along depth; iq-lines: a line of I, a line "
-        "of Q.",
+        help="rf; rf-lines: a line of RF, a line of its Hilbert transform; iq: two components a pixel; iq-pairs: I and "
+        "Q in turns along depth; iq-lines: a line of I, a line of Q.",
     ),
     demodulation_mhz: str | None = option(
         None,
@@ -120,6 +125,7 @@ def igtl_rf(
             line_pitch_mm=line_pitch_mm,
             sound_speed_m_s=sound_speed,
             transpose=transpose,
+            orientation=orientation,
             kind=cast("Any", kind),
             demodulation_hz=None if demodulation_mhz is None else parse_demodulation(demodulation_mhz),
             radius_mm=radius_mm,

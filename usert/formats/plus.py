@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,43 @@ from .declared import Declared
 from .options import ImportOptions, SampleKind
 from .samples import upright
 
-_KINDS: dict[str, SampleKind] = {
+IMAGE_TYPES: dict[str, SampleKind] = {
     "RF_REAL": "rf",
     "RF_IQ_LINE": "iq-pairs",
     "RF_I_LINE_Q_LINE": "iq-lines",
 }
+"""Kinds of samples by PLUS' names of image types."""
 _ORIENTATION = re.compile(r"(?P<depth>[FN])[MU][AD]?|[MU](?P<lines_first>[FN])[AD]?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orientation:
+    """Directions of an image's two axes, as PLUS states them."""
+
+    lines_first: bool
+    """Whether the fastest axis runs across the scan lines."""
+    upside_down: bool
+    """Whether row 0 is farthest from the probe."""
+
+    @classmethod
+    def parse(cls, text: str) -> Orientation | None:
+        """The orientation that two or three letters state, such as FM or UFA; None for other text."""
+        found = _ORIENTATION.fullmatch(text.upper())
+        if found is None:
+            return None
+        return cls(
+            lines_first=found["lines_first"] is not None,
+            upside_down="N" in (found["depth"], found["lines_first"]),
+        )
+
+    def upright(self, frame: NDArray[Any], kind: SampleKind | None) -> NDArray[Any]:
+        """(N, M, …) with row 0 nearest the probe, of (fastest, second, …) axis as stored; I stays before its Q."""
+        turned = upright(frame, lines_first=self.lines_first)
+        if not self.upside_down:
+            return turned
+        if kind != "iq-pairs" or len(turned) % 2:
+            return turned[::-1]
+        return turned.reshape(-1, 2, *turned.shape[1:])[::-1].reshape(turned.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +72,8 @@ class Sequence:
     """What the samples are by the file; None where it does not state it."""
     kind: SampleKind | None
     """What they are by the user, or else by the file."""
-    lines_first: bool
-    """The fastest axis runs across the scan lines."""
-    upside_down: bool
-    """Row 0 is farthest from the probe."""
+    orientation: Orientation
+    """Directions of the axes by the user, or else by the file."""
     valid: tuple[int, ...]
     """Indices of the frames that hold an image."""
     acquired_ns: tuple[int, ...]
@@ -53,12 +82,7 @@ class Sequence:
 
     def upright(self, frame: NDArray[Any]) -> NDArray[Any]:
         """(N, M) with row 0 nearest the probe, of (fastest, second) axis as stored; I stays before its Q."""
-        turned = upright(frame, lines_first=self.lines_first)
-        if not self.upside_down:
-            return turned
-        if self.kind != "iq-pairs" or len(turned) % 2:
-            return turned[::-1]
-        return turned.reshape(-1, 2, turned.shape[1])[::-1].reshape(turned.shape)
+        return self.orientation.upright(frame, self.kind)
 
     def geometry(self, path: Path, first: float, second: float) -> Declared:
         """Geometry by the spacing in mm of the fastest and the second axis; 1 means unknown.
@@ -69,7 +93,7 @@ class Sequence:
             return Declared()
         if not (0 < first < math.inf and 0 < second < math.inf):
             raise FormatError(f"{path}: spacing {first:g} x {second:g} mm, expected numbers above 0")
-        axial, lateral = (second, first) if self.lines_first else (first, second)
+        axial, lateral = (second, first) if self.orientation.lines_first else (first, second)
         axial, lateral = axial * (1 + (self.kind == "iq-pairs")), lateral * (1 + (self.kind == "iq-lines"))
         return Declared(axial_pitch_mm=axial, line_pitch_mm=lateral)
 
@@ -81,23 +105,25 @@ def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: I
     """
     stated = _kind(path, fields.get("UltrasoundImageType", "").upper())
     notes: list[str] = []
-    lines_first, upside_down = options.transpose, False
+    orientation = Orientation(lines_first=options.transpose, upside_down=False)
     if (text := fields.get("UltrasoundImageOrientation", "").upper()) not in ("", "XX", "XXX"):
-        found = _ORIENTATION.fullmatch(text)
-        if found is None:
+        stated_orientation = Orientation.parse(text)
+        if stated_orientation is None:
             raise FormatError(
                 f"{path}: UltrasoundImageOrientation {text}, expected two or three letters, such as FM or UFA"
             )
-        stated_lines_first = found["lines_first"] is not None
-        upside_down = "N" in (found["depth"], found["lines_first"])
-        if options.transpose and not stated_lines_first:
+        orientation = stated_orientation
+        if options.transpose and not orientation.lines_first:
             notes.append(
                 f"{path}: --transpose: taken, but the file states orientation {text}, samples first;"
                 f" leave the option out to take that"
             )
-        lines_first = stated_lines_first or options.transpose
-        if stated_lines_first or upside_down:
-            turn = "transposed" * stated_lines_first, "turned over" * upside_down
+            orientation = replace(orientation, lines_first=True)
+        if stated_orientation.lines_first or stated_orientation.upside_down:
+            turn = (
+                "transposed" * stated_orientation.lines_first,
+                "turned over" * stated_orientation.upside_down,
+            )
             notes.append(
                 f"{path}: orientation {text}: {' and '.join(filter(None, turn))}, row 0 is at the probe"
             )
@@ -114,8 +140,7 @@ def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: I
     return Sequence(
         stated=stated,
         kind=options.kind or stated,
-        lines_first=lines_first,
-        upside_down=upside_down,
+        orientation=orientation,
         valid=valid,
         acquired_ns=tuple(round(1e9 * time) for time in known),
         notes=tuple(notes),
@@ -125,12 +150,12 @@ def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: I
 def _kind(path: Path, stated: str) -> SampleKind | None:
     if not stated:
         return None
-    if stated not in _KINDS:
+    if stated not in IMAGE_TYPES:
         what = "B-mode, whose phase is gone: record RF or IQ" if stated == "BRIGHTNESS" else "no RF"
         raise FormatError(
-            f"{path}: UltrasoundImageType {stated}, expected {', '.join(_KINDS)}: this is {what}"
+            f"{path}: UltrasoundImageType {stated}, expected {', '.join(IMAGE_TYPES)}: this is {what}"
         )
-    return _KINDS[stated]
+    return IMAGE_TYPES[stated]
 
 
 def _invalid(fields: Mapping[str, str], k: int) -> bool:

@@ -102,7 +102,10 @@ def test_an_image_of_another_kind_is_refused(kind: Any, shape: tuple[int, ...], 
             {"kind": "iq", "demodulation_hz": ((0.0, 6.5e6), (9.0, 6.5))},
             "--demodulation-mhz: .*looks like MHz",
         ),
-        ({"kind": "iq-columns"}, "--kind: got 'iq-columns', expected one of rf, iq, iq-pairs, iq-lines"),
+        (
+            {"kind": "iq-columns"},
+            "--kind: got 'iq-columns', expected one of rf, rf-lines, iq, iq-pairs, iq-lines",
+        ),
     ],
 )
 def test_a_kind_goes_with_its_demodulation(changes: dict[str, Any], words: str) -> None:
@@ -128,5 +131,5 @@ def test_places_that_no_array_has_are_refused_by_option(places: dict[str, float]
 
 def test_b_mode_is_refused() -> None:
     image = ImageMessage(np.zeros((1, 24, 8), np.uint8), np.diag([0.3, AXIAL_MM, 1, 1]))
-    with pytest.raises(MalformedError, match="uint8, expected int16 or float32"):
+    with pytest.raises(MalformedError, match="uint8, expected int16, int32 or float32"):
         FrameReader(READING).read(image)
