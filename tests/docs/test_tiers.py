@@ -49,3 +49,11 @@ def test_each_format_bridge_and_sender_is_in_the_table_of_scanners() -> None:
     senders |= {str(path.relative_to(ROOT)) for path in (ROOT / "examples" / "senders").glob("*/")}
     assert {name for name in senders if f"`{name}" not in told} == set(), "senders without a tier"
     assert "`FrameSender`" in told
+
+
+def test_each_maker_with_a_section_of_its_own_is_in_the_table() -> None:
+    text = (ROOT / "docs" / "scanners.md").read_text(encoding="utf-8")
+    told = " ".join(tiers("scanners.md", "| from |"))
+    makers = re.findall(r"^## ([\w/]+)", text.partition("\n## Files of your own")[0], flags=re.MULTILINE)
+    assert {"Alpinion", "Verasonics", "PLUS"} <= set(makers)
+    assert [name for name in makers if name not in told] == []

@@ -9,67 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checked_messages import (
+    FRAMES,
+    PERIOD_NS,
+    START_NS,
+    Parts,
+    failures,
+    good_frame,
+    parts_of,
+    report_of,
+    run_of,
+    with_header,
+)
 
 from usert.analytic import envelope
 from usert.frame import RFFrame
-from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.runtime.protocol.age import clock_id
-from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.sources.mess import Mess
-from usert.testing.check import Check, Report
 from usert.testing.message_faults import message_faults
-from usert.testing.sender_check import CHECKS, SenderCheck
+from usert.testing.sender_check import CHECKS
 
-PERIOD_NS = 33_333_333
-START_NS = 5 * 10**12
-WALL_NS = 1_795_000_000 * 10**9
-SCANNER = SimulatedScanner(ScannerConfig(shape=(256, 32)), seed=1)
-FRAMES = [SCANNER.frame(k) for k in range(6, 14)]
 IQ = replace(FRAMES[0].scan, fs_hz=10e6, demodulation_hz=FRAMES[0].scan.f0_hz)
-Parts = list[bytes]
-
-
-def good_frame(k: int) -> RFFrame:
-    return replace(
-        FRAMES[k % len(FRAMES)],
-        sequence=k,
-        time_ns=START_NS + k * PERIOD_NS,
-        acquired_ns=WALL_NS + k * PERIOD_NS,
-    )
-
-
-def parts_of(frame: RFFrame, stream: str = "probe", clock: str | None = None) -> Parts:
-    message = RFMessage(frame=frame, stream=stream, clock=clock_id() if clock is None else clock)
-    return [bytes(part) for part in message.to_parts()]
-
-
-def report_of(messages: list[Parts], *, late_ns: Callable[[int], int] = lambda k: 2_000_000) -> Report:
-    """The report on messages of which number k arrives `late_ns(k)` after it was complete."""
-    check = SenderCheck()
-    for k, parts in enumerate(messages):
-        check.take(parts, START_NS + k * PERIOD_NS + late_ns(k))
-    return check.report("tcp://scanner:1", wall_ns=WALL_NS + len(messages) * PERIOD_NS)
-
-
-def run_of(change: Callable[[RFFrame], RFFrame] = lambda frame: frame, count: int = 40) -> list[Parts]:
-    return [parts_of(change(good_frame(k))) for k in range(count)]
-
-
-def with_header(count: int = 40, **changes: Any) -> list[Parts]:
-    """Messages with keys of the header replaced by a value or by a function of the number, None: left out."""
-    made = []
-    for k, (header, *rest) in enumerate(run_of(count=count)):
-        fields = json.loads(header)
-        for key, value in changes.items():
-            fields[key] = value(k) if callable(value) else value
-            if fields[key] is None:
-                del fields[key]
-        made.append([json.dumps(fields).encode(), *rest])
-    return made
-
-
-def failures(report: Report) -> dict[str, Check]:
-    return {check.name: check for check in report.failures}
 
 
 def test_a_good_sender_passes_every_check_that_can_be_made() -> None:
@@ -159,80 +118,6 @@ def test_a_fault_is_one_that_the_server_counts_as_malformed(name: str) -> None:
 )
 def test_messages_that_cannot_be_read(parts: Parts, line: str) -> None:
     assert line in failures(report_of([parts] * 2))["message"].found
-
-
-@pytest.mark.parametrize(
-    ("sequence", "line"),
-    [
-        (lambda k: 7, "got 7 in every frame"),
-        (lambda k: k + (k > 9) + (k > 20), "got 10 missing, 22 missing, expected"),
-        (lambda k: k + 5 * (k > 9), "got 10 to 14 missing"),
-        (lambda k: k % 20, "got 0 after 19"),
-        (lambda k: k - (k == 10), "got 9 twice, 10 missing"),
-    ],
-)
-def test_a_sequence_that_does_not_grow_by_one(sequence: Callable[[int], int], line: str) -> None:
-    found = failures(report_of(run_of(lambda frame: replace(frame, sequence=sequence(frame.sequence)))))
-    assert line in found["sequence"].found
-
-
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        (lambda ns: ns // 1000, "got microseconds"),
-        (lambda ns: ns // 10**6, "got milliseconds"),
-        (lambda ns: ns // 10**9 or 1, "got seconds"),
-        (lambda ns: START_NS, "the same in every frame"),
-        (lambda ns: ns + WALL_NS, "looks like the wall clock"),
-        (lambda ns: ns + 3 * 10**9 * (ns > START_NS + 9 * PERIOD_NS), "jumps ahead of arrival by 3000 ms"),
-        (lambda ns: ns - 10**9 * (ns > START_NS + 9 * PERIOD_NS), "(sequence 10), expected it to grow"),
-        (lambda ns: ns * (ns > START_NS + 9 * PERIOD_NS), "got 0 in 10 of 40 frames"),
-        (lambda ns: ns - (ns - START_NS) % (4 * PERIOD_NS) * 9 // 10, "intervals are off by half"),
-    ],
-)
-def test_times_that_are_no_steady_clock_in_nanoseconds(change: Callable[[int], int], line: str) -> None:
-    messages = run_of(lambda frame: replace(frame, time_ns=change(frame.time_ns)))
-    report = report_of(messages)
-    assert line in failures(report)["time_ns"].found
-    assert "age" not in failures(report)
-
-
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        (lambda ns: ns // 10**6, "looks like milliseconds"),
-        (lambda ns: ns // 10**9, "looks like seconds"),
-        (lambda ns: ns - 40 * 86_400 * 10**9, "40 days from this machine's clock"),
-        (lambda ns: ns + 9 * 10**9 * (ns > WALL_NS + 9 * PERIOD_NS), "grew by +9000 ms more than time_ns"),
-    ],
-)
-def test_a_wall_clock_that_is_none(change: Callable[[int], int], line: str) -> None:
-    messages = run_of(lambda frame: replace(frame, acquired_ns=change(frame.acquired_ns)))
-    assert line in failures(report_of(messages))["acquired_ns"].found
-
-
-def test_what_the_protocol_allows_to_be_unknown_is_not_checked() -> None:
-    frames = [replace(good_frame(k), time_ns=0, acquired_ns=0) for k in range(40)]
-    report = report_of([parts_of(frame, clock="") for frame in frames])
-    assert report.passed
-    unknown = {check.name for check in report.checks if check.verdict == "not checked"}
-    assert unknown == {"clock", "time_ns", "acquired_ns", "age"}
-
-
-def test_clocks_ages_and_pace() -> None:
-    names = failures(report_of([parts_of(good_frame(k), clock=f"c{k}") for k in range(40)]))
-    assert "got 'c0', 'c1', 'c2' and 37 more, expected one name" in names["clock"].found
-    assert "39 of 40 frames begin one" in names["sessions"].found
-    assert "above 0" in failures(report_of(run_of(), late_ns=lambda k: -5_000_000))["age"].found
-    assert (
-        "1500.0 ms on arrival" in failures(report_of(run_of(), late_ns=lambda k: 1_500_000_000))["age"].found
-    )
-    growing = failures(report_of(run_of(), late_ns=lambda k: 20_000_000 * k))
-    assert "grew by 600 ms" in growing["age"].found
-    bunched = report_of(run_of(), late_ns=lambda k: (3 - k % 4) * PERIOD_NS + k % 4)
-    assert "arrive at once with others" in failures(bunched)["rate"].found
-    slowly = report_of(run_of(), late_ns=lambda k: k * 10**9)
-    assert "expected 2 or more a second" in failures(slowly)["rate"].found
 
 
 def spoilt(frame: RFFrame) -> RFFrame:
