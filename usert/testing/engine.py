@@ -110,17 +110,18 @@ class EngineContract:
         """No state goes from one pair to the next."""
         reference, current = self.frames()
         first = engine.run(reference, current, self.scan)
+        displacement, strain = first.displacement.copy(), first.strain.copy()
         engine.run(current, reference, self.scan)
         again = engine.run(reference, current, self.scan)
-        np.testing.assert_allclose(again.displacement, first.displacement, atol=1e-3)
-        np.testing.assert_allclose(again.strain, first.strain, atol=1e-4)
+        np.testing.assert_allclose(again.displacement, displacement, atol=1e-3)
+        np.testing.assert_allclose(again.strain, strain, atol=1e-4)
 
     def test_bytes_in_other_order_and_views_give_the_same(self, engine: Engine) -> None:
         """Frames may lie in memory in any way."""
         reference, current = self.frames()
-        plain = engine.run(reference, current, self.scan)
+        plain = engine.run(reference, current, self.scan).displacement.copy()
         odd = engine.run(np.asfortranarray(reference).astype(">i2"), np.asfortranarray(current), self.scan)
-        np.testing.assert_allclose(odd.displacement, plain.displacement, atol=1e-3)
+        np.testing.assert_allclose(odd.displacement, plain, atol=1e-3)
 
     def test_float_frames_are_taken(self, engine: Engine) -> None:
         """Samples of type float32 and any amplitude are as good as int16."""
