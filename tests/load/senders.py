@@ -229,8 +229,8 @@ LIES: dict[str, tuple[str, Lie, str]] = {
         "looks like microseconds",
     ),
     "lie-f0": (
-        "f0 a quarter of what it is",
-        lambda f: {"samples": f.samples, "scan": replace(f.scan, f0_hz=f.scan.f0_hz / 4)},
+        "f0 a third of what it is",
+        lambda f: {"samples": f.samples, "scan": replace(f.scan, f0_hz=f.scan.f0_hz / 3)},
         "of the energy along depth",
     ),
 }  # fmt: skip
