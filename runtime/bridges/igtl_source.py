@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from usert.errors import OptionError, WireError
 from usert.frame import Scan
 from usert.log_format import printable
-from usert.signal_check import check_signal
+from usert.signal_check import LINES_FIRST, AxesWatch, check_signal
 
 from ..clients.frame_sender import FrameSender
 from ..protocol.age import now_ns
@@ -95,6 +95,8 @@ class IgtlSource(Service):
         self._seen: tuple[Any, ...] = ()
         self._judged = False
         """Whether the samples of this geometry were looked at."""
+        self._axes: AxesWatch | None = None
+        """Of samples that were found to be IQ."""
         self.sent = 0
         """Frames sent so far."""
         self.refused = FaultCounter(log, "not an RF frame")
@@ -145,7 +147,7 @@ class IgtlSource(Service):
             return
         self._taken = of
         self._note(name, samples.shape, scan)
-        self._look(name, samples, scan)
+        self._look(name, samples, scan, arrived_ns)
         acquired_ns = round(1e9 * image.timestamp)
         self._sender.stream = self._config.stream or device or "igtl"
         self._sender.send(
@@ -159,19 +161,23 @@ class IgtlSource(Service):
 
     def _note(self, name: str, shape: tuple[int, ...], scan: Scan) -> None:
         if self._seen != (shape, scan):
-            self._seen, self._judged = (shape, scan), False
+            self._seen, self._judged, self._axes = (shape, scan), False, None
             self._report_change(
                 f"frames of {name}: {shape[0]} samples by {shape[1]} lines{' of IQ' * (scan.kind == 'iq')}, "
                 f"fs {scan.fs_hz / 1e6:.4g} MHz, "
                 f"line pitch {scan.line_pitch_mm:.4g} mm"
             )
 
-    def _look(self, name: str, samples: NDArray[Any], scan: Scan) -> None:
-        """Warn once if these are not the samples of RF; a blank frame leaves it to the next."""
-        if self._judged:
+    def _look(self, name: str, samples: NDArray[Any], scan: Scan, time_ns: int) -> None:
+        """Warn once if these are not the samples of RF or IQ; a blank frame leaves it to the next."""
+        if not self._judged:
+            signal = check_signal(samples, scan)
+            self._judged = signal.judged
+            self._axes = AxesWatch() if signal.kind == "iq" else None
+        elif self._axes is not None and self._axes.look(samples, scan, time_ns):
+            signal = LINES_FIRST
+        else:
             return
-        signal = check_signal(samples, scan)
-        self._judged = signal.judged
         if signal.judged and signal.line:
             log.warning("%s: %s", name, signal.line)
 

@@ -1,14 +1,16 @@
-"""The check of a session's first frames: whether they are RF of the stated frequencies, with a clock in nanoseconds.
+"""The check of a session's first frames: whether they are RF or IQ of the stated frequencies, depth along the first
+axis, with a clock in nanoseconds.
 
 Knows one source. Invariant: of each session at most one line on its samples and one on its clock are logged; samples
-are looked at once a second at most, ever more seldom, and not again once the session is judged.
+are looked at once a second at most, ever more seldom, and not again once the session is judged. Of IQ, whose axes show
+only in motion, a few frames in a row are compared until some of them moved, in the same intervals.
 """
 
 from __future__ import annotations
 
 import logging
 
-from usert.signal_check import Signal, check_signal
+from usert.signal_check import LINES_FIRST, AxesWatch, Signal, check_signal
 
 from ..imaging.frames import ReceivedFrame
 
@@ -29,6 +31,7 @@ class FirstFrames:
     def __init__(self) -> None:
         self.signal: Signal | None = None
         """What the session's samples look like; None until a frame could be judged."""
+        self._axes = AxesWatch()
         self._session = 0
         self._looked_ns = -_EVERY_NS
         self._every_ns = _EVERY_NS
@@ -44,11 +47,14 @@ class FirstFrames:
         """Look at a frame of the source; a frame of a new session starts over."""
         if current.session != self._session:
             self._session, self.signal, self._every_ns = current.session, None, _EVERY_NS
+            self._axes = AxesWatch()
             self._first = current if current.frame.time_ns else None
         if self.signal is None and current.received_ns - self._looked_ns >= self._every_ns:
             self._looked_ns = current.received_ns
             self._every_ns = min(2 * self._every_ns, _SELDOM_NS)
             self._look_at_samples(current)
+        if self.signal is not None and self.signal.kind == "iq":
+            self._look_at_axes(current)
         if self._first is not None and current.received_ns - self._first.received_ns >= _CLOCK_NS:
             _look_at_clock(self._first, current)
             self._first = None
@@ -57,6 +63,13 @@ class FirstFrames:
         signal = check_signal(current.frame.samples, current.frame.scan)
         if not signal.judged:
             return
+        self._found(signal, current)
+
+    def _look_at_axes(self, current: ReceivedFrame) -> None:
+        if self._axes.look(current.frame.samples, current.frame.scan, current.received_ns):
+            self._found(LINES_FIRST, current)
+
+    def _found(self, signal: Signal, current: ReceivedFrame) -> None:
         self.signal = signal
         if signal.line:
             log.warning("session %d: %r: %s", current.session, current.stream, signal.line)

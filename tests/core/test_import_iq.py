@@ -122,3 +122,20 @@ def test_q_of_the_other_sign_is_told_and_not_refused(tmp_path: Path) -> None:
     result = call(*words)
     assert result.exit_code == 0
     assert "the echoes move as if Q had the other sign: conjugate the samples" in result.output
+
+
+def test_lines_first_are_refused_and_info_tells_them(tmp_path: Path) -> None:
+    file, out = iq_file(tmp_path)[0], tmp_path / "rec.h5"
+    frames = np.load(file)
+    np.save(file, frames.transpose(0, 2, 1))
+    words = ["import", file, "--out", out, *IQ, "--demodulation-mhz", "6"]
+    with pytest.raises(FormatError, match=r"looks like IQ with lines first .*: --transpose; --unchecked"):
+        call(*words)
+    assert not out.exists()
+    told = "looks like IQ with lines first"
+    assert told in call(*words, "--unchecked").output
+    assert told in call("info", out).output
+    assert told not in call(*words, "--transpose").output
+    assert told not in call("info", out).output
+    with Recording(out) as recording:
+        assert recording.shape == frames.shape[1:]

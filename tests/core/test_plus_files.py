@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from import_command import call
 from plus_and_matlab import TURNED, sequence
 from typer.testing import CliRunner
 
@@ -95,6 +96,16 @@ def test_two_sequences_follow_one_another_with_their_times(tmp_path: Path, scan:
     paths = [sequence(tmp_path / "1.mha"), sequence(tmp_path / "2.mha", **later)]
     times = [frame.acquired_ns / 1e9 for frame in read_frames("metaimage", paths, scan)]
     assert times == pytest.approx([12.5, 12.55, 12.6, 20, 21, 22])
+
+
+def test_times_in_whole_seconds_are_told(tmp_path: Path) -> None:
+    geometry = ["--fs-mhz", "40", "--f0-mhz", "6.5", "--line-pitch-mm", "0.1", "--unchecked"]
+    for seconds, told in (((20, 20, 21), True), ((20, 21, 22), False)):
+        times = {f"Seq_Frame{k:04d}_Timestamp": str(second) for k, second in enumerate(seconds)}
+        path = sequence(tmp_path / "a.mha", **times)
+        result = call("import", path, "--format", "metaimage", "--out", tmp_path / "a.h5", *geometry)
+        assert ("times are whole seconds, and the same for several" in result.output) == told
+        assert ("times are whole seconds" in call("info", tmp_path / "a.h5").output) == told
 
 
 def test_spacing_is_geometry_unless_it_is_left_at_1(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def import_frames(
     ),
 ) -> None:
     """Turn frames of a scanner or a simulation into a recording."""
-    from usert.commands.info import describe_demodulation, describe_lines
+    from usert.commands.info import describe_clock, describe_demodulation, describe_lines
     from usert.commands.shape_option import parse_shape
     from usert.errors import FormatError, OptionError, expect
     from usert.formats import (
@@ -86,7 +86,7 @@ def import_frames(
     from usert.formats.declared import parse_demodulation
     from usert.iq import rf_rows
     from usert.recording import Recording, write_recording
-    from usert.signal_check import check_frames, check_motion
+    from usert.signal_check import check_axes, check_frames, check_motion
     from usert.strain import STRAIN_WINDOW_SAMPLES
 
     expect(file_format in FORMATS, "--format", f"{file_format!r}", f"one of {', '.join(FORMATS)}")
@@ -128,6 +128,8 @@ def import_frames(
         raise OptionError("; ".join((str(error), *about.notes))) from error
     frames = read_frames(file_format, paths, scan, options)
     signal = check_frames((frame.samples for frame in frames), scan)
+    if signal.kind == "iq":
+        signal = check_axes((frame.samples for frame in frames), scan)
     if signal.refused and not unchecked:
         raise FormatError(f"{paths[0]}: {signal.line}; --unchecked imports it all the same")
     moved = check_motion((frame.samples for frame in frames), scan) if signal.kind == "iq" else ""
@@ -143,6 +145,8 @@ def import_frames(
             f"sound speed {scan.sound_speed_m_s:g} m/s"
             + ("" if scan.demodulation_hz is None else f", {describe_demodulation(scan)}")
         )
+        if clock := describe_clock(recording.acquired_ns):
+            typer.echo(f"usert: {paths[0]}: {clock}", err=True)
     if frames.scale != 1:
         typer.echo(f"float64 samples of all frames multiplied by {frames.scale:.6g}, to a peak of 1")
     for note in (*notes, *about.notes, *asked.contradicting(about.geometry)):

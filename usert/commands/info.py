@@ -1,6 +1,7 @@
 """`usert info`: what a recording or a bundle is, on one card.
 
-Knows how to print only. Invariant: reads one frame of a recording, so it answers at once for any size.
+Knows how to print only. Invariant: reads one frame of a recording, or of IQ some until two of them moved, so it answers
+at once for any size.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from usert.frame import Scan
     from usert.recording import Recording
 
@@ -74,11 +78,16 @@ def describe_demodulation(scan: Scan) -> str:
 
 
 def _signal(recording: Recording) -> str:
-    from usert.signal_check import check_signal
+    from usert.signal_check import check_axes, check_signal
 
     if not len(recording):
         return "none"
-    signal = check_signal(recording.frame(0).samples, recording.scan)
+    scan = recording.scan
+    signal = check_signal(recording.frame(0).samples, scan)
+    if signal.kind == "iq":
+        frames = (recording.frame(number).samples for number in range(len(recording)))
+        axes = check_axes(frames, scan)
+        signal = axes if axes.refused else signal
     if signal.kind in ("rf", "iq") and not signal.line:
         return f"{signal.kind.upper()}, {100 * signal.share:.0f} % of the first frame's energy near f0"
     return signal.line or "unknown: the first frame is blank, or too short"
@@ -87,9 +96,7 @@ def _signal(recording: Recording) -> str:
 def _time(recording: Recording) -> str:
     from datetime import UTC, datetime
 
-    import numpy as np
-
-    from usert.units import CLOCK_NS, clock_unit
+    from usert.units import CLOCK_NS
 
     times = recording.acquired_ns
     if not len(times) or not times.any():
@@ -100,8 +107,23 @@ def _time(recording: Recording) -> str:
     seconds = int(times[-1] - times[0]) / 1e9
     if seconds <= 0:
         return f"from {start}"
-    steps = np.diff(times)
+    return describe_clock(times) or (
+        f"{seconds:.3g} s from {start}, {(len(times) - 1) / seconds:.3g} frames a second"
+    )
+
+
+def describe_clock(times_ns: NDArray[np.int64]) -> str:
+    """What is wrong with the times of the frames, (F,): another unit, or whole seconds only; empty where nothing is."""
+    import numpy as np
+
+    from usert.units import clock_unit
+
+    steps = np.diff(times_ns)
+    if not (steps > 0).any():
+        return ""
     interval = float(np.median(steps[steps > 0]))
     if unit := clock_unit(interval):
         return f"acquired_ns grows by {interval:g} a frame: looks like {unit}, expected nanoseconds"
-    return f"{seconds:.3g} s from {start}, {(len(times) - 1) / seconds:.3g} frames a second"
+    if (steps == 0).any() and not (times_ns % 1_000_000_000).any():
+        return "the frames' times are whole seconds, and the same for several frames: no rate can be told by them"
+    return ""

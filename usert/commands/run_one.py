@@ -40,7 +40,7 @@ from usert.runtime.offline.run_pairs import (
     extrapolation,
     figure_path,
 )
-from usert.signal_check import check_frames, check_motion
+from usert.signal_check import check_axes, check_frames, check_motion
 from usert.signals import stop_on_signals
 
 
@@ -82,6 +82,9 @@ class One:
                 typer.echo(f"usert: {warning}", err=True)
             frames = (source.frame(reference).samples for reference, _ in pairs[:3])
             signal = check_frames(frames, source.scan, judged=1)
+            if signal.kind == "iq":
+                moved_by = dict.fromkeys(number for pair in pairs for number in pair)
+                signal = check_axes((source.frame(number).samples for number in moved_by), source.scan)
             pair = (source.frame(k).samples for k in pairs[0])
             moved = check_motion(pair, source.scan) if signal.kind == "iq" else ""
             for line in filter(None, (signal.line if signal.judged else "", moved)):

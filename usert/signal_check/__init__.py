@@ -12,12 +12,22 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..frame import Scan
+from .axes_check import LINES_FIRST, AxesWatch, check_axes
 from .iq import check_iq
 from .motion import check_motion
 from .rf import check_rf
 from .signal import Signal, SignalKind
 
-__all__ = ["Signal", "SignalKind", "check_frames", "check_motion", "check_signal"]
+__all__ = [
+    "LINES_FIRST",
+    "AxesWatch",
+    "Signal",
+    "SignalKind",
+    "check_axes",
+    "check_frames",
+    "check_motion",
+    "check_signal",
+]
 
 
 def check_signal(samples: NDArray[Any], scan: Scan) -> Signal:

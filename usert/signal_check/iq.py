@@ -7,8 +7,8 @@ the whole range of the simulator (f0/fs .05 to .4, bandwidth .25 to .9), turned 
 1 to 6, clean, noisy, clipped and on an offset (`tests/core/test_signal_check_iq.py`), and have room on both sides.
 
 Not to be seen in one frame: Q of the wrong sign, and a demodulation frequency that is wrong together with f0 by less
-than some five times; lines first only where the two frequencies differ. Knows samples and a `Scan`. Invariant: that of
-the package.
+than some five times; lines first only where the two frequencies differ (two frames that moved show them: `axes.py`).
+Knows samples and a `Scan`. Invariant: that of the package.
 """
 
 from __future__ import annotations

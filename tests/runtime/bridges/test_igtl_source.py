@@ -20,6 +20,7 @@ from pyigtl.messages import ImageMessage
 
 from usert.errors import OptionError
 from usert.frame import Scan
+from usert.iq import as_iq
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.bridges.igtl_frames import ImageReading
 from usert.runtime.bridges.igtl_reader import MOST_BODY_BYTES
@@ -296,3 +297,18 @@ def test_no_rf_is_sent_on_and_warned_of_once(talker: Talker, caplog: pytest.LogC
             connection.sendall(rf_bytes(number, image=image))
         wait_until(lambda: source.sent == 3)
     assert caplog.text.count("device RF: looks like frames with lines first") == 1
+
+
+def test_iq_with_lines_first_is_warned_of_once_it_moves(
+    talker: Talker, caplog: pytest.LogCaptureFixture
+) -> None:
+    scanner = SimulatedScanner(ScannerConfig(shape=(512, 96)))
+    frames = [as_iq(scanner.frame(k), scanner.scan.f0_hz, 4).samples for k in range(10)]
+    reading = ImageReading(f0_hz=6.5e6, fs_hz=10e6, kind="iq-lines", demodulation_hz=6.5e6)
+    spacing = np.diag([0.15, 4 * AXIAL_MM, 1, 1])
+    with running(IgtlSource(config(talker.port, reading=reading))) as source, talker.accept() as connection:
+        for number, samples in enumerate(frames):
+            image = samples.swapaxes(0, 1).reshape(1, samples.shape[1], -1)
+            connection.sendall(rf_bytes(number, image=image, ijk_to_world_matrix=spacing))
+        wait_until(lambda: source.sent == len(frames))
+    assert caplog.text.count("device RF: looks like IQ with lines first") == 1

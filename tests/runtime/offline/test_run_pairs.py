@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,6 +14,9 @@ from tiny_bundle import QUALITY, SLOPE, STRAIN
 
 from usert.bundle import Bundle
 from usert.errors import FrameError, OptionError
+from usert.iq import as_iq
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.recording import write_recording
 from usert.runtime.offline.pairs import LeftOut, describe_left_out, parse_pairs
 from usert.runtime.offline.result_file import ResultReader
 from usert.runtime.offline.run_pairs import figure_path
@@ -149,3 +153,16 @@ def test_pairs_are_read_as_written() -> None:
 def test_figures_of_further_pairs_stand_beside_the_first() -> None:
     assert figure_path("a/f.png", (0, 1), (0, 1)) == Path("a/f.png")
     assert figure_path("a/f.png", (2, 5), (0, 1)) == Path("a/f-2-5.png")
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+def test_iq_with_lines_first_is_warned_of(tmp_path: Path, transposed: bool) -> None:
+    scanner = SimulatedScanner(ScannerConfig(shape=(768, 96)))
+    frames = [as_iq(scanner.frame(k), scanner.scan.f0_hz, 4) for k in (0, 1, 7)]
+    if transposed:
+        frames = [replace(frame, samples=frame.samples.swapaxes(0, 1)) for frame in frames]
+    path = tmp_path / "rec.h5"
+    write_recording(path, frames)
+    done = usert("run", path, "--out", tmp_path / "o.h5", "--method", "ncc")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("looks like IQ with lines first") == transposed

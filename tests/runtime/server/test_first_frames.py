@@ -69,6 +69,24 @@ def test_iq_is_passed_in_silence_and_what_is_not_in_quadrature_warned_of(
     assert "I and Q go together" in caplog.records[0].getMessage()
 
 
+@pytest.mark.parametrize("transposed", [True, False])
+def test_iq_with_lines_first_is_warned_of_once_it_moves(
+    transposed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    scanner = SimulatedScanner(ScannerConfig(shape=(768, 96)))
+    first = FirstFrames()
+    for k in range(24):
+        iq = as_iq(scanner.frame(min(k, 12)), scanner.scan.f0_hz, 4)
+        samples = iq.samples.swapaxes(0, 1) if transposed else iq.samples
+        first.look(frame(samples, scan=iq.scan, at_s=k / 20))
+    assert first.signal is not None
+    assert (first.signal.kind, first.doubtful) == ("lines_first" if transposed else "iq", transposed)
+    assert [record.getMessage() for record in caplog.records] == [
+        "session 1: 'test': looks like IQ with lines first (its phase turns with the motion across the lines): "
+        "--transpose"
+    ] * transposed
+
+
 def test_frames_in_which_nothing_is_to_be_seen_leave_it_to_later_ones(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
