@@ -3,7 +3,7 @@
 `usert serve` with its default engine, one thread, lag 1; a simulated scanner that always moves (10 frames a second of
 256 x 64), and a viewer. `live again` is from the end of the fault to the arrival of a live image of a frame received
 after it; of a mess, which goes wrong again and again, it is the longest pause between two live images that come
-meanwhile. One frame is 100 ms. `told` is the newest line of the server's log on it; `right` says whether its counts at
+meanwhile, as it is of `none`, where nothing goes wrong. One frame is 100 ms. `told` is the newest line of the server's log on it; `right` says whether its counts at
 the end balance and are exactly those of what was sent.
 """
 
@@ -164,7 +164,7 @@ def mess(names: tuple[str, ...]) -> dict[str, Any]:
         seen = stage.viewer.seen[begin:]
         bad = sent.counts["nan"] + sent.counts["blank"]
         row = {
-            "fault": f"mess: {', '.join(f'{name} {count}' for name, count in sorted(sent.counts.items()))}",
+            "fault": f"mess: {', '.join(f'{name} {n}' for name, n in sorted(sent.counts.items())) or 'none'}",
             "live again (ms)": longest_pause_ms(seen),
             "told": told(stage, _LOGGED.get(names[0], r"session \d+: ")) if len(names) == 1 else "",
         }
@@ -241,6 +241,7 @@ FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
     "half-killed": lambda: half_message(ends=True),
     "two": two_of_a_name,
     **{name: (lambda told=told: lie(*told)) for name, told in LIES.items()},  # type: ignore[misc]
+    "none": lambda: mess(()),
     **{f"mess-{name}": (lambda name=name: mess((name,))) for name in MESSES},  # type: ignore[misc]
     "mess-all": lambda: mess(tuple(MESSES)),
 }

@@ -24,11 +24,11 @@ from checked_messages import (
 
 from usert.analytic import envelope
 from usert.frame import RFFrame
+from usert.iq import as_iq
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.sources.mess import Mess
 from usert.testing.message_faults import message_faults
 from usert.testing.sender_check import CHECKS
-
-IQ = replace(FRAMES[0].scan, fs_hz=10e6, demodulation_hz=FRAMES[0].scan.f0_hz)
 
 
 def test_a_good_sender_passes_every_check_that_can_be_made() -> None:
@@ -41,17 +41,28 @@ def test_a_good_sender_passes_every_check_that_can_be_made() -> None:
     assert json.loads(json.dumps(report.as_dict()))["passed"] is True
 
 
-def test_good_iq_passes_too() -> None:
-    rng = np.random.default_rng(0)
-
-    def iq(k: int) -> RFFrame:
-        noise = rng.standard_normal((296, 32, 2))
-        smooth = np.apply_along_axis(np.convolve, 0, noise, np.hanning(5), mode="valid")
-        return replace(good_frame(k), samples=(1000 * smooth).astype(np.float32), scan=IQ)
-
-    report = report_of([parts_of(iq(k)) for k in range(20)])
-    assert report.passed, report.table
-    assert {"signal", "motion"} <= {check.name for check in report.checks if check.verdict == "passed"}
+@pytest.mark.parametrize(
+    ("change", "failing", "line"),
+    [
+        (lambda iq: iq, "", ""),
+        (lambda iq: iq.swapaxes(0, 1), "signal", "IQ with lines first"),
+        (lambda iq: iq * np.float32([1, -1]), "motion", "as if Q had the other sign"),
+        (lambda iq: iq[..., :1].repeat(2, axis=2), "signal", "in quadrature"),
+    ],
+)
+def test_iq_is_held_against_its_demodulation(change: Callable[[Any], Any], failing: str, line: str) -> None:
+    press = SimulatedScanner(ScannerConfig(shape=(768, 128), peak_strain=0.02), seed=1)
+    frames = [as_iq(press.frame(k), press.scan.f0_hz, 4) for k in range(10)]
+    messages = [
+        replace(good_frame(k), samples=np.ascontiguousarray(change(frame.samples)), scan=frame.scan)
+        for k, frame in enumerate(frames)
+    ]
+    report = report_of([parts_of(frame) for frame in messages])
+    assert set(failures(report)) == {failing} - {""}
+    if failing:
+        assert line in failures(report)[failing].found
+    else:
+        assert {"signal", "motion"} <= {check.name for check in report.checks if check.verdict == "passed"}
 
 
 HEADERS: list[tuple[dict[str, Any], str, str]] = [
