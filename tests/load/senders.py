@@ -2,9 +2,9 @@
 
 `usert serve` with its default engine, one thread, lag 1; a simulated scanner that always moves (10 frames a second of
 256 x 64), and a viewer. `live again` is from the end of the fault to the arrival of a live image of a frame received
-after it; of a mess, which goes wrong again and again, it is the longest pause between two live images that come
-meanwhile, as it is of `none`, where nothing goes wrong. One frame is 100 ms. `told` is the newest line of the server's log on it; `right` says whether its counts at
-the end balance and are exactly those of what was sent.
+after it; of a mess, which goes wrong again and again, the longest pause between two live images meanwhile, and of
+`none` the same where nothing goes wrong. One frame is 100 ms. `told` is the newest line of the server's log on it;
+`right` says whether its counts at the end balance and are exactly those of what was sent.
 """
 
 from __future__ import annotations
