@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 import zmq
 from live import TIMEOUT_S, books_balance, numbered_frame, running, wait_until
 
+from usert.cli import app
 from usert.errors import OptionError
 from usert.frame import RFFrame
 from usert.runtime.engines.interface import Engine
@@ -150,3 +154,11 @@ def test_usert_replay_says_what_went_wrong() -> None:
     done = subprocess.run([*command, "--mess", "rain"], capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "'rain'" in done.stderr
+
+
+def test_the_help_names_everything_that_may_go_wrong() -> None:
+    command: Any = typer.main.get_command(app)
+    (option,) = (p for p in command.commands["replay"].params if p.name == "mess")
+    assert f"all, or some of {', '.join(MESSES)}, with commas" in option.help
+    page = (Path(__file__).parents[3] / "docs" / "scanners.md").read_text(encoding="utf-8")
+    assert [name for name in MESSES if f"`{name}`" not in page] == []
