@@ -41,6 +41,9 @@ INPUTS: dict[FrontEnd, tuple[str, ...]] = {"rf": FRAMES, "baseband": (*FRAMES, D
 OUTPUTS = ("displacement", "strain", "quality")
 EXAMPLE_SHAPE = (330, 90)
 """Frame shape for tracing a graph of any shape: a multiple of nothing, so that no size looks like a constant."""
+LARGEST_FOLDED = 2048
+"""Elements of the largest constant that is stored instead of the operators that make it. Libraries fold larger ones,
+such as differences of all pairs of rows, when they open a graph; stored they would be most of its file."""
 PREFIX = "motion.network."
 """Prefix of the network's parameters in a graph."""
 
@@ -98,7 +101,7 @@ def _simplify(model: onnx_ir.Model) -> None:
     The libraries that run graphs rewrite them better, and with some thousand nodes it takes most of an export's time.
     """
     onnx_ir.passes.Sequential(common.InlinePass())(model)
-    fold_constants_ir(model, onnx_shape_inference=True)
+    fold_constants_ir(model, onnx_shape_inference=True, output_size_limit=LARGEST_FOLDED)
     onnx_ir.passes.Sequential(
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]

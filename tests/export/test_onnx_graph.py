@@ -1,14 +1,20 @@
-"""Ctrl-C during an export ends it, whatever the exporter makes of it."""
+"""What a traced graph stores, and Ctrl-C during an export, which ends it, whatever the exporter makes of it."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
+from torch import Tensor, nn
 
 from usert.export.graph import StrainGraph
-from usert.export.onnx_graph import write_onnx
+from usert.export.onnx_graph import LARGEST_FOLDED, OUTPUTS, trace_onnx, write_onnx
+from usert.front_end import FrontEnd
 from usert.network.liteflownet import LiteFlowNet
 
 
@@ -36,3 +42,27 @@ def test_ctrl_c_stays_ctrl_c(
     with pytest.raises(error):
         write_onnx(graph, (96, 64), tmp_path / "graph.onnx", tmp_path / "weights.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+class Distances(nn.Module):
+    """A graph whose strain is a product with the distances of all pairs of rows, which depend on the shape alone."""
+
+    front_end: FrontEnd = "rf"
+
+    def forward(self, reference: Tensor, current: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows = torch.arange(reference.shape[0], dtype=torch.float32)
+        strain = torch.matmul((rows[:, None] - rows).abs(), reference.float())
+        return torch.stack((strain, strain)), strain, strain - current
+
+
+def test_large_constants_are_not_stored_but_made_when_the_graph_is_opened() -> None:
+    shape = (96, 64)
+    model = trace_onnx(cast(Any, Distances()), shape)
+    assert shape[0] ** 2 > LARGEST_FOLDED
+    assert max(math.prod(constant.dims) for constant in model.graph.initializer) <= LARGEST_FOLDED
+    frame = np.random.default_rng(1).integers(-100, 100, shape, dtype=np.int16)
+    strain = onnxruntime.InferenceSession(model.SerializeToString()).run(
+        [OUTPUTS[1]], {"reference": frame, "current": frame}
+    )[0]
+    rows = np.arange(96.0)
+    assert np.allclose(strain, np.abs(rows[:, None] - rows) @ frame, rtol=1e-6)
