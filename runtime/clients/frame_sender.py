@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -19,7 +20,7 @@ from usert.errors import FrameError, OptionError, expect
 from usert.frame import RFFrame, Scan
 
 from ..protocol.age import clock_id, now_ns
-from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, SCALARS
+from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, SCALARS, Buffer
 from ..protocol.rf_message import RFMessage
 from ..transport.access import Authenticator
 from ..transport.address import check_endpoint
@@ -203,7 +204,8 @@ class FrameSender(Service):
             self._socket.renew()
             self._count_receivers()
             taken = bool(self._receivers or not self._publishes) and self._put(
-                frame, copy and np.may_share_memory(array, np.asarray(samples))
+                RFMessage(frame=frame, stream=self.stream, clock=self.clock).to_parts(),
+                copy=copy and np.may_share_memory(array, np.asarray(samples)),
             )
             self.sent += taken
             self.dropped += not taken
@@ -247,10 +249,9 @@ class FrameSender(Service):
         )
         self.endpoint = self._socket.endpoint
 
-    def _put(self, frame: RFFrame, copy: bool) -> bool:
-        message = RFMessage(frame=frame, stream=self.stream, clock=self.clock)
+    def _put(self, parts: Sequence[Buffer], *, copy: bool) -> bool:
         try:
-            self._socket.socket.send_multipart(message.to_parts(), zmq.NOBLOCK, copy=copy)
+            self._socket.socket.send_multipart(parts, zmq.NOBLOCK, copy=copy)
         except zmq.Again:
             return False
         return True
