@@ -67,10 +67,11 @@ class BasebandGraph(nn.Module):
         self.motion = BasebandMotion(network, refinement)
 
     def forward(self, reference: Tensor, current: Tensor, depths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        rows = reference.shape[-2]
-        frames = torch.stack((reference, current)).float()
-        frames = frames - frames.mean(dim=(-2, -1), keepdim=True)
-        on_grid: OnGrid = self.motion(frames[0:1], frames[1:2], depths)
+        first, second = _without_mean(reference, current)
+        return self.picture(self.motion(first, second, depths), depths, reference.shape[-2])
+
+    def picture(self, on_grid: OnGrid, depths: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Displacement, strain and quality on the `rows` samples of the frames."""
         inside = (depths <= rows - 1).to(depths.dtype)
         strain = -torch.matmul(self._slope(inside), on_grid.displacement[:, 0:1])
         quality = self._quality(on_grid, inside)
@@ -109,6 +110,33 @@ class BasebandGraph(nn.Module):
         last = torch.floor(inside.sum() / GRID_BLOCK) - 1
         centre = torch.minimum(block.clamp_min(float(reach)), (last - reach).clamp_min(0.0))
         return least.index_select(2, centre.to(torch.int64))
+
+
+class FollowGraph(nn.Module):
+    """The graph for a pair that moves nearly as the image before did: `whole` without its far search and its network.
+
+    Shapes: frames and depths as of `BasebandGraph`, and a float32 `start` (3, 32, 8), as
+    `usert.front_end.START_SHAPE` describes it → as `BasebandGraph`.
+    """
+
+    front_end: FrontEnd = "baseband"
+
+    def __init__(self, whole: BasebandGraph) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(
+        self, reference: Tensor, current: Tensor, depths: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        first, second = _without_mean(reference, current)
+        on_grid = self.whole.motion.near(first, second, depths, start[None])
+        return self.whole.picture(on_grid, depths, reference.shape[-2])
+
+
+def _without_mean(reference: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+    frames = torch.stack((reference, current)).float()
+    frames = frames - frames.mean(dim=(-2, -1), keepdim=True)
+    return frames[0:1], frames[1:2]
 
 
 def _correlation(blocks: Tensor, block: Tensor, length: float, across: int) -> Tensor:

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from usert import __version__
@@ -22,7 +24,7 @@ from usert.bundle.card import accuracy_line
 from usert.bundle.manifest import PRECISIONS, Graph, Input, Manifest, Network, Weights
 from usert.errors import OptionError, require
 from usert.frame import Shape
-from usert.front_end import TYPICAL, grid_rows
+from usert.front_end import START_SHAPE, TYPICAL, graph_inputs, grid_rows
 from usert.machine import cpu_name, gpu_name
 from usert.network.half import in_half
 from usert.network.liteflownet import LiteFlowNet
@@ -30,12 +32,13 @@ from usert.network.refine import RefinementKind, finest_before
 from usert.network.weights import OURS, load_published, load_weights, read_info, save_weights
 from usert.strain import STRAIN_WINDOW_SAMPLES
 
-from .gate import FramePair, compare, judge, tolerances
+from .baseband_graph import BasebandGraph, FollowGraph
+from .gate import FramePair, compare, judge, pair_inputs, tolerances
 from .graph import QUALITY_WINDOW
 from .int8 import RANGES_SHAPE, quantised
-from .onnx_graph import EXAMPLE_SHAPE, OPSET, save_onnx, trace_onnx
+from .onnx_graph import EXAMPLE_SHAPE, OPSET, save_onnx, trace_onnx, write_onnx
 from .onnx_session import open_onnx
-from .pair_graph import PairGraph, pair_graph
+from .pair_graph import AnyGraph, PairGraph, pair_graph
 from .plans import SUITABLE, OpenPlan, Report, build_plans, prove_plans
 from .speed import measured
 from .tensorrt_graph import MODULES, check_range
@@ -68,6 +71,8 @@ class ExportConfig:
     """Length of the strain window in samples at 40 MHz and 6.5 MHz, odd; `baseband` takes as many wavelengths."""
     refinement: RefinementKind = "full"
     """Refinement after the network (`usert.network.refine`)."""
+    follow: bool = False
+    """Whether to make graphs for pairs that move as the image before did, too, of the front end `baseband`."""
     plans: Sequence[str] = ()
     """Libraries, of `usert.bundle.manifest.TENSORRTS`, that build plans of the graphs of one shape."""
     plan_range: tuple[Shape, Shape] | None = None
@@ -132,6 +137,7 @@ def export_bundle(
     with tempfile.TemporaryDirectory(prefix="usert-export-") as scratch:
         network, stored, recipe = _network(weights, config, Path(scratch))
         graphs = tuple(_graphs(network, config, stored, recorded, report))
+        follow = tuple(_follow_graphs(network, config, stored, recorded, report)) if config.follow else ()
         plans = tuple(build_plans(graphs, stored, config.plans, config.plan_range, report))
         if model_card is not None:
             shutil.copyfile(model_card, stored.with_name(MODEL_CARD))
@@ -158,6 +164,7 @@ def export_bundle(
             quality_window=QUALITY_WINDOW,
             opset=OPSET,
             graphs=graphs,
+            follow=follow,
             plans=plans,
             reference=f"torch {torch.__version__}, float32",
             tolerances={precision: tolerances(precision) for precision in config.precisions},
@@ -220,24 +227,57 @@ def _graphs(
             if precision == "int8":
                 model = quantised(model, shape or RANGES_SHAPE, fitting, front_end=network.front_end)
             save_onnx(model, path, stored)
-            run = open_onnx(path)
-            accuracy = compare(reference, run, shape or EXAMPLE_SHAPE, fitting)
-            report(f"{path.name}: {accuracy_line(asdict(accuracy), tolerances(precision))}")
-            judge(accuracy, path.name, precision)
-            yield Graph(
-                file=path.name,
-                shape=shape,
-                grid_rows=grid_rows(shape[0], TYPICAL) if shape and network.front_end == "baseband" else None,
-                precision=precision,
-                sha256=sha256_of(path),
-                bytes=path.stat().st_size,
-                accuracy=asdict(accuracy),
-                speed=measured(
-                    run,
-                    shape or EXAMPLE_SHAPE,
-                    engine=f"onnxruntime {versions()['onnxruntime']} on the CPU",
-                ),
-            )
+            yield proven(reference, path, shape, precision, fitting, report)
+
+
+def _follow_graphs(
+    network: LiteFlowNet, config: ExportConfig, stored: Path, recorded: Sequence[FramePair], report: Report
+) -> Iterator[Graph]:
+    """One for each shape, in float32 alone: nothing of the network is in them. Errors: `OptionError`, `BundleError`."""
+    whole = strain_graph(network, config)
+    if not isinstance(whole, BasebandGraph) or config.refinement == "off":
+        raise OptionError(
+            f"--follow: got front end {network.front_end} and refinement {config.refinement}, expected baseband and "
+            "cheap or full"
+        )
+    for shape in config.wanted:
+        graph, path = FollowGraph(whole), stored.with_name(follow_file(shape))
+        report(f"{path.name}: exporting")
+        write_onnx(graph, shape, path, stored)
+        fitting = [pair for pair in recorded if shape in (None, pair.reference.shape)]
+        yield proven(graph, path, shape, "float32", fitting, report)
+
+
+def proven(
+    reference: AnyGraph,
+    path: Path,
+    shape: Shape | None,
+    precision: str,
+    recorded: Sequence[FramePair],
+    report: Report,
+) -> Graph:
+    """The manifest's entry of the file `path`, which was made from `reference`. Errors: `BundleError`."""
+    run = timed = open_onnx(path, partial(pair_inputs, reference))
+    if isinstance(reference, FollowGraph):  # without what finds the start
+        start = np.zeros(START_SHAPE, np.float32)
+        timed = open_onnx(path, lambda pair: (*graph_inputs("baseband", *pair), start))
+    accuracy = compare(reference, run, shape or EXAMPLE_SHAPE, recorded)
+    report(f"{path.name}: {accuracy_line(asdict(accuracy), tolerances(precision))}")
+    judge(accuracy, path.name, precision)
+    return Graph(
+        file=path.name,
+        shape=shape,
+        grid_rows=grid_rows(shape[0], TYPICAL) if shape and reference.front_end == "baseband" else None,
+        precision=precision,
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        accuracy=asdict(accuracy),
+        speed=measured(
+            timed,
+            shape or EXAMPLE_SHAPE,
+            engine=f"onnxruntime {versions()['onnxruntime']} on the CPU",
+        ),
+    )
 
 
 def versions() -> dict[str, str]:
@@ -253,3 +293,8 @@ def graph_file(shape: Shape | None, precision: str) -> str:
     if precision != "float32":
         parts.append(precision)
     return "_".join(parts) + ".onnx"
+
+
+def follow_file(shape: Shape | None) -> str:
+    """File name of a graph that follows, such as `follow.onnx` (any shape) or `follow_512x128.onnx`."""
+    return graph_file(shape, "float32").replace("strain", "follow", 1)

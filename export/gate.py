@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 from usert.errors import BundleError
 from usert.front_end import TYPICAL, graph_inputs
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.runtime.engines.start import start_of
+from usert.runtime.imaging.estimate import Estimate
 
+from .baseband_graph import FollowGraph
 from .graph import StrainGraph
-from .pair_graph import PairGraph
+from .pair_graph import AnyGraph
 
 Frame = NDArray[np.int16]
 Outputs = Sequence[NDArray[np.float32]]
@@ -109,7 +112,7 @@ def tolerances(precision: str) -> dict[str, float]:
 
 
 def compare(
-    graph: PairGraph, run: Run, shape: tuple[int, int], recorded: Sequence[FramePair] = ()
+    graph: AnyGraph, run: Run, shape: tuple[int, int], recorded: Sequence[FramePair] = ()
 ) -> Accuracy:
     """Compare `run` with torch on simulated frames of `shape` (N, M) and on `recorded` pairs.
 
@@ -144,18 +147,29 @@ def compare(
     return worst(found)
 
 
-def by_torch(graph: PairGraph, pair: FramePair) -> Outputs:
+def by_torch(graph: AnyGraph, pair: FramePair) -> Outputs:
     """Displacement, strain and quality of a pair by the torch graph."""
-    inputs, lines = graph_inputs(graph.front_end, *pair), pair.reference.shape[1]
+    inputs, lines = pair_inputs(graph, pair), pair.reference.shape[1]
     with torch.inference_mode():
         return [part.numpy()[..., :lines] for part in graph(*(torch.from_numpy(array) for array in inputs))]
 
 
-def strain_reach(graph: PairGraph) -> int:
+def pair_inputs(graph: AnyGraph, pair: FramePair) -> tuple[NDArray[Any], ...]:
+    """Inputs of `graph` for a pair; what a `FollowGraph` starts from is the motion that the whole graph finds."""
+    inputs = graph_inputs(graph.front_end, *pair)
+    if not isinstance(graph, FollowGraph):
+        return inputs
+    displacement, strain, quality = by_torch(graph.whole, pair)
+    found = Estimate(displacement=displacement, strain=strain, quality=quality)
+    return *inputs, start_of(found, pair.cycles_per_sample)
+
+
+def strain_reach(graph: AnyGraph) -> int:
     """Length in samples of the window of a graph's strain, at a typical sampling."""
     if isinstance(graph, StrainGraph):
         return 2 * graph.strain.margin + 1
-    return round(graph.strain_window / TYPICAL)
+    whole = graph.whole if isinstance(graph, FollowGraph) else graph
+    return round(whole.strain_window / TYPICAL)
 
 
 def scanner_for(shape: tuple[int, int]) -> SimulatedScanner:

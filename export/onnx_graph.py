@@ -27,17 +27,27 @@ from onnx_ir.passes import common
 from onnxscript.optimizer import fold_constants_ir
 
 from usert.errors import WeightsError
-from usert.front_end import GRID_MULTIPLE, LINE_MULTIPLE, TYPICAL, FrontEnd, depth_grid, grid_rows
+from usert.front_end import (
+    GRID_MULTIPLE,
+    LINE_MULTIPLE,
+    START_SHAPE,
+    TYPICAL,
+    FrontEnd,
+    depth_grid,
+    grid_rows,
+)
 
-from .pair_graph import PairGraph
+from .baseband_graph import FollowGraph
+from .pair_graph import AnyGraph
 
 OPSET = 18
 """The last one in which GridSample calls its mode `bilinear`: parsers of TensorRT up to 11.1 take the `linear` of opset
 20 for the nearest pixel, without a word (https://github.com/NVIDIA/TensorRT/issues/4646)."""
 FRAMES = ("reference", "current")
 DEPTHS = "depths"
+START = "start"
 INPUTS: dict[FrontEnd, tuple[str, ...]] = {"rf": FRAMES, "baseband": (*FRAMES, DEPTHS)}
-"""Names of a graph's inputs, in order, by its front end."""
+"""Names of a graph's inputs, in order, by its front end; a `FollowGraph` has `START`, too."""
 OUTPUTS = ("displacement", "strain", "quality")
 EXAMPLE_SHAPE = (330, 90)
 """Frame shape for tracing a graph of any shape: a multiple of nothing, so that no size looks like a constant."""
@@ -48,12 +58,12 @@ PREFIX = "motion.network."
 """Prefix of the network's parameters in a graph."""
 
 
-def write_onnx(graph: PairGraph, shape: tuple[int, int] | None, path: Path, weights: Path) -> None:
+def write_onnx(graph: AnyGraph, shape: tuple[int, int] | None, path: Path, weights: Path) -> None:
     """Trace `graph` and write it, by `trace_onnx` and `save_onnx`. Errors: `WeightsError` as in `save_onnx`."""
     save_onnx(trace_onnx(graph, shape), path, weights)
 
 
-def trace_onnx(graph: PairGraph, shape: tuple[int, int] | None) -> onnx.ModelProto:
+def trace_onnx(graph: AnyGraph, shape: tuple[int, int] | None) -> onnx.ModelProto:
     """Trace `graph` for frames of `shape` (N, M), or None for any shape, with its parameters inside.
 
     With the front end `baseband` a graph for a shape also has the depth grid of that shape at a `TYPICAL` sampling.
@@ -72,6 +82,10 @@ def trace_onnx(graph: PairGraph, shape: tuple[int, int] | None) -> onnx.ModelPro
     if on_grid:
         frames.append(torch.from_numpy(depth_grid(grid_rows(rows, TYPICAL), TYPICAL)))
         axes.append({0: GRID_MULTIPLE * torch.export.Dim("row_blocks", min=2, max=4096)})
+    if isinstance(graph, FollowGraph):
+        names = (*names, START)
+        frames.append(torch.zeros(START_SHAPE))
+        axes.append({})
     with torch.no_grad(), _quiet(), _interruptible():
         program = torch.onnx.export(
             graph.eval(),
@@ -212,6 +226,8 @@ def _name_axes(model: onnx.ModelProto, shape: tuple[int, int] | None) -> None:
     """State the shapes of inputs and outputs: N and M, or their numbers."""
     for value in (*model.graph.input, *model.graph.output):
         sides = value.type.tensor_type.shape.dim
+        if value.name == START:
+            continue
         if value.name == DEPTHS:
             if not sides[0].dim_value:
                 sides[0].dim_param = "K"

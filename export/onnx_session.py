@@ -5,21 +5,28 @@ Knows nothing of bundles or engines, which are the runtime's.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from usert.errors import BundleError
-from usert.front_end import graph_inputs
+from usert.front_end import FrontEnd, graph_inputs
 from usert.machine import usable_cores
 from usert.silent import import_onnxruntime
 
 from .gate import FramePair, Outputs, Run
-from .onnx_graph import INPUTS, OUTPUTS
+from .onnx_graph import DEPTHS, OUTPUTS
 
 onnxruntime = import_onnxruntime()
 
 
-def open_onnx(path: Path) -> Run:
-    """Open an ONNX file to run it by ONNX Runtime on the CPU. Errors: `BundleError` when it cannot be opened."""
+def open_onnx(path: Path, inputs: Callable[[FramePair], Sequence[NDArray[Any]]] | None = None) -> Run:
+    """Open an ONNX file to run it by ONNX Runtime on the CPU; `inputs` makes those of a graph that has a start, too.
+
+    Errors: `BundleError` when it cannot be opened.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3  # errors alone
@@ -29,12 +36,11 @@ def open_onnx(path: Path) -> Run:
         raise BundleError(f"{path}: ONNX Runtime cannot open it: {str(error).splitlines()[0]}") from error
 
     names = tuple(node.name for node in session.get_inputs())
-    front_end = next(known for known, inputs in INPUTS.items() if inputs == names)
+    front_end: FrontEnd = "baseband" if DEPTHS in names else "rf"
 
     def run(pair: FramePair) -> Outputs:
-        found: Outputs = session.run(
-            list(OUTPUTS), dict(zip(names, graph_inputs(front_end, *pair), strict=True))
-        )
+        given = graph_inputs(front_end, *pair) if inputs is None else inputs(pair)
+        found: Outputs = session.run(list(OUTPUTS), dict(zip(names, given, strict=True)))
         return [part[..., : pair.reference.shape[1]] for part in found]
 
     return run

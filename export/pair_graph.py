@@ -11,10 +11,11 @@ from usert.network.refine import RefinementKind, as_kind
 from usert.network.weights import load_weights
 from usert.strain import STRAIN_WINDOW_SAMPLES
 
-from .baseband_graph import STRAIN_WINDOW, BasebandGraph
+from .baseband_graph import STRAIN_WINDOW, BasebandGraph, FollowGraph
 from .graph import StrainGraph
 
 PairGraph: TypeAlias = StrainGraph | BasebandGraph
+AnyGraph: TypeAlias = PairGraph | FollowGraph
 
 
 def pair_graph(

@@ -24,6 +24,7 @@ from usert.frame import Shape
 from usert.network.half import in_half
 from usert.runtime.engines.bundle_engine import GraphEngine, Inputs, Session, first_line
 
+from .baseband_graph import BasebandGraph, FollowGraph
 from .pair_graph import reference_graph
 
 PRECISIONS = ("float32", "float16")
@@ -65,6 +66,7 @@ class TorchEngine(GraphEngine):
         graph = reference_graph(bundle).to(self._device)
         if self._half:
             graph.motion.network = in_half(graph.motion.network)
+        self._graph = graph
         self._forward: Forward = torch.compile(graph, dynamic=False) if compiled else graph
         self._replay: Replay | None = None
 
@@ -77,10 +79,19 @@ class TorchEngine(GraphEngine):
     def _fit(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
         return self._bundle.manifest.graphs[0], shape
 
+    def _fit_to_follow(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
+        if not self._bundle.manifest.follow:
+            raise BundleError(
+                f"{self.name}: got a bundle without graphs that follow; export it with --follow"
+            )
+        return self._bundle.manifest.follow[0], shape
+
     def _open(self, graph: Graph) -> Session:
+        run = self._forward
+        if graph in self._bundle.manifest.follow and isinstance(self._graph, BasebandGraph):
+            run = FollowGraph(self._graph)
         if self._device.type == "cuda":
-            self._replay = Replay(self._forward)
-        run: Forward = self._replay or self._forward
+            run = self._replay = Replay(run)
 
         def session(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
             with torch.inference_mode():

@@ -16,9 +16,10 @@ from usert.errors import OptionError
 from usert.recording import Recording
 from usert.runtime.engines.int16 import to_int16
 
+from .baseband_graph import BasebandGraph, FollowGraph
 from .gate import Accuracy, FramePair, Run, compare, judge, tolerances
 from .onnx_graph import EXAMPLE_SHAPE
-from .pair_graph import reference_graph
+from .pair_graph import AnyGraph, reference_graph
 from .speed import measured
 
 RECORDED_PAIRS = 3
@@ -26,9 +27,19 @@ RECORDED_PAIRS = 3
 
 
 def only(bundle: Bundle, graph: Graph) -> Bundle:
-    """A copy of `bundle` in memory with no graph but this, and the plans that were built of it."""
+    """A copy of `bundle` in memory with no graph of its kind but this, and the plans that were built of it."""
+    if graph in bundle.manifest.follow:
+        return replace(bundle, manifest=replace(bundle.manifest, follow=(graph,)))
     plans = tuple(plan for plan in bundle.manifest.plans if plan.graph == graph.file)
     return replace(bundle, manifest=replace(bundle.manifest, graphs=(graph,), plans=plans))
+
+
+def reference_of(bundle: Bundle, graph: Graph) -> AnyGraph:
+    """The torch graph that `graph` of `bundle` was made from. Errors: `WeightsError`."""
+    whole = reference_graph(bundle)
+    if graph in bundle.manifest.follow and isinstance(whole, BasebandGraph):
+        return FollowGraph(whole)
+    return whole
 
 
 def verify_graph(
@@ -45,7 +56,7 @@ def verify_graph(
     `name` is that of the library, for messages; `report` gets a line. Errors: `BundleError` for a figure out of
     tolerance.
     """
-    reference, shape = reference_graph(bundle), graph.shape or EXAMPLE_SHAPE
+    reference, shape = reference_of(bundle, graph), graph.shape or EXAMPLE_SHAPE
     fitting = [pair for pair in recorded if graph.shape in (None, pair.reference.shape)]
     accuracy = compare(reference, run, shape, fitting)
     speed = measured(run, shape, engine=name)

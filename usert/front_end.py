@@ -28,6 +28,9 @@ TYPICAL = 6.5 / 40
 """Cycles a sample of a common scanner, 6.5 MHz at 40 MHz: what graphs of one shape are made for and warmed up with."""
 LINE_MULTIPLE = 32
 """Frames on a grid have a multiple of this many lines."""
+START_SHAPE = (3, 32, 8)
+"""A motion to start from: axial displacement in wavelengths, lateral in lines and its weight, 0 to 1, of 32 windows
+evenly along the grid and 8 bands across lines (`usert.network.coarse`)."""
 CYCLES_PER_SAMPLE = (0.02, 0.49)
 """Centre over sampling frequency that a grid can be made for."""
 
@@ -80,7 +83,12 @@ def grid_rows(rows: int, cycles_per_sample: float) -> int:
             f"f0_hz over fs_hz: got {cycles_per_sample:.3g}, expected {low:g} to {high:g}; "
             "look at the centre and the sampling frequency that were told"
         )
-    needed = int(np.ceil(round(rows * cycles_per_sample * SAMPLES_PER_WAVELENGTH, 6)))
+    return rows_of_grid(rows * cycles_per_sample)
+
+
+def rows_of_grid(wavelengths: float) -> int:
+    """Rows of the depth grid that covers so many wavelengths along depth, a multiple of 64."""
+    needed = int(np.ceil(round(wavelengths * SAMPLES_PER_WAVELENGTH, 6)))
     return max(1, -(-needed // GRID_MULTIPLE)) * GRID_MULTIPLE
 
 

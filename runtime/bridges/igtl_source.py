@@ -33,6 +33,7 @@ from .igtl_frames import FrameReader, ImageReading
 from .igtl_library import require_pyigtl
 from .igtl_reader import connect, messages
 from .igtl_tracked_frame import MESSAGE_TYPE, read_tracked_frame
+from .relay import frame_line
 
 _AGAIN_S = 1.0
 _MOST_NS = 1 << 63
@@ -162,11 +163,7 @@ class IgtlSource(Service):
     def _note(self, name: str, shape: tuple[int, ...], scan: Scan) -> None:
         if self._seen != (shape, scan):
             self._seen, self._judged, self._axes = (shape, scan), False, None
-            self._report_change(
-                f"frames of {name}: {shape[0]} samples by {shape[1]} lines{' of IQ' * (scan.kind == 'iq')}, "
-                f"fs {scan.fs_hz / 1e6:.4g} MHz, "
-                f"line pitch {scan.line_pitch_mm:.4g} mm"
-            )
+            self._report_change(f"frames of {name}: {frame_line(shape, scan)}")
 
     def _look(self, name: str, samples: NDArray[Any], scan: Scan, time_ns: int) -> None:
         """Warn once if these are not the samples of RF or IQ; a blank frame leaves it to the next."""

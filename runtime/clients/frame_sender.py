@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -16,7 +15,7 @@ import numpy as np
 import zmq
 from numpy.typing import ArrayLike, NDArray
 
-from usert.errors import FrameError, expect
+from usert.errors import FrameError, OptionError, expect
 from usert.frame import RFFrame, Scan
 
 from ..protocol.age import clock_id, now_ns
@@ -24,7 +23,7 @@ from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, SCALARS, Buffer
 from ..protocol.rf_message import RFMessage
 from ..transport.access import Authenticator
 from ..transport.address import check_endpoint
-from ..transport.keys import Keys
+from ..transport.keys import Keys, ServerKeys
 from ..transport.lifecycle import POLL_MS, Service
 from ..transport.socket import make_socket
 
@@ -42,8 +41,8 @@ class FrameSender(Service):
     """Sends RF or IQ frames to a live server, inside its `with` block or from `open()` to `close()`.
 
     A frame that no receiver has room for is dropped and counted: `send` never waits. The connection is made again by
-    itself when the server was away, and the sender may be opened before the server is there. Any thread may call any
-    method; calls wait for one another.
+    itself when the server was away, and the sender may be opened before the server. Any thread may call any method;
+    calls wait for one another.
 
     Parameters
     ----------
@@ -69,7 +68,8 @@ class FrameSender(Service):
     Raises
     ------
     usert.errors.OptionError
-        For an endpoint that is malformed, cannot be bound, or that other machines can reach without keys.
+        For an endpoint that is malformed, cannot be bound, or that other machines can reach without keys, and for keys
+        of the other side.
 
     Examples
     --------
@@ -101,27 +101,30 @@ class FrameSender(Service):
         super().__init__()
         self.endpoint = check_endpoint(endpoint, insecure=insecure, keyed=keys is not None)
         """Where the socket is; once it is open with the real port, where port 0 was asked for."""
+        if keys is not None and isinstance(keys, ServerKeys) != bind:
+            raise OptionError(
+                f"keys: got {type(keys).__name__}, expected ServerKeys to bind, ClientKeys to connect"
+            )
         expect(socket_type in get_args(SenderType), "socket type", f"{socket_type!r}", "'pub' or 'push'")
         self.scan = scan
         """Geometry of the frames for which `send` is given none."""
         self.stream = _checked("stream", stream, str)
         """Name of this scanner."""
-        self._clock = clock_id() if clock is None else _checked("clock", clock, str)
+        self.clock = clock_id() if clock is None else _checked("clock", clock, str)
+        """Name of the clock behind `time_ns`."""
         self._publishes = socket_type == "pub"
         self._bind = bind
         self._keys = keys
         self._receivers = 0
-        """Subscriptions to the frames; not known of a PUSH socket."""
+        """Subscriptions to the frames at the socket `_seen`; not known of a PUSH socket."""
         self._seen: zmq.Socket[bytes] | None = None
-        """The socket that they are of."""
         self._sequence = 0
         self.sent = 0
         """Frames that were handed to a receiver's queue."""
         self.dropped = 0
-        """Frames that no receiver was there for, or whose only receiver was slow.
+        """Frames without a receiver, or with a single one that was slow.
 
-        Where there are several receivers, what one of them misses is known to that one alone: a server counts gaps in
-        the sequence as `lost`.
+        What one of several receivers misses is known to that one alone: a server counts it as `lost`.
         """
 
     def open(self) -> Self:
@@ -199,10 +202,9 @@ class FrameSender(Service):
             self._sequence = number + 1
             self._socket.renew()
             self._count_receivers()
-            taken = bool(self._receivers or not self._publishes) and self._put(
-                RFMessage(frame=frame, stream=self.stream, clock=self._clock).to_parts(),
-                copy=copy and np.may_share_memory(array, np.asarray(samples)),
-            )
+            message = RFMessage(frame=frame, stream=self.stream, clock=self.clock)
+            copy = copy and np.may_share_memory(array, np.asarray(samples))
+            taken = bool(self._receivers or not self._publishes) and self._put(message.to_parts(), copy=copy)
             self.sent += taken
             self.dropped += not taken
             return taken
@@ -245,7 +247,7 @@ class FrameSender(Service):
         )
         self.endpoint = self._socket.endpoint
 
-    def _put(self, parts: Sequence[Buffer], *, copy: bool) -> bool:
+    def _put(self, parts: list[Buffer], *, copy: bool) -> bool:
         try:
             self._socket.socket.send_multipart(parts, zmq.NOBLOCK, copy=copy)
         except zmq.Again:
@@ -262,7 +264,7 @@ class FrameSender(Service):
             self._set_lossless()
         before = self._receivers
         for _ in range(_SUBSCRIPTIONS_A_FRAME):
-            if not socket.poll(0, zmq.POLLIN):
+            if not socket.poll(0):
                 break
             message = socket.recv()
             if message[:1] in (b"\0", b"\1") and _BEGINNING.startswith(message[1:]):
@@ -286,11 +288,9 @@ def _frame_samples(samples: ArrayLike) -> NDArray[Any]:
 
 def _check_size(frame: RFFrame) -> None:
     n, m = frame.shape
-    if n > MAX_AXIAL or m > MAX_LINES or n * m > MAX_PIXELS:
-        raise FrameError(
-            f"frame samples: got shape {frame.samples.shape}, expected at most {MAX_AXIAL} axial samples, {MAX_LINES} "
-            f"scan lines and {MAX_PIXELS} of both"
-        )
+    fits = n <= MAX_AXIAL and m <= MAX_LINES and n * m <= MAX_PIXELS
+    limits = f"at most {MAX_AXIAL} axial samples, {MAX_LINES} scan lines and {MAX_PIXELS} of both"
+    expect(fits, "frame samples", f"shape {frame.samples.shape}", limits, error=FrameError)
 
 
 def _checked(what: str, value: T, kind: type[T]) -> T:

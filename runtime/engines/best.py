@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import BundleError, EngineError, MissingExtraError, UsertError
 from usert.frame import Scan
 
 from ..imaging.estimate import Estimate
-from .interface import Engine
+from .interface import Engine, Follower
 
 Opener = Callable[[], Engine]
 
@@ -60,6 +61,17 @@ class BestEngine:
         found: list[Estimate] = []
         self._first_that_takes_it(lambda engine: found.append(engine.run(reference, current, scan)))
         return found[0]
+
+    def follow(
+        self, reference: NDArray[Any], current: NDArray[Any], scan: Scan, start: NDArray[np.float32]
+    ) -> Estimate:
+        """Estimate the motion of a pair near `start` (3, 32, 8) by the engine that ran last.
+
+        Errors: those of `Follower.follow`; `BundleError` also where that engine cannot follow.
+        """
+        if not isinstance(self._running, Follower):
+            raise BundleError(f"{self.name}: cannot follow")
+        return self._running.follow(reference, current, scan, start)
 
     def _first_that_takes_it(self, use: Callable[[Engine], None]) -> None:
         """Call `use` with the first engine that takes the shape. Errors: that of the last engine, where none does."""

@@ -1,8 +1,9 @@
 """The base of engines that run the files of a bundle: ONNX graphs, or plans built from them.
 
 A file is opened when a frame of its shape first comes, and stays open. The contract of a graph: inputs `reference` and
-`current`, int16 (N, M), and with the front end `baseband` `depths`, float32 (K,); outputs `displacement` (2, N, M),
-`strain` and `quality` (N, M), float32. Invariant: outputs have the shapes of the contract, or an error is raised.
+`current`, int16 (N, M), with the front end `baseband` `depths`, float32 (K,), and in a graph that follows `start`,
+float32 (3, 32, 8); outputs `displacement` (2, N, M), `strain` and `quality` (N, M), float32. Invariant: outputs have
+the shapes of the contract, or an error is raised.
 
 Ownership: an engine is used by one thread at a time; two engines share nothing and may run in two threads. Frames are
 only read, and only until `run` returns; returned arrays belong to the caller.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph, Plan
-from usert.errors import EngineError, FrameError
+from usert.errors import BundleError, EngineError, FrameError
 from usert.frame import Scan, Shape, check_shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
 from usert.iq import common_sample, rf_rows
@@ -34,12 +36,14 @@ from .padding import cut, padded
 
 FRAMES = ("reference", "current")
 DEPTHS = "depths"
+START = "start"
 OUTPUTS = ("displacement", "strain", "quality")
 MOST_FINER = 3
 """How many times as many rows as needed IQ is turned up to, so that it fits a graph of one shape."""
 
 Inputs = Sequence[NDArray[Any]]
-"""Contiguous arrays: two int16 frames (N, M), and with the front end `baseband` float32 depths (K,)."""
+"""Contiguous arrays: two int16 frames (N, M), with the front end `baseband` float32 depths (K,), and for a graph that
+follows a float32 start (3, 32, 8)."""
 Session = Callable[[Inputs], Sequence[NDArray[np.float32]]]
 """An open file: a function from its inputs to its three outputs, in order."""
 Artefact = TypeVar("Artefact", Graph, Plan)
@@ -61,8 +65,8 @@ class BundleEngine(ABC, Generic[Artefact]):
         self._precisions = by_preference(precision, self.preferred)
         self._sessions: dict[str, Session] = {}
         self._iq = IqPairs()
-        self._last_fit: dict[tuple[Shape, float | None], tuple[Artefact, Shape]] = {}
-        """What `_fit` returned for the shape and sampling of the last pair."""
+        self._last_fit: dict[tuple[Shape, float | None, bool], tuple[Artefact, Shape]] = {}
+        """What was chosen for the shape and sampling of the last pair, without a start and with one."""
         self._closed = False
 
     @property
@@ -73,6 +77,10 @@ class BundleEngine(ABC, Generic[Artefact]):
     @abstractmethod
     def _fit(self, shape: Shape, cycles: float | None) -> tuple[Artefact, Shape]:
         """The file for frames of `shape`, and the shape to pad them to. Errors: `BundleError`."""
+
+    def _fit_to_follow(self, shape: Shape, cycles: float | None) -> tuple[Artefact, Shape]:
+        """As `_fit`, of the files that follow."""
+        raise BundleError(f"{self.name}: has nothing that follows")
 
     @abstractmethod
     def _open(self, artefact: Artefact) -> Session:
@@ -96,13 +104,23 @@ class BundleEngine(ABC, Generic[Artefact]):
         self.run(*noise_pair(shape, scan))
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
+        return self._run_scan(reference, current, scan, None)
+
+    def _run_scan(
+        self,
+        reference: NDArray[Any],
+        current: NDArray[Any],
+        scan: Scan | None,
+        start: NDArray[np.float32] | None,
+    ) -> Estimate:
         if scan is None or scan.kind == "rf":
-            return self._run(reference, current, None if scan is None else scan.cycles_per_sample)
+            return self._run(reference, current, None if scan is None else scan.cycles_per_sample, start)
         check_shape("reference frame", reference, "iq")
         if self._front_end == "baseband":  # whose window is told in wavelengths, so in rows of the IQ, too
             self._check_length(reference.shape[0], scan.cycles_per_sample)
         rows = self._rf_rows((reference.shape[0], reference.shape[1]), scan)
-        return self._iq.run(self.run, reference, current, scan, rf_rows=rows)
+        run = partial(self._run_scan, start=start)
+        return self._iq.run(run, reference, current, scan, rf_rows=rows)
 
     def _rf_rows(self, shape: Shape, scan: Scan) -> int:
         """Rows to which IQ frames of `shape` (N, M) are turned up: those of a graph of one shape where one fits.
@@ -129,8 +147,17 @@ class BundleEngine(ABC, Generic[Artefact]):
             )
         return least
 
-    def _run(self, reference: NDArray[Any], current: NDArray[Any], cycles: float | None) -> Estimate:
-        """Run a pair; `cycles`: centre over sampling frequency, None where the scan is not known."""
+    def _run(
+        self,
+        reference: NDArray[Any],
+        current: NDArray[Any],
+        cycles: float | None,
+        start: NDArray[np.float32] | None,
+    ) -> Estimate:
+        """Run a pair; `cycles`: centre over sampling frequency, None where the scan is not known.
+
+        With a `start` the file is one that follows.
+        """
         if self._closed:
             raise EngineError(f"{self.name}: is closed")
         first, second = to_int16(reference, current)
@@ -138,12 +165,17 @@ class BundleEngine(ABC, Generic[Artefact]):
         if self._front_end == "baseband" and cycles is not None:
             grid_rows(shape[0], cycles)  # refuses frequencies that cannot be before lengths are made of them
         least = self._check_length(shape[0], cycles)
-        if (shape, cycles) not in self._last_fit:
-            self._last_fit = {(shape, cycles): self._fit(shape, cycles)}
-        artefact, room = self._last_fit[shape, cycles]
+        follows = start is not None
+        if (shape, cycles, follows) not in self._last_fit:
+            kept = {key: fit for key, fit in self._last_fit.items() if key[:2] == (shape, cycles)}
+            fit = self._fit_to_follow(shape, cycles) if follows else self._fit(shape, cycles)
+            self._last_fit = {**kept, (shape, cycles, follows): fit}
+        artefact, room = self._last_fit[shape, cycles, follows]
         if room != shape:
             first, second = padded(first, room), padded(second, room)
-        inputs = graph_inputs(self._front_end, first, second, cycles)
+        inputs: Inputs = graph_inputs(self._front_end, first, second, cycles)
+        if start is not None:
+            inputs = (*inputs, start)
         whole: Shape = inputs[0].shape[0], inputs[0].shape[1]
         session = self._session(artefact)
         try:
@@ -172,9 +204,10 @@ class BundleEngine(ABC, Generic[Artefact]):
             )
         return Estimate(displacement=displacement, strain=strain, quality=quality)
 
-    @property
-    def _inputs(self) -> tuple[str, ...]:
-        """Names of a graph's inputs, in order."""
+    def _inputs(self, artefact: Artefact) -> tuple[str, ...]:
+        """Names of the inputs of a file, in order."""
+        if artefact in self._bundle.manifest.follow:
+            return *FRAMES, DEPTHS, START
         return (*FRAMES, DEPTHS) if self._front_end == "baseband" else FRAMES
 
     def _session(self, artefact: Artefact) -> Session:
@@ -193,6 +226,19 @@ class GraphEngine(BundleEngine[Graph]):
     def _fit(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
         rows = grid_rows(shape[0], cycles) if self._front_end == "baseband" and cycles else None
         return choose_graph(self._bundle.manifest.graphs, shape, self._precisions, grid_rows=rows)
+
+    def _fit_to_follow(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
+        rows = grid_rows(shape[0], cycles) if cycles else None
+        return choose_graph(self._bundle.manifest.follow, shape, ("float32",), grid_rows=rows)
+
+    def follow(
+        self, reference: NDArray[Any], current: NDArray[Any], scan: Scan, start: NDArray[np.float32]
+    ) -> Estimate:
+        """Estimate the motion of a pair, as `run`, near `start` (3, 32, 8), which `start_of` makes of another estimate.
+
+        Errors: those of `run`; `BundleError` for a bundle without graphs that follow.
+        """
+        return self._run_scan(reference, current, scan, start)
 
 
 def check_contract(engine: str, graph: Graph, got: dict[str, str], expected: dict[str, str]) -> None:

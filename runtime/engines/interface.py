@@ -6,7 +6,7 @@ returns arrays that it never writes to again.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +63,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the engine's resources; idempotent."""
+
+
+@runtime_checkable
+class Follower(Engine, Protocol):
+    """An engine that can start from a motion."""
+
+    def follow(
+        self, reference: NDArray[Any], current: NDArray[Any], scan: Scan, start: NDArray[np.float32]
+    ) -> Estimate:
+        """Estimate the motion of a pair near `start` (3, 32, 8), as `start_of` makes it. Errors: those of `run`;
+        `BundleError` where nothing can follow frames of this shape.
+        """

@@ -22,7 +22,7 @@ from usert.errors import EngineError
 from usert.machine import cpu_name
 from usert.silent import import_openvino
 
-from .bundle_engine import DEPTHS, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
+from .bundle_engine import FRAMES, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
 from .cache import cache_folder, intact
 
 openvino = import_openvino()
@@ -58,13 +58,14 @@ class OpenVinoEngine(GraphEngine):
                 compiled = self._compile(graph)
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
-        expected = {name: "f32" if name == DEPTHS else "i16" for name in self._inputs}
+        names = self._inputs(graph)
+        expected = {name: "i16" if name in FRAMES else "f32" for name in names}
         check_contract(self.name, graph, _types(compiled.inputs), expected)
         check_contract(self.name, graph, _types(compiled.outputs), dict.fromkeys(OUTPUTS, "f32"))
         request = compiled.create_infer_request()
 
         def run(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
-            request.infer(dict(zip(self._inputs, inputs, strict=True)))
+            request.infer(dict(zip(names, inputs, strict=True)))
             return [np.array(request.get_tensor(name).data) for name in OUTPUTS]
 
         return run

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph
 from usert.errors import EngineError
-from usert.front_end import TYPICAL, graph_inputs
+from usert.front_end import START_SHAPE, TYPICAL, graph_inputs
 from usert.machine import gpu_name
 from usert.silent import import_onnxruntime
 
-from .bundle_engine import DEPTHS, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
+from .bundle_engine import FRAMES, OUTPUTS, START, GraphEngine, Inputs, Session, check_contract, first_line
 from .cache import cache_folder
 from .graph_choice import by_preference
 from .ort_providers import CPU, CUDA, TENSORRT, Providers, attempts
@@ -113,17 +113,19 @@ class OrtEngine(GraphEngine):
         running = session.get_providers()
         if self._provider not in running:
             raise EngineError(f"onnxruntime: got provider {', '.join(running)}, expected {self._provider}")
-        expected = {name: f"tensor({'float' if name == DEPTHS else 'int16'})" for name in self._inputs}
+        names = self._inputs(graph)
+        expected = {name: f"tensor({'int16' if name in FRAMES else 'float'})" for name in names}
         check_contract(self.name, graph, _types(session.get_inputs()), expected)
         check_contract(
             self.name, graph, _types(session.get_outputs()), dict.fromkeys(OUTPUTS, "tensor(float)")
         )
-        bound = _BoundSession(session, self._inputs, "cpu" if self._provider == CPU else "cuda")
+        bound = _BoundSession(session, names, "cpu" if self._provider == CPU else "cuda")
         if self._provider != CPU and graph.shape is not None:
             nothing = np.zeros(graph.shape, np.int16)
-            bound(
-                graph_inputs(self._front_end, nothing, nothing, TYPICAL)
-            )  # a CUDA graph is captured in the first run, and may be refused there
+            inputs = graph_inputs(self._front_end, nothing, nothing, TYPICAL)
+            if START in names:
+                inputs = (*inputs, np.zeros(START_SHAPE, np.float32))
+            bound(inputs)  # a CUDA graph is captured in the first run, and may be refused there
         return bound
 
 

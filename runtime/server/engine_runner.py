@@ -11,6 +11,7 @@ from pathlib import Path
 
 from usert.frame import RFFrame
 
+from ..engines.following import FollowingEngine
 from ..engines.interface import Engine, FrameFormat
 from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.frames import ReceivedFrame
@@ -19,6 +20,8 @@ from ..protocol.age import now_ns
 from ..transport.fault_counter import FaultCounter
 from .bundle_swap import PreparedBundle
 
+FOLLOWS = ", following"
+"""What the name of the engine ends in for an image that started from the motion of the one before."""
 log = logging.getLogger(__name__)
 
 
@@ -65,12 +68,16 @@ class EngineRunner:
     def estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> EstimatedPair:
         """Run the engine on a pair. Errors: all that an engine may raise, and `EngineError`."""
         started_ns = now_ns()
-        estimate = self._run(reference, current)
+        follows = False
+        if isinstance(self.engine, FollowingEngine):
+            estimate, follows = self.engine.after(reference, current)
+        else:
+            estimate = self._run(reference, current)
         return EstimatedPair(
             reference=reference,
             current=current,
             estimate=estimate,
-            engine=self.engine.name,
+            engine=f"{self.engine.name}{FOLLOWS if follows else ''}",
             weights_hash=self.weights_hash,
             matched_ns=started_ns,
             started_ns=started_ns,

@@ -18,6 +18,7 @@ from usert.bundle import Bundle
 from usert.machine import usable_cores
 from usert.signals import stop_on_signals
 
+from ..engines.following import FollowingEngine
 from ..engines.interface import Engine, FrameFormat
 from ..failover.handover import Handover
 from ..monitor.health import Health
@@ -49,6 +50,8 @@ class Site:
     engine: str = "best"
     precision: str | None = None
     threads: int | None = None
+    follow: bool = False
+    """Whether pairs start from the motion of the image before, where a session runs."""
     lag: str
     """The option as it was given, `auto` or a number of frames; for reports and records."""
     record: Path | None = None
@@ -70,12 +73,13 @@ class Site:
 
     def open(self, bundle: Bundle, engine: str = "", precision: str = "") -> Engine:
         """Open `bundle`; an empty name of engine or precision is that of the site. The caller closes the engine."""
-        return self.open_engine(
+        opened = self.open_engine(
             bundle,
             engine=engine or self.engine,
             threads=self.threads,
             precision=precision or self.precision,
         )
+        return FollowingEngine(opened) if self.follow else opened
 
     def make_recorder(self) -> Recorder | None:
         """The recorder of `record`, not open yet."""

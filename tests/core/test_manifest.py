@@ -59,6 +59,10 @@ def test_json_keeps_every_value() -> None:
             lambda t: t["graphs"][0]["accuracy"].update(a="x"),
             r"graphs\[0\].accuracy.a: got 'x', expected a finite number",
         ),
+        (
+            lambda t: t.update(follow=[t["graphs"][0]]),
+            "follow: got 'graphs with rf', expected graphs with base",
+        ),
         (lambda t: t["tolerances"].pop("int8"), r"tolerances: got \['float32'\], expected int8, too"),
         (lambda t: t["plans"][0].update(library="cudnn"), "library: got 'cudnn', expected tensorrt, tens"),
         (lambda t: t["plans"][0].update(graph="other.onnx"), "graph: got 'other.onnx', expected strain"),

@@ -1,16 +1,20 @@
-"""The bridge of docs/scanners.md, run as it is printed: a real server reads its frames and makes images of them."""
+"""The programs of docs/scanners.md as they are printed: the senders compile, a real server images what is sent."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
+from compilers import compiler
 
+from usert.runtime.clients.frame_sender import FrameSender
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.protocol.rf_message import RFMessage
 
@@ -18,13 +22,37 @@ PAGE = Path(__file__).parents[2] / "docs" / "scanners.md"
 ENOUGH_S, ENDS_S = 120.0, 60.0
 
 
-def program() -> str:
-    (found,) = re.findall(r'^```python title="bridge.py"\n(.*?)^```$', PAGE.read_text(), re.DOTALL | re.M)
+def printed(title: str) -> str:
+    """The program of that title."""
+    (found,) = re.findall(rf'^```\w+ title="{title}"\n(.*?)^```$', PAGE.read_text(), re.DOTALL | re.M)
     return str(found)
 
 
+def test_the_sender_in_python_sends_what_it_is_given(tmp_path: Path) -> None:
+    text = printed("sender.py").replace("tcp://127.0.0.1:5555", f"ipc://{tmp_path}/rf")
+    frames = [np.full((4, 3), k, np.float64) for k in range(3)]
+    names: dict[str, object] = {"my_frames": lambda: frames}
+    exec(text, names)
+    sender = names["sender"]
+    assert isinstance(sender, FrameSender)
+    assert (sender.sent, sender.dropped) == (0, 3)
+
+
+@pytest.mark.parametrize("language", ["c", "cpp"])
+def test_the_senders_in_c_and_cpp_compile(tmp_path: Path, language: str) -> None:
+    command = [compiler(language), f"sender.{language}", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
+    (folder, shown) = re.findall(rf"^cd (examples/senders/{language}) && (.*)$", PAGE.read_text(), re.M)[0]
+    shutil.copytree(PAGE.parents[1] / folder, tmp_path, dirs_exist_ok=True)
+    subprocess.run(shown, shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "speckle").exists()
+    include = f'#include "usert_sender.{"h" if language == "c" else "hpp"}"\n#include <stddef.h>\n'
+    source = f"{include}const short *my_frame(void);\nint main(void) {{\n{printed(f'sender.{language}')}}}\n"
+    (tmp_path / f"sender.{language}").write_text(source)
+    subprocess.run([*command, *(["-std=c++17"] * (language == "cpp"))], cwd=tmp_path, check=True)
+
+
 def test_iq_is_sent_with_two_lines_more() -> None:
-    (lines,) = re.findall(r'^```python title="IQ"\n(.*?)^```$', PAGE.read_text(), re.DOTALL | re.M)
+    lines = printed("IQ")
     told = {"np": np, "z": np.full((4, 3), 1 + 2j), "header": header()}
     exec(lines, told)
     parts = [json.dumps(told["header"]).encode(), told["samples"].tobytes()]
@@ -35,7 +63,7 @@ def test_iq_is_sent_with_two_lines_more() -> None:
 
 def header() -> dict[str, object]:
     """The header of the program's first frame."""
-    (text,) = re.findall(r"^    header = (\{.*?^    \})", program(), re.DOTALL | re.M)
+    (text,) = re.findall(r"^    header = (\{.*?^    \})", printed("bridge.py"), re.DOTALL | re.M)
     told: dict[str, object] = eval(
         text, {"sequence": 0, "samples": np.zeros((4, 3)), "clock": "c", "time": time}
     )
@@ -43,7 +71,7 @@ def header() -> dict[str, object]:
 
 
 def test_images_of_what_the_bridge_sends(tmp_path: Path) -> None:
-    (tmp_path / "bridge.py").write_text(program())
+    (tmp_path / "bridge.py").write_text(printed("bridge.py"))
     # ipc: no port to be taken by somebody else
     rf, strain = f"ipc://{tmp_path}/rf", f"ipc://{tmp_path}/strain"
     usert = [sys.executable, "-m", "usert"]

@@ -9,14 +9,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from usert.export.baseband_graph import BasebandGraph
+from usert.export.baseband_graph import BasebandGraph, FollowGraph
 from usert.export.gate import FramePair, by_torch
 from usert.export.onnx_graph import trace_onnx
 from usert.export.onnx_session import open_onnx
 from usert.frame import Scan
+from usert.front_end import START_SHAPE, depth_grid, graph_inputs
 from usert.network.liteflownet import LiteFlowNet
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import READABLE_QUALITY, readable_mean
+from usert.runtime.engines.start import start_of
+from usert.runtime.imaging.estimate import Estimate
 from usert.strain import axial_strain
 
 CYCLES = 0.1625
@@ -153,6 +156,40 @@ def test_onnx_says_what_torch_says_and_refuses_nothing_it_should_take(
     for got, expected in zip(open_onnx(path)(pair), by_torch(graph, pair), strict=True):
         assert got.shape == expected.shape
         assert np.abs(got - expected).max() < 2e-3
+
+
+@pytest.mark.parametrize("motion", [0.7, 1.0, 1.2])
+def test_a_graph_that_follows_finds_the_motion_from_one_that_is_like_it(
+    graph: BasebandGraph, motion: float
+) -> None:
+    scanner = press(0.03, (700, 64))
+    pair, truth = pair_of(scanner), scanner.truth(0, 1)
+    known = Estimate(displacement=truth, strain=truth[0], quality=np.ones_like(truth[0]))
+    inputs = (*graph_inputs("baseband", *pair), start_of(known, CYCLES, scale=motion))
+    with torch.inference_mode():
+        displacement, _, quality = FollowGraph(graph)(*(torch.from_numpy(part) for part in inputs))
+    error = (displacement.numpy() - truth)[0]
+    assert (quality.numpy() >= READABLE_QUALITY).mean() > 0.95
+    assert np.sqrt(np.mean(error[32:-32, 4:-4] ** 2)) < 0.05
+
+
+def test_what_follows_nothing_that_it_could_find_is_not_readable(graph: BasebandGraph) -> None:
+    """A start that is 20 wavelengths off: quality tells, on which the runtime relies."""
+    scanner = press(0.02, (512, 64))
+    start = np.full(START_SHAPE, 20.0, np.float32)
+    start[2] = 1
+    inputs = (*graph_inputs("baseband", *pair_of(scanner)), start)
+    with torch.inference_mode():
+        quality = FollowGraph(graph)(*(torch.from_numpy(part) for part in inputs))[2].numpy()
+    assert (quality >= READABLE_QUALITY).mean() < 0.02
+
+
+def test_what_follows_needs_refinement() -> None:
+    graph = BasebandGraph(LiteFlowNet(finest=5, front_end="baseband"), refinement="off")
+    frames = [torch.zeros((128, 32), dtype=torch.int16)] * 2
+    depths = torch.from_numpy(depth_grid(64, CYCLES))
+    with pytest.raises(ValueError, match="refinement: got off"):
+        FollowGraph(graph)(*frames, depths, torch.zeros(START_SHAPE))
 
 
 def test_a_strain_window_that_is_none_is_refused() -> None:

@@ -19,11 +19,13 @@ from usert.bundle import Bundle, default_bundle_path
 from usert.bundle.manifest import PRECISIONS
 from usert.commands.engine import open_named
 from usert.errors import FrameError
-from usert.export.gate import FramePair, by_torch, tolerances
+from usert.export.baseband_graph import BasebandGraph, FollowGraph
+from usert.export.gate import FramePair, by_torch, pair_inputs, tolerances
 from usert.export.pair_graph import reference_graph
 from usert.frame import Scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
-from usert.runtime.engines.interface import Engine
+from usert.quality import READABLE_QUALITY
+from usert.runtime.engines.interface import Engine, Follower
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 SHAPES = ((512, 128), (333, 77), (1024, 256))
@@ -70,6 +72,31 @@ def test_every_engine_says_what_torch_says(
             assert np.sqrt(np.mean(apart**2)) <= limits["rms_displacement_samples"], shape
             assert np.abs(got.strain - expected[shape][1]).max() <= limits["max_abs_strain"], shape
             assert np.abs(got.quality - expected[shape][2]).max() <= limits["max_abs_quality"], shape
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_follows_as_torch_does(name: str) -> None:
+    limits, scale = tolerances("float32"), 0.9
+    whole = reference_graph(BUNDLE)
+    assert isinstance(whole, BasebandGraph)
+    with closing(opened(name, "float32")) as engine:
+        assert isinstance(engine, Follower)
+        for shape in SHAPES:
+            frames = FramePair(*pair(shape)[:2])
+            *inputs, start = pair_inputs(FollowGraph(whole), frames)
+            start[:2] *= scale  # the hand has moved a little less before
+            with torch.inference_mode():
+                parts = [torch.from_numpy(part) for part in (*inputs, start)]
+                expected = [part.numpy()[..., : shape[1]] for part in FollowGraph(whole)(*parts)]
+            got = engine.follow(*pair(shape), start)
+            assert np.abs(got.displacement - expected[0]).max() <= limits["max_abs_displacement_samples"], (
+                shape
+            )
+            assert np.abs(got.strain - expected[1]).max() <= limits["max_abs_strain"], shape
+            assert np.abs(got.quality - expected[2]).max() <= limits["max_abs_quality"], shape
+            alone = by_torch(whole, frames)
+            readable = alone[2] >= READABLE_QUALITY
+            assert np.abs(got.displacement - alone[0])[0][readable].max() < 0.02, shape
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])

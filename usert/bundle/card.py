@@ -40,9 +40,14 @@ def bundle_card(bundle: Bundle) -> str:
         ("strain", f"{m.conventions.strain}; window {_window(m)}"),
         ("quality", f"correlation in windows of {m.quality_window[0]} x {m.quality_window[1]}"),
     ]  # fmt: skip
-    for graph in m.graphs:
+    for graph in (*m.graphs, *m.follow):
         shape = "any shape" if graph.shape is None else _shape(graph.shape)
-        rows.append(("graph", f"{graph.file}, {shape}, {graph.precision}, {_size(graph)}"))
+        rows.append(
+            (
+                "follows" if graph in m.follow else "graph",
+                f"{graph.file}, {shape}, {graph.precision}, {_size(graph)}",
+            )
+        )
         rows.append(("", accuracy_line(graph.accuracy, m.tolerances[graph.precision])))
         rows.append(("", _speed(graph.speed)))
     for plan in m.plans:

@@ -193,6 +193,8 @@ class Manifest:
     """Rows and lines of the window of the correlation in the graph, at that sampling."""
     opset: int
     graphs: tuple[Graph, ...]
+    follow: tuple[Graph, ...] = ()
+    """Graphs for pairs that move nearly as the image before did, which take a start, too (`usert.front_end`)."""
     plans: tuple[Plan, ...] = ()
     reference: str
     """Reference that the graphs were compared with, such as `torch 2.13.0`."""
@@ -207,9 +209,11 @@ class Manifest:
     def __post_init__(self) -> None:
         _check(self.strain_window_samples > 1, "strain_window_samples", self.strain_window_samples, "above 1")
         _check(len(self.graphs) > 0, "graphs", "none", "at least one")
-        keys = [(graph.shape, graph.grid_rows, graph.precision) for graph in self.graphs]
-        _check(len(set(keys)) == len(keys), "graphs", "two of one shape and precision", "one of each")
+        for name, graphs in (("graphs", self.graphs), ("follow", self.follow)):
+            keys = [(graph.shape, graph.grid_rows, graph.precision) for graph in graphs]
+            _check(len(set(keys)) == len(keys), name, "two of one shape and precision", "one of each")
         on_grid = self.network.front_end == "baseband"
+        _check(on_grid or not self.follow, "follow", "graphs with rf", "graphs with baseband alone")
         has_window = self.strain_window_wavelengths is not None
         _check(
             has_window == on_grid,
@@ -217,7 +221,7 @@ class Manifest:
             self.strain_window_wavelengths,
             "a number with baseband, none with rf",
         )
-        for graph in self.graphs:
+        for graph in (*self.graphs, *self.follow):
             fits = (graph.grid_rows is not None) == (on_grid and graph.shape is not None)
             _check(
                 fits,
@@ -228,9 +232,9 @@ class Manifest:
         _check(
             len(set(self.files)) == len(self.files), "files", "one name twice", "a name of its own for each"
         )
-        graphs = {graph.file for graph in self.graphs}
+        files = {graph.file for graph in self.graphs}
         for plan in self.plans:
-            _check(plan.graph in graphs, f"plans {plan.file} graph", plan.graph, ", ".join(sorted(graphs)))
+            _check(plan.graph in files, f"plans {plan.file} graph", plan.graph, ", ".join(sorted(files)))
         for precision in {graph.precision for graph in self.graphs}:
             _check(precision in self.tolerances, "tolerances", sorted(self.tolerances), f"{precision}, too")
 
@@ -243,7 +247,7 @@ class Manifest:
     @property
     def made(self) -> tuple[Graph | Plan, ...]:
         """All graphs and plans."""
-        return (*self.graphs, *self.plans)
+        return (*self.graphs, *self.follow, *self.plans)
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import typer
 
 from usert.commands.bridge_clarius import clarius
+from usert.commands.bridge_plain import shm, tcp
 from usert.commands.image_options import Images
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys
 from usert.commands.option import grouped, option, switch
@@ -19,6 +20,8 @@ _INSECURE_HELP = "Allow OpenIGTLink, and endpoints without keys, on other machin
 
 bridge = typer.Typer(help="Connect live streams to other programs.", no_args_is_help=True)
 bridge.command("clarius")(clarius)
+bridge.command("tcp")(tcp)
+bridge.command("shm")(shm)
 
 
 @bridge.command("igtl")

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from usert.commands.interrupt import stoppable
-from usert.commands.option import option
+from usert.commands.option import option, switch
 from usert.errors import EngineError, MissingExtraError, OptionError, expect, require
 
 if TYPE_CHECKING:
     from usert.bundle import Bundle
     from usert.bundle.manifest import Plan
+    from usert.export.baseband_graph import FollowGraph
     from usert.export.gate import FramePair, Outputs, Run
     from usert.runtime.engines.interface import Engine
 
@@ -51,6 +52,9 @@ def export(
         "full",
         "off|cheap|full",
         "After the network: nothing, one look at the phase, or phase made smooth over the whole frame.",
+    ),
+    follow: bool = switch(
+        "--follow", "Also make graphs for `usert serve --follow`, which start from the last image's motion."
     ),
     plan: list[str] = option(
         [],
@@ -102,6 +106,7 @@ def export(
         finest=finest_level,
         strain_window=strain_window,
         refinement=as_kind(refinement, "--refinement"),
+        follow=follow,
         plans=plan,
         plan_range=None if plan_range is None else parse_range(plan_range, "--plan-range"),
     )
@@ -121,7 +126,8 @@ def export(
 def _verify(folder: Path, recordings: list[Path]) -> None:
     """Every graph by every engine that runs here; plans by TensorRT, as one of them."""
     from usert.bundle import Bundle
-    from usert.export.verify import check_fit, only, recorded_pairs, verify_graph
+    from usert.export.baseband_graph import FollowGraph
+    from usert.export.verify import check_fit, only, recorded_pairs, reference_of, verify_graph
     from usert.runtime.engines import ENGINES, open_engine
 
     bundle = Bundle.load(folder)
@@ -131,7 +137,8 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
     proven: dict[str, None] = {}
     absent: dict[str, None] = {}
     for name in reversed(ENGINES):
-        for graph in bundle.manifest.graphs:
+        for graph in (*bundle.manifest.graphs, *bundle.manifest.follow):
+            reference = reference_of(bundle, graph)
             try:
                 opened = open_engine(only(bundle, graph), engine=name)
                 opened.warm_up(graph.shape or (2 * least, 64))
@@ -139,9 +146,8 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
                 absent[f"{name}: not here: {error}"] = None
                 continue
             with closing(opened) as engine:
-                verify_graph(
-                    bundle, graph, _run_of(engine), name=engine.name, recorded=recorded, report=typer.echo
-                )
+                run = _run_of(engine, reference if isinstance(reference, FollowGraph) else None)
+                verify_graph(bundle, graph, run, name=engine.name, recorded=recorded, report=typer.echo)
             proven[name] = None
     for line in absent:
         typer.echo(line, err=True)
@@ -167,12 +173,17 @@ def _open_plan(bundle: Bundle, plan: Plan) -> Iterator[Run | None]:
         yield run
 
 
-def _run_of(engine: Engine) -> Run:
-    from usert.runtime.engines.interface import TYPICAL_SCAN
+def _run_of(engine: Engine, follows: FollowGraph | None = None) -> Run:
+    from usert.export.gate import pair_inputs
+    from usert.runtime.engines.interface import TYPICAL_SCAN, Follower
 
     def run(pair: FramePair) -> Outputs:
         scan = replace(TYPICAL_SCAN, f0_hz=pair.cycles_per_sample * TYPICAL_SCAN.fs_hz)
-        estimate = engine.run(pair.reference, pair.current, scan)
+        if follows is not None and isinstance(engine, Follower):
+            start = pair_inputs(follows, pair)[-1]
+            estimate = engine.follow(pair.reference, pair.current, scan, start)
+        else:
+            estimate = engine.run(pair.reference, pair.current, scan)
         return estimate.displacement, estimate.strain, estimate.quality
 
     return run

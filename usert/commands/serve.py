@@ -107,6 +107,11 @@ def _site(
         deadline_ms=images.deadline_ms,
     )
     bundle = load_bundle(engine.bundle)
+    if images.follow and not bundle.manifest.follow:
+        raise OptionError(
+            f"--follow: got bundle {bundle.folder} without graphs that follow, expected one of "
+            "`usert export --follow`"
+        )
     rule = ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
     return Site(
         config=replace(config, quality_rule=rule),
@@ -115,6 +120,7 @@ def _site(
         engine=engine.engine,
         precision=engine.precision,
         threads=engine.threads,
+        follow=images.follow,
         lag=lag,
         record=records.record,
         record_displacement=records.record_displacement,

@@ -44,6 +44,11 @@ class Images:
     lag: str = option(
         "auto", "auto|L", "Frames from the first to the second of a pair; auto follows the motion."
     )
+    follow: bool = switch(
+        "--follow",
+        "Start from the last image's motion, in about half the time; from nothing at any doubt. Such images depend on "
+        "those before, so `usert rerun` finds them other in the last digits.",
+    )
     persistence: float = option(
         0.0, "W", "Weight of past images in a running mean, from 0 (none) to below 1; .4 is mild."
     )

@@ -73,20 +73,30 @@ class CoarseDisplacement(nn.Module):
         self.smoothing = EigenSmoothing(WINDOWS, BANDS, STEPS)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        height, width = first.shape[2:]
         a, b = speckle(first), speckle(second)
-        axial = on_pixels(self._smooth(*self._far(a, b)), height, width)
+        axial = on_pixels(self._smooth(*self._far(a, b)), *first.shape[2:])
         found = torch.cat((axial, torch.zeros_like(axial)), dim=1)
         for _ in range(LOOKS):
-            moved = warp(b, found.flip(1))
-            found = found + on_pixels(self._smooth(*self._about(a, moved)), height, width)
+            found = self._looked_about(a, b, found)
         return found
+
+    def near(self, first: Tensor, second: Tensor, start: Tensor) -> Tensor:
+        """The coarse displacement (B, 2, H, M) near one that is known: one second look about it, and no first look.
+
+        `start` (B, 3, WINDOWS, BANDS): axial in rows, lateral in lines, and the weight of each window, 0 to 1.
+        """
+        known = self._smooth(start[:, :2], (start[:, 2:] + FLOOR).expand(-1, 2, -1, -1))
+        return self._looked_about(speckle(first), speckle(second), on_pixels(known, *first.shape[2:]))
+
+    def _looked_about(self, first: Tensor, second: Tensor, found: Tensor) -> Tensor:
+        """The displacement `found` (B, 2, H, M), and what a look about it adds."""
+        more = self._smooth(*self._about(first, warp(second, found.flip(1))))
+        return found + on_pixels(more, *first.shape[2:])
 
     def _far(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Axial displacement and weight in each window, two (B, 1, WINDOWS, BANDS)."""
         found = _likeness(_bands(first), _bands(second), LARGEST)
-        best = _through(_beside(found))
-        at, height = _peak(best, found, SHARP, largest=LARGEST)
+        at, height = _peak(_through(_beside(found)), found)
         return at[:, None], _trust(height, CHANCE[0])[:, None]
 
     def _about(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +129,7 @@ class CoarseDisplacement(nn.Module):
         """(B, C, WINDOWS, BANDS), each channel by itself."""
         batch = measured.shape[0]
         measured, weight = (torch.cat(torch.split(field, 1, dim=1)) for field in (measured, weight))
-        one = torch.ones_like(measured[:batch, 0, :1, 0])
-        # a batch of each channel in turn
+        one = torch.ones_like(measured[:batch, 0, :1, 0])  # a batch of each channel in turn
         cost = torch.cat([size * one for size in ROUGHNESS])[: measured.shape[0]]
         smooth = self.smoothing(measured, weight, cost)
         return torch.cat(torch.split(smooth.clamp(-LARGEST, LARGEST), batch), dim=1)
@@ -256,10 +265,10 @@ def _through(found: Tensor) -> Tensor:
     return down + up.flip(1) - found
 
 
-def _peak(best: Tensor, found: Tensor, sharp: float, *, largest: int) -> tuple[Tensor, Tensor]:
+def _peak(best: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
     """Where `best` is highest along its last axis, between lags, and how high `found` is there."""
-    share = torch.softmax(sharp * best, dim=3)
-    lags = torch.arange(-largest, largest + 1, device=best.device, dtype=best.dtype)
+    share = torch.softmax(SHARP * best, dim=3)
+    lags = torch.arange(-LARGEST, LARGEST + 1, device=best.device, dtype=best.dtype)
     return (share * lags).sum(dim=3), (share * found).sum(dim=3)
 
 

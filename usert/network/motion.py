@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ..front_end import depth_grid, grid_rows
+from ..front_end import SAMPLES_PER_WAVELENGTH, depth_grid, grid_rows
 from .baseband import Signals, baseband, halved
 from .channels import Channels
 from .coarse import CoarseDisplacement
@@ -79,6 +79,21 @@ class BasebandMotion(nn.Module):
         found, coarse, back = self._found(half)
         start = likeliest(half.first, ((found, moved(half, found)), (coarse, back)))
         return OnGrid(signals, self.refinement(signals, half, start))
+
+    def near(self, first: Tensor, second: Tensor, depths: Tensor, start: Tensor) -> OnGrid:
+        """The displacement near one that is known, without network and far search, of frames as for `forward`.
+
+        `start` (B, 3, 32, 8) is what is known, as `usert.front_end.START_SHAPE` describes it. Errors: `ValueError`
+        without refinement, which must find the rest.
+        """
+        if self.refinement is None:
+            raise ValueError("refinement: got off, expected cheap or full: a start alone is no displacement")
+        signals, half = self._signals(first, second, depths)
+        with full_precision(half.first):
+            rows = start[:, :1] * (SAMPLES_PER_WAVELENGTH / 2)
+            found = self.coarse.near(half.first, half.second, torch.cat((rows, start[:, 1:]), dim=1))
+        likely = likeliest(half.first, ((found, moved(half, found)),))
+        return OnGrid(signals, self.refinement(signals, half, likely))
 
     def unrefined(self, first: Tensor, second: Tensor, depths: Tensor) -> OnGrid:
         """The network's displacement, without refinement; gradients reach the network's weights alone."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
-import zmq
 from igtl_ends import BridgeProcess, Talker, sender
 from igtl_sender import START_S, samples_of
 from live import TIMEOUT_S, running, wait_until
 from numpy.typing import NDArray
 from pyigtl.messages import ImageMessage
+from rf_subscriber import subscriber
 
 from usert.errors import OptionError
 from usert.frame import Scan
@@ -27,7 +27,6 @@ from usert.runtime.bridges.igtl_reader import MOST_BODY_BYTES
 from usert.runtime.bridges.igtl_source import IgtlSource, SourceConfig
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
-from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import StrainMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
@@ -58,15 +57,6 @@ def config(port: int, **changes: Any) -> SourceConfig:
         "reading": READING,
     }
     return SourceConfig(**(fields | changes))
-
-
-@contextmanager
-def subscriber(endpoint: str) -> Iterator[Callable[[], RFMessage]]:
-    with zmq.Context() as context, context.socket(zmq.SUB) as socket_:
-        socket_.linger, socket_.rcvtimeo = 0, round(1e3 * TIMEOUT_S)
-        socket_.subscribe(b"")
-        socket_.connect(endpoint)
-        yield lambda: RFMessage.from_parts(socket_.recv_multipart())
 
 
 @pytest.mark.parametrize(("dtype", "transpose"), [("int16", False), ("int16", True), ("float32", False)])

@@ -127,16 +127,21 @@ def test_the_server_may_bind_for_publishers(engine: Engine) -> None:
         wait_until(lambda: server.counts.frames.received == 1)
 
 
-def test_a_lag_that_is_no_number_is_said() -> None:
+def test_a_lag_that_is_no_number_and_a_bundle_that_cannot_follow_are_said(bundle: Bundle) -> None:
     endpoints = ["--rf", "tcp://127.0.0.1:1", "--publish", "tcp://127.0.0.1:0"]
-    done = subprocess.run(
-        [sys.executable, "-m", "usert", "serve", *endpoints, "--lag", "slow"],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (
-        1,
-        "usert: --lag: got 'slow', expected auto or a number of frames\n",
-    )
+    folder = str(bundle.folder)
+    for options, expected in (
+        (["--lag", "slow"], "--lag: got 'slow', expected auto or a number of frames"),
+        (
+            ["--follow", "--bundle", folder],
+            f"--follow: got bundle {folder} without graphs that follow, expected one of `usert export --follow`",
+        ),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "usert", "serve", *endpoints, *options],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (1, f"usert: {expected}\n")

@@ -19,8 +19,9 @@ ANY = "tcp://127.0.0.1:0"
 class RFListener:
     """A receiver, and how many frames of each stream it has received."""
 
-    def __init__(self, receiver: Receiver[RFMessage]) -> None:
+    def __init__(self, receiver: Receiver[RFMessage], authenticator: Authenticator) -> None:
         self._receiver = receiver
+        self.denied = authenticator.denied
         self.received: dict[str, int] = {}
 
     @property
@@ -53,7 +54,7 @@ def rf_listener(
             accept=lambda message, arrived_ns: made[0].accept(message, arrived_ns),
             security=authenticator.security("rf"),
         )
-        made.append(RFListener(receiver))
+        made.append(RFListener(receiver, authenticator))
         with receiver:
             yield made[0]
             receiver.check()

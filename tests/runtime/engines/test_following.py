@@ -1,0 +1,247 @@
+"""Pairs of a session start from the motion of the image before; at any doubt, from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from usert.bundle import Bundle, default_bundle_path
+from usert.errors import BundleError, EngineError
+from usert.frame import RFFrame, Scan
+from usert.phantom.field import Field, Rigid, Sum
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.runtime.engines import open_engine
+from usert.runtime.engines.following import MOST_FOLLOWED, MOST_PAUSE, FollowingEngine
+from usert.runtime.engines.start import start_of
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.frames import ReceivedFrame
+
+SHAPE = (64, 32)
+SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
+
+
+class Told:
+    """An engine that answers as readable images as the test tells it, and keeps what it was asked."""
+
+    name = "told"
+    strain_window_at = staticmethod(lambda scan: 3)
+
+    def __init__(self) -> None:
+        self.whole = self.near = 1.0
+        """Share of the image that may be read, from nothing and where it follows."""
+        self.raises: Exception | None = None
+        self.asked: list[str] = []
+        self.starts: list[NDArray[np.float32]] = []
+
+    def warm_up(self, shape: tuple[int, int], scan: object = None) -> None:
+        self.asked.append("warm up")
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: object = None) -> Estimate:
+        self.asked.append("run")
+        return self._estimate(2.0, self.whole)
+
+    def follow(
+        self, reference: NDArray[Any], current: NDArray[Any], scan: object, start: NDArray[np.float32]
+    ) -> Estimate:
+        self.asked.append("follow")
+        if self.raises is not None:
+            raise self.raises
+        self.starts.append(start)
+        return self._estimate(2.0, self.near)
+
+    def _estimate(self, motion: float, share: float) -> Estimate:
+        quality = np.zeros(SHAPE, np.float32)
+        quality[: round(share * SHAPE[0])] = 0.9
+        return Estimate(
+            displacement=np.full((2, *SHAPE), motion, np.float32),
+            strain=np.zeros(SHAPE, np.float32),
+            quality=quality,
+        )
+
+    def close(self) -> None:
+        self.asked.append("close")
+
+
+def received(k: int, *, session: int = 1, stream: str = "s", scan: Scan = SCAN) -> ReceivedFrame:
+    frame = RFFrame(samples=np.zeros(SHAPE, np.int16), scan=scan, sequence=k)
+    return ReceivedFrame(frame=frame, stream=stream, clock="c", received_ns=k, session=session)
+
+
+class Live:
+    """Images of `told`, each of the next frame."""
+
+    def __init__(self, told: Told) -> None:
+        self.told, self.engine, self.k = told, FollowingEngine(told), 10
+
+    def image(self, *, lag: int = 1, ahead: int = 1, **of: Any) -> str:
+        """What the engine was asked for the image of the frame that lies `ahead`."""
+        self.told.asked.clear()
+        self.k += ahead
+        self.engine.after(received(self.k - lag, **of), received(self.k, **of))
+        return " ".join(self.told.asked)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def live(told: Told) -> Live:
+    return Live(told)
+
+
+def test_the_first_image_starts_from_nothing_and_the_next_follow_until_one_is_renewed(live: Live) -> None:
+    asked = [live.image() for _ in range(2 * MOST_FOLLOWED + 3)]
+    one_turn = ["run", *["follow"] * MOST_FOLLOWED]
+    assert asked == [*one_turn, *one_turn, "run"]
+
+
+def test_the_start_is_the_motion_before_as_long_as_the_lags(live: Live, told: Told) -> None:
+    live.image(lag=1)
+    live.image(lag=2)
+    assert told.starts[0].shape == (3, 32, 8)
+    assert told.starts[0][0, 0, 0] == pytest.approx(2 * 2.0 * SCAN.cycles_per_sample)
+    assert told.starts[0][1, 0, 0] == pytest.approx(2 * 2.0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"session": 2},
+        {"ahead": 5},
+        {"ahead": 0},
+        {"lag": 4},
+        {"scan": replace(SCAN, fs_hz=30e6)},
+        {"stream": "another"},
+    ],
+    ids=str,
+)
+def test_nothing_is_followed_into_another_motion(live: Live, other: dict[str, Any]) -> None:
+    live.image()
+    assert live.image(**other) == "run"
+
+
+def test_two_streams_follow_each_its_own(told: Told) -> None:
+    engine = FollowingEngine(told)
+    for k in range(1, 4):
+        for stream in "ab":
+            engine.after(received(k - 1, stream=stream), received(k, stream=stream))
+    assert told.asked == ["run", "run", "follow", "follow", "follow", "follow"]
+
+
+def test_at_a_doubt_the_pair_is_run_again_and_the_more_readable_answer_is_taken(
+    live: Live, told: Told
+) -> None:
+    live.image()
+    told.near = 0.6
+    assert live.image() == "follow run"
+    told.near = 1.0
+    assert live.image() == "run", "the next starts from nothing, too"
+    assert live.image() == "follow"
+    told.near, told.whole = 0.8, 0.3
+    estimate, follows = live.engine.after(received(live.k), received(live.k + 1))
+    assert follows
+    assert (estimate.quality > 0).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_tissue_that_is_less_alike_is_no_wrong_start(live: Live, told: Told) -> None:
+    live.image()
+    told.near = told.whole = 0.8
+    assert [live.image() for _ in range(3)] == ["follow run", "follow", "follow"]
+
+
+def test_where_starts_are_wrong_again_and_again_trying_becomes_rare_and_never_ends(
+    live: Live, told: Told
+) -> None:
+    told.near = 0.85
+    asked = [live.image() for _ in range(60)]
+    doubts = [k for k, one in enumerate(asked) if one == "follow run"]
+    assert np.diff(doubts).max() == MOST_PAUSE + 1
+    told.near = 1.0
+    assert [live.image() for _ in range(60)].count("follow") > 45
+
+
+def test_what_is_hardly_readable_is_not_followed(live: Live, told: Told) -> None:
+    told.whole = told.near = 0.3
+    assert [live.image() for _ in range(4)] == ["run"] * 4
+    told.whole = told.near = 1.0
+    assert [live.image() for _ in range(2)] == ["run", "follow"]
+
+
+def test_after_an_error_nothing_is_followed(live: Live, told: Told) -> None:
+    live.image()
+    told.raises = EngineError("broken")
+    with pytest.raises(EngineError, match="broken"):
+        live.image()
+    told.raises = None
+    assert live.image() == "run"
+
+
+def test_without_graphs_that_follow_every_pair_is_run(live: Live, told: Told) -> None:
+    told.raises = BundleError("none")
+    assert [live.image() for _ in range(3)] == ["run", "follow run", "follow run"]
+    live.engine.warm_up(SHAPE, SCAN)
+    live.engine.close()
+    assert told.asked[-3:] == ["warm up", "follow", "close"]
+
+
+class Press(SimulatedScanner):
+    """A press in which the probe jumps by 30 samples before frame `JUMP`."""
+
+    JUMP = 10
+
+    def _state(self, k: int) -> Field:
+        moved = (k % 3) * 0.5 + (30.0 if k >= self.JUMP else 0.0)  # the hand trembles, too
+        return Sum(fields=(super()._state(k), Rigid(dz_mm=moved * self.scan.axial_pitch_mm, dx_mm=0.0)))
+
+
+@pytest.fixture(scope="module")
+def following() -> Iterator[FollowingEngine]:
+    opened = open_engine(Bundle.load(default_bundle_path()), engine="onnxruntime", threads=1)
+    with closing(FollowingEngine(opened)) as engine:
+        yield engine
+
+
+def test_a_recorded_press_with_a_jump_shows_what_it_shows_without_following(
+    following: FollowingEngine,
+) -> None:
+    press = Press(ScannerConfig(shape=(512, 128), period_frames=24), seed=2)
+    frames = [
+        ReceivedFrame(frame=press.frame(k), stream="s", clock="c", received_ns=k, session=1)
+        for k in range(16)
+    ]
+    followed = []
+    for k in range(1, len(frames)):
+        got, follows = following.after(frames[k - 1], frames[k])
+        expected = following.run(frames[k - 1].frame.samples, frames[k].frame.samples, press.scan)
+        followed.append(follows)
+        both = (got.quality >= 0.7) & (expected.quality >= 0.7)
+        assert np.mean(got.quality >= 0.7) >= np.mean(expected.quality >= 0.7) - 0.02, k
+        assert np.abs(got.displacement - expected.displacement)[0][both].max(initial=0) < 0.02, k
+        assert np.abs(got.strain - expected.strain)[both].max(initial=0) < 1e-3, k
+    assert not followed[0]
+    assert sum(followed) >= 9
+
+
+def test_iq_follows_like_rf(following: FollowingEngine) -> None:
+    """Its rows are not those of the graph: the start counts wavelengths."""
+    from usert.analytic import analytic_signal
+
+    press = SimulatedScanner(ScannerConfig(shape=(512, 128)), seed=4)
+    turn = np.exp(-2j * np.pi * press.scan.cycles_per_sample * np.arange(512))[:, None]
+    first, second = ((analytic_signal(press.frame(k).samples) * turn)[::2] for k in (8, 10))
+    scan = replace(press.scan, fs_hz=20e6, demodulation_hz=press.scan.f0_hz)
+    pair = [np.stack((frame.real, frame.imag), axis=-1).astype(np.float32) for frame in (first, second)]
+    expected = following.run(*pair, scan)
+    start = start_of(expected, scan.cycles_per_sample)
+    got = following.engine.follow(*pair, scan, start)  # type: ignore[attr-defined]
+    readable = (got.quality >= 0.7) & (expected.quality >= 0.7)
+    assert readable.mean() > 0.9
+    assert np.abs(got.displacement - expected.displacement)[0][readable].max() < 0.02
