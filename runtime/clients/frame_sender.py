@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -203,10 +202,9 @@ class FrameSender(Service):
             self._sequence = number + 1
             self._socket.renew()
             self._count_receivers()
-            taken = bool(self._receivers or not self._publishes) and self._put(
-                RFMessage(frame=frame, stream=self.stream, clock=self.clock).to_parts(),
-                copy=copy and np.may_share_memory(array, np.asarray(samples)),
-            )
+            message = RFMessage(frame=frame, stream=self.stream, clock=self.clock)
+            copy = copy and np.may_share_memory(array, np.asarray(samples))
+            taken = bool(self._receivers or not self._publishes) and self._put(message.to_parts(), copy=copy)
             self.sent += taken
             self.dropped += not taken
             return taken
@@ -249,7 +247,7 @@ class FrameSender(Service):
         )
         self.endpoint = self._socket.endpoint
 
-    def _put(self, parts: Sequence[Buffer], *, copy: bool) -> bool:
+    def _put(self, parts: list[Buffer], *, copy: bool) -> bool:
         try:
             self._socket.socket.send_multipart(parts, zmq.NOBLOCK, copy=copy)
         except zmq.Again:

@@ -5,7 +5,6 @@ Invariant: frames are due as in any replay; only what is sent then differs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 from usert.frame import RFFrame
@@ -19,7 +18,7 @@ from .replay import Frames, Replay, ReplayConfig
 class _AnySender(FrameSender):
     """A sender of frames, and of messages that are none."""
 
-    def send_parts(self, parts: Sequence[Buffer]) -> bool:
+    def send_parts(self, parts: list[Buffer]) -> bool:
         """Send any `parts`, or drop them; never waits."""
         with self._loop():
             return self._put(parts, copy=True)
