@@ -10,6 +10,7 @@ import pytest
 
 COMMANDS = (
     "bench",
+    "check-sender",
     "control",
     "demo",
     "export",

@@ -63,4 +63,5 @@ def test_the_core_is_named_whole_in_the_import_contract() -> None:
         "usert.cli",
         "usert.commands",
         "usert.evaluation",
+        "usert.testing",
     }

@@ -13,6 +13,7 @@ import typer
 from . import __version__
 from .commands.bench import bench
 from .commands.bridge import bridge
+from .commands.check_sender import check_sender
 from .commands.control import control
 from .commands.demo import demo
 from .commands.eval import evaluation
@@ -68,6 +69,7 @@ app.command("watch")(watch)
 app.command("view")(view)
 app.command("status")(status)
 app.command("replay")(replay)
+app.command("check-sender")(check_sender)
 app.command("simulate")(simulate)
 app.command("bench")(bench)
 app.command("eval")(evaluation)

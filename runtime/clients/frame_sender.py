@@ -6,9 +6,9 @@ so that a receiver can count those that were dropped.
 
 from __future__ import annotations
 
+import operator
 import time
 from contextlib import ExitStack
-from operator import index
 from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
@@ -19,7 +19,7 @@ from usert.errors import FrameError, OptionError, expect
 from usert.frame import RFFrame, Scan
 
 from ..protocol.age import clock_id, now_ns
-from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, SCALARS
+from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, SCALARS, Buffer
 from ..protocol.rf_message import RFMessage
 from ..transport.access import Authenticator
 from ..transport.address import check_endpoint
@@ -186,23 +186,25 @@ class FrameSender(Service):
             if scan is None:
                 raise ValueError("send: got no scan, expected one here or in FrameSender")
             array = _frame_samples(samples)
-            number = self._sequence if sequence is None else _checked("sequence", index(sequence), int)
+            number = (
+                self._sequence if sequence is None else _checked("sequence", operator.index(sequence), int)
+            )
             frame = RFFrame(
                 samples=array,
                 scan=scan,
                 sequence=number,
-                time_ns=arrived_ns if time_ns is None else _checked("time_ns", index(time_ns), int),
+                time_ns=arrived_ns if time_ns is None else _checked("time_ns", operator.index(time_ns), int),
                 acquired_ns=time.time_ns()
                 if acquired_ns is None
-                else _checked("acquired_ns", index(acquired_ns), int),
+                else _checked("acquired_ns", operator.index(acquired_ns), int),
             )
             _check_size(frame)
             self._sequence = number + 1
             self._socket.renew()
             self._count_receivers()
-            taken = bool(self._receivers or not self._publishes) and self._put(
-                frame, copy and np.may_share_memory(array, np.asarray(samples))
-            )
+            message = RFMessage(frame=frame, stream=self.stream, clock=self.clock)
+            copy = copy and np.may_share_memory(array, np.asarray(samples))
+            taken = bool(self._receivers or not self._publishes) and self._put(message.to_parts(), copy=copy)
             self.sent += taken
             self.dropped += not taken
             return taken
@@ -245,10 +247,9 @@ class FrameSender(Service):
         )
         self.endpoint = self._socket.endpoint
 
-    def _put(self, frame: RFFrame, copy: bool) -> bool:
-        message = RFMessage(frame=frame, stream=self.stream, clock=self.clock)
+    def _put(self, parts: list[Buffer], *, copy: bool) -> bool:
         try:
-            self._socket.socket.send_multipart(message.to_parts(), zmq.NOBLOCK, copy=copy)
+            self._socket.socket.send_multipart(parts, zmq.NOBLOCK, copy=copy)
         except zmq.Again:
             return False
         return True

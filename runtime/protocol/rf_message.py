@@ -32,7 +32,7 @@ MAX_RF_BYTES = 8 * MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
+class RFHeader:
     """Header keys of an RF message beside those of the geometry, in their order."""
 
     stream: str
@@ -59,7 +59,7 @@ class RFMessage:
         """The parts of the message: header, samples."""
         frame = self.frame
         dtype: Any = str(frame.samples.dtype)
-        header = _Header(
+        header = RFHeader(
             stream=self.stream,
             sequence=frame.sequence,
             time_ns=frame.time_ns,
@@ -78,7 +78,7 @@ class RFMessage:
         fields = decode_header(parts, "rf")
         if len(parts) != 2:
             raise MalformedError("parts", f"rf message: got {len(parts)} parts, expected 2 (header, samples)")
-        header = read_fields(_Header, fields)
+        header = read_fields(RFHeader, fields)
         try:
             scan = read_fields(Scan, fields)
             trailing = () if scan.kind == "rf" else (2,)

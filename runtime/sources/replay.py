@@ -48,27 +48,34 @@ class ReplayConfig:
 class Replay(Service):
     """Sends frames from when the first receiver connects: `with Replay(frames, config) as replay: replay.run()`."""
 
+    _sender_kind: type[FrameSender] = FrameSender
+
     def __init__(self, frames: Frames, config: ReplayConfig) -> None:
         """Errors: `OptionError` for an endpoint that other machines can reach without keys, unless `insecure`."""
         super().__init__()
         self._frames = frames
         self._config = config
-        self._sender = FrameSender(
-            config.endpoint,
-            stream=config.stream,
-            socket_type=config.socket_type,
-            bind=config.bind,
-            keys=config.keys,
-            insecure=config.insecure,
-        )
+        self._sender = self._make_sender(config.endpoint)
         self.sent = 0
         """Frames sent so far."""
         self.late = 0
         """Frames sent a whole period or more after they were due."""
         self._first_ns = self._last_ns = 0
 
+    def _make_sender(self, endpoint: str) -> FrameSender:
+        config = self._config
+        return self._sender_kind(
+            endpoint,
+            stream=config.stream,
+            socket_type=config.socket_type,
+            bind=config.bind,
+            keys=config.keys,
+            insecure=config.insecure,
+        )
+
     def _open(self, stack: ExitStack) -> None:
-        stack.enter_context(self._sender)
+        self._sender.open()
+        stack.callback(lambda: self._sender.close())
         self.endpoint = self._sender.endpoint
 
     def run(self) -> None:
@@ -99,10 +106,13 @@ class Replay(Service):
 
     def _send(self, frame: RFFrame, sequence: int) -> None:
         sent_ns = now_ns()
-        self._sender.send(frame.samples, frame.scan, sequence=sequence, time_ns=sent_ns, copy=False)
+        self._put(frame, sequence, sent_ns)
         self._first_ns = self._first_ns if self.sent else sent_ns
         self._last_ns = sent_ns
         self.sent += 1
+
+    def _put(self, frame: RFFrame, sequence: int, time_ns: int) -> None:
+        self._sender.send(frame.samples, frame.scan, sequence=sequence, time_ns=time_ns, copy=False)
 
     def _next_due(self, due_ns: int) -> int:
         """When the next frame is due: one period after this one was, or after it was sent if a period late."""

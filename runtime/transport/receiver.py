@@ -71,6 +71,11 @@ class Receiver(Worker, Generic[M]):
         """Where the socket is; once it is open with the real port, where port 0 was asked for."""
         return self._socket.endpoint
 
+    @property
+    def connected(self) -> bool:
+        """Whether the sender that the socket connects to is there; False where the socket binds."""
+        return self._socket.connected
+
     def _open(self, stack: ExitStack) -> None:
         stack.enter_context(self._socket)
         self._start(stack)

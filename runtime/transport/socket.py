@@ -69,6 +69,11 @@ class ManagedSocket(ABC, Generic[S]):
     def __exit__(self, *_: object) -> None:
         self._close()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the socket is connected to its peer; False where that is not known, as of one that binds."""
+        return False
+
     @abstractmethod
     def renew(self) -> None:
         """Replace the socket where that is necessary; `socket` may be another one afterwards.
@@ -156,6 +161,10 @@ class ConnectedSocket(ManagedSocket[ClientKeys]):
 
     _action = "connect"
     _failures = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._connected
 
     def renew(self) -> None:
         """Connect another socket in place of this one if ZeroMQ has given up."""

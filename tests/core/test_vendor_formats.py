@@ -17,6 +17,7 @@ from usert.errors import FormatError, OptionError
 from usert.formats import FORMATS, Declared, ImportOptions, about_files, read_frames
 from usert.frame import Scan
 from usert.recording import Recording
+from usert.testing import MadeFile, ReaderContract
 
 STACK = np.random.default_rng(0).integers(-3000, 3000, (3, 7, 5), dtype=np.int16)  # (F, N, M)
 FRAMES, SAMPLES, LINES = STACK.shape
@@ -78,23 +79,14 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_samples_come_out_as_they_were_made(name: str, tmp_path: Path, scan: Scan) -> None:
-    path = MAKERS[name](tmp_path / "a")
-    np.testing.assert_array_equal(read(name, path, scan), STACK)
-    np.testing.assert_array_equal(read(name, path, scan, transpose=True), STACK.transpose(0, 2, 1))
+FLOATS = ("uff", "zea")
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_a_cut_a_foreign_and_an_empty_file_are_each_one_line(name: str, tmp_path: Path, scan: Scan) -> None:
-    path = MAKERS[name](tmp_path / "a")
-    whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], whole[:30], b"P5 100 100 255 " + bytes(200), b""):
-        path.write_bytes(content)
-        with pytest.raises(FormatError) as caught:
-            read(name, path, scan)
-        assert str(caught.value).startswith(f"{path}: ")
-        assert "\n" not in str(caught.value)
+class TestMakers(ReaderContract):
+    @pytest.fixture(params=MAKERS)
+    def made(self, request: pytest.FixtureRequest, tmp_path: Path) -> MadeFile:
+        frames = STACK.astype(np.float32) if request.param in FLOATS else STACK
+        return MadeFile(FORMATS[request.param], MAKERS[request.param](tmp_path / "a"), frames)
 
 
 def test_every_format_is_tried_here_or_beside() -> None:

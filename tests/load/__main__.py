@@ -4,6 +4,7 @@
     python tests/load fuzz [--messages N] [--connections C] [--seed S]
     python tests/load fuzz-readers [--files N] [--readers mat,uff,…] [--seed S] [--folder DIR] [--lines]
     python tests/load overload [--minutes M] [--factor F] [--sockets push,pub] [--shape 512x128] [-- OPTION …]
+    python tests/load senders [--faults killed,stalled,…]
     python tests/load soak [--minutes M] [--rate HZ] [--shape 256x64] [--folder DIR] [-- OPTION …]
 
 Each prints Markdown tables; the last line is one JSON object; the exit code is 1 if something is not right. What they
@@ -27,9 +28,17 @@ import faults
 import fuzz
 import fuzz_readers
 import overload
+import senders
 import soak
 
-PROGRAMS = {"faults": faults, "fuzz": fuzz, "fuzz-readers": fuzz_readers, "overload": overload, "soak": soak}
+PROGRAMS = {
+    "faults": faults,
+    "fuzz": fuzz,
+    "fuzz-readers": fuzz_readers,
+    "overload": overload,
+    "senders": senders,
+    "soak": soak,
+}
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ SHORT = {
     "fuzz": "--messages 800 --connections 200",
     "fuzz-readers": "--files 20 --readers numpy,mat",
     "overload": "--minutes 0.1 --sockets push -- --threads 1",
+    "senders": "--faults half-killed,mess-half",
     "soak": "--minutes 0.05 -- --threads 1",
 }
 

@@ -23,6 +23,13 @@ def replay(
     rate: float = option(30.0, "HZ", "Frames a second."),
     count: int | None = option(None, "N", "End after N frames."),
     loop: bool = switch("--loop", "Start the recording again at its end."),
+    mess: str | None = option(
+        None,
+        "NAMES",
+        "Misbehave as a scanner may: all, or some of roi, depth, jitter, bmode, drop, burst, clock, duplicate, "
+        "reorder, restart, nan, blank, half, with commas between them.",
+    ),
+    mess_seed: int = option(0, "K", "Seed of what goes wrong, and when.", min=0),
     stream: str | None = option(None, "NAME", "Name of the stream; by default that of the recording."),
     key: Path | None = option(None, "SECRET", KEY_HELP),
     allow: Path | None = option(None, "DIR", f"With --publish: {ALLOW_HELP}"),
@@ -41,6 +48,8 @@ def replay(
     from usert.errors import OptionError
     from usert.recording import Recording
     from usert.runtime.clients.frame_sender import SenderType
+    from usert.runtime.sources.mess import MESSES, Mess
+    from usert.runtime.sources.messy_replay import MessyReplay
     from usert.runtime.sources.replay import Frames, Replay, ReplayConfig
     from usert.runtime.sources.simulated import Cycle, simulated_scanner
     from usert.signals import stop_on_signals
@@ -60,6 +69,8 @@ def replay(
         keys=source_keys(binds=publish is not None, key=key, allow=allow, server=server_key),
         insecure=insecure,
     )
+    messes = None if mess is None else tuple(MESSES) if mess == "all" else tuple(mess.split(","))
+    messy = None if messes is None else Mess(messes, seed=mess_seed, stream=config.stream)
     with ExitStack() as stack:
         frames: Frames
         cycle: Cycle | None = None
@@ -69,7 +80,7 @@ def replay(
         else:
             cycle = Cycle(simulated_scanner(size, seed))
             what, frames = f"simulated frames, {size}", cycle.frames
-        sender = Replay(frames, config)
+        sender = Replay(frames, config) if messy is None else MessyReplay(frames, config, messy)
         stack.enter_context(stop_on_signals(sender.stop))
         if cycle is not None:
             cycle.simulate(stopping=lambda: sender.stopping)
@@ -79,4 +90,6 @@ def replay(
         )
         sender.run()
         summary = f"{sender.sent} frames sent ({sender.mean_rate_hz:.1f} a second), late {sender.late}"
+    if messy is not None:
+        summary += f"; {messy.summary}"
     typer.echo(f"replay: {summary}")

@@ -46,24 +46,6 @@ def usert(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("method", sorted(ESTIMATORS))
-def test_displacement_and_strain_are_near_the_truth(method: str, pair: tuple[RFFrame, RFFrame]) -> None:
-    engine = ClassicalEngine(method, strain_window_samples=WINDOW)
-    engine.warm_up(SHAPE)
-    estimate = engine.run(pair[0].samples, pair[1].samples)
-    engine.close()
-    assert estimate.displacement.shape == (2, *SHAPE)
-    assert estimate.strain.shape == estimate.quality.shape == SHAPE
-    for part in (estimate.displacement, estimate.strain, estimate.quality):
-        assert part.dtype == np.float32
-        assert np.isfinite(part).all()
-    truth = SCANNER.truth(0, 2)
-    assert rmse(estimate.displacement[0][INSIDE], truth[0][INSIDE]) < 0.1
-    assert rmse(estimate.strain[INSIDE], axial_strain(truth[0], WINDOW)[INSIDE]) < 0.004
-    assert estimate.quality.min() >= 0
-    assert np.median(estimate.quality) > 0.9
-
-
 def test_strain_and_quality_are_those_of_the_core(pair: tuple[RFFrame, RFFrame]) -> None:
     first, second = (frame.samples for frame in pair)
     estimate = ClassicalEngine("ncc", strain_window_samples=WINDOW).run(first, second)

@@ -36,15 +36,6 @@ def test_answers_are_those_of_the_graph(tmp_path: Path) -> None:
     np.testing.assert_array_equal(estimate.quality, np.full(SHAPE, QUALITY, np.float32))
 
 
-def test_estimates_are_never_written_again(tmp_path: Path) -> None:
-    reference, current = frames()
-    with closing(OpenVinoEngine(tiny_bundle(tmp_path / "b"), threads=1)) as engine:
-        first = engine.run(reference, current)
-        kept = first.displacement.copy()
-        engine.run(current, reference)
-    np.testing.assert_array_equal(first.displacement, kept)
-
-
 def test_any_shape_and_one_graph_a_shape(tmp_path: Path) -> None:
     with closing(OpenVinoEngine(tiny_bundle(tmp_path / "b", shapes=(None, SHAPE)), threads=1)) as engine:
         for shape in (SHAPE, (33, 7), (64, 5)):

@@ -56,25 +56,6 @@ def test_sessions_open_when_first_needed(tmp_path: Path) -> None:
     engine.close()
 
 
-def test_estimates_are_never_written_again(tmp_path: Path) -> None:
-    reference, current = frames()
-    engine = OrtEngine(tiny_bundle(tmp_path / "b"), threads=1)
-    first = engine.run(reference, current)
-    kept = first.displacement.copy()
-    engine.run(current, reference)
-    np.testing.assert_array_equal(first.displacement, kept)
-    engine.close()
-
-
-def test_bytes_in_other_order_and_views_give_the_same(tmp_path: Path) -> None:
-    reference, current = frames()
-    engine = OrtEngine(tiny_bundle(tmp_path / "b"), threads=1)
-    plain = engine.run(reference, current).displacement
-    odd = engine.run(np.asfortranarray(reference).astype(">i2"), np.asfortranarray(current)).displacement
-    np.testing.assert_array_equal(plain, odd)
-    engine.close()
-
-
 def test_shape_without_a_graph_lists_those_there_are(tmp_path: Path) -> None:
     engine = OrtEngine(tiny_bundle(tmp_path / "b", shapes=(SHAPE,)), threads=1)
     with pytest.raises(BundleError, match=r"got 41x12, expected .*40x12"):
@@ -99,14 +80,6 @@ def test_tensors_stay_where_they_are_until_the_shape_changes(tmp_path: Path) -> 
         expected = plain.run(["displacement"], {"reference": reference, "current": current})
         np.testing.assert_array_equal(estimate.displacement, expected[0])
         assert estimate.displacement.flags.owndata
-    engine.close()
-
-
-def test_bad_frames_are_refused(tmp_path: Path) -> None:
-    engine = OrtEngine(tiny_bundle(tmp_path / "b"), threads=1)
-    reference, current = frames()
-    with pytest.raises(FrameError, match=r"\(40, 12\) .*\(39, 12\), expected"):
-        engine.run(reference, current[:-1])
     engine.close()
 
 

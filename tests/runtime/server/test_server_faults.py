@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import struct
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from live import (
     wait_until,
 )
 from numpy.typing import NDArray
+from zmtp import greeting, part, ready
 
 from usert.errors import EngineError
 from usert.runtime.clients.strain_client import StrainClient
@@ -80,8 +82,6 @@ def test_garbage_is_counted_and_survived(
 
 
 def test_raw_tcp_garbage_does_not_reach_the_server(engine: Engine) -> None:
-    import socket
-
     config = ServerConfig(rf="tcp://127.0.0.1:0", rf_type="pull", rf_bind=True, publish="tcp://127.0.0.1:0")
     with (
         running(StrainServer(engine=engine, config=config)) as server,
@@ -102,6 +102,32 @@ def test_raw_tcp_garbage_does_not_reach_the_server(engine: Engine) -> None:
             push.send_multipart(numbered_message(k).to_parts())
         wait_until(lambda: server.counts.frames.received == 3)
         assert server.counts.malformed == {}
+
+
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "silent"])
+def test_half_of_a_message_is_no_frame_and_holds_nobody_up(engine: Engine, reset: bool) -> None:
+    config = ServerConfig(rf="tcp://127.0.0.1:0", rf_type="pull", rf_bind=True, publish="tcp://127.0.0.1:0")
+    with (
+        running(StrainServer(engine=engine, config=config)) as server,
+        zmq.Context() as context,
+        context.socket(zmq.PUSH) as push,
+    ):
+        port = int(server.rf_endpoints[0].rsplit(":", 1)[1])
+        header, samples = (bytes(some) for some in numbered_message(0).to_parts())
+        whole = part(samples, more=False)
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(greeting() + ready(b"PUSH") + part(header, more=True))
+            connection.sendall(whole[: len(whole) // 2])
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+            push.linger = 0
+            push.connect(server.rf_endpoints[0])
+            for k in range(3):
+                push.send_multipart(numbered_message(k).to_parts())
+            wait_until(lambda: server.counts.frames.received == 3)
+        assert server.counts.malformed == {}
+        assert server.counts.frames.sources == 1
 
 
 @pytest.mark.parametrize(
