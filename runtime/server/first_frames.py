@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 
-from usert.signal_check import LINES_FIRST, AxesWatch, Signal, check_signal
+from usert.signal_check import LINES_FIRST, AxesWatch, Signal, check_signal, for_header
 
 from ..imaging.frames import ReceivedFrame
 from ..protocol.age import clock_id
@@ -23,25 +23,8 @@ _CLOCK_NS = 2_000_000_000
 _UNITS = {"microseconds": 1e3, "milliseconds": 1e6, "seconds": 1e9}
 _RATIO = 1.6
 """How far the clock may seem to differ from a unit."""
-
 _WALL_NS = 86_400_000_000_000
 """Difference from the wall clock below which a time is one of it."""
-_SIDE_BY_SIDE = "send I and Q of each sample side by side"
-_REMEDIES = {
-    "--kind iq-pairs and --demodulation-mhz": f"{_SIDE_BY_SIDE}, shape [N, M, 2], and demodulation_hz",
-    "--kind iq-lines and --demodulation-mhz": f"{_SIDE_BY_SIDE}, shape [N, M, 2], and demodulation_hz",
-    "--kind iq-pairs": _SIDE_BY_SIDE,
-    "--kind iq-lines": _SIDE_BY_SIDE,
-    "--kind rf takes the real part": "the real part can be sent as RF",
-    "--kind rf": "send it without demodulation_hz",
-    "--kind?": "is it RF?",
-    "--transpose": "send rows first, shape [N, M]: of all lines sample 0, then sample 1",
-    "--f0-mhz, or --fs-mhz?": "f0_hz, fs_hz, or shape (rows first)?",
-    "--demodulation-mhz": "demodulation_hz",
-    "--f0-mhz": "f0_hz",
-    "--fs-mhz": "fs_hz",
-}
-"""What a sender can change in place of each option of `usert import`; longer ones before those within them."""
 
 log = logging.getLogger(__name__)
 
@@ -100,13 +83,6 @@ class FirstFrames:
         self.signal = signal
         if signal.line:
             log.warning("session %d: %r: %s", current.session, current.stream, for_header(signal.line))
-
-
-def for_header(line: str) -> str:
-    """`line` with the options of `usert import` replaced by what a sender can change."""
-    for option, remedy in _REMEDIES.items():
-        line = line.replace(option, remedy)
-    return line
 
 
 def _warn_of_clock_ahead(current: ReceivedFrame) -> None:
