@@ -79,11 +79,14 @@ def decode_header(parts: Sequence[Buffer], kind: str) -> dict[str, Any]:
         raise MalformedError("parts", f"message: got {len(parts)} parts, expected 1 to {MAX_PARTS}")
     raw = bytes(parts[0][: MAX_HEADER_BYTES + 1])
     if len(raw) > MAX_HEADER_BYTES:
-        raise MalformedError("header", f"header: got more than {MAX_HEADER_BYTES} bytes")
+        joined = ", is it one part with the samples?" if len(parts) == 1 and kind == "rf" else ""
+        raise MalformedError("header", f"header: got more than {MAX_HEADER_BYTES} bytes{joined}")
     try:
         header = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise MalformedError("header", f"header: got {raw[:32]!r}, expected JSON: {error}") from error
+        hint = "" if len(parts) == 1 or raw.startswith(b"{") else "; is it a topic? There are none"
+        line = f"header: got {raw[:32]!r}, expected JSON: {error}{hint}"
+        raise MalformedError("header", line) from error
     if not isinstance(header, dict):
         raise MalformedError("header", f"header: got a JSON {type(header).__name__}, expected an object")
     version = header.get("usert")
@@ -115,9 +118,13 @@ def _read_shape(shape: Any, leading: tuple[int, ...], trailing: tuple[int, ...])
         if within and tuple(shape) == (*leading, n, m, *trailing):
             return tuple(shape)
     limits = f"N <= {MAX_AXIAL}, M <= {MAX_LINES}, N·M <= {MAX_PIXELS}"
-    raise MalformedError(
-        "size", f"header: shape: got {shape!r:.40}, expected {[*leading, 'N', 'M', *trailing]} with {limits}"
-    )
+    expected = shape_words(leading, trailing)
+    raise MalformedError("size", f"header: shape: got {shape!r:.40}, expected {expected} with {limits}")
+
+
+def shape_words(leading: tuple[int, ...] = (), trailing: tuple[int, ...] = ()) -> str:
+    """The shape `leading` + (N, M) + `trailing` as an error names it, such as `[N, M, 2]`."""
+    return f"[{', '.join(map(str, (*leading, 'N', 'M', *trailing)))}]"
 
 
 def as_fields(value: Any) -> Any:

@@ -23,6 +23,7 @@ from .header import (
     encode_header,
     read_array,
     read_fields,
+    shape_words,
     write_array,
 )
 
@@ -83,9 +84,9 @@ class RFMessage:
             trailing = () if scan.kind == "rf" else (2,)
             if isinstance(header.shape, list) and len(header.shape) != 2 + len(trailing):
                 told = "no demodulation_hz" if scan.kind == "rf" else "demodulation_hz"
-                expected = ["N", "M", *trailing]
+                found = f"got {header.shape!r:.40} and {told}"
                 raise MalformedError(
-                    "size", f"header: shape: got {header.shape!r:.40} and {told}, expected {expected}"
+                    "size", f"header: shape: {found}, expected {shape_words(trailing=trailing)}"
                 )
             frame = RFFrame(
                 scan=scan,

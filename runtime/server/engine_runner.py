@@ -51,6 +51,16 @@ class EngineRunner:
         """Frames that the engine is warm for; for any thread."""
         return tuple(self._warm)
 
+    def opening(self, frame: RFFrame) -> str:
+        """The log line about the wait for frames like `frame`; empty where the engine is warm for them."""
+        frames = FrameFormat.of(frame.shape, frame.scan)
+        if frames in self._warm:
+            return ""
+        n, m = frame.shape
+        if frames.iq is not None:  # for which `--shape` does not warm up
+            return f"opening the engine for {n} x {m} IQ: some seconds"
+        return f"opening the engine for {n} x {m}: some seconds (--shape {n}x{m} does it before the start)"
+
     def warm_up(self, frame: RFFrame) -> None:
         """Load once what frames like `frame` need.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from usert.bundle import Bundle
+from usert.errors import FrameError, OptionError
 from usert.machine import usable_cores
 from usert.signals import stop_on_signals
 
@@ -131,10 +132,19 @@ def serve(site: Site, *, print_line: PrintLine, handover: Handover | None = None
 
 
 def warm_up(engine: Engine, site: Site, handover: Handover | None = None) -> tuple[FrameFormat, ...] | None:
-    """Warm `engine` up, and wait for `handover`; the frames that it is warm for. None: the supervisor is gone."""
+    """Warm `engine` up, and wait for `handover`; the frames that it is warm for. None: the supervisor is gone.
+
+    Errors: `OptionError` for frames of the option `--shape` that the engine cannot take, and those of the engine.
+    """
     warm = tuple(map(FrameFormat, site.shapes))
     for frames in warm:
-        engine.warm_up(*frames)
+        try:
+            engine.warm_up(*frames)
+        except FrameError as error:
+            told = str(error).removeprefix("frame: ")
+            raise OptionError(
+                f"--shape {frames.shape[0]}x{frames.shape[1]}: {told}; its rows are those of RF, of which IQ has fewer"
+            ) from error
     if handover is None:
         return warm
     seen = handover.wait(engine.warm_up)

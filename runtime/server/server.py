@@ -46,6 +46,8 @@ _SUBSCRIPTION_BYTES = 1024
 """The largest message that a subscriber sends."""
 _LOGGED_SESSIONS, _LOG_EVERY_NS = 10, 1_000_000_000
 """Sessions that are all logged, and the time between two after that: a source may begin one with every frame."""
+_SILENT_NS = 5_000_000_000
+"""Time after which a source that never sent anything is logged."""
 _LINGER_MS = 200
 """How long the last image may take to leave."""
 
@@ -96,6 +98,7 @@ class StrainServer(Service):
         )
         self._logged_ns = 0
         self._opened_ns = now_ns()
+        self._silence_logged = False
         self._health = health or Health(self._opened_ns)
         self._counters = ServerCounters(
             self._frames, health=self._health, metrics=metrics, deadline_ms=config.deadline_ms
@@ -165,6 +168,7 @@ class StrainServer(Service):
                 self._output.renew()  # disconnects clients whose key was revoked
                 self._handlers.run_waiting()
                 self._counters.log_repeated()
+                self._log_silent_sources()
                 taken = self._frames.take(POLL_MS / 1e3)
                 if taken is not None:
                     self._serve(*taken)
@@ -256,11 +260,25 @@ class StrainServer(Service):
                     " IQ" if frame.scan.kind == "iq" else "",
                     current.session_reason,
                 )
+                if opening := self.engine.opening(frame):
+                    log.info("%s", opening)
             stream.begin(current.session, FrameFormat.of(frame.shape, frame.scan), current.session_reason)
             self._health.turn(now_ns(), warming=True)
             self.engine.warm_up(frame)
             self._health.turn(now_ns())
         return stream
+
+    def _log_silent_sources(self) -> None:
+        """Log once those endpoints that no message came from in the first seconds."""
+        if self._silence_logged or now_ns() - self._opened_ns < _SILENT_NS:
+            return
+        self._silence_logged = True
+        for receiver in () if self._config.rf_bind else self._receivers:
+            if not receiver.received:
+                log.warning(
+                    "no frame yet from %s: is the source running? One side must bind: --rf-bind if it connects",
+                    receiver.endpoint,
+                )
 
     def _message(self, shown: Shown, pair: EstimatedPair | None = None) -> StrainMessage:
         published_ns = now_ns()

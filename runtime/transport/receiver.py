@@ -63,6 +63,8 @@ class Receiver(Worker, Generic[M]):
         )
         self.malformed = FaultCounter(log, "malformed message")
         """Messages that broke the protocol, by fault; they are dropped."""
+        self.received = False
+        """Whether any message, well-formed or not, ever came."""
 
     @property
     def endpoint(self) -> str:
@@ -87,6 +89,7 @@ class Receiver(Worker, Generic[M]):
 
     def _take(self, parts: list[Buffer]) -> None:
         arrived_ns = now_ns()
+        self.received = True
         try:
             message = self._decode(parts)
         except MalformedError as error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..frame import Scan
 from .axes_check import LINES_FIRST, AxesWatch, check_axes
 from .iq import check_iq
+from .live import for_header
 from .motion import check_motion
 from .rf import check_rf
 from .signal import Signal, SignalKind
@@ -27,6 +28,7 @@ __all__ = [
     "check_frames",
     "check_motion",
     "check_signal",
+    "for_header",
 ]
 
 

@@ -18,7 +18,7 @@ from usert.frame import RFFrame, Scan
 from usert.runtime.protocol.header import Buffer
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.server.session_tracker import SessionTracker
-from usert.signal_check import SignalKind, check_axes, check_frames, check_motion
+from usert.signal_check import SignalKind, check_axes, check_frames, check_motion, for_header
 
 from .check import Check, Report, failed, few, not_checked, passed
 from .message_faults import Fault, message_faults
@@ -220,11 +220,15 @@ class _Source:
             remedy = "hold the probe on tissue or a phantom, and check again"
             yield not_checked("signal", signal.line or f"{signal.kind}: nothing to judge by", remedy)
         elif signal.line:
-            yield failed("signal", f"signal: {signal.line}", _REMEDIES.get(signal.kind, "docs/scanners.md"))
+            yield failed(
+                "signal", f"signal: {for_header(signal.line)}", _REMEDIES.get(signal.kind, "docs/scanners.md")
+            )
         else:
             yield passed("signal", f"looks like {scan.kind.upper()} of the frequencies told")
         if signal.kind == "iq":
             if line := check_motion(self._kept, scan):
-                yield failed("motion", f"motion: {line}", "demodulation_hz, fs_hz, or the sign of Q")
+                yield failed(
+                    "motion", f"motion: {for_header(line)}", "demodulation_hz, fs_hz, or the sign of Q"
+                )
             else:
                 yield passed("motion", "nothing against the demodulation frequency")

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pyigtl.messages import ImageMessage
 from rf_subscriber import subscriber
 
-from usert.errors import OptionError
 from usert.frame import Scan
 from usert.iq import as_iq
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
@@ -240,28 +239,6 @@ def test_one_device_is_taken_the_one_asked_for_or_the_first_with_rf(talker: Talk
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--receive", "10.0.0.7:18944"), "OpenIGTLink is not encrypted"),
-        (("--receive", "scanner"), "--receive: got 'scanner', expected HOST:PORT"),
-        (("--receive", "127.0.0.1:0"), "expected HOST:PORT"),
-        (("--publish", "tcp://0.0.0.0:5555"), "--insecure"),
-        (("--publish", "5555"), "expected tcp://HOST:PORT"),
-        (("--f0-mhz", "0"), "--f0-mhz: expected a finite number above 0"),
-        (("--fs-mhz", "10"), "--f0-mhz: expected less than half of --fs-mhz"),
-        (("--key", "absent"), "expected --key and --allow"),
-    ],
-)
-def test_what_is_wrong_is_one_line(words: tuple[str, ...], message: str) -> None:
-    defaults = {"--receive": "127.0.0.1:1", "--publish": "tcp://127.0.0.1:0", "--f0-mhz": "7"}
-    given = defaults | dict(zip(words[::2], words[1::2], strict=True))
-    with BridgeProcess("igtl-rf", *(word for pair in given.items() for word in pair)) as bridge:
-        code, _, errors = bridge.rest()
-    assert (code, errors.count("\n")) == (1, 1)
-    assert message in errors
-
-
-@pytest.mark.parametrize(
     ("receive", "reason"),
     [("127.0.0.1:1", "Connection refused"), ("a..b:1", "'a..b' is not a host name")],
 )
@@ -270,13 +247,6 @@ def test_while_there_is_no_sender_it_waits_and_says_why(receive: str, reason: st
     with running(IgtlSource(config(1, receive=receive, insecure=True), report=lines.append)):
         wait_until(lambda: bool(lines))
     assert lines == [f"waiting for {receive}: {reason}"]
-
-
-def test_addresses_elsewhere_need_so_many_words() -> None:
-    with pytest.raises(OptionError, match="--insecure"):
-        config(1, receive="10.0.0.7:18944")
-    assert config(1, receive="[::1]:18944").sender == ("::1", 18944)
-    assert config(1, receive="10.0.0.7:18944", insecure=True).sender == ("10.0.0.7", 18944)
 
 
 def test_no_rf_is_sent_on_and_warned_of_once(talker: Talker, caplog: pytest.LogCaptureFixture) -> None:

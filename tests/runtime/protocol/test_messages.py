@@ -260,3 +260,17 @@ def test_mutated_headers_are_refused_by_kind_of_fault_or_read() -> None:
         except MalformedError:
             refused += 1
     assert 2000 < refused < 4000
+
+
+@pytest.mark.parametrize(
+    ("parts", "hint"),
+    [
+        ([b"rf", b"{}", b""], r"got b'rf', expected JSON: .*; is it a topic\? There are none$"),
+        ([b"{", b""], r"expected JSON: [^;]*$"),
+        ([b"{" + bytes(MAX_HEADER_BYTES)], "bytes, is it one part with the samples\\?$"),
+        ([b"{" + bytes(MAX_HEADER_BYTES), b""], "more than 16384 bytes$"),
+    ],
+)
+def test_a_header_that_is_none_hints_at_how_it_was_sent(parts: list[bytes], hint: str) -> None:
+    with pytest.raises(MalformedError, match=hint):
+        RFMessage.from_parts(parts)

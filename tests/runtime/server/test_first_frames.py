@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from usert.frame import Scan
 from usert.iq import as_iq, iq_scan
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.server.first_frames import FirstFrames
 from usert.signal_check import Signal
@@ -24,9 +26,15 @@ PICTURE = envelope(RF.samples)
 
 
 def frame(
-    samples: Any, *, at_s: float = 0, session: int = 1, time_ns: int = 0, scan: Scan = RF.scan
+    samples: Any,
+    *,
+    at_s: float = 0,
+    session: int = 1,
+    time_ns: int = 0,
+    scan: Scan = RF.scan,
+    clock: str = "",
 ) -> ReceivedFrame:
-    message = numbered_message(samples=samples, scan=scan, time_ns=time_ns)
+    message = numbered_message(samples=samples, scan=scan, time_ns=time_ns, clock=clock)
     return received_frame(message, received_ns=round(at_s * SECOND) + SECOND, session=session)
 
 
@@ -83,7 +91,7 @@ def test_iq_with_lines_first_is_warned_of_once_it_moves(
     assert (first.signal.kind, first.doubtful) == ("lines_first" if transposed else "iq", transposed)
     assert [record.getMessage() for record in caplog.records] == [
         "session 1: 'test': looks like IQ with lines first (its phase turns with the motion across the lines): "
-        "--transpose"
+        "send rows first: of all lines sample 0, then sample 1"
     ] * transposed
 
 
@@ -122,6 +130,40 @@ def test_samples_that_show_nothing_are_looked_at_ever_more_seldom(monkeypatch: p
     for at_s in range(120):
         first.look(frame(RF.samples, at_s=at_s))
     assert len(looked) == 6  # at 0, 2, 6, 14, 30 and 62 s
+
+
+def test_the_remedy_is_what_a_sender_can_change(caplog: pytest.LogCaptureFixture) -> None:
+    swapped, turns = RF.samples.swapaxes(0, 1), as_iq(RF, RF.scan.f0_hz, 2).samples
+    lower = replace(RF.scan, f0_hz=RF.scan.f0_hz / 3)
+    first = FirstFrames()
+    first.look(frame(RF.samples, scan=lower, session=1))
+    first.look(frame(swapped, session=2, at_s=2))
+    first.look(frame(turns.transpose(0, 2, 1).reshape(-1, turns.shape[1]), session=3, at_s=4))
+    remedies = [
+        "f0_hz, fs_hz, or shape (rows first)?",
+        "send rows first: of all lines sample 0, then sample 1",
+        "send I and Q of each sample side by side, shape [N, M, 2], and demodulation_hz",
+    ]
+    assert [message.endswith(remedy) for message, remedy in zip(caplog.messages, remedies, strict=True)] == [
+        True
+    ] * 3, caplog.messages
+
+
+@pytest.mark.parametrize(("late", "words"), [("wall", ": looks like wall time"), ("next second", "")])
+def test_a_time_after_the_arrival_is_told_once_a_session(
+    late: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = FirstFrames()
+    for at_s in range(6):
+        stamp = time.time_ns() if late == "wall" else (at_s + 2) * SECOND
+        session = 1 + at_s // 3
+        first.look(frame(RF.samples, at_s=at_s, time_ns=stamp, session=session, clock=clock_id()))
+        first.look(frame(RF.samples, at_s=at_s, time_ns=stamp, session=session, clock="another"))
+    assert [message for message in caplog.messages if "later" in message] == [
+        f"session {session}: 'test': time_ns is later than its arrival by the same clock{words}, expected the "
+        "monotonic clock; ages are lower bounds"
+        for session in (1, 2)
+    ]
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("microseconds", 1e3), ("milliseconds", 1e6), ("seconds", 1e9)])

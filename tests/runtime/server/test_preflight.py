@@ -79,6 +79,10 @@ def test_the_first_fault_is_one_line_and_exit_code_1(tmp_path: Path, bundle: Bun
             (words(damaged), "is damaged"),
             (words(bundle.folder, publish=in_use), "Address already in use"),
             (words(bundle.folder, record=tmp_path / "none" / "r.h5"), "make it first"),
+            (
+                words(bundle.folder, shape="4x8"),
+                "--shape 4x8: got 4 samples along depth, expected at least ",
+            ),
             (words(bundle.folder, key=tmp_path / "none", allow=tmp_path), "cannot read"),
         ):
             code, _, errors = ended(*command)

@@ -146,8 +146,8 @@ def test_a_bad_iq_frame_costs_its_pairs(server: StrainServer, feed: Feed, fault:
     [
         ({"demodulation_hz": None}, "demodulated samples (IQ) need demodulation_hz"),
         ({"demodulation_hz": None, "fs_hz": 40e6}, "shape: got [24, 8, 2] and no demodulation_hz"),
-        ({"shape": [*SHAPE]}, "shape: got [24, 8] and demodulation_hz, expected ['N', 'M', 2]"),
-        ({"shape": [*SHAPE, 3]}, "shape: got [24, 8, 3], expected ['N', 'M', 2]"),
+        ({"shape": [*SHAPE]}, "shape: got [24, 8] and demodulation_hz, expected [N, M, 2]"),
+        ({"shape": [*SHAPE, 3]}, "shape: got [24, 8, 3], expected [N, M, 2]"),
         ({"demodulation_hz": 13e6}, "demodulation_hz: got 1.3e+07, expected within half of fs_hz"),
         ({"demodulation_hz": [[0, 6e6], [0, 6e6]]}, "rising"),
         ({"demodulation_hz": "6.5"}, "demodulation_hz"),

@@ -16,6 +16,7 @@ from live import (
     Source,
     WrappedEngine,
     books_balance,
+    make_server,
     numbered_message,
     running,
     wait_until,
@@ -23,7 +24,7 @@ from live import (
 
 from usert.errors import EngineError
 from usert.frame import Scan
-from usert.runtime.engines.interface import Engine
+from usert.runtime.engines.interface import Engine, FrameFormat
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.monitor.health import Health
 from usert.runtime.protocol.age import now_ns
@@ -78,6 +79,68 @@ def test_why_a_session_began_stands_in_log_and_status(room: Room, caplog: pytest
         "session 2: 'test', 24 x 8 int16 (geometry: fs_hz 40e6 → 31.25e6)",
         f"session 3: 'test', 24 x 8 int16 (sequence started again at 1, after {last})",
     ]
+
+
+def test_opening_the_engine_is_logged_before_it_unless_it_is_warm(
+    engine: Engine, source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    iq = replace(SCAN, demodulation_hz=SCAN.f0_hz)
+    warm = StrainServer(
+        engine=engine,
+        config=ServerConfig(rf=source.endpoint, rf_type="pull", publish="tcp://127.0.0.1:0"),
+        warm=[FrameFormat(SHAPE)],
+    )
+    with running(warm):
+        source.send(numbered_message(1))
+        wait_until(lambda: "session 1" in caplog.text)
+        other = np.zeros((SHAPE[0] + 4, SHAPE[1]), np.int16)
+        source.send(numbered_message(2, samples=other))
+        wait_until(lambda: warm.counts.unpaired == 2)
+        source.send(numbered_message(3, samples=np.zeros((*SHAPE, 2), np.int16), scan=iq))
+        wait_until(lambda: "IQ: some seconds" in caplog.text)
+    logged = [line for line in caplog.messages if line.startswith(("session", "opening"))]
+    assert [line.partition(":")[0] for line in logged[:2]] == ["session 1", "session 2"]
+    n, m = other.shape
+    assert logged[2] == (
+        f"opening the engine for {n} x {m}: some seconds (--shape {n}x{m} does it before the start)"
+    )
+    assert logged[4:] == [f"opening the engine for {SHAPE[0]} x {SHAPE[1]} IQ: some seconds"]
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_endpoint_from_which_nothing_comes_is_logged_once(
+    engine: Engine,
+    source: Source,
+    sent: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("usert.runtime.server.server._SILENT_NS", 10**18)
+    silent = "ipc:///tmp/usert-test-nobody"
+    server = make_server(engine, source, rf=(source.endpoint, silent))
+    with running(server):
+        if sent:
+            source.send(numbered_message(1))
+            wait_until(lambda: server.counts.unpaired == 1)
+        monkeypatch.setattr("usert.runtime.server.server._SILENT_NS", 0)
+        wait_until(lambda: silent in caplog.text)
+    told = [line for line in caplog.messages if line.startswith("no frame yet")]
+    assert told == [
+        f"no frame yet from {endpoint}: is the source running? One side must bind: --rf-bind if it connects"
+        for endpoint in ((silent,) if sent else (source.endpoint, silent))
+    ]
+
+
+def test_a_server_that_binds_waits_in_silence(
+    engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("usert.runtime.server.server._SILENT_NS", 0)
+    config = ServerConfig(rf="tcp://127.0.0.1:0", rf_bind=True, publish="tcp://127.0.0.1:0")
+    server = StrainServer(engine=engine, config=config)
+    with running(server):
+        wait_until(lambda: server._silence_logged)
+    assert "no frame yet" not in caplog.text
 
 
 LATER_NS = 6_000_000_000
