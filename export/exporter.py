@@ -136,6 +136,9 @@ def export_bundle(
         require(module, MODULES[module])
     with tempfile.TemporaryDirectory(prefix="usert-export-") as scratch:
         network, stored, recipe = _network(weights, config, Path(scratch))
+        if config.follow and (network.front_end != "baseband" or config.refinement == "off"):
+            got = f"front end {network.front_end} and refinement {config.refinement}"
+            raise OptionError(f"--follow: got {got}, expected baseband and cheap or full")
         graphs = tuple(_graphs(network, config, stored, recorded, report))
         follow = tuple(_follow_graphs(network, config, stored, recorded, report)) if config.follow else ()
         plans = tuple(build_plans(graphs, stored, config.plans, config.plan_range, report))
@@ -167,7 +170,7 @@ def export_bundle(
             follow=follow,
             plans=plans,
             reference=f"torch {torch.__version__}, float32",
-            tolerances={precision: tolerances(precision) for precision in config.precisions},
+            tolerances={graph.precision: tolerances(graph.precision) for graph in (*graphs, *follow)},
             libraries=versions(),
             machine=cpu_name(),
             gpu=gpu_name(),
@@ -233,13 +236,9 @@ def _graphs(
 def _follow_graphs(
     network: LiteFlowNet, config: ExportConfig, stored: Path, recorded: Sequence[FramePair], report: Report
 ) -> Iterator[Graph]:
-    """One for each shape, in float32 alone: nothing of the network is in them. Errors: `OptionError`, `BundleError`."""
+    """One for each shape, in float32 alone: nothing of the network is in them. Errors: `BundleError`."""
     whole = strain_graph(network, config)
-    if not isinstance(whole, BasebandGraph) or config.refinement == "off":
-        raise OptionError(
-            f"--follow: got front end {network.front_end} and refinement {config.refinement}, expected baseband and "
-            "cheap or full"
-        )
+    assert isinstance(whole, BasebandGraph)
     for shape in config.wanted:
         graph, path = FollowGraph(whole), stored.with_name(follow_file(shape))
         report(f"{path.name}: exporting")

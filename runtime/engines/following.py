@@ -12,6 +12,7 @@ readable.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import BundleError
+from usert.errors import BundleError, EngineError
 from usert.frame import Scan, Shape
 from usert.front_end import START_SHAPE
 from usert.quality import READABLE_QUALITY
@@ -28,6 +29,8 @@ from ..imaging.estimate import Estimate
 from ..imaging.frames import ReceivedFrame
 from .interface import Engine, Follower, noise_pair
 from .start import start_of
+
+log = logging.getLogger(__name__)
 
 MOST_FOLLOWED = 8
 """Images in a row that follow."""
@@ -72,6 +75,8 @@ class FollowingEngine:
         self.engine = engine
         self._courses: OrderedDict[str, _Course] = OrderedDict()
         """By stream, the newest last."""
+        self._unable = False
+        """Whether nothing follows any more, as the log told."""
 
     @property
     def name(self) -> str:
@@ -132,12 +137,17 @@ class FollowingEngine:
         self, first: NDArray[Any], second: NDArray[Any], scan: Scan, start: NDArray[np.float32]
     ) -> Estimate | None:
         """None where nothing can follow such frames."""
-        if not isinstance(self.engine, Follower):
+        if self._unable:
             return None
         try:
-            return self.engine.follow(first, second, scan, start)
-        except BundleError:
-            return None
+            if isinstance(self.engine, Follower):
+                return self.engine.follow(first, second, scan, start)
+            reason = f"{self.engine.name} cannot follow"
+        except (BundleError, EngineError) as error:
+            reason = str(error)
+        self._unable = True
+        log.warning("--follow: %s; images start from nothing from now on", reason)
+        return None
 
 
 def _course(reference: ReceivedFrame, current: ReceivedFrame, estimate: Estimate, readable: float) -> _Course:

@@ -186,7 +186,7 @@ class Mess:
 
     def _release(self) -> list[Step]:
         held, self._held = self._held, []
-        if self._backwards:
+        if self._backwards and held:
             held.reverse()
             self.expected["late"] += len(held) - 1
         return [*held]

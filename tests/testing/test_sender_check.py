@@ -71,6 +71,8 @@ HEADERS: list[tuple[dict[str, Any], str, str]] = [
     ({"sequence": None}, "header", "key sequence is missing"),
     ({"sequence": 7.0}, "header", "sequence: got 7.0, expected an integer"),
     ({"time_ns": -1}, "header", "time_ns: got -1"),
+    ({"time_ns": 2**64 - 1}, "header", "time_ns: got 18446744073709551615"),
+    ({"shape": [10**30, 4]}, "samples", "shape: got"),
     ({"stream": ""}, "", ""),
     ({"stream": 3}, "header", "stream: got 3"),
     ({"clock": "a\nb"}, "header", "clock: got 'a\\nb'"),
@@ -194,6 +196,8 @@ def test_each_source_has_a_sequence_of_its_own() -> None:
 def test_many_names_keep_no_memory() -> None:
     report = report_of([parts_of(good_frame(k), stream=f"s{k}") for k in range(40)])
     assert "got more than 8 names" in failures(report)["header"].found
+    assert "(32 of 40 messages, first in number 9)" in failures(report)["header"].found
+    assert "sequence" not in failures(report)
 
 
 def test_what_a_header_states_does_not_spoil_the_table() -> None:

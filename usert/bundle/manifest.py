@@ -235,7 +235,7 @@ class Manifest:
         files = {graph.file for graph in self.graphs}
         for plan in self.plans:
             _check(plan.graph in files, f"plans {plan.file} graph", plan.graph, ", ".join(sorted(files)))
-        for precision in {graph.precision for graph in self.graphs}:
+        for precision in {graph.precision for graph in (*self.graphs, *self.follow)}:
             _check(precision in self.tolerances, "tolerances", sorted(self.tolerances), f"{precision}, too")
 
     def strain_window_at(self, cycles_per_sample: float | None) -> int:

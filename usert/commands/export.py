@@ -129,6 +129,7 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
     from usert.export.baseband_graph import FollowGraph
     from usert.export.verify import check_fit, only, recorded_pairs, reference_of, verify_graph
     from usert.runtime.engines import ENGINES, open_engine
+    from usert.runtime.engines.interface import Follower
 
     bundle = Bundle.load(folder)
     least = bundle.manifest.strain_window_samples
@@ -146,7 +147,10 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
                 absent[f"{name}: not here: {error}"] = None
                 continue
             with closing(opened) as engine:
-                run = _run_of(engine, reference if isinstance(reference, FollowGraph) else None)
+                follows = reference if isinstance(reference, FollowGraph) else None
+                if follows is not None and not isinstance(engine, Follower):
+                    continue
+                run = _run_of(engine, follows)
                 verify_graph(bundle, graph, run, name=engine.name, recorded=recorded, report=typer.echo)
             proven[name] = None
     for line in absent:

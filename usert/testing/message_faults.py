@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -128,7 +129,7 @@ def _sample_faults(part: Buffer, header: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _size_remedy(size: int, dtype: str, shape: Sequence[int]) -> str:
     """What a wrong number of bytes is probably of."""
-    due = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    due = math.prod(shape) * np.dtype(dtype).itemsize
     if due <= 0:
         return _SHAPE
     meant = {

@@ -77,6 +77,8 @@ class SenderCheck:
             counted[0] += 1
         name = header.get("stream")
         source = self._source(name if type(name) is str else "")
+        if source is None:
+            return
         source.note(header, arrived_ns)
         if not faults:
             source.take(RFMessage.from_parts(parts), arrived_ns)
@@ -92,18 +94,17 @@ class SenderCheck:
         seconds = (self._last_ns - self._first_ns) / 1e9
         return Report(endpoint=endpoint, messages=self.messages, seconds=seconds, checks=tuple(checks))
 
-    def _source(self, name: str) -> _Source:
-        if name not in self._sources and len(self._sources) >= _SOURCES:
-            self._faults.setdefault(
-                Fault(
-                    "header",
-                    f"header: stream: got more than {_SOURCES} names, expected one for each scanner",
-                    "one source keeps one name",
-                ),
-                [1, self.messages],
-            )
-            name = next(iter(self._sources))
-        return self._sources.setdefault(name, _Source())
+    def _source(self, name: str) -> _Source | None:
+        """What is kept of a source; None for one too many."""
+        if name in self._sources or len(self._sources) < _SOURCES:
+            return self._sources.setdefault(name, _Source())
+        fault = Fault(
+            "header",
+            f"header: stream: got more than {_SOURCES} names, expected one for each scanner",
+            "one source keeps one name",
+        )
+        self._faults.setdefault(fault, [0, self.messages])[0] += 1
+        return None
 
     def _message_checks(self) -> Iterator[Check]:
         for name, good in _PASSED.items():
@@ -134,7 +135,7 @@ class _Source:
     def note(self, header: Mapping[str, Any], arrived_ns: int) -> None:
         """Keep sequence and times of a message, where its header has them."""
         numbers = [header.get(key) for key in ("sequence", "time_ns", "acquired_ns")]
-        sequence, time_ns, acquired_ns = (n if type(n) is int and n >= 0 else None for n in numbers)
+        sequence, time_ns, acquired_ns = (n if type(n) is int and 0 <= n < 1 << 63 else None for n in numbers)
         clock = header.get("clock")
         if sequence is not None:
             stated = clock if type(clock) is str else ""

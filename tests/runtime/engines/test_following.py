@@ -175,21 +175,19 @@ def test_what_is_hardly_readable_is_not_followed(live: Live, told: Told) -> None
     assert [live.image() for _ in range(2)] == ["run", "follow"]
 
 
-def test_after_an_error_nothing_is_followed(live: Live, told: Told) -> None:
-    live.image()
-    told.raises = EngineError("broken")
-    with pytest.raises(EngineError, match="broken"):
-        live.image()
+@pytest.mark.parametrize("error", [EngineError("broken"), BundleError("none")])
+def test_where_nothing_can_follow_every_pair_is_run_and_the_log_tells_once(
+    live: Live, told: Told, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    told.raises = error
+    assert [live.image() for _ in range(4)] == ["run", "follow run", "run", "run"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"--follow: {error}; images start from nothing from now on"
+    ]
     told.raises = None
-    assert live.image() == "run"
-
-
-def test_without_graphs_that_follow_every_pair_is_run(live: Live, told: Told) -> None:
-    told.raises = BundleError("none")
-    assert [live.image() for _ in range(3)] == ["run", "follow run", "follow run"]
     live.engine.warm_up(SHAPE, SCAN)
     live.engine.close()
-    assert told.asked[-3:] == ["warm up", "follow", "close"]
+    assert told.asked[-2:] == ["warm up", "close"]
 
 
 class Press(SimulatedScanner):

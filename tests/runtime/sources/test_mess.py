@@ -79,6 +79,11 @@ def test_what_is_done_to_frames() -> None:
     reorders, clocks = Mess(("reorder",)), Mess(("clock",))
     sequences = np.diff([frame.sequence for frame in frames_of(reorders)])
     assert np.count_nonzero(sequences < 0) == reorders.expected["late"]
+    late = []
+    for k in range(1, 4):
+        reorders.tick(FRAME, k, first=True)
+        late.append(reorders.expected["late"])
+    assert late[1:] == late[:-1], "nothing is held where a loop begins anew"
     times = np.diff([frame.time_ns for frame in frames_of(clocks)])
     assert np.count_nonzero(times != 10**8) == clocks.expected["clock_jumps"]
 
