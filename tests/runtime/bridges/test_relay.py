@@ -43,6 +43,7 @@ def test_a_wall_clock_of_this_machine_is_carried_over_to_the_monotonic_one() -> 
         (clock_id(), 3_600_000_000_000),
         (clock_id(), -10_100_000_000),
     ],
+    ids=["other machine", "unknown", "future", "long past"],
 )
 def test_any_other_frame_has_the_time_of_its_arrival_by_a_clock_without_a_name(
     clock: str, ahead_ns: int | None
