@@ -189,6 +189,7 @@ class ClariusSource(Service):
                 raise self._error
             while not self._lines.empty():
                 self._tell(self._lines.get())
+            self.refused.log_repeated()
             left_s = deadline_s - time.monotonic()
             if left_s <= 0 or self.stopping:
                 return
@@ -219,14 +220,19 @@ class ClariusSource(Service):
         self._lines.put("frozen" if self._frozen else "imaging")
 
     def _take_processed(self, *_: Any) -> None:
-        self._note_b()
+        """Count a B-mode image; `_take_raw` is called with the same one, before its scan conversion."""
+        self._since_rf += 1
+        if self._since_rf == _ONLY_B:
+            self._lines.put(
+                "got B-mode images without RF, expected RF in between: turn on RF mode, and its streaming, in the "
+                "Clarius App; the probe needs the maker's licence for it"
+            )
 
     def _take_raw(self, *arguments: Any) -> None:
         arrived_ns = now_ns()
         raw = RawImage(*arguments)
         if not raw.rf:
             self.b_images += 1
-            self._note_b()
             return
         samples, scan = self._config.reading.read(raw)
         self._note(samples, scan, raw)
@@ -238,14 +244,6 @@ class ClariusSource(Service):
             copy=False,
         )
         self._look(samples, scan)
-
-    def _note_b(self) -> None:
-        self._since_rf += 1
-        if self._since_rf == _ONLY_B:
-            self._lines.put(
-                "got B-mode images without RF, expected RF in between: turn on RF mode, and its streaming, in the "
-                "Clarius App; the probe needs the maker's licence for it"
-            )
 
     def _note(self, samples: NDArray[Any], scan: Scan, raw: RawImage) -> None:
         geometry, back = (samples.shape, scan), self._since_rf >= _ONLY_B

@@ -125,6 +125,7 @@ class IgtlSource(Service):
                 self._report_change(f"connected to {self._config.receive}")
             if self.stopping:
                 return
+            self.refused.log_repeated()
             if message is not None:
                 self._take(*message)
 

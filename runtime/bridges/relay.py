@@ -1,7 +1,7 @@
 """Frames that came without ZeroMQ, checked like those of the server and sent on to it.
 
-Invariant: what is sent on has passed the checks of the server; whatever has not is counted, and logged once for each
-distinct fault.
+Invariant: what is sent on has passed the checks of the server; whatever has not is counted, and each distinct
+fault is logged at once, its repeats at most once a minute.
 """
 
 from __future__ import annotations
@@ -101,8 +101,9 @@ def _completed(message: RFMessage, arrived_ns: int) -> tuple[int, str]:
     """When the frame of `message` was complete, and the name of the clock that this is read from.
 
     A sender with a monotonic clock states both. Of one that has the wall clock alone, and shows by the name of this
-    machine's clock that it is on this machine, it is the time since `acquired_ns` ago; of any other it is the arrival,
-    by a clock without a name, so that ages are lower bounds.
+    machine's clock that it is on this machine, it is the time since `acquired_ns` ago, unless that is in the future or
+    long past. Of any other frame it is the arrival, by a clock without a name, so that ages are lower bounds; where
+    both kinds alternate, each change begins a session.
     """
     frame = message.frame
     if frame.time_ns:
@@ -111,4 +112,4 @@ def _completed(message: RFMessage, arrived_ns: int) -> tuple[int, str]:
         return arrived_ns, ""
     delay_ns = time.time_ns() - frame.acquired_ns
     known = 0 <= delay_ns < min(_MOST_DELAY_NS, now_ns())
-    return (now_ns() - delay_ns if known else arrived_ns), message.clock
+    return (now_ns() - delay_ns, message.clock) if known else (arrived_ns, "")

@@ -130,7 +130,10 @@ class ShmFile:
                 raise WireError("message: got the end of the file in a slot")
         except (WireError, OSError, OverflowError, struct.error) as error:
             fault = str(error)
-        now = os.pread(self._file, _COUNTERS.size, _COUNTERS_AT + slot * _COUNTERS.size)
+        try:
+            now = os.pread(self._file, _COUNTERS.size, _COUNTERS_AT + slot * _COUNTERS.size)
+        except OSError:
+            now = b""
         if now != _COUNTERS.pack(counter, counter):
             self._fault("torn", "frame: it was written over while it was read")
             return None
@@ -149,6 +152,8 @@ class ShmFile:
             counter, since_s = self._half.setdefault(slot, (begun, now_s))
             if counter != begun:
                 self._half[slot] = begun, now_s
+                if head.done[slot] < counter and since_s != float("inf"):
+                    self._fault("half", "frame: it was begun and not ended")
             elif now_s - since_s > _HALF_S:
                 self._half[slot] = begun, float("inf")
                 self._fault("half", "frame: it was begun and not ended")

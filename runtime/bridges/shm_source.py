@@ -59,6 +59,7 @@ class ShmSource(Service):
                 now_s = time.monotonic()
                 if now_s >= report_s:
                     self._report_change()
+                    self.relay.faults.log_repeated()
                     report_s = now_s + _REPORT_S
                 time.sleep(_POLL_S)
 

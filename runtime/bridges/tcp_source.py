@@ -103,6 +103,7 @@ class TcpSource(Service):
                         self._end(sender, "half", f"{sender.progress} in {MESSAGE_S:g} s")
                 if now_s >= report_s:
                     self._report_change(f"senders {len(self._senders)}")
+                    self.relay.faults.log_repeated()
                     report_s = now_s + _REPORT_S
 
     def _accept(self) -> None:
@@ -112,7 +113,8 @@ class TcpSource(Service):
             connection.setblocking(False)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if len(self._senders) >= MOST_SENDERS:
-                self._close(min(self._senders, key=lambda sender: sender.heard_s))
+                oldest = min(self._senders, key=lambda sender: sender.heard_s)
+                self._end(oldest, "half", f"{oldest.progress}: replaced by a newer sender")
             sender = _Sender(connection, self.relay)
             self._senders.add(sender)
             self._selector.register(connection, selectors.EVENT_READ, sender)

@@ -281,8 +281,8 @@ def _frame_samples(samples: ArrayLike) -> NDArray[Any]:
     """`samples`, complex ones as in-phase and quadrature on a last axis, float64 as float32."""
     array = np.asarray(samples)
     if np.iscomplexobj(array):
-        array = np.ascontiguousarray(array, np.complex64)
-        return array.view(np.float32).reshape(*array.shape, 2)
+        expect(array.ndim == 2, "frame samples", f"shape {array.shape}", "(N, M)", error=FrameError)
+        return np.ascontiguousarray(array, np.complex64).view(np.float32).reshape(*array.shape, 2)
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 

@@ -177,6 +177,21 @@ def test_a_probe_without_rf_mode_is_told_of_once(probe: ClariusProbe) -> None:
     assert source.b_images == 100
 
 
+def test_an_image_that_comes_processed_and_raw_is_one(probe: ClariusProbe) -> None:
+    lines: list[str] = []
+    with (
+        running(ClariusSource(clarius_config(probe), report=lines.append)) as source,
+        subscriber(source) as heard,
+    ):
+        probe.accept()
+        for _ in range(59):
+            probe.b_mode()
+        probe.rf(samples_of(0))
+        heard.next()
+        wait_until(lambda: len(lines) >= 2)
+    assert lines[1].startswith("RF: 64 samples by 8 lines")
+
+
 def test_images_that_cannot_be_read_are_counted_and_cost_nothing_else(
     probe: ClariusProbe, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ from usert.frame import RFFrame
 from usert.runtime.bridges import shm_file
 from usert.runtime.bridges.shm_source import ShmConfig, ShmSource
 from usert.runtime.protocol.rf_message import RFMessage
+from usert.runtime.transport import fault_counter
 
 
 @pytest.fixture
@@ -103,6 +105,18 @@ def test_a_frame_that_was_not_ended_is_not_passed_on_and_the_next_one_is(
         assert passed(source) == 3
 
 
+def test_each_frame_that_a_writer_goes_on_from_without_ending_it_is_counted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shm_file, "_HALF_S", float("inf"))
+    with bridge(path) as source:
+        writer = SlotWriter(path)
+        wait_until(lambda: writer.begin() > 0 and source.relay.faults.counts.get("half", 0) >= 3)
+        assert source.relay.faults.total <= writer.counter
+        assert passed(source) == 0
+        write(writer, source)
+
+
 def uniform(number: int, shape: tuple[int, int]) -> bytes:
     """A frame of one value, so that one of two frames shows."""
     samples = np.full(shape, number % 30000, np.int16)
@@ -163,6 +177,34 @@ def test_a_frame_that_changes_while_it_is_read_is_torn(path: Path, monkeypatch: 
         assert passed(source) == 0
         writer.end()
         wait_until(lambda: passed(source) == 1)
+
+
+def test_counters_that_cannot_be_read_cost_one_look(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+    pread = os.pread
+
+    def fails_once(file: int, count: int, at: int) -> bytes:
+        if at in (16, 32) and not failed.is_set():
+            failed.set()
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(file, count, at)
+
+    with bridge(path) as source:
+        monkeypatch.setattr(os, "pread", fails_once)
+        write(SlotWriter(path), source)
+        assert source.relay.faults.counts == {"torn": 1}
+
+
+def test_repeats_of_a_fault_are_logged_without_another(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fault_counter, "PERIOD_S", 0.5)
+    with bridge(path) as source:
+        writer = SlotWriter(path)
+        for count in range(1, 3):
+            writer.write(framed_parts(b"{", b""))
+            wait_until(lambda count=count: source.relay.faults.total == count)  # type: ignore[misc]
+        wait_until(lambda: "(header): 1 more in the last" in caplog.text)
 
 
 def test_lies_are_counted_and_the_next_frame_is_taken(path: Path) -> None:

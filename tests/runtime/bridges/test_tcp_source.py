@@ -18,9 +18,9 @@ from server_process import UsertProcess
 from usert.runtime.bridges import tcp_source
 from usert.runtime.bridges.framing import write_prefix
 from usert.runtime.bridges.tcp_source import MOST_SENDERS, TcpConfig, TcpSource
-from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.header import MAX_PIXELS
 from usert.runtime.protocol.rf_message import MAX_RF_BYTES, RFMessage
+from usert.runtime.transport import fault_counter
 
 IQ = replace(SCAN, fs_hz=10e6, demodulation_hz=6.5e6)
 
@@ -83,28 +83,6 @@ def test_frames_come_out_as_they_went_in() -> None:
                     assert (got.frame.time_ns, got.frame.acquired_ns, got.clock) == (5, 6, "their clock")
     assert source.relay.faults.counts == {}
     assert "frames of stream 'one': 24 samples by 8 lines, fs 40 MHz, line pitch 0.3 mm" in lines
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_time_of_a_sender_with_a_wall_clock_alone(own: bool) -> None:
-    """On this machine it is carried over to the monotonic clock; from elsewhere the time is that of the arrival."""
-    with bridge() as source, subscriber(source.relay.sender.endpoint) as receive, connect(source) as sender:
-        assert source.relay.sender.wait_for_receiver(TIMEOUT_S)
-        ago_ns = 2_000_000_000
-        clock = clock_id() if own else "of another boot"
-        complete_ns, acquired_ns = time.monotonic_ns() - ago_ns, time.time_ns() - ago_ns
-        sender.sendall(framed(numbered_message(1, acquired_ns=acquired_ns, clock=clock)))
-        got = receive()
-        assert got.frame.acquired_ns == acquired_ns
-        assert got.clock == (clock_id() if own else "")
-        if own:
-            assert abs(got.frame.time_ns - complete_ns) < 100_000_000
-        else:
-            assert complete_ns + ago_ns <= got.frame.time_ns <= time.monotonic_ns()
-        sender.sendall(framed(numbered_message(2, acquired_ns=0, clock=clock)))
-        got = receive()
-        assert complete_ns + ago_ns <= got.frame.time_ns <= time.monotonic_ns()
-        assert abs(got.frame.acquired_ns - time.time_ns()) < 60_000_000_000
 
 
 def test_a_message_in_pieces_is_one_and_several_in_one_piece_are_several() -> None:
@@ -239,6 +217,31 @@ def test_of_too_many_senders_the_longest_silent_one_is_closed() -> None:
             wait_until(lambda k=k: passed(source) == k + 2)  # type: ignore[misc]
         for sender in senders:
             sender.close()
+
+
+def test_a_sender_that_is_replaced_in_the_middle_is_counted() -> None:
+    with bridge() as source:
+        senders = [connect(source)]
+        senders[0].sendall(framed(numbered_message())[:100])
+        wait_until(lambda: any(sender.begun for sender in source._senders))
+        for count in range(2, MOST_SENDERS + 1):
+            senders.append(connect(source))
+            wait_until(lambda count=count: source.served == count)  # type: ignore[misc]
+        for k in range(2):
+            senders.append(connect(source))
+            assert closed(senders[k])
+        assert source.relay.faults.counts == {"half": 1}
+        for sender in senders:
+            sender.close()
+
+
+def test_repeats_of_a_fault_are_logged_without_another(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fault_counter, "PERIOD_S", 0.5)
+    with bridge() as source, connect(source) as connection:
+        connection.sendall(3 * framed_parts(b"{", b""))
+        wait_until(lambda: "(header): 2 more in the last" in caplog.text)
 
 
 def test_the_largest_frame_passes() -> None:
