@@ -20,6 +20,8 @@ from usert.schema import PLAIN, Scalar, Schema, is_number
 
 PROTOCOL_VERSION = 1
 BYTE_ORDER: Literal["little"] = "little"
+MAX_DEPTH = 8
+"""Lists and objects inside each other in a header."""
 MAX_HEADER_BYTES = 16_384
 MAX_PARTS = 16
 MAX_TEXT = 256
@@ -89,12 +91,22 @@ def decode_header(parts: Sequence[Buffer], kind: str) -> dict[str, Any]:
         raise MalformedError("header", line) from error
     if not isinstance(header, dict):
         raise MalformedError("header", f"header: got a JSON {type(header).__name__}, expected an object")
+    if not _shallow(header, MAX_DEPTH):  # which `repr` could not print
+        raise MalformedError("header", f"header: got values nested deeper than {MAX_DEPTH}, expected at most that")
     version = header.get("usert")
     if type(version) is not int or version != PROTOCOL_VERSION:
         raise MalformedError("version", f"protocol version: got {version!r:.40}, expected {PROTOCOL_VERSION}")
     if header.get("kind") != kind:
         raise MalformedError("kind", f"message kind: got {header.get('kind')!r:.40}, expected {kind!r}")
     return header
+
+
+def _shallow(value: Any, depth: int) -> bool:
+    """Whether lists and objects in `value` are nested at most `depth` deep."""
+    if not isinstance(value, (dict, list)):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_shallow(one, depth - 1) for one in inner)
 
 
 def read_fields(kind: type[T], header: Mapping[str, Any]) -> T:

@@ -274,3 +274,15 @@ def test_mutated_headers_are_refused_by_kind_of_fault_or_read() -> None:
 def test_a_header_that_is_none_hints_at_how_it_was_sent(parts: list[bytes], hint: str) -> None:
     with pytest.raises(MalformedError, match=hint):
         RFMessage.from_parts(parts)
+
+
+@pytest.mark.parametrize("depth", [10, 500, 900, 980, 990, 995, 1000, 5000])
+def test_a_header_nested_deeply_is_malformed_whatever_key_it_is_in(depth: int) -> None:
+    header, samples = rf_message().to_parts()
+    fields_of = json.loads(bytes(header))
+    for key in ("demodulation_hz", "shape", "usert", "kind", "unknown"):
+        nested = json.dumps(fields_of | {key: "@"}).replace('"@"', "[" * depth + "]" * depth).encode()
+        with pytest.raises(MalformedError) as refused:
+            RFMessage.from_parts([nested, bytes(samples)])
+        assert refused.value.fault == "header"
+        assert len(str(refused.value)) < 500
