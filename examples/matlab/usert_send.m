@@ -42,7 +42,7 @@ function sent = usert_send(target, samples, scan)
     start = message_start(link, values, shape, scan, completed_s);
     link.sequence = link.sequence + 1;
     sent = false;
-    if completed_s < link.again_s
+    if abs(wall_clock_s() - link.failed_s) < 1
         return
     end
     try
@@ -60,19 +60,22 @@ function sent = usert_send(target, samples, scan)
         link.tcp = [];
         link.file = -1;
         link.fault = fault.message;
-        link.again_s = wall_clock_s() + 1;  % connecting takes its time: once a second
+        link.failed_s = wall_clock_s();  % connecting takes its time: once a second
     end
 end
 
 function link = closed()
-    link = struct('target', '', 'sequence', 0, 'clock', '', 'again_s', 0, 'fault', '', ...
+    link = struct('target', '', 'sequence', 0, 'clock', '', 'failed_s', 0, 'fault', '', ...
                   'tcp', [], 'file', -1, 'slot_bytes', 0, 'counter', 0);
 end
 
 function hang_up(link)
     % Of TCP the connection ends with the last copy of link.tcp.
     if link.file >= 0
-        fclose(link.file);
+        try  % it may be closed already
+            fclose(link.file);
+        catch
+        end
     end
 end
 
@@ -180,7 +183,7 @@ function link = write_file(link, start, values)
         values = typecast(values(:), 'int32');  % the same bytes; Octave writes them many times faster
     end
     if fwrite(link.file, values, class(values)) ~= numel(values)
-        error('usert_send:file', 'cannot write: is the memory full?');
+        fail_to_write(link);
     end
     fseek(link.file, 24 + 16 * slot, 'bof');
     fwrite(link.file, link.counter, 'uint64');
@@ -197,13 +200,20 @@ function link = make_file(link, bytes)
     end
     link.slot_bytes = bytes + 1024;  % headers differ in length
     link.counter = round(86400e3 * now());  %#ok<TNOW1> other counters than those of the file before
-    fwrite(link.file, zeros(1, 64 + 2 * link.slot_bytes, 'uint8'), 'uint8');
-    fseek(link.file, 8, 'bof');
+    blank = zeros(1, 64 + 2 * link.slot_bytes, 'uint8');
+    if fwrite(link.file, blank, 'uint8') ~= numel(blank) || fseek(link.file, 8, 'bof') ~= 0
+        fail_to_write(link);
+    end
     fwrite(link.file, link.slot_bytes, 'uint64');
     fseek(link.file, 0, 'bof');
     fwrite(link.file, uint8('USRTSHM1'), 'uint8');
     fseek(link.file, 0, 'bof');
     link.fault = '';
+end
+
+function fail_to_write(link)
+    fclose(link.file);
+    error('usert_send:file', 'cannot write: is the memory full?');
 end
 
 function seconds = wall_clock_s()

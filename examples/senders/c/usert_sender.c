@@ -17,8 +17,7 @@
 enum {
     QUEUE_FRAMES = 2, LINGER_MS = 1000,
     SUBSCRIPTION = 1024, /* bytes */
-    SUBSCRIPTIONS_A_FRAME = 16,
-    MOST_CHARACTERS = 256,
+    SUBSCRIPTIONS_A_FRAME = 16, MOST_CHARACTERS = 256,
     TEXT = 12 * MOST_CHARACTERS + 3, /* of a name in JSON: \ud83d\ude00 is the longest character */
     KEY = 41,
     NUMBER = 32, HEADER = 2 * TEXT + 1024
@@ -145,8 +144,9 @@ static int put_clock(char to[TEXT], const char *name, char *error) {
 }
 
 static int is_local(const char *endpoint) {
-    return strncmp(endpoint, "ipc://", 6) == 0 || strncmp(endpoint, "tcp://127.", 10) == 0 ||
-           strncmp(endpoint, "tcp://localhost:", 16) == 0 || strncmp(endpoint, "tcp://[::1]:", 12) == 0;
+    return strncmp(endpoint, "ipc://", 6) == 0 || strncmp(endpoint, "tcp://localhost:", 16) == 0 ||
+           strncmp(endpoint, "tcp://[::1]:", 12) == 0 ||
+           (strncmp(endpoint, "tcp://127.", 10) == 0 && endpoint[6 + strspn(endpoint + 6, "0123456789.")] == ':');
 }
 
 static int set_option(void *socket, int option, int value) {
@@ -213,13 +213,11 @@ void usert_sender_close(usert_sender *s) {
 static void count_receivers(usert_sender *s) {
     char text[SUBSCRIPTION];
     int size, before = s->receivers;
-    for (int k = 0; k < SUBSCRIPTIONS_A_FRAME; k++) {
-        if ((size = zmq_recv(s->socket, text, sizeof text, ZMQ_DONTWAIT)) < 0)
-            break;
+    for (int k = 0; k < SUBSCRIPTIONS_A_FRAME && (size = zmq_recv(s->socket, text, sizeof text, ZMQ_DONTWAIT)) >= 0;
+         k++)
         if (size > 0 && size <= (int)sizeof BEGINNING && (text[0] & ~1) == 0 &&
             memcmp(text + 1, BEGINNING, size - 1) == 0)
             s->receivers += text[0] ? 1 : -1;
-    }
     /* ZeroMQ refuses a frame for a single receiver that is slow; of several none may hold the others up. */
     if (s->receivers != before)
         set_option(s->socket, ZMQ_XPUB_NODROP, s->receivers <= 1);
@@ -238,8 +236,8 @@ int usert_sender_wait(usert_sender *s, int timeout_ms) {
         count_receivers(s);
         if (s->receivers > 0)
             return 1;
-        zmq_pollitem_t item = {.socket = s->socket, .events = ZMQ_POLLIN};
-        if (usert_now_ns() >= end_ns || zmq_poll(&item, 1, timeout_ms < 100 ? timeout_ms : 100) < 0)
+        zmq_pollitem_t item = {.socket = s->socket, .events = ZMQ_POLLIN}; /* NULL after a failed reopening: sleep */
+        if (usert_now_ns() >= end_ns || zmq_poll(&item, s->socket != NULL, timeout_ms < 100 ? timeout_ms : 100) < 0)
             return 0;
     }
 }
@@ -261,6 +259,8 @@ static int put_header(char header[HEADER], usert_sender *s, const usert_frame *f
         return fail(s->error, "frame", "expected samples, rows 1 to 32768, lines 1 to 4096, rows x lines at most 2^24");
     if (sequence < 0 || time_ns < 0 || acquired_ns < 0)
         return fail(s->error, "frame", "expected a sequence and times of 0 or more");
+    if (scan->radius_mm != 0 && !curved)
+        return fail(s->error, "radius_mm", "expected line_angle_deg with it");
     length = snprintf(header, HEADER,
                       "%s,\"stream\":%s,\"sequence\":%" PRId64 ",\"time_ns\":%" PRId64 ",\"acquired_ns\":%" PRId64
                       ",\"clock\":%s,\"dtype\":\"%s\",\"shape\":[%d,%d%s],\"byte_order\":\"little\"",

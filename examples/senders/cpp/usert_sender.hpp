@@ -71,8 +71,6 @@ inline char32_t next_character(std::string_view &text) {
     const auto byte = [&](std::size_t k) { return k < text.size() ? static_cast<unsigned char>(text[k]) : 0u; };
     const auto first = byte(0);
     const int more = first < 0x80 ? 0 : first >> 5 == 6 ? 1 : first >> 4 == 14 ? 2 : first >> 3 == 30 ? 3 : -1;
-    if (more < 0)
-        return 0;
     char32_t code = more > 0 ? first & (0x3fu >> more) : first;
     for (int k = 1; k <= more; k++) {
         if ((byte(k) & 0xc0) != 0x80)
@@ -81,8 +79,8 @@ inline char32_t next_character(std::string_view &text) {
     }
     text.remove_prefix(1 + more);
     constexpr char32_t least[] = {0x20, 0xa0, 0x800, 0x10000};
-    const bool bad = code < least[more] || code > 0x10ffff || code == 0x7f || code == 0x2028 || code == 0x2029 ||
-                     (code >= 0xd800 && code < 0xe000);
+    const bool bad = more < 0 || code < least[more] || code > 0x10ffff || code == 0x7f || code == 0x2028 ||
+                     code == 0x2029 || (code >= 0xd800 && code < 0xe000);
     return bad ? 0 : code;
 }
 
@@ -114,7 +112,7 @@ inline std::string json(std::string_view text, const char *what) {
 
 // The shortest number that reads back as `value`, whatever the locale.
 inline std::string json(double value) {
-    char text[40];
+    char text[40] = "";
     const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific).ptr;
     const std::string_view all(text, end - text);
     const auto e = all.find('e');
@@ -142,9 +140,10 @@ inline std::string clock_name() {
 }
 
 inline bool is_local(const std::string &endpoint) {
-    constexpr const char *beginnings[] = {"ipc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"};
-    return std::any_of(std::begin(beginnings), std::end(beginnings),
-                       [&](const char *begin) { return endpoint.rfind(begin, 0) == 0; });
+    const auto begins = [&](const char *begin) { return endpoint.rfind(begin, 0) == 0; };
+    const auto end = endpoint.find_first_not_of("0123456789.", 6); // of an address, not of 127.example.org
+    return begins("ipc://") || begins("tcp://localhost:") || begins("tcp://[::1]:") ||
+           (begins("tcp://127.") && end != endpoint.npos && endpoint[end] == ':');
 }
 
 } // namespace detail
@@ -168,6 +167,7 @@ public:
         }
         open_socket();
     }
+    Sender(Sender &&) = default; // no assignment: it would end the old context while its socket is open, and hang
 
     // Send a frame that is complete now, or of which `stamp` tells. Never waits: true: a receiver gets it; false:
     // dropped, because none was there or the only one was slow. Throws std::invalid_argument for what is no frame.
@@ -203,11 +203,10 @@ public:
 private:
     bool send(const void *samples, std::size_t size, const char *dtype, int rows, int lines, const Scan &scan,
               const std::optional<Stamp> &stamp) {
-        using Wall = std::chrono::system_clock;
-        const auto stamped = stamp.value_or(Stamp{sequence_, now_ns(), now_ns<Wall>()});
+        const auto stamped = stamp.value_or(Stamp{sequence_, now_ns(), now_ns<std::chrono::system_clock>()});
         const auto header = header_of(samples, dtype, rows, lines, scan, stamped);
         size *= static_cast<std::size_t>(rows) * lines * (scan.demodulation_hz != 0 ? 2 : 1);
-        sequence_ = stamped.sequence + 1;
+        sequence_ = static_cast<std::int64_t>(static_cast<std::uint64_t>(stamped.sequence) + 1);
         count_receivers();
         constexpr auto now = zmq::send_flags::dontwait;
         const bool taken = receivers_ > 0 && socket_.send(zmq::buffer(header), now | zmq::send_flags::sndmore) &&
@@ -224,6 +223,8 @@ private:
         if (stamp.sequence < 0 || stamp.time_ns < 0 || stamp.acquired_ns < 0)
             throw std::invalid_argument("frame: expected a sequence and times of 0 or more");
         const bool iq = scan.demodulation_hz != 0, curved = scan.line_angle_deg != 0;
+        if (scan.radius_mm != 0 && !curved)
+            throw std::invalid_argument("radius_mm: expected line_angle_deg with it");
         std::string header(detail::beginning);
         header += ",\"stream\":" + stream_ + ",\"sequence\":" + std::to_string(stamp.sequence) +
                   ",\"time_ns\":" + std::to_string(stamp.time_ns) +
@@ -288,8 +289,7 @@ private:
     }
 
     Options options_;
-    std::string stream_, clock_; // in JSON
-    std::string public_key_, secret_key_, server_key_;
+    std::string stream_, clock_ /* in JSON */, public_key_, secret_key_, server_key_;
     zmq::context_t context_;
     zmq::socket_t socket_;
     int receivers_ = 0; // subscriptions to the frames

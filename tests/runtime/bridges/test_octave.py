@@ -132,6 +132,21 @@ def test_without_a_bridge_nothing_is_sent_and_nothing_fails(tmp_path: Path) -> N
     assert out == "0000"
 
 
+def test_a_file_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
+    """Its folder vanishes and comes back, while frames grow and tell of times long past; another one is full."""
+    out = run(f"""{DECLARED}
+        warning('off', 'usert_send:waiting');
+        scan.acquired_s = 0;
+        folder = '{tmp_path}/folder';
+        send = @(rows) printf('%d', usert_send([folder '/rf'], zeros(rows, 4, 'int16'), scan));
+        mkdir(folder); send(8);
+        rename(folder, [folder '-moved']); send(4096); send(4096); pause(1.1); send(4096);
+        mkdir(folder); pause(1.1); send(4096);
+        for rows = [8, 4096], usert_send(); printf('%d', usert_send('/dev/full', zeros(rows, 4), scan)); end
+    """)
+    assert out == "1000100"
+
+
 def test_a_bridge_that_was_killed_is_found_again() -> None:
     words = ("bridge", "tcp", "--publish", ANY)
     with UsertProcess(*words, "--port", "0") as first:

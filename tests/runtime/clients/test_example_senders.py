@@ -36,6 +36,7 @@ PHASED = replace(IQ, line_angle_deg=1 / 3, radius_mm=0.0)
 ODD = Scan(
     fs_hz=31.25e6, f0_hz=7.1e6 / 1.1, sound_speed_m_s=1480.3, line_pitch_mm=0.1 + 0.2, first_depth_mm=1e-5
 )
+LONG_THEN_SHORT = replace(SCAN, fs_hz=31250000.25, f0_hz=6.4e6, line_pitch_mm=1.2345)
 SPECIFIC = {"c": (SENDERS / "c" / "usert_sender.c",), "cpp": ("-std=c++17",)}
 """Words of the command of each compiler."""
 Program = tuple[str | Path, ...]
@@ -101,7 +102,7 @@ def ended(*words: Any) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("scan", [SCAN, IQ, CURVED, PHASED, ODD])
+@pytest.mark.parametrize("scan", [SCAN, IQ, CURVED, PHASED, ODD, LONG_THEN_SHORT])
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_the_bytes_are_those_of_the_sender_in_python(
     one_frame: Program, tmp_path: Path, scan: Scan, dtype: str
@@ -135,11 +136,13 @@ def test_the_bytes_are_those_of_the_sender_in_python(
         ({2: "\u2028"}, "stream: expected UTF-8"),
         ({3: "\x7f"}, "clock: expected UTF-8"),
         ({1: "tcp://0.0.0.0:5555"}, "tcp://0.0.0.0:5555: other machines can reach it"),
+        ({1: "tcp://127.example.org:5555"}, "tcp://127.example.org:5555: other machines can reach it"),
         ({5: 0}, "frame: expected samples, rows 1 to 32768"),
         ({5: 32768, 6: 513}, "rows x lines at most 2^24"),
         ({7: -1}, "frame: expected a sequence and times of 0 or more"),
         ({10: 0}, "fs_hz: expected a finite number above 0"),
         ({11: "nan"}, "f0_hz: expected a finite number above 0"),
+        ({16: 60}, "radius_mm: expected line_angle_deg with it"),
         ({17: -1}, "first_depth_mm: expected a finite number above 0"),
     ],
 )

@@ -2,6 +2,9 @@
 #include "usert_sender.hpp"
 
 #include <iostream>
+#include <type_traits>
+
+static_assert(std::is_move_constructible_v<usert::Sender> && !std::is_move_assignable_v<usert::Sender>);
 
 int main(int, char **words) try {
     usert::Options options;
