@@ -92,7 +92,9 @@ def decode_header(parts: Sequence[Buffer], kind: str) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise MalformedError("header", f"header: got a JSON {type(header).__name__}, expected an object")
     if not _shallow(header, MAX_DEPTH):  # which `repr` could not print
-        raise MalformedError("header", f"header: got values nested deeper than {MAX_DEPTH}, expected at most that")
+        raise MalformedError(
+            "header", f"header: got values nested deeper than {MAX_DEPTH}, expected at most that"
+        )
     version = header.get("usert")
     if type(version) is not int or version != PROTOCOL_VERSION:
         raise MalformedError("version", f"protocol version: got {version!r:.40}, expected {PROTOCOL_VERSION}")
