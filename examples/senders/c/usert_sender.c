@@ -144,6 +144,7 @@ static int put_clock(char to[TEXT], const char *name, char *error) {
 }
 
 static int is_local(const char *endpoint) {
+    if (strchr(endpoint, ';') != NULL) return 0; /* source;destination */
     return strncmp(endpoint, "ipc://", 6) == 0 || strncmp(endpoint, "tcp://localhost:", 16) == 0 ||
            strncmp(endpoint, "tcp://[::1]:", 12) == 0 ||
            (strncmp(endpoint, "tcp://127.", 10) == 0 && endpoint[6 + strspn(endpoint + 6, "0123456789.")] == ':');
@@ -152,7 +153,6 @@ static int is_local(const char *endpoint) {
 static int set_option(void *socket, int option, int value) {
     return zmq_setsockopt(socket, option, &value, sizeof value);
 }
-
 static int open_socket(usert_sender *s) {
     const int64_t most = SUBSCRIPTION;
     void *socket = s->socket = zmq_socket(s->context, ZMQ_XPUB); /* PUB that also says who subscribes */

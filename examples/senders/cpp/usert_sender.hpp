@@ -10,7 +10,6 @@
 //
 // A sender belongs to one thread at a time. Samples are sent as they lie in memory: little-endian machines only.
 #pragma once
-
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -142,8 +141,9 @@ inline std::string clock_name() {
 inline bool is_local(const std::string &endpoint) {
     const auto begins = [&](const char *begin) { return endpoint.rfind(begin, 0) == 0; };
     const auto end = endpoint.find_first_not_of("0123456789.", 6); // of an address, not of 127.example.org
-    return begins("ipc://") || begins("tcp://localhost:") || begins("tcp://[::1]:") ||
-           (begins("tcp://127.") && end != endpoint.npos && endpoint[end] == ':');
+    const bool two = endpoint.find(';') != endpoint.npos; // source;destination
+    return !two && (begins("ipc://") || begins("tcp://localhost:") || begins("tcp://[::1]:") ||
+                    (begins("tcp://127.") && end != endpoint.npos && endpoint[end] == ':'));
 }
 
 } // namespace detail
