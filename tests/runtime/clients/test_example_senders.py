@@ -137,7 +137,10 @@ def test_the_bytes_are_those_of_the_sender_in_python(
         ({3: "\x7f"}, "clock: expected UTF-8"),
         ({1: "tcp://0.0.0.0:5555"}, "tcp://0.0.0.0:5555: other machines can reach it"),
         ({1: "tcp://127.example.org:5555"}, "tcp://127.example.org:5555: other machines can reach it"),
-        ({1: "tcp://127.0.0.1:0;10.0.0.5:5555"}, "tcp://127.0.0.1:0;10.0.0.5:5555: other machines can reach it"),
+        (
+            {1: "tcp://127.0.0.1:0;10.0.0.5:5555"},
+            "tcp://127.0.0.1:0;10.0.0.5:5555: other machines can reach it",
+        ),
         ({5: 0}, "frame: expected samples, rows 1 to 32768"),
         ({5: 32768, 6: 513}, "rows x lines at most 2^24"),
         ({7: -1}, "frame: expected a sequence and times of 0 or more"),
