@@ -16,13 +16,12 @@ from itertools import pairwise
 from typing import Any
 
 from engine_fault import engine_fault
+from fault_rows import fault_rows
 from observer import ObserverProcess
 from record_faults import disk_full, disk_refuses, server_killed, server_replaced
 from relay import Way
 from stage import SHAPES, Stage
 
-from usert.errors import OptionError, UsertError
-from usert.evaluation.markdown import markdown
 from usert.runtime.protocol.age import now_ns
 
 _FAULT_S = 5.0
@@ -131,16 +130,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """A row for each fault; what went wrong at one stands in its row, and the others go on."""
-    names = options.faults.split(",")
-    if unknown := [name for name in names if name not in FAULTS]:
-        raise OptionError(f"--faults: got {unknown[0]!r}, expected some of {','.join(FAULTS)}")
     columns = ("fault", "live again (ms)", "counters", "right", "record", "notes")
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        row = dict.fromkeys(columns, "") | {"fault": name}
-        try:
-            rows.append(row | FAULTS[name]())
-        except (AssertionError, StopIteration, UsertError) as error:
-            rows.append(row | {"right": f"{type(error).__name__}: {error}"})
-        print(markdown(rows[-1:]), flush=True)
-    return {"rows": rows}
+    return {"rows": fault_rows(FAULTS, options.faults.split(","), columns)}

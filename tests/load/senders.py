@@ -23,14 +23,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from fault_rows import fault_rows
 from observer import SeenImage
 from source_process import period
 from stage import RATE_HZ, SHAPES, Stage
 from zmtp import greeting, part, ready
 
 from usert.analytic import envelope
-from usert.errors import OptionError, UsertError
-from usert.evaluation.markdown import markdown
 from usert.frame import RFFrame
 from usert.runtime.clients.frame_sender import FrameSender
 from usert.runtime.protocol.age import now_ns
@@ -231,8 +230,8 @@ LIES: dict[str, tuple[str, Lie, str]] = {
         "looks like microseconds",
     ),
     "lie-f0": (
-        "f0 a third of what it is",
-        lambda f: {"samples": f.samples, "scan": replace(f.scan, f0_hz=f.scan.f0_hz / 3)},
+        "f0 half of what it is",
+        lambda f: {"samples": f.samples, "scan": replace(f.scan, f0_hz=f.scan.f0_hz / 2)},
         "of the energy along depth",
     ),
 }  # fmt: skip
@@ -255,16 +254,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """A row for each fault; what went wrong at one stands in its row, and the others go on."""
-    names = options.faults.split(",")
-    if unknown := [name for name in names if name not in FAULTS]:
-        raise OptionError(f"--faults: got {unknown[0]!r}, expected some of {','.join(FAULTS)}")
     columns = ("fault", "live again (ms)", "told", "counters", "right")
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        row = dict.fromkeys(columns, "") | {"fault": name}
-        try:
-            rows.append(row | FAULTS[name]())
-        except (AssertionError, StopIteration, UsertError) as error:
-            rows.append(row | {"right": f"{type(error).__name__}: {error}"})
-        print(markdown(rows[-1:]), flush=True)
-    return {"rows": rows}
+    return {"rows": fault_rows(FAULTS, options.faults.split(","), columns)}

@@ -11,6 +11,7 @@ from typing import Any, cast
 import typer
 
 from usert.commands.bridge_clarius import clarius
+from usert.commands.bridge_line import say
 from usert.commands.bridge_plain import shm, tcp
 from usert.commands.image_options import Images
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys
@@ -56,16 +57,16 @@ def igtl(
         insecure=insecure,
     )
     configure("text")
-    sender = IgtlBridge(config, report=_say)
+    sender = IgtlBridge(config, report=say)
     with stop_on_signals(sender.stop), sender:
-        _say(f"OpenIGTLink on {sender.address}, devices {prefix}_strain and others; Ctrl-C ends")
+        say(f"OpenIGTLink on {sender.address}, devices {prefix}_strain and others; Ctrl-C ends")
         sender.run()
         clients = sender.broadcaster
         summary = (
             f"{sender.received} images received, skipped {sender.skipped}, sent {sender.sent}, "
             f"clients {clients.served}, disconnected {clients.disconnected}, rejected {clients.rejected}"
         )
-    _say(summary)
+    say(summary)
 
 
 @bridge.command("igtl-rf")
@@ -141,13 +142,9 @@ def igtl_rf(
         insecure=insecure,
     )
     configure("text")
-    source = IgtlSource(config, report=_say)
+    source = IgtlSource(config, report=say)
     with stop_on_signals(source.stop), source:
-        _say(f"rf on {source.endpoint} (pub), from OpenIGTLink at {receive}; Ctrl-C ends")
+        say(f"rf on {source.endpoint} (pub), from OpenIGTLink at {receive}; Ctrl-C ends")
         source.run()
         summary = f"{source.sent} frames sent, refused {source.refused.total}"
-    _say(summary)
-
-
-def _say(line: str) -> None:
-    typer.echo(f"bridge: {line}")
+    say(summary)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
+from usert.commands.bridge_line import say
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys
 from usert.commands.option import option, switch
 
@@ -72,16 +71,12 @@ def clarius(
         insecure=insecure,
     )
     configure("text")
-    source = ClariusSource(config, report=_say)
+    source = ClariusSource(config, report=say)
     with stop_on_signals(source.stop), source:
-        _say(f"rf on {source.endpoint} (pub), from the Clarius at {receive}; Ctrl-C ends")
+        say(f"rf on {source.endpoint} (pub), from the Clarius at {receive}; Ctrl-C ends")
         source.run()
         # before the maker's library is closed, which is told to crash there (clariusdev/cast issue 30)
-        _say(
+        say(
             f"{source.sent} frames sent, dropped {source.dropped}, B-mode {source.b_images}, "
             f"refused {source.refused.total}"
         )
-
-
-def _say(line: str) -> None:
-    typer.echo(f"bridge: {line}")

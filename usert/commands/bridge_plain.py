@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.bridge_line import say
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys
 from usert.commands.option import option, switch
 
@@ -30,12 +31,12 @@ def tcp(
 
     config = TcpConfig(publish=publish, host=host, port=port, keys=server_keys(key, allow), insecure=insecure)
     configure("text")
-    source = TcpSource(config, report=_say)
+    source = TcpSource(config, report=say)
     with stop_on_signals(source.stop), source:
-        _say(f"rf on {source.relay.sender.endpoint} (pub), from TCP on {source.address}; Ctrl-C ends")
+        say(f"rf on {source.relay.sender.endpoint} (pub), from TCP on {source.address}; Ctrl-C ends")
         source.run()
         summary = f"senders {source.served}, {source.relay.summary}"
-    _say(summary)
+    say(summary)
 
 
 def shm(
@@ -55,13 +56,9 @@ def shm(
 
     config = ShmConfig(path=path, publish=publish, keys=server_keys(key, allow), insecure=insecure)
     configure("text")
-    source = ShmSource(config, report=_say)
+    source = ShmSource(config, report=say)
     with stop_on_signals(source.stop), source:
-        _say(f"rf on {source.relay.sender.endpoint} (pub), from {path}; Ctrl-C ends")
+        say(f"rf on {source.relay.sender.endpoint} (pub), from {path}; Ctrl-C ends")
         source.run()
         summary = source.relay.summary
-    _say(summary)
-
-
-def _say(line: str) -> None:
-    typer.echo(f"bridge: {line}")
+    say(summary)

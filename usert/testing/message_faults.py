@@ -27,7 +27,8 @@ from usert.units import unit_fault
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _REMEDIES = {
     "parts": "send two parts: the header, then the samples",
-    "header": "the first part is one JSON object in UTF-8, without NaN or Infinity, of at most 16384 bytes",
+    "header": "the first part is one JSON object in UTF-8, without NaN or Infinity, of at most 16384 bytes, "
+    "nested at most 8 deep",
     "version": 'put "usert": 1 into the header, an integer',
     "kind": 'put "kind": "rf" into the header; send other things, such as B-mode, over another endpoint',
     "stream": "name the scanner by a string of at most 256 characters, the same in every message",
