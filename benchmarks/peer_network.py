@@ -1,8 +1,8 @@
 """A peer's network trained on the pairs that ours was, and what each finds: accuracy on the same pairs.
 
     python -m venv peer && peer/bin/pip install -r benchmarks/requirements-ptlflow.txt
-    PYTHONPATH=. peer/bin/python -P benchmarks/peer_network.py train --model rapidflow_it1 --steps 8000 --out peer.pt
-    PYTHONPATH=. peer/bin/python -P benchmarks/peer_network.py compare --peer peer.pt [--weights FILE …] [--pairs 64]
+    PYTHONPATH=. peer/bin/python benchmarks/peer_network.py train --model rapidflow_it1 --steps 8000 --out peer.pt
+    PYTHONPATH=. peer/bin/python benchmarks/peer_network.py compare --peer peer.pt [--weights FILE …] [--pairs 64]
 
 Weights that a peer publishes are trained on scenes of computer vision, of three colours, and lie where this does not
 look; so the peer is trained as `usert pretrain --recipe baseband.toml` trains ours: the same pairs, stages and rates,
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ptlflow_peer import open_model
 from torch import Tensor
 
 from usert.evaluation.markdown import markdown
@@ -45,18 +46,6 @@ Flow = Callable[[Tensor, Tensor], Tensor]
 """Of channels (B, 3, N, M) to displacement (B, 2, N / POOL, M / POOL), axial first, in rows and lines."""
 
 
-def open_peer(name: str) -> torch.nn.Module:
-    """ptlflow's network `name` with random weights."""
-    # torchvision looks for two operators whose library a torch without CUDA cannot load
-    stubs = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        stubs.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import ptlflow
-
-    model: torch.nn.Module = ptlflow.get_model(name)
-    return model
-
-
 def flows(model: torch.nn.Module, first: Tensor, second: Tensor) -> list[Tensor]:
     """The peer's flows (B, 2, N, M), lateral first, coarse to fine. It takes images of 0 to 1; ours are about zero."""
     images = torch.stack((first, second), dim=1) / 2 + 0.5
@@ -68,7 +57,7 @@ def train(name: str, steps: int, out: Path) -> None:
     """Train the peer's network by the recipe of ours, its minutes taken for steps."""
     recipe = load_recipe(RECIPE, PretrainRecipe)
     torch.manual_seed(recipe.seed)
-    model = open_peer(name).train()
+    model: torch.nn.Module = open_model(name).train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -116,7 +105,7 @@ def compare(peers: list[Path], weights: list[Path], count: int, seed: int) -> li
     networks: dict[str, Flow] = {}
     for path in peers:
         state = torch.load(path, weights_only=True)
-        model = open_peer(state["about"]["model"]).eval()
+        model = open_model(state["about"]["model"]).eval()
         model.load_state_dict(state["network"])
         networks[f"{state['about']['model']}, {state['about']['steps']} steps"] = _peer_flow(model)
     for path in weights:

@@ -1,8 +1,8 @@
 """ptlflow's eager LiteFlowNet, the peer that a user would pick, beside our engines: same function, and as shipped.
 
     python -m venv peer && peer/bin/pip install -r benchmarks/requirements-ptlflow.txt
-    python benchmarks/ptlflow.py --peer peer/bin/python [--same DIR] [--bundle DIR …] [--shape 512x128 …] [--threads N]
-    python benchmarks/ptlflow.py --peer peer/bin/python --fast rapidflow_it1 --fast neuflow2 …
+    python benchmarks/beside_ptlflow.py --peer peer/bin/python [--same DIR] [--bundle DIR …] [--shape NxM …] [--threads N]
+    python benchmarks/beside_ptlflow.py --peer peer/bin/python --fast rapidflow_it1 --fast neuflow2 …
 
 `same`: levels 6 to 2 in float32 without normalised features or refinement, which is ptlflow's network; ours makes its
 channels from int16 samples and strain and quality beside it, too. It is exported into DIR, once (minutes). Other
@@ -18,120 +18,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from ptlflow_peer import Peer, runs
 
 SHAPES = "512x128", "1024x256", "1920x768"
 PARAMETERS = 5_379_613
 """Of ptlflow's; ours has 244 more, the 1 x 1 convolutions of R."""
 FLOPS_APART = 0.08
 """Relative, that channels, strain, quality and the correlation's band explain."""
-_MARK = "@"
-"""Before each line of the peer that is meant for us: its libraries print, too."""
-
-
-class Peer:
-    """`with Peer(python, threads, "liteflownet") as peer:` in its own environment."""
-
-    def __init__(self, python: Path, threads: int, model: str) -> None:
-        self.model = model
-        self._command = [str(python), "-P", __file__, "--serve", model, "--threads", str(threads)]
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.about = self._answer()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def ask(self, **question: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        said = "it said nothing"
-        for line in self._process.stdout:
-            if line.startswith(_MARK):
-                answer: dict[str, Any] = json.loads(line.removeprefix(_MARK))
-                return answer
-            said = line.strip() or said
-        sys.exit(f"ptlflow: the peer ended: {said}")
-
-
-def serve(name: str, threads: int) -> None:
-    """The peer's side: `{"shape": [N, M]}` prepares, `{"seconds": s}` is a turn, `{"export": path}` writes ONNX."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    # torchvision looks for two operators whose library a torch without CUDA cannot load
-    stubs = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        stubs.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import ptlflow
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    model = ptlflow.get_model(name).eval().to(device)
-    about = {
-        "torch": torch.__version__,
-        "device": device,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }
-    print(_MARK + json.dumps(about), flush=True)
-    images: Any = None
-
-    def run() -> Any:
-        flow = model({"images": images})["flows"]
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return flow
-
-    with torch.no_grad():
-        for line in sys.stdin:
-            question = json.loads(line)
-            if "shape" in question:
-                images = torch.rand(1, 2, 3, *question["shape"]).to(device)
-                with FlopCounterMode(display=False) as counter:
-                    flow = run()
-                run()
-                answer = {"flops": counter.get_total_flops(), "finite": bool(torch.isfinite(flow).all())}
-            elif "export" in question:
-                _export(model, images, question["export"])
-                answer = {}
-            else:
-                used_s = time.process_time()
-                times = runs(run, question["seconds"])
-                answer = {"ms": times, "cpu_ms": 1e3 * (time.process_time() - used_s) / (len(times) + 1)}
-            print(_MARK + json.dumps(answer), flush=True)
-
-
-def _export(model: Any, images: Any, path: str) -> None:
-    import torch
-
-    class Plain(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, images: Any) -> Any:
-            return self.model({"images": images})["flows"]
-
-    torch.onnx.export(Plain(), (images,), path, input_names=["images"], opset_version=18, dynamo=False)
 
 
 def exported_runs(path: Path, shape: tuple[int, int], threads: int) -> dict[str, Any]:
@@ -150,17 +49,6 @@ def exported_runs(path: Path, shape: tuple[int, int], threads: int) -> dict[str,
         "onnxruntime": lambda: session.run(None, {"images": images}),
         "openvino": lambda: compiled(images),
     }
-
-
-def runs(run: Any, seconds: float) -> list[float]:
-    """Milliseconds of runs in a row, without the first."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
-        begin = time.perf_counter()
-        run()
-        times.append(1e3 * (time.perf_counter() - begin))
-    return times[1:]
 
 
 def export_same(folder: Path, shapes: list[tuple[int, int]]) -> None:
@@ -311,11 +199,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="of each; all cores if not given")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each, in all")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--serve", metavar="MODEL", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve, options.threads)
-        return
     if options.peer is None:
         sys.exit(
             "ptlflow: --peer: got none, expected the python of an environment with requirements-ptlflow.txt"
