@@ -1,7 +1,7 @@
 """ptlflow's eager LiteFlowNet, the peer that a user would pick, beside our engines: same function, and as shipped.
 
     python -m venv peer && peer/bin/pip install -r benchmarks/requirements-ptlflow.txt
-    python benchmarks/beside_ptlflow.py --peer peer/bin/python [--same DIR] [--bundle DIR …] [--shape NxM …] [--threads N]
+    python benchmarks/beside_ptlflow.py --peer peer/bin/python [--same DIR] [--bundle DIR …] [--shape NxM …]
     python benchmarks/beside_ptlflow.py --peer peer/bin/python --fast rapidflow_it1 --fast neuflow2 …
 
 `same`: levels 6 to 2 in float32 without normalised features or refinement, which is ptlflow's network; ours makes its

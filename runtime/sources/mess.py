@@ -75,9 +75,12 @@ class Mess:
         """
         unknown = [name for name in names if name not in MESSES]
         expect(
-            not unknown, "mess", f"{unknown[0] if unknown else None!r}", f"all, or some of {','.join(MESSES)}"
+            not unknown,
+            "--mess",
+            f"{unknown[0] if unknown else None!r}",
+            f"all, or some of {','.join(MESSES)}",
         )
-        expect(every > _CLEAN_FRAMES, "mess: frames in between", every, f"more than {_CLEAN_FRAMES}")
+        expect(every > _CLEAN_FRAMES, "--mess: frames in between", every, f"more than {_CLEAN_FRAMES}")
         self.names = tuple(name for name in MESSES if name in names)
         self.counts: Counter[str] = Counter()
         self.expected: Counter[str] = Counter(sessions=1)

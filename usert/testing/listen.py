@@ -82,13 +82,15 @@ class SenderListener(Service):
         Errors: `WireError` where not one message came.
         """
         with self._loop():
-            deadline = time.monotonic() + self._config.seconds
+            begun = time.monotonic()
+            deadline = begun + self._config.seconds
             while not self.stopping and time.monotonic() < deadline and not self._done.wait(POLL_MS / 1e3):
                 self._receiver.check()
             with self._taking:
                 self._done.set()
             if self._check.messages == 0:
-                raise WireError(_silence(self._config, self.endpoint, self._receiver.connected))
+                seconds = min(time.monotonic() - begun, self._config.seconds)
+                raise WireError(_silence(self._config, self.endpoint, self._receiver.connected, seconds))
             return self._check.report(self.endpoint)
 
     def _accept(self, parts: Sequence[Buffer], arrived_ns: int) -> None:
@@ -99,8 +101,8 @@ class SenderListener(Service):
                     self._done.set()
 
 
-def _silence(config: ListenConfig, endpoint: str, connected: bool) -> str:
-    """Why nothing came, as far as can be told."""
+def _silence(config: ListenConfig, endpoint: str, connected: bool, seconds: float) -> str:
+    """Why nothing came in so many seconds, as far as can be told."""
     theirs = "PUB" if config.rf_type == "sub" else "PUSH"
     if config.rf_bind:
         remedy = f"is a {theirs} socket connected to it, and sending?"
@@ -113,4 +115,4 @@ def _silence(config: ListenConfig, endpoint: str, connected: bool) -> str:
             f"no {theirs} socket answers there: is the sender started, and bound to this address; is it of another "
             "type (--rf-type pull for PUSH); does only one side have keys; does it connect (--rf-bind)?"
         )
-    return f"{endpoint}: got no message in {config.seconds:g} s, expected frames: {remedy}"
+    return f"{endpoint}: got no message in {seconds:.3g} s, expected frames: {remedy}"
