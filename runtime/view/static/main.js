@@ -12,6 +12,7 @@ import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
 import { load } from './settings.js';
+import { makeTabs } from './tabs.js';
 import { showFigures } from './figures.js';
 
 const $ = (id) => document.getElementById(id);
@@ -81,6 +82,7 @@ page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 const controls = new Controls(page);
+document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
 let others = '';
 function tellOthers({ header }) {
