@@ -21,6 +21,7 @@ export class Controls {
     $('opacity').addEventListener('input', ({ target }) => this.#set('opacity', Number(target.value) / 100));
     $('time').addEventListener('input', ({ target }) => this.#go(Number(target.value)));
     writeHelp($('keys'));
+    document.addEventListener('language', () => writeHelp($('keys')));
     listen((action, key, event) => this.act(action, key, event));
     this.#pointers($('canvas'));
   }
@@ -45,6 +46,7 @@ export class Controls {
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
+      language: () => this.page.languages.open(),
       help: () => $('help').showModal(),
       escape: () => regions.release(),
     };

@@ -20,11 +20,13 @@ export const KEYS = [
   ['S', ['s'], 'snapshot'],
   ['R', ['r'], 'record'],
   ['F', ['f'], 'full'],
+  ['L', ['l'], 'language'],
   ['?', ['?'], 'help'],
   ['{escape}', ['Escape'], 'escape'],
 ];
 
 const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [key, action])));
+const REPEATING = ['step', 'arrow', 'opacity']; // of the others, a key that is held down does one
 const OF_CONTROLS = [' ', 'Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
 
 export function listen(act) {
@@ -36,7 +38,7 @@ export function listen(act) {
     const action = ACTIONS.get(key);
     if (!action) return;
     event.preventDefault();
-    act(action, key, event);
+    if (!event.repeat || REPEATING.includes(action)) act(action, key, event);
   });
 }
 

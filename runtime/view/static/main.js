@@ -4,6 +4,7 @@
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
 import { Controls } from './controls.js';
+import { Languages } from './languages.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
 import { Regions } from './regions.js';
@@ -11,7 +12,7 @@ import { ServerClock } from './clock.js';
 import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
-import { load } from './settings.js';
+import { keep, load } from './settings.js';
 import { makeTabs } from './tabs.js';
 import { showFigures } from './figures.js';
 
@@ -20,10 +21,11 @@ const RATE_MS = 2000;
 const FIGURES_MS = 100;
 const NOTICE_MS = 8000;
 
-history.replaceState(null, '', location.pathname); // the token is in a cookie by now, and not to be seen
 const painter = new Painter(await (await fetch('static/colours.json')).json());
 const view = load(painter.maps);
 await speak(preferred(view.language));
+if (location.search.includes('lang=')) keep(Object.assign(view, { language: language() }));
+history.replaceState(null, '', location.pathname); // the token is in a cookie by now, and not to be seen
 const clock = new ServerClock();
 const cine = new Cine();
 const page = {
@@ -67,7 +69,7 @@ const link = new Link(clock, {
     if (key === 'about') {
       if (page.about && page.about.run !== value.run) notice(say('notice.view_started'));
       page.about = value;
-      $('about').textContent = say('help.about', { version: value.version, from: value.strain }) + (value.bmode ? '' : ` ${say('help.no_bmode')}`);
+      showAbout();
     } else if (key === 'reading') {
       measuring.take(value);
     } else if (key === 'record') {
@@ -82,7 +84,14 @@ page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 const controls = new Controls(page);
+page.languages = new Languages(page);
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
+
+function showAbout() {
+  const { version, strain, bmode } = page.about;
+  $('about').textContent = say('help.about', { version, from: strain }) + (bmode ? '' : ` ${say('help.no_bmode')}`);
+}
+document.addEventListener('language', () => page.about && showAbout());
 
 let others = '';
 function tellOthers({ header }) {
