@@ -48,7 +48,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
     measuring = asyncio.Semaphore(_MEASURING)
 
     async def index(request: Request) -> Response:
-        return static["index.html"]
+        return static["image.html" if request.query_params.get("view") == "image" else "index.html"]
 
     async def file(request: Request) -> Response:
         found = static.get(request.path_params["name"])

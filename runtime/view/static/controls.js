@@ -10,7 +10,7 @@ import { snapshot } from './snapshot.js';
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart' };
 
 export class Controls {
   constructor(page) {
@@ -47,6 +47,7 @@ export class Controls {
       record: () => this.#record(),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
       language: () => this.page.languages.open(),
+      apart: () => this.page.apart.open() ?? this.page.notice(say('apart.blocked')),
       help: () => $('help').showModal(),
       escape: () => regions.release(),
     };

@@ -21,6 +21,7 @@ export const KEYS = [
   ['R', ['r'], 'record'],
   ['F', ['f'], 'full'],
   ['L', ['l'], 'language'],
+  ['W', ['w'], 'apart'],
   ['?', ['?'], 'help'],
   ['{escape}', ['Escape'], 'escape'],
 ];

@@ -1,6 +1,7 @@
 // The page: what comes over the link is kept, judged and drawn, once for each frame of the screen. Knows all the others.
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
+import { Apart } from './apart.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
 import { Controls } from './controls.js';
@@ -9,12 +10,14 @@ import { Link } from './link.js';
 import { Measuring } from './measuring.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
+import { Speaker } from './speaker.js';
+import { Surface } from './surface.js';
 import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
-import { drawStage } from './stage.js';
+import { FONT } from './stage.js';
 import { keep, load } from './settings.js';
 import { makeTabs } from './tabs.js';
-import { showFigures } from './figures.js';
+import { adviceOf, showFigures } from './figures.js';
 
 const $ = (id) => document.getElementById(id);
 const RATE_MS = 2000;
@@ -85,6 +88,7 @@ const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 const controls = new Controls(page);
 page.languages = new Languages(page);
+page.apart = new Apart();
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
 function showAbout() {
@@ -122,7 +126,7 @@ function scene() {
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
     picture, age, state, painter, view: page.view, about: page.about,
-    regions: page.regions, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
+    regions: page.regions, font: FONT,
   };
 }
 
@@ -132,8 +136,8 @@ function ageOf(picture) {
   return { ms: performance.now() - picture.arrivedMs, exact: false };
 }
 
-const canvas = $('canvas');
-const context = canvas.getContext('2d', { alpha: false });
+const surface = new Surface($('canvas'), () => { page.dirty = true; });
+const speaker = new Speaker($('spoken'));
 let shown = '';
 let figuresMs = 0;
 
@@ -142,22 +146,13 @@ function draw(now) {
   const current = scene();
   const { state, age } = current;
   if (document.body.dataset.state !== state.key) document.body.dataset.state = state.key;
-  canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside, as below
+  surface.canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside
   const what = `${state.key} ${current.picture?.id}`;
   const changed = page.dirty || what !== shown;
   if (changed) {
-    const ratio = window.devicePixelRatio || 1;
-    const { clientWidth: width, clientHeight: height } = canvas;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    page.panels = drawStage(context, width, height, current);
+    page.panels = surface.draw(current);
     shown = what;
     page.dirty = false;
-    canvas.dataset.drawn = current.picture?.id ?? '';
-    canvas.dataset.panels = JSON.stringify(page.panels);
   }
   if (changed || now - figuresMs > FIGURES_MS) {
     figuresMs = now;
@@ -168,6 +163,8 @@ function draw(now) {
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
     controls.show();
+    page.apart.tell(page, cine);
+    speaker.say([state.word, ...adviceOf(current.picture, state)].join('. '));
   }
 }
 
@@ -175,5 +172,4 @@ function showText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-new ResizeObserver(() => { page.dirty = true; }).observe(canvas);
 requestAnimationFrame(draw);

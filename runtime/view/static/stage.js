@@ -18,6 +18,8 @@ export function softEnd(scene) {
   return view.range === 'auto' ? picture.soft : Math.sign(picture.soft) * view.range;
 }
 
+export const FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
+
 // Returns the panels, for pointers.
 export function drawStage(context, width, height, scene) {
   context.fillStyle = '#0b0e12';
