@@ -5,6 +5,7 @@ import { MODES, RANGES, keep, next } from './settings.js';
 import { listen, writeHelp } from './keys.js';
 import { say } from './language.js';
 import { seconds, share } from './words.js';
+import { Pedals } from './pedals.js';
 import { snapshot } from './snapshot.js';
 
 const $ = (id) => document.getElementById(id);
@@ -22,7 +23,7 @@ export class Controls {
     $('time').addEventListener('input', ({ target }) => this.#go(Number(target.value)));
     writeHelp($('keys'));
     document.addEventListener('language', () => writeHelp($('keys')));
-    listen((action, key, event) => this.act(action, key, event));
+    listen((action, key, event) => this.act(action, key, event), new Pedals());
     this.#pointers($('canvas'));
   }
 

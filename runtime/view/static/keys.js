@@ -2,6 +2,7 @@
 // action are `keys.ACTION`. Knows names of actions, not what they do.
 
 import { keyboard, say } from './language.js';
+import { nameOf } from './pedals.js';
 
 export const KEYS = [
   ['{space}', [' '], 'freeze'],
@@ -30,13 +31,15 @@ const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [ke
 const REPEATING = ['step', 'arrow', 'opacity']; // of the others, a key that is held down does one
 const OF_CONTROLS = [' ', 'Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
 
-export function listen(act) {
+// `pedals` knows which keys are a foot pedal's.
+export function listen(act, pedals) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
+    const key = nameOf(event);
+    const pedal = pedals.actionOf(key);
     const control = event.target.closest?.('button, input');
-    if (control && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const action = ACTIONS.get(key);
+    if (control && !pedal && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
+    const action = pedal ?? ACTIONS.get(key);
     if (!action) return;
     event.preventDefault();
     if (!event.repeat || REPEATING.includes(action)) act(action, key, event);
