@@ -34,7 +34,7 @@ export class Controls {
       freeze: () => this.#freeze(),
       step: () => this.#go(cine.place + (key === ',' ? -1 : 1)),
       ends: () => this.#go(key === 'Home' ? 0 : cine.count - 1),
-      mode: () => this.#set('mode', next(this.#modes(), view.mode)),
+      mode: () => this.page.about?.bmode ? this.#set('mode', next(MODES, view.mode)) : this.page.notice(say('help.no_bmode')),
       opacity: () => this.#set('opacity', Math.max(0, Math.min(1, view.opacity + (key === '-' || key === '−' ? -OPACITY_STEP : OPACITY_STEP)))),
       map: () => this.#set('map', next(this.page.painter.maps, view.map)),
       range: () => this.#set('range', next(RANGES, view.range)),
@@ -54,10 +54,6 @@ export class Controls {
     };
     actions[action]?.();
     this.page.dirty = true;
-  }
-
-  #modes() {
-    return this.page.about?.bmode ? MODES : ['strain'];
   }
 
   #set(name, value) {
@@ -102,6 +98,7 @@ export class Controls {
     const { about, record, notice, send, link } = this.page;
     if (!about?.control) notice(say('record.needs'));
     else if (link !== 'open') notice(say('record.lost'));
+    else if (record?.error) notice(record.error);
     else send('record', !record?.files.length);
   }
 
@@ -126,7 +123,7 @@ export class Controls {
     $('time').value = cine.place;
     put($('time-words'), cine.frozen ? say('cine.back', { back: seconds(cine.backMs, 1), span: seconds(cine.spanMs) }) : say('cine.kept', { span: seconds(cine.spanMs) }));
     put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
-    $('mode').disabled = !about?.bmode;
+    able($('mode'), about?.bmode);
     $('opacity').value = Math.round(100 * view.opacity);
     put($('map'), say(`view.${view.map}`));
     put($('range'), view.range === 'auto' ? say('view.range_auto') : say('view.range_fixed', { percent: share(view.range, view.range < 0.01 ? 1 : 0) }));
@@ -143,12 +140,17 @@ export class Controls {
     press(button, on);
     put(button, on ? say(record.missing ? 'record.stop_missing' : 'record.stop', record) : say('record.start'));
     button.title = !about?.control ? say('record.needs_title') : record?.error || `${say('record.title')} (R)`;
-    button.disabled = !about?.control || Boolean(record?.error);
+    able(button, about?.control && !record?.error);
   }
 }
 
 function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+// One that does nothing now can still be pressed, and says why: a title is not seen by whoever has no mouse.
+function able(element, on) {
+  element.setAttribute('aria-disabled', String(!on));
 }
 
 function press(element, on) {

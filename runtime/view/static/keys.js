@@ -29,22 +29,29 @@ export const KEYS = [
 
 const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [key, action])));
 const REPEATING = ['step', 'arrow', 'opacity']; // of the others, a key that is held down does one
-const OF_CONTROLS = [' ', 'Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
+const OF_CONTROLS = ['Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
 
 // `pedals` knows which keys are a foot pedal's.
 export function listen(act, pedals) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
+    if (event.target.matches?.('select, textarea, input:not([type=range])')) return; // writing
     const key = nameOf(event);
     const pedal = pedals.actionOf(key);
     const control = event.target.closest?.('button, input');
-    if (control && !pedal && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
+    // What a button or slider does with it.
+    if (control && !pedal && (OF_CONTROLS.includes(event.key) || (event.key === ' ' && control.matches('button')))) return;
     const action = pedal ?? ACTIONS.get(key);
     if (!action) return;
     event.preventDefault();
     if (!event.repeat || REPEATING.includes(action)) act(action, key, event);
   });
 }
+
+// After a press by mouse or finger the keys are the page's again: Space freezes, whatever was pressed before.
+document.addEventListener('click', (event) => {
+  if (event.detail && !document.querySelector('dialog[open]')) event.target.closest('button')?.blur();
+});
 
 export function writeHelp(element) {
   element.replaceChildren();
