@@ -21,7 +21,6 @@ from starlette.websockets import WebSocket
 from usert.errors import UsertError
 
 from ..offline.colormap import CIVIDIS, GREY, VIRIDIS, colours
-from ..protocol.header import as_fields
 from .measure import measure, one_line
 from .viewer import Viewer, Viewers
 
@@ -65,7 +64,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
             return Response(status_code=400)
         except UsertError as error:
             return JSONResponse({"error": one_line(error)}, 400)
-        return JSONResponse({"reading": as_fields(reading)})
+        return JSONResponse({"reading": reading and reading.fields})
 
     async def stream(socket: WebSocket) -> None:
         await socket.accept()

@@ -15,7 +15,6 @@ export class Controls {
   constructor(page) {
     this.page = page;
     for (const [id, action] of Object.entries(ACTIVATE)) $(id).addEventListener('click', () => this.act(action));
-    for (const name of ['A', 'B']) $(`region-${name.toLowerCase()}`).addEventListener('click', () => this.act('region', name.toLowerCase()));
     $('help-close').addEventListener('click', () => $('help').close());
     $('opacity').addEventListener('input', ({ target }) => this.#set('opacity', Number(target.value) / 100));
     $('time').addEventListener('input', ({ target }) => this.#go(Number(target.value)));
@@ -25,8 +24,7 @@ export class Controls {
   }
 
   act(action, key = '', event = {}) {
-    const { cine, regions, view } = this.page;
-    const picture = cine.shown;
+    const { cine, list, regions, view } = this.page;
     const actions = {
       freeze: () => this.#freeze(),
       step: () => this.#go(cine.place + (key === ',' ? -1 : 1)),
@@ -37,7 +35,8 @@ export class Controls {
       range: () => this.#set('range', next(RANGES, view.range)),
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
-      region: () => picture ? regions.choose(key.toUpperCase(), picture) : this.page.say('There is no image to draw on yet.'),
+      region: () => list.choose({ a: 1, b: 2 }[key] ?? Number(key)),
+      tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => regions.remove(),
       clear: () => regions.clear(),
@@ -79,7 +78,7 @@ export class Controls {
     const { cine, regions } = this.page;
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
     const picture = cine.shown;
-    if (regions.active && regions.all[regions.active] && picture) {
+    if (regions.get(regions.active) && picture) {
       const step = NUDGE * picture.extent[0];
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
@@ -108,12 +107,13 @@ export class Controls {
       if (regions.down(panels, ...at(event), cine.shown)) canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener('pointermove', (event) => this.page.regions.move(...at(event)));
-    for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, () => this.page.regions.up());
+    canvas.addEventListener('pointerup', () => this.page.regions.up());
+    canvas.addEventListener('pointercancel', () => this.page.regions.up(false));
   }
 
   // What the controls say, now.
   show() {
-    const { cine, view, regions, record, about } = this.page;
+    const { cine, view, record, about } = this.page;
     document.body.dataset.frozen = cine.frozen;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
     put($('freeze'), cine.frozen ? 'Go live' : 'Freeze');
@@ -127,8 +127,6 @@ export class Controls {
     put($('range'), view.range === 'auto' ? 'Range auto' : `Range ${100 * view.range} %`);
     press($('quality-map'), view.quality);
     press($('blank'), view.blank);
-    for (const name of ['A', 'B']) press($(`region-${name.toLowerCase()}`), regions.active === name);
-    $('clear').disabled = !regions.all.A && !regions.all.B;
     this.#showRecord(record, about);
   }
 

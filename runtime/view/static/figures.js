@@ -1,7 +1,7 @@
 // The numbers beside the images. Knows the elements of the side column; writes only what changed. A number that is not of
 // this moment is never left standing without the state beside it saying so.
 
-import { compressionWord, percent, ratioWords, refusal, scoreWord, warning } from './words.js';
+import { compressionWord, percent, scoreWord, warning } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -9,10 +9,9 @@ function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function showFigures({ picture, state, regions }) {
+export function showFigures({ picture, state }) {
   showCompression(picture, state);
   showQuality(picture);
-  showRatio(picture, state, regions);
   showWarnings(picture, state);
 }
 
@@ -35,34 +34,6 @@ function showQuality(picture) {
   const past = picture?.header.persistence;
   const averaged = past ? `, ${past.images} images averaged` : '';
   put($('share'), picture ? `${Math.round(100 * picture.header.readable_share)} % of the image may be read${averaged}` : '');
-}
-
-// What the box of the ratio says, for screen and snapshot.
-export function ratioTexts({ picture, state, regions }) {
-  if (!regions.both) {
-    const left = regions.all.A ? 'Now draw B beside it, at the same depth.' : 'Draw A on the target, then B beside it.';
-    return { value: '–', words: regions.all.B && !regions.all.A ? 'Now draw A on the target.' : left, more: '' };
-  }
-  const reading = picture?.reading;
-  if (!reading || reading.version !== regions.version) {
-    const idle = state.key === 'live' || state.key === 'frozen' ? 'Measuring …' : 'No live image to measure.';
-    return { value: '–', words: reading?.error ?? idle, more: '' };
-  }
-  if (reading.error) return { value: '–', words: reading.error, more: '' };
-  if (reading.none) return { value: '–', words: 'This image was not live: nothing to measure.', more: '' };
-  if (reading.ratio === null || reading.ratio === undefined) return { value: 'none', words: refusal(reading, regions.all, picture), more: '' };
-  const { ratio, spread, target, background, frames, quality } = reading;
-  const inverse = `B / A ${(1 / ratio).toFixed(2)} ± ${(spread / ratio ** 2).toFixed(2)}`;
-  const strains = `A ${percent(target.mean_strain)}   B ${percent(background.mean_strain)}`;
-  const count = `${frames} image${frames === 1 ? '' : 's'}, quality ${quality.toFixed(2)}`;
-  return { value: `${ratio.toFixed(2)} ± ${spread.toFixed(2)}`, words: ratioWords(reading), more: `${inverse}\n${strains}\n${count}` };
-}
-
-function showRatio(picture, state, regions) {
-  const { value, words, more } = ratioTexts({ picture, state, regions });
-  put($('ratio-value'), value);
-  put($('ratio-words'), words);
-  put($('ratio-more'), more);
 }
 
 export function adviceOf(picture, state) {

@@ -10,10 +10,11 @@ export const KEYS = [
   ['G', ['g'], 'range', 'range of the colours: automatic or fixed'],
   ['Q', ['q'], 'quality', 'quality map'],
   ['X', ['x'], 'blank', 'hide or show pixels that must not be read'],
-  ['A, B', ['a', 'b'], 'region', 'place or choose a region'],
+  ['A, B, 1 to 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region', 'place or choose a region'],
+  ['E, P', ['e', 'p'], 'tool', 'draw an ellipse, draw free-hand; again: a rectangle'],
   ['Arrows', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow', 'move the chosen region; with Shift: its size. Without one: step'],
   ['Delete', ['Delete', 'Backspace'], 'remove', 'remove the chosen region'],
-  ['C', ['c'], 'clear', 'clear both regions'],
+  ['C', ['c'], 'clear', 'clear all regions'],
   ['S', ['s'], 'snapshot', 'save a picture'],
   ['R', ['r'], 'record', 'start or stop a record'],
   ['F', ['f'], 'full', 'full screen'],
@@ -27,7 +28,8 @@ const OF_CONTROLS = [' ', 'Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRi
 export function listen(act) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
-    const control = event.target.closest?.('button, input');
+    const control = event.target.closest?.('button, input, select');
+    if (control?.matches('input[type=text], select')) return; // what is typed there
     if (control && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const action = ACTIONS.get(key);

@@ -6,8 +6,10 @@ import { Painter } from './colours.js';
 import { Controls } from './controls.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
+import { RegionList } from './region-list.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
+import './region-words.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
 import { load } from './settings.js';
@@ -77,6 +79,7 @@ const link = new Link(clock, {
 page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
+page.list = new RegionList(page);
 const controls = new Controls(page);
 
 let others = '';
@@ -153,6 +156,7 @@ function draw(now) {
     while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
     showText($('rate'), (page.arrivals.length / (RATE_MS / 1000)).toFixed(page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
+    page.list.show(current);
     controls.show();
   }
 }

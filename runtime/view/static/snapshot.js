@@ -1,19 +1,22 @@
 // A PNG of what is shown: images with scales and bars as on the screen, and the state, age and numbers in writing, so that
 // it means something without the page. Knows a scene; the file goes where the browser puts downloads.
 
-import { adviceOf, ratioTexts } from './figures.js';
+import { adviceOf } from './figures.js';
 import { ageText, percent } from './words.js';
+import { ratioTexts, regionTexts } from './ratios.js';
 import { drawStage } from './stage.js';
 
 const WIDTH = 1600;
 const HEIGHT = 900;
 const HEAD = 84;
 const FOOT = 150;
+const LINE = 42;
 
 export function snapshot(scene) {
+  const measured = regionTexts(scene);
   const canvas = document.createElement('canvas');
   canvas.width = WIDTH;
-  canvas.height = HEAD + HEIGHT + FOOT;
+  canvas.height = HEAD + HEIGHT + FOOT + LINE * measured.length;
   const context = canvas.getContext('2d');
   context.fillStyle = '#0b0e12';
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -21,11 +24,11 @@ export function snapshot(scene) {
   context.translate(0, HEAD);
   drawStage(context, WIDTH, HEIGHT, scene);
   context.restore();
-  write(context, scene);
+  write(context, scene, measured);
   canvas.toBlob((blob) => save(blob, scene), 'image/png');
 }
 
-function write(context, scene) {
+function write(context, scene, measured) {
   const { picture, state, age } = scene;
   const { header } = picture;
   context.fillStyle = '#f0f3f6';
@@ -41,15 +44,16 @@ function write(context, scene) {
   const ratio = ratioTexts(scene);
   const lines = [
     `compression ${percent(header.readable_strain)}   quality ${header.score.toFixed(2)}, ${Math.round(100 * header.readable_share)} % may be read` +
-      `   strain ratio A / B ${ratio.value}${scene.regions.both ? `   ${ratio.words}` : ''}`,
+      (measured.length ? `   ${ratio.title} ${ratio.value}   ${ratio.words}` : ''),
     [ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
+    ...measured,
     `stream ${header.stream}, session ${header.session}, frames ${header.reference} to ${header.current}, weights ${header.weights || 'unknown'}, ` +
       `usert ${scene.about?.version ?? ''}. Not a medical device. For research.`,
   ];
   context.textAlign = 'left';
   lines.forEach((line, at) => {
-    context.font = `${at === 2 ? 18 : 24}px ${scene.font}`;
-    context.fillText(line, 40, HEAD + HEIGHT + 36 + 42 * at, WIDTH - 80);
+    context.font = `${at === lines.length - 1 ? 18 : 24}px ${scene.font}`;
+    context.fillText(line, 40, HEAD + HEIGHT + 36 + LINE * at, WIDTH - 80);
   });
 }
 

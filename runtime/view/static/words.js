@@ -66,38 +66,3 @@ export function scoreWord(score) {
   if (score >= 0.6) return 'fair';
   return score >= 0.4 ? 'low' : 'not readable';
 }
-
-const LEAST_SHARE = 0.5;
-
-function holds({ fan, origin, reach }, region) {
-  if (fan) return fan.holds(region);
-  return [region.depth, region.lateral].every(([first, last], axis) => first >= origin[axis] && last <= origin[axis] + reach[axis]);
-}
-
-// Why there is no ratio; `regions` are those it was asked for.
-export function refusal(reading, regions, picture) {
-  if (reading.refused === 'outside') {
-    const out = ['A', 'B'].filter((name) => {
-      const region = regions[name];
-      return region && !holds(picture, region);
-    });
-    const which = out.length === 2 ? 'A and B are' : `${out[0] ?? 'A region'} is`;
-    return `${which} outside the image (${picture.extent.map((mm) => mm.toFixed(0)).join(' × ')} mm deep and wide). Draw again.`;
-  }
-  if (reading.refused === 'unreadable') {
-    const masked = [['A', reading.target], ['B', reading.background]]
-      .filter(([, part]) => part && part.readable_share < LEAST_SHARE);
-    if (masked.length === 0) return 'A or B has too few pixels. Draw it larger.';
-    const shares = masked.map(([name, part]) => `${name} (${Math.round(100 * part.readable_share)} %)`).join(' and ');
-    return `Too little of ${shares} may be read: quality too low there. Move it, or hold the probe steadier.`;
-  }
-  if (reading.refused === 'background') return 'B is hardly compressed: a ratio to it means nothing. Press more, or move B.';
-  return reading.refused;
-}
-
-export function ratioWords(reading) {
-  const { ratio, spread } = reading;
-  if (ratio + spread < 1) return 'A is strained less than B: harder.';
-  if (ratio - spread > 1) return 'A is strained more than B: softer.';
-  return 'No clear difference between A and B.';
-}
