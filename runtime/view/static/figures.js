@@ -1,7 +1,8 @@
 // The numbers beside the images. Knows the elements of the side column; writes only what changed. A number that is not of
 // this moment is never left standing without the state beside it saying so.
 
-import { compressionWord, percent, scoreWord, warning } from './words.js';
+import { number, say } from './language.js';
+import { afterWord, compressionWord, percent, scoreWord, share, warning } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -10,6 +11,7 @@ function put(element, text) {
 }
 
 export function showFigures({ picture, state }) {
+  for (const title of document.querySelectorAll('#figures h2')) title.dataset.after = afterWord(state.key);
   showCompression(picture, state);
   showQuality(picture);
   showWarnings(picture, state);
@@ -18,8 +20,9 @@ export function showFigures({ picture, state }) {
 function showCompression(picture, state) {
   put($('compression-percent'), picture ? percent(picture.header.readable_strain) : '–');
   const rate = picture?.header.strain_rate;
-  const rateText = rate === null || rate === undefined || picture.state === 'idle' ? '' : `, ${percent(rate, 1)} a second`;
-  put($('compression-word'), picture ? `${state.key === 'stale' ? 'was ' : ''}${compressionWord(picture)}${rateText}` : '');
+  const rateText = rate === null || rate === undefined || picture.state === 'idle' ? '' : `, ${say('compression.rate', { percent: percent(rate, 1) })}`;
+  const word = picture ? compressionWord(picture) : '';
+  put($('compression-word'), picture ? (state.key === 'stale' ? say('compression.was', { word }) : word) + rateText : '');
   const at = picture ? Math.max(-1, Math.min(1, picture.compression)) : 0;
   const fill = $('compression-fill').style;
   fill.left = `${50 + Math.min(0, 50 * at)}%`;
@@ -28,12 +31,12 @@ function showCompression(picture, state) {
 
 function showQuality(picture) {
   const score = picture?.header.score ?? 0;
-  put($('score'), picture ? score.toFixed(2) : '–');
+  put($('score'), picture ? number(score, 2) : '–');
   put($('score-word'), picture ? scoreWord(score) : '');
   $('score-fill').style.width = `${100 * score}%`;
   const past = picture?.header.persistence;
-  const averaged = past ? `, ${past.images} images averaged` : '';
-  put($('share'), picture ? `${Math.round(100 * picture.header.readable_share)} % of the image may be read${averaged}` : '');
+  const averaged = past ? `, ${say('quality.averaged', { count: past.images })}` : '';
+  put($('share'), picture ? say('quality.share', { percent: share(picture.header.readable_share) }) + averaged : '');
 }
 
 export function adviceOf(picture, state) {
@@ -43,7 +46,7 @@ export function adviceOf(picture, state) {
 
 function showWarnings(picture, state) {
   const advice = adviceOf(picture, state);
-  const lines = advice.length ? advice : [picture && state.key === 'live' ? 'Nothing to correct.' : '–'];
+  const lines = advice.length ? advice : [picture && state.key === 'live' ? say('advice.nothing') : '–'];
   const list = $('warnings');
   if (list.dataset.lines === lines.join('\n')) return;
   list.dataset.lines = lines.join('\n');

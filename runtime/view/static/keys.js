@@ -1,25 +1,29 @@
-// The keyboard: one table, from which the page is driven and its help is written. Knows names of actions, not what they do.
+// The keyboard: one table of label, keys and action, from which the page is driven and its help is written: the words of an
+// action are `keys.ACTION`. Knows names of actions, not what they do.
+
+import { keyboard, say } from './language.js';
 
 export const KEYS = [
-  ['Space', [' '], 'freeze', 'freeze, or back to live'],
-  [', and .', [',', '.'], 'step', 'one image back, forward'],
-  ['Home, End', ['Home', 'End'], 'ends', 'oldest image, newest image'],
-  ['V', ['v'], 'mode', 'side by side, overlaid, strain alone'],
-  ['+ and −', ['+', '-', '=', '−'], 'opacity', 'strain over B-mode: more, less'],
-  ['M', ['m'], 'map', 'colours of strain'],
-  ['G', ['g'], 'range', 'range of the colours: automatic or fixed'],
-  ['Q', ['q'], 'quality', 'quality map'],
-  ['X', ['x'], 'blank', 'hide or show pixels that must not be read'],
-  ['A, B, 1 to 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region', 'place or choose a region'],
-  ['E, P', ['e', 'p'], 'tool', 'draw an ellipse, draw free-hand; again: a rectangle'],
-  ['Arrows', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow', 'move the chosen region; with Shift: its size. Without one: step'],
-  ['Delete', ['Delete', 'Backspace'], 'remove', 'remove the chosen region'],
-  ['C', ['c'], 'clear', 'clear all regions'],
-  ['S', ['s'], 'snapshot', 'save a picture'],
-  ['R', ['r'], 'record', 'start or stop a record'],
-  ['F', ['f'], 'full', 'full screen'],
-  ['?', ['?'], 'help', 'these keys'],
-  ['Esc', ['Escape'], 'escape', 'choose no region'],
+  ['{space}', [' '], 'freeze'],
+  [', {and} .', [',', '.'], 'step'],
+  ['{home}, {end}', ['Home', 'End'], 'ends'],
+  ['V', ['v'], 'mode'],
+  ['+ {and} −', ['+', '-', '=', '−'], 'opacity'],
+  ['M', ['m'], 'map'],
+  ['G', ['g'], 'range'],
+  ['Q', ['q'], 'quality'],
+  ['X', ['x'], 'blank'],
+  ['A, B, 1 {to} 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region'],
+  ['E, P', ['e', 'p'], 'tool'],
+  ['H', ['h'], 'histogram'],
+  ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
+  ['{delete}', ['Delete', 'Backspace'], 'remove'],
+  ['C', ['c'], 'clear'],
+  ['S', ['s'], 'snapshot'],
+  ['R', ['r'], 'record'],
+  ['F', ['f'], 'full'],
+  ['?', ['?'], 'help'],
+  ['{escape}', ['Escape'], 'escape'],
 ];
 
 const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [key, action])));
@@ -29,7 +33,7 @@ export function listen(act) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
     const control = event.target.closest?.('button, input, select');
-    if (control?.matches('input[type=text], select')) return; // what is typed there
+    if (control?.matches('input[type=text], select')) return; // what is typed or chosen there
     if (control && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const action = ACTIONS.get(key);
@@ -40,11 +44,12 @@ export function listen(act) {
 }
 
 export function writeHelp(element) {
-  for (const [label, , , what] of KEYS) {
+  element.replaceChildren();
+  for (const [label, , action] of KEYS) {
     const key = document.createElement('kbd');
-    key.textContent = label;
+    key.textContent = keyboard(label);
     const words = document.createElement('span');
-    words.textContent = what;
+    words.textContent = say(`keys.${action}`);
     element.append(key, words);
   }
 }

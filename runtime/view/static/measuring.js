@@ -72,7 +72,7 @@ export class Measuring {
         put(error ? { error } : reading ?? { none: true });
       } catch {
         this.#asked = '';
-        put({ error: say('regions.alone') });
+        put({ error: say('ratio.no_connection') });
       }
     }, WAIT_MS);
   }

@@ -3,7 +3,7 @@
 
 import { KINDS, MOST, ROLES } from './regions.js';
 import { ratioTexts, regionLines, sizesText } from './ratios.js';
-import { say } from './language.js';
+import { language, say } from './language.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -26,7 +26,7 @@ export class RegionList {
   }
 
   choose(number) {
-    const { regions, cine, say: notice } = this.page;
+    const { regions, cine, notice } = this.page;
     if (!(number >= 1 && number <= MOST)) return;
     if (cine.shown || regions.get(number)) regions.choose(number, cine.shown);
     else notice(say('regions.noImage'));
@@ -37,8 +37,8 @@ export class RegionList {
     const { title, value, words, more } = ratioTexts(scene);
     for (const [id, text] of Object.entries({ 'ratio-title': title, 'ratio-value': value, 'ratio-words': words, 'ratio-more': more, 'region-sizes': sizesText(scene) })) put($(id), text);
     const lines = regionLines(scene);
-    $('regions').hidden = !lines.length;
-    const built = JSON.stringify([regions.active, lines.map(({ id, role }) => [id, role])]);
+    $('region-start').hidden = lines.length > 0;
+    const built = JSON.stringify([language(), regions.active, lines.map(({ id, role }) => [id, role])]);
     if (built !== this.#built) this.#build(lines, regions);
     this.#built = built;
     for (const line of lines) {
@@ -71,7 +71,7 @@ export class RegionList {
 
   #editor(id, role, regions) {
     const editor = make('div', { className: 'editor' });
-    const name = make('input', { type: 'text', maxLength: 24, value: regions.get(id).name, placeholder: say('regions.namePlaceholder'), ariaLabel: say('regions.name', { id }) });
+    const name = make('input', { type: 'text', maxLength: 24, value: regions.get(id).name, placeholder: say('regions.name_hint'), ariaLabel: say('regions.name', { id }) });
     name.addEventListener('input', () => regions.rename(id, name.value));
     const roles = make('select', { ariaLabel: say('regions.role', { id }) });
     roles.append(...ROLES.map((one) => make('option', { value: one, textContent: say(`regions.${one}`), selected: one === role })));

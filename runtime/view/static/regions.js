@@ -173,7 +173,7 @@ export class Regions {
   down(panels, x, y, picture) {
     const panel = panels.find((one) => inside(one, x, y));
     if (!panel) {
-      if (panels.length) this.notice(say('regions.beside'));
+      if (panels.length) this.notice(say('regions.inside'));
       return false;
     }
     const at = mmAt(panel, x, y);
