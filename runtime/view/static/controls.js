@@ -3,13 +3,13 @@
 
 import { MODES, MODE_WORDS, RANGES, keep, next } from './settings.js';
 import { listen, writeHelp } from './keys.js';
-import { ageText } from './words.js';
+import { mapWord } from './press-words.js';
 import { snapshot } from './snapshot.js';
 
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', invert: 'invert', best: 'best', average: 'average', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
 
 export class Controls {
   constructor(page) {
@@ -18,25 +18,27 @@ export class Controls {
     for (const name of ['A', 'B']) $(`region-${name.toLowerCase()}`).addEventListener('click', () => this.act('region', name.toLowerCase()));
     $('help-close').addEventListener('click', () => $('help').close());
     $('opacity').addEventListener('input', ({ target }) => this.#set('opacity', Number(target.value) / 100));
-    $('time').addEventListener('input', ({ target }) => this.#go(Number(target.value)));
     writeHelp($('keys'));
     listen((action, key, event) => this.act(action, key, event));
     this.#pointers($('canvas'));
   }
 
   act(action, key = '', event = {}) {
-    const { cine, regions, view } = this.page;
+    const { cine, regions, review, view } = this.page;
     const picture = cine.shown;
     const actions = {
-      freeze: () => this.#freeze(),
-      step: () => this.#go(cine.place + (key === ',' ? -1 : 1)),
-      ends: () => this.#go(key === 'Home' ? 0 : cine.count - 1),
+      freeze: () => review.freeze(),
+      step: () => review.go(cine.place + (key === ',' ? -1 : 1)),
+      ends: () => review.go(key === 'Home' ? 0 : cine.count - 1),
+      best: () => review.best(),
+      average: () => review.average(),
       mode: () => this.#set('mode', next(this.#modes(), view.mode)),
       opacity: () => this.#set('opacity', Math.max(0, Math.min(1, view.opacity + (key === '-' || key === '−' ? -OPACITY_STEP : OPACITY_STEP)))),
       map: () => this.#set('map', next(this.page.painter.maps, view.map)),
       range: () => this.#set('range', next(RANGES, view.range)),
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
+      invert: () => this.#set('invert', !view.invert),
       region: () => picture ? regions.choose(key.toUpperCase(), picture) : this.page.say('There is no image to draw on yet.'),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => regions.remove(),
@@ -61,20 +63,6 @@ export class Controls {
     keep(this.page.view);
   }
 
-  #freeze() {
-    const { cine, measuring, say } = this.page;
-    if (cine.frozen) cine.resume();
-    else cine.freeze();
-    if (!cine.frozen && !cine.count) say('There is no image to freeze yet.');
-    measuring.update();
-  }
-
-  #go(place) {
-    this.page.cine.go(place);
-    this.page.measuring.update();
-    this.page.dirty = true;
-  }
-
   #arrow(key, resize) {
     const { cine, regions } = this.page;
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
@@ -83,7 +71,7 @@ export class Controls {
       const step = NUDGE * picture.extent[0];
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
-      this.#go(cine.place + right);
+      this.page.review.go(cine.place + right);
     }
   }
 
@@ -113,17 +101,14 @@ export class Controls {
 
   // What the controls say, now.
   show() {
-    const { cine, view, regions, record, about } = this.page;
-    document.body.dataset.frozen = cine.frozen;
+    const { view, regions, record, about } = this.page;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
-    put($('freeze'), cine.frozen ? 'Go live' : 'Freeze');
-    $('time').max = Math.max(0, cine.count - 1);
-    $('time').value = cine.place;
-    put($('time-words'), cine.frozen ? `−${(cine.backMs / 1000).toFixed(1)} s of ${(cine.spanMs / 1000).toFixed(0)} s` : `${(cine.spanMs / 1000).toFixed(0)} s kept`);
     put($('mode'), about?.bmode ? MODE_WORDS[view.mode] : 'Strain alone');
     $('mode').disabled = !about?.bmode;
     $('opacity').value = Math.round(100 * view.opacity);
-    put($('map'), view.map === 'grey' ? 'Grey' : view.map[0].toUpperCase() + view.map.slice(1));
+    put($('map'), mapWord(view.map));
+    press($('invert'), view.invert);
+    $('map-unsafe').hidden = this.page.painter.safe(view.map);
     put($('range'), view.range === 'auto' ? 'Range auto' : `Range ${100 * view.range} %`);
     press($('quality-map'), view.quality);
     press($('blank'), view.blank);

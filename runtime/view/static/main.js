@@ -3,11 +3,13 @@
 
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
+import { CineControls } from './review.js';
 import { Controls } from './controls.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
+import { averageState } from './average.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
 import { load } from './settings.js';
@@ -77,6 +79,7 @@ const link = new Link(clock, {
 page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
+page.review = new CineControls(page);
 const controls = new Controls(page);
 
 let others = '';
@@ -99,7 +102,7 @@ function say(text) {
 function scene() {
   const picture = cine.shown;
   const age = picture ? ageOf(picture) : null;
-  const state = stateOf({
+  const state = averageState(picture) ?? stateOf({
     link: page.link, line: page.line, picture, age, about: page.about,
     staleMs: page.about?.stale_ms ?? 500,
     quietMs: performance.now() - page.heardMs,
@@ -131,6 +134,7 @@ function draw(now) {
   canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside, as below
   const what = `${state.key} ${current.picture?.id}`;
   const changed = page.dirty || what !== shown;
+  page.review.draw(changed);
   if (changed) {
     const ratio = window.devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = canvas;
@@ -153,6 +157,7 @@ function draw(now) {
     while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
     showText($('rate'), (page.arrivals.length / (RATE_MS / 1000)).toFixed(page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
+    page.review.show();
     controls.show();
   }
 }

@@ -3,6 +3,7 @@
 
 import { adviceOf, ratioTexts } from './figures.js';
 import { ageText, percent } from './words.js';
+import { averageWords } from './average.js';
 import { drawStage } from './stage.js';
 
 const WIDTH = 1600;
@@ -42,7 +43,7 @@ function write(context, scene) {
   const lines = [
     `compression ${percent(header.readable_strain)}   quality ${header.score.toFixed(2)}, ${Math.round(100 * header.readable_share)} % may be read` +
       `   strain ratio A / B ${ratio.value}${scene.regions.both ? `   ${ratio.words}` : ''}`,
-    [ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
+    [averageWords(picture), ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
     `stream ${header.stream}, session ${header.session}, frames ${header.reference} to ${header.current}, weights ${header.weights || 'unknown'}, ` +
       `usert ${scene.about?.version ?? ''}. Not a medical device. For research.`,
   ];
