@@ -8,6 +8,7 @@ const FAINT = '#aab4c0';
 const MOST = 0.02; // |strain| at the edge; beyond it a point stays there
 const QUALITY_PX = 22;
 const GAP_PX = 5;
+const COLUMN_PX = 3;
 const TICK_S = 5;
 const COLOURS = { held: '#e69f00', idle: '#56b4e9', stale: '#d55e00', band: '#28506b' };
 const SHOWN = '#cc79a7';
@@ -21,10 +22,10 @@ export function drawTimeline(context, { width, height }, axis, cine, staleMs) {
   const y = (strain) => middle - (Math.max(-MOST, Math.min(MOST, strain)) / MOST) * (deep / 2);
   const field = { ...axis, top: 3, deep, y, foot: height - 3 };
   drawGround(context, field);
-  const runs = runsOf(cine.kept, axis.end, staleMs);
-  drawRuns(context, field, runs);
-  drawCurve(context, field, cine.kept, runs);
-  drawQuality(context, field, cine.kept);
+  drawRuns(context, field, runsOf(cine.kept, axis.end, staleMs));
+  const columns = columnsOf(cine.kept, axis, staleMs);
+  drawCurve(context, field, columns);
+  drawQuality(context, field, columns);
   if (cine.span) drawSpan(context, field, cine);
   for (const { best } of cine.presses) if (best >= 0) drawBest(context, field, cine.kept[best]);
   if (cine.frozen) drawShown(context, field, cine.kept[cine.place]);
@@ -33,15 +34,15 @@ export function drawTimeline(context, { width, height }, axis, cine, staleMs) {
 // Stretches of one state; an image counts until the next, but not for longer than `staleMs`: from there on it was stale.
 function runsOf(kept, end, staleMs) {
   const runs = [];
-  const add = (state, from, to, at) => {
+  const add = (state, from, to) => {
     const last = runs.at(-1);
-    if (last?.state === state) Object.assign(last, { to, last: at });
-    else if (to > from) runs.push({ state, from, to, first: at, last: at });
+    if (last?.state === state) last.to = to;
+    else if (to > from) runs.push({ state, from, to });
   };
   kept.forEach(({ state, arrivedMs }, at) => {
     const until = kept[at + 1]?.arrivedMs ?? Math.max(end, arrivedMs + 1);
-    add(state === 'live' || state === 'held' || state === 'idle' ? state : 'stale', arrivedMs, Math.min(until, arrivedMs + staleMs), at);
-    if (until > arrivedMs + staleMs) add('stale', arrivedMs + staleMs, until, at);
+    add(state === 'live' || state === 'held' || state === 'idle' ? state : 'stale', arrivedMs, Math.min(until, arrivedMs + staleMs));
+    if (until > arrivedMs + staleMs) add('stale', arrivedMs + staleMs, until);
   });
   return runs;
 }
@@ -82,32 +83,50 @@ function drawRuns(context, { x, left, top, foot }, runs) {
   }
 }
 
-function drawCurve(context, { x, y }, kept, runs) {
-  context.strokeStyle = INK;
-  context.fillStyle = INK;
-  context.lineWidth = 2;
-  context.beginPath();
-  for (const { state, first, last } of runs) {
+// The live images by columns of COLUMN_PX, or the cost would grow with the rate: the most compression and the least quality
+// of each. null where the curve breaks. Columns are bound to the clock, so that nothing flickers as they move.
+function columnsOf(kept, { x }, staleMs) {
+  const wide = COLUMN_PX / (x(1) - x(0));
+  const columns = [];
+  let before = -Infinity;
+  for (const { state, arrivedMs, header: { readable_strain: strain, score } } of kept) {
+    if (state !== 'live' || arrivedMs - before > staleMs) columns.push(null);
     if (state !== 'live') continue;
-    for (let at = first; at <= last; at++) {
-      const point = [x(kept[at].arrivedMs), y(kept[at].header.readable_strain)];
-      if (at > first) context.lineTo(...point);
-      else if (first === last) context.rect(point[0] - 1, point[1] - 1, 2, 2);
-      else context.moveTo(...point);
+    const key = Math.floor(arrivedMs / wide);
+    const last = columns.at(-1);
+    if (last?.key === key) {
+      if (Math.abs(strain) > Math.abs(last.strain)) last.strain = strain;
+      last.score = Math.min(last.score, score);
+    } else {
+      columns.push({ key, ms: arrivedMs, strain, score });
     }
+    before = arrivedMs;
   }
+  return columns;
+}
+
+function drawCurve(context, { x, y }, columns) {
+  context.strokeStyle = INK;
+  context.lineWidth = 2;
+  context.lineJoin = 'bevel';
+  context.beginPath();
+  columns.forEach((column, at) => {
+    if (!column) return;
+    const point = [x(column.ms), y(column.strain)];
+    if (columns[at - 1]) context.lineTo(...point);
+    else if (columns[at + 1]) context.moveTo(...point);
+    else context.rect(point[0] - 0.5, point[1] - 0.5, 1, 1); // alone
+  });
   context.stroke();
 }
 
-function drawQuality(context, { x, foot }, kept) {
-  const few = kept.length > 1 ? (x(kept.at(-1).arrivedMs) - x(kept[0].arrivedMs)) / (kept.length - 1) : 4;
-  const wide = Math.max(1, Math.min(8, few - 1));
+function drawQuality(context, { x, foot }, columns) {
   context.fillStyle = '#c9d1d9';
-  context.beginPath();
-  for (const { state, arrivedMs, header } of kept) {
-    if (state === 'live') context.rect(x(arrivedMs) - wide / 2, foot - header.score * QUALITY_PX, wide, header.score * QUALITY_PX);
+  for (const column of columns) {
+    if (!column) continue;
+    const high = Math.round(column.score * QUALITY_PX);
+    context.fillRect(Math.round(x(column.ms)) - 1, foot - high, COLUMN_PX - 1, high);
   }
-  context.fill();
 }
 
 function drawSpan(context, { x, top, foot }, { kept, span }) {
