@@ -11,8 +11,8 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,13 @@ class Plan:
     held_out: tuple[ChosenPair, ...]
 
 
-def open_fabric(recipe: FineTuneRecipe, device: str) -> Fabric:
-    """Open a Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
+@contextmanager
+def opened_fabric(recipe: FineTuneRecipe, device: str) -> Iterator[Fabric]:
+    """A Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs).
+
+    On leaving, the processes disconnect from each other: one that ends with open connections can abort, and
+    `torchrun` then ends the others.
+    """
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     fabric = Fabric(
@@ -58,7 +63,11 @@ def open_fabric(recipe: FineTuneRecipe, device: str) -> Fabric:
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
     )
     fabric.launch()
-    return fabric
+    try:
+        yield fabric
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def plan(

@@ -10,6 +10,7 @@ from usert.commands.option import option, switch
 
 
 def train(
+    context: typer.Context,
     recordings: list[Path] = typer.Argument(..., metavar="REC.h5…", help="Recordings of RF or IQ frames."),
     out: Path = option(..., "FOLDER", "Folder for the state, pictures, report and weights."),
     recipe: str = option(
@@ -53,7 +54,7 @@ def train(
     from usert.train.finetune.acceptance import table
     from usert.train.finetune.recipe import FineTuneRecipe
     from usert.train.finetune.selection_report import report as selection_report
-    from usert.train.finetune.session import accept, open_fabric, plan, skipped_pairs
+    from usert.train.finetune.session import accept, opened_fabric, plan, skipped_pairs
     from usert.train.finetune.session import train as fine_tune
     from usert.train.finetune.training import StepReport
     from usert.train.pretrain.recipe import load_recipe, packaged_recipe
@@ -76,7 +77,7 @@ def train(
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells its precision and ranks
     # of the transposed convolutions under torchrun; costs a copy, changes no value
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    fabric = open_fabric(chosen, device)
+    fabric = context.with_resource(opened_fabric(chosen, device))
     leads = fabric.global_rank == 0
     if leads:
         typer.echo(selection_report(planned.selection))

@@ -10,7 +10,8 @@
 // quality is the mean over those where it may. Images are not carried along with the tissue: a span is kept short.
 
 import { Picture } from './picture.js';
-import { pressWord } from './press-words.js';
+import { say } from './language.js';
+import { seconds } from './words.js';
 
 const ROUGHNESS = 0.04; // c
 const FLOOR_STRAIN = 0.012; // k₀
@@ -23,13 +24,13 @@ const MOST_STRAIN = 0.015; // of the compression bar
 export function averageState(picture) {
   if (!picture?.header.average) return null;
   const { images: count, span_s: span } = picture.header.average;
-  const why = pressWord('average_why', { count, span: span.toFixed(1) });
-  return { key: 'frozen', word: pressWord('average', { count }), bmodeWord: pressWord('average_bmode'), why };
+  const why = say('press.average_why', { count, span: seconds(1000 * span, 1) });
+  return { key: 'frozen', word: say('press.average', { count }), bmodeWord: say('state.frozen'), why };
 }
 
 // What a snapshot says of an average; of any other picture nothing.
 export function averageWords({ header }) {
-  return header.average ? pressWord('average_words', { count: header.average.images, span: header.average.span_s.toFixed(1) }) : '';
+  return header.average ? say('press.average_words', { count: header.average.images, span: seconds(1000 * header.average.span_s, 1) }) : '';
 }
 
 // Live images with the session, start and planes of the last live one, in their order.

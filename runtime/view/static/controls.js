@@ -1,9 +1,10 @@
 // Buttons, sliders, pointers and keys: what a person does becomes a change of the page. Knows the elements and the page.
 // Every action has a key and a button, and both do the same.
 
-import { MODES, MODE_WORDS, RANGES, keep, next } from './settings.js';
+import { MODES, RANGES, keep, next } from './settings.js';
 import { listen, writeHelp } from './keys.js';
-import { mapWord } from './press-words.js';
+import { say } from './language.js';
+import { share } from './words.js';
 import { snapshot } from './snapshot.js';
 
 const $ = (id) => document.getElementById(id);
@@ -39,7 +40,7 @@ export class Controls {
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
       invert: () => this.#set('invert', !view.invert),
-      region: () => picture ? regions.choose(key.toUpperCase(), picture) : this.page.say('There is no image to draw on yet.'),
+      region: () => picture ? regions.choose(key.toUpperCase(), picture) : this.page.notice(say('regions.no_image')),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => regions.remove(),
       clear: () => regions.clear(),
@@ -78,13 +79,13 @@ export class Controls {
   #snapshot() {
     const scene = this.page.scene();
     if (scene.picture) snapshot(scene);
-    else this.page.say('There is no image to save yet.');
+    else this.page.notice(say('snapshot.no_image'));
   }
 
   #record() {
-    const { about, record, say, send, link } = this.page;
-    if (!about?.control) say('Records need the control endpoint: start usert view with --control.');
-    else if (link !== 'open') say('No connection: the record goes on as it was.');
+    const { about, record, notice, send, link } = this.page;
+    if (!about?.control) notice(say('record.needs'));
+    else if (link !== 'open') notice(say('record.lost'));
     else send('record', !record?.files.length);
   }
 
@@ -103,13 +104,13 @@ export class Controls {
   show() {
     const { view, regions, record, about } = this.page;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
-    put($('mode'), about?.bmode ? MODE_WORDS[view.mode] : 'Strain alone');
+    put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
     $('mode').disabled = !about?.bmode;
     $('opacity').value = Math.round(100 * view.opacity);
-    put($('map'), mapWord(view.map));
+    put($('map'), say(`view.${view.map}`));
     press($('invert'), view.invert);
     $('map-unsafe').hidden = this.page.painter.safe(view.map);
-    put($('range'), view.range === 'auto' ? 'Range auto' : `Range ${100 * view.range} %`);
+    put($('range'), view.range === 'auto' ? say('view.range_auto') : say('view.range_fixed', { percent: share(view.range, view.range < 0.01 ? 1 : 0) }));
     press($('quality-map'), view.quality);
     press($('blank'), view.blank);
     for (const name of ['A', 'B']) press($(`region-${name.toLowerCase()}`), regions.active === name);
@@ -121,9 +122,8 @@ export class Controls {
     const button = $('record');
     const on = Boolean(record?.files.length);
     press(button, on);
-    const lost = record?.missing ? `, ${record.missing} missing` : '';
-    put(button, on ? `Stop record (${record.images}${lost})` : 'Record');
-    button.title = !about?.control ? 'Needs usert view --control' : record?.error || 'Start or stop a record at the server (R)';
+    put(button, on ? say(record.missing ? 'record.stop_missing' : 'record.stop', record) : say('record.start'));
+    button.title = !about?.control ? say('record.needs_title') : record?.error || `${say('record.title')} (R)`;
     button.disabled = !about?.control || Boolean(record?.error);
   }
 }

@@ -4,7 +4,8 @@
 import { Timeline } from './timeline.js';
 import { averaged } from './average.js';
 import { bestFrom, pressAt } from './best.js';
-import { pressWord } from './press-words.js';
+import { say } from './language.js';
+import { seconds } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -19,10 +20,10 @@ export class CineControls {
   }
 
   freeze() {
-    const { cine, say } = this.page;
+    const { cine, notice } = this.page;
     if (cine.frozen) cine.resume();
     else cine.freeze();
-    if (!cine.frozen && !cine.count) say('There is no image to freeze yet.');
+    if (!cine.frozen && !cine.count) notice(say('cine.no_image'));
     this.#done();
   }
 
@@ -32,9 +33,9 @@ export class CineControls {
   }
 
   best() {
-    const { cine, say } = this.page;
+    const { cine, notice } = this.page;
     const place = bestFrom(cine.presses, cine.frozen ? cine.place : cine.count);
-    if (place < 0) say(pressWord('no_best'));
+    if (place < 0) notice(say('press.no_best'));
     else this.go(place);
   }
 
@@ -48,7 +49,7 @@ export class CineControls {
 
   // Of the chosen span; without one that holds the shown image, of the press; and off again.
   average() {
-    const { cine, say } = this.page;
+    const { cine, notice } = this.page;
     if (cine.average) {
       cine.average = null;
       this.#done();
@@ -58,7 +59,7 @@ export class CineControls {
     if (!chosen) {
       const press = pressAt(cine.presses, cine.place);
       if (!press) {
-        say(pressWord('no_press'));
+        notice(say('press.no_press'));
         return;
       }
       cine.freeze();
@@ -69,11 +70,11 @@ export class CineControls {
   }
 
   #showAverage() {
-    const { cine, say } = this.page;
+    const { cine, notice } = this.page;
     const [first, last] = cine.span;
     if (cine.place < first || cine.place > last) cine.go(last);
     cine.average = averaged(cine.kept.slice(first, last + 1));
-    if (!cine.average) say(pressWord('no_live'));
+    if (!cine.average) notice(say('press.no_live'));
     this.#done();
   }
 
@@ -90,9 +91,9 @@ export class CineControls {
   show() {
     const { cine } = this.page;
     document.body.dataset.frozen = cine.frozen;
-    put($('freeze'), cine.frozen ? 'Go live' : 'Freeze');
+    put($('freeze'), say(cine.frozen ? 'cine.live' : 'cine.freeze'));
     $('average').setAttribute('aria-pressed', String(Boolean(cine.average)));
-    put($('time-words'), cine.frozen ? `−${(cine.backMs / 1000).toFixed(1)} s of ${(cine.spanMs / 1000).toFixed(0)} s` : `${(cine.spanMs / 1000).toFixed(0)} s kept`);
+    put($('time-words'), cine.frozen ? say('cine.back', { back: seconds(cine.backMs, 1), span: seconds(cine.spanMs) }) : say('cine.kept', { span: seconds(cine.spanMs) }));
   }
 }
 

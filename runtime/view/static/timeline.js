@@ -3,8 +3,8 @@
 
 import { drawTimeline } from './track.js';
 import { isUseful } from './best.js';
-import { pressWord } from './press-words.js';
-import { percent } from './words.js';
+import { known, number, say } from './language.js';
+import { percent, seconds } from './words.js';
 
 const LEAST_MS = 10000; // that the width stands for
 const BEYOND_MS = 8000; // most that is shown after the last image
@@ -133,15 +133,16 @@ export class Timeline {
     set('aria-valuemax', Math.max(0, (cine.frozen ? cine.count : 1) - 1)); // live it stands at its end, in silence
     set('aria-valuenow', cine.frozen ? cine.place : 0);
     const isBest = best.includes(cine.place);
-    set('aria-valuetext', picture ? valueText(picture, cine, isBest) : pressWord('live'));
+    set('aria-valuetext', picture ? valueText(picture, cine, isBest) : say('press.live'));
   }
 }
 
 function valueText(picture, cine, isBest) {
   const { readable_strain: strain, score } = picture.header;
-  const words = pressWord('value', {
-    back: (cine.backMs / 1000).toFixed(1), strain: percent(strain), score: score.toFixed(2),
-    state: pressWord(picture.state === 'live' ? (isUseful(strain) ? 'useful' : 'other') : picture.state),
+  const state = picture.state === 'live' ? (isUseful(strain) ? 'useful' : 'other') : picture.state;
+  const words = say('press.value', {
+    back: seconds(cine.backMs, 1), strain: percent(strain), score: number(score, 2),
+    state: say(known(`press.${state}`) ? `press.${state}` : 'press.unknown'),
   });
-  return isBest ? `${words}, ${pressWord('best')}` : words;
+  return isBest ? `${words}, ${say('press.best')}` : words;
 }

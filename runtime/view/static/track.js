@@ -1,7 +1,9 @@
 // Draws the timeline: above, compression with its useful band; below, the quality of each image. Knows a context, an axis
 // and the cine. What was not live is hatched, each state its own way; nothing is drawn between images that are far apart.
 
+import { number, say } from './language.js';
 import { USEFUL } from './best.js';
+import { percent } from './words.js';
 
 const INK = '#f0f3f6';
 const FAINT = '#aab4c0';
@@ -68,10 +70,9 @@ function drawGround(context, { left, right, top, deep, y, x, end, foot }) {
   context.textAlign = 'right';
   context.textBaseline = 'middle';
   for (const strain of [USEFUL[1], 0, -USEFUL[1]]) {
-    const sign = strain > 0 ? '+' : strain < 0 ? '−' : '';
-    context.fillText(strain ? `${sign}${(100 * Math.abs(strain)).toFixed(1)} %` : '0', left - 8, y(strain));
+    context.fillText(strain ? percent(strain, 1) : number(0), left - 8, y(strain));
   }
-  context.fillText('quality', left - 8, foot - QUALITY_PX / 2);
+  context.fillText(say('press.quality'), left - 8, foot - QUALITY_PX / 2);
 }
 
 function drawRuns(context, { x, left, top, foot }, runs) {
