@@ -122,11 +122,13 @@ function drawCurve(context, { x, y }, columns) {
 }
 
 function drawQuality(context, { x, foot }, columns) {
+  const some = columns.filter(Boolean);
+  const apart = some.length > 1 ? (x(some.at(-1).ms) - x(some[0].ms)) / (some.length - 1) : 0;
+  const wide = Math.max(COLUMN_PX - 1, Math.min(8, Math.floor(apart) - 1));
   context.fillStyle = '#c9d1d9';
-  for (const column of columns) {
-    if (!column) continue;
-    const high = Math.round(column.score * QUALITY_PX);
-    context.fillRect(Math.round(x(column.ms)) - 1, foot - high, COLUMN_PX - 1, high);
+  for (const { ms, score } of some) {
+    const high = Math.round(score * QUALITY_PX);
+    context.fillRect(Math.round(x(ms) - wide / 2), foot - high, wide, high);
   }
 }
 
