@@ -4,13 +4,13 @@
 import { MODES, RANGES, keep, next } from './settings.js';
 import { listen, writeHelp } from './keys.js';
 import { say } from './language.js';
-import { seconds, share } from './words.js';
+import { share } from './words.js';
 import { snapshot } from './snapshot.js';
 
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', invert: 'invert', best: 'best', average: 'average', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
 
 export class Controls {
   constructor(page) {
@@ -18,24 +18,26 @@ export class Controls {
     for (const [id, action] of Object.entries(ACTIVATE)) $(id).addEventListener('click', () => this.act(action));
     $('help-close').addEventListener('click', () => $('help').close());
     $('opacity').addEventListener('input', ({ target }) => this.#set('opacity', Number(target.value) / 100));
-    $('time').addEventListener('input', ({ target }) => this.#go(Number(target.value)));
     writeHelp($('keys'));
     listen((action, key, event) => this.act(action, key, event));
     this.#pointers($('canvas'));
   }
 
   act(action, key = '', event = {}) {
-    const { cine, list, regions, view } = this.page;
+    const { cine, list, regions, review, view } = this.page;
     const actions = {
-      freeze: () => this.#freeze(),
-      step: () => this.#go(cine.place + (key === ',' ? -1 : 1)),
-      ends: () => this.#go(key === 'Home' ? 0 : cine.count - 1),
+      freeze: () => review.freeze(),
+      step: () => review.go(cine.place + (key === ',' ? -1 : 1)),
+      ends: () => review.go(key === 'Home' ? 0 : cine.count - 1),
+      best: () => review.best(),
+      average: () => review.average(),
       mode: () => this.#set('mode', next(this.#modes(), view.mode)),
       opacity: () => this.#set('opacity', Math.max(0, Math.min(1, view.opacity + (key === '-' || key === '−' ? -OPACITY_STEP : OPACITY_STEP)))),
       map: () => this.#set('map', next(this.page.painter.maps, view.map)),
       range: () => this.#set('range', next(RANGES, view.range)),
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
+      invert: () => this.#set('invert', !view.invert),
       region: () => list.choose({ a: 1, b: 2 }[key] ?? Number(key)),
       tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
       histogram: () => regions.showHistogram(!regions.histogram),
@@ -62,20 +64,6 @@ export class Controls {
     keep(this.page.view);
   }
 
-  #freeze() {
-    const { cine, measuring, notice } = this.page;
-    if (cine.frozen) cine.resume();
-    else cine.freeze();
-    if (!cine.frozen && !cine.count) notice(say('cine.no_image'));
-    measuring.update();
-  }
-
-  #go(place) {
-    this.page.cine.go(place);
-    this.page.measuring.update();
-    this.page.dirty = true;
-  }
-
   #arrow(key, resize) {
     const { cine, regions } = this.page;
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
@@ -84,7 +72,7 @@ export class Controls {
       const step = NUDGE * picture.extent[0];
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
-      this.#go(cine.place + right);
+      this.page.review.go(cine.place + right);
     }
   }
 
@@ -115,17 +103,14 @@ export class Controls {
 
   // What the controls say, now.
   show() {
-    const { cine, view, record, about } = this.page;
-    document.body.dataset.frozen = cine.frozen;
+    const { view, record, about } = this.page;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
-    put($('freeze'), say(cine.frozen ? 'cine.live' : 'cine.freeze'));
-    $('time').max = Math.max(0, cine.count - 1);
-    $('time').value = cine.place;
-    put($('time-words'), cine.frozen ? say('cine.back', { back: seconds(cine.backMs, 1), span: seconds(cine.spanMs) }) : say('cine.kept', { span: seconds(cine.spanMs) }));
     put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
     $('mode').disabled = !about?.bmode;
     $('opacity').value = Math.round(100 * view.opacity);
     put($('map'), say(`view.${view.map}`));
+    press($('invert'), view.invert);
+    $('map-unsafe').hidden = this.page.painter.safe(view.map);
     put($('range'), view.range === 'auto' ? say('view.range_auto') : say('view.range_fixed', { percent: share(view.range, view.range < 0.01 ? 1 : 0) }));
     press($('quality-map'), view.quality);
     press($('blank'), view.blank);

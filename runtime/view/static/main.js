@@ -3,12 +3,14 @@
 
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
+import { CineControls } from './review.js';
 import { Controls } from './controls.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
 import { RegionList } from './region-list.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
+import { averageState } from './average.js';
 import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
@@ -83,6 +85,7 @@ page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 page.list = new RegionList(page);
+page.review = new CineControls(page);
 const controls = new Controls(page);
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
@@ -106,7 +109,7 @@ function notice(text) {
 function scene() {
   const picture = cine.shown;
   const age = picture ? ageOf(picture) : null;
-  const state = stateOf({
+  const state = averageState(picture) ?? stateOf({
     link: page.link, line: page.line, picture, age, about: page.about,
     staleMs: page.about?.stale_ms ?? 500,
     quietMs: performance.now() - page.heardMs,
@@ -138,6 +141,7 @@ function draw(now) {
   canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside, as below
   const what = `${state.key} ${current.picture?.id}`;
   const changed = page.dirty || what !== shown;
+  page.review.draw(changed);
   if (changed) {
     const ratio = window.devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = canvas;
@@ -161,6 +165,7 @@ function draw(now) {
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
     page.list.show(current);
+    page.review.show();
     controls.show();
   }
 }

@@ -4,6 +4,7 @@
 import { adviceOf } from './figures.js';
 import { ageText, percent, share } from './words.js';
 import { language, number, say } from './language.js';
+import { averageWords } from './average.js';
 import { drawStage } from './stage.js';
 import { ratioTexts, regionTexts } from './ratios.js';
 
@@ -47,7 +48,7 @@ function write(context, scene, measured) {
     say('snapshot.numbers', {
       percent: percent(header.readable_strain), score: number(header.score, 2), share: share(header.readable_share),
     }) + (measured.length ? `   ${ratio.title} ${ratio.value}   ${ratio.words}` : ''),
-    [ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
+    [averageWords(picture), ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
     ...measured,
     `${say('snapshot.source', {
       stream: header.stream, session: String(header.session), first: String(header.reference), last: String(header.current),

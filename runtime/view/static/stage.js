@@ -65,7 +65,7 @@ function drawImages(context, panel, scene) {
     hatch(context, panel);
   }
   context.globalAlpha = panel.kind === 'overlay' ? view.opacity : 1;
-  put(painter.strain(picture, { map: view.map, blank: view.blank, soft: softEnd(scene) }));
+  put(painter.strain(picture, { map: view.map, invert: view.invert, blank: view.blank, soft: softEnd(scene) }));
   context.globalAlpha = 1;
 }
 
