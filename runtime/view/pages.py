@@ -7,7 +7,7 @@ opened are served.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import PurePosixPath
 
@@ -41,8 +41,10 @@ MAPS = {"viridis": VIRIDIS, "cividis": CIVIDIS, "grey": GREY}
 """Colour maps that the page offers: lightness rises from the first colour, hard; colour-blind people can read each."""
 
 
-def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starlette:
-    """The application without authentication."""
+def pages(
+    viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer], more: Sequence[Route] = ()
+) -> Starlette:
+    """The application without authentication; `more`: further routes."""
     static = _static_files()
     measuring = asyncio.Semaphore(_MEASURING)
 
@@ -83,6 +85,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
             Route("/alive", alive),
             Route("/measure", measured, methods=["POST"]),
             WebSocketRoute("/stream", stream),
+            *more,
         ]
     )
 

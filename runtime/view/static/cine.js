@@ -32,6 +32,18 @@ export class Cine {
     return this.frozen ? this.#kept[this.#place] : this.#newest;
   }
 
+  // Oldest first.
+  get all() {
+    return [...this.#kept];
+  }
+
+  clear() {
+    this.#kept = [];
+    this.#bytes = 0;
+    this.#newest = null;
+    this.#place = -1;
+  }
+
   get count() {
     return this.#kept.length;
   }

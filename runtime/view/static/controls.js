@@ -43,6 +43,8 @@ export class Controls {
       clear: () => regions.clear(),
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
+      case: () => this.page.patient.open(),
+      dicom: () => this.page.dicom.make(event.shiftKey ? 'film' : 'image', key === 'y'),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
       help: () => $('help').showModal(),
       escape: () => regions.release(),
@@ -89,8 +91,10 @@ export class Controls {
 
   #snapshot() {
     const scene = this.page.scene();
-    if (scene.picture) snapshot(scene);
-    else this.page.say('There is no image to save yet.');
+    if (scene.picture) {
+      snapshot(scene);
+      this.page.patient.saved();
+    } else this.page.say('There is no image to save yet.');
   }
 
   #record() {

@@ -16,6 +16,8 @@ export const KEYS = [
   ['C', ['c'], 'clear', 'clear both regions'],
   ['S', ['s'], 'snapshot', 'save a picture'],
   ['R', ['r'], 'record', 'start or stop a record'],
+  ['N', ['n'], 'case', 'case: type or scan its identifier'],
+  ['U, Y', ['u', 'y'], 'dicom', 'save, send this image as DICOM; with Shift: the film'],
   ['F', ['f'], 'full', 'full screen'],
   ['?', ['?'], 'help', 'these keys'],
   ['Esc', ['Escape'], 'escape', 'choose no region'],

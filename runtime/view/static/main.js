@@ -1,9 +1,11 @@
 // The page: what comes over the link is kept, judged and drawn, once for each frame of the screen. Knows all the others.
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
+import { Case } from './case.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
 import { Controls } from './controls.js';
+import { Dicom } from './dicom.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
 import { Regions } from './regions.js';
@@ -35,7 +37,10 @@ const page = {
   dirty: true,
   say,
   scene,
+  clear,
 };
+page.patient = new Case(page);
+page.dicom = new Dicom(page);
 page.regions = new Regions(() => { page.dirty = true; measuring.update(); }, say);
 
 const link = new Link(clock, {
@@ -45,9 +50,13 @@ const link = new Link(clock, {
     Object.assign(page, { link: state, line, dirty: true });
     if (state === 'open' && page.about && before !== 'open') say('Connected again.');
     if (state === 'lost' && line) say(`usert view closed the connection: ${line}.`);
-    if (state === 'open') measuring.forget();
+    if (state === 'open') {
+      measuring.forget();
+      page.patient.connected();
+    }
   },
   picture(picture) {
+    if (!page.patient.owns(picture)) return;
     const before = cine.newest;
     if (before && before.run === page.about?.run && picture.header.server_starts > before.header.server_starts) say('The strain server was started again.');
     picture.run = page.about?.run;
@@ -70,6 +79,8 @@ const link = new Link(clock, {
       page.record = value;
     } else if (key === 'refused') {
       say(value);
+    } else {
+      page.patient.text(key, value);
     }
     page.dirty = true;
   },
@@ -78,6 +89,15 @@ page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 const controls = new Controls(page);
+
+// Nothing of the last case is left.
+function clear() {
+  page.dicom.stop();
+  cine.clear();
+  page.regions.clear();
+  measuring.forget();
+  Object.assign(page, { arrivals: [], dirty: true });
+}
 
 let others = '';
 function tellOthers({ header }) {
@@ -108,7 +128,7 @@ function scene() {
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
     picture, age, state, painter, view: page.view, about: page.about,
-    regions: page.regions, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
+    regions: page.regions, identifier: page.patient.identifier, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
   };
 }
 
@@ -154,6 +174,7 @@ function draw(now) {
     showText($('rate'), (page.arrivals.length / (RATE_MS / 1000)).toFixed(page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
     controls.show();
+    page.patient.show();
   }
 }
 

@@ -4,6 +4,7 @@
 import { adviceOf, ratioTexts } from './figures.js';
 import { ageText, percent } from './words.js';
 import { drawStage } from './stage.js';
+import { say } from './case-words.js';
 
 const WIDTH = 1600;
 const HEIGHT = 900;
@@ -11,21 +12,30 @@ const HEAD = 84;
 const FOOT = 150;
 
 export function snapshot(scene) {
+  const { canvas } = render(scene, { named: true });
+  canvas.toBlob((blob) => save(blob, scene), 'image/png');
+}
+
+// A canvas of what `scene` shows, and how many of its pixels a millimetre of the images has. `named`: with the case and the
+// date in writing, which an object that holds them as data must not have. `line`: instead of the age.
+export function render(scene, { width = WIDTH, height = HEIGHT, named, line = '' }) {
   const canvas = document.createElement('canvas');
-  canvas.width = WIDTH;
-  canvas.height = HEAD + HEIGHT + FOOT;
+  const size = width / WIDTH; // of the writing
+  canvas.width = width;
+  canvas.height = height + Math.round((HEAD + FOOT) * size);
   const context = canvas.getContext('2d');
   context.fillStyle = '#0b0e12';
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.save();
-  context.translate(0, HEAD);
-  drawStage(context, WIDTH, HEIGHT, scene);
+  context.translate(0, Math.round(HEAD * size));
+  const panels = drawStage(context, width, height, scene);
   context.restore();
-  write(context, scene);
-  canvas.toBlob((blob) => save(blob, scene), 'image/png');
+  context.scale(size, size);
+  write(context, scene, height / size, { named, line });
+  return { canvas, scale: panels[0].scale };
 }
 
-function write(context, scene) {
+function write(context, scene, height, { named, line }) {
   const { picture, state, age } = scene;
   const { header } = picture;
   context.fillStyle = '#f0f3f6';
@@ -35,21 +45,25 @@ function write(context, scene) {
   context.fillText(state.word, 40, 56);
   const after = 64 + context.measureText(state.word).width;
   context.font = `24px ${scene.font}`;
-  context.fillText(`image age when saved: ${ageText(age.ms, age.exact)}`, after, 54);
-  context.textAlign = 'right';
-  context.fillText(new Date().toLocaleString(), WIDTH - 40, 54);
-  const ratio = ratioTexts(scene);
+  context.fillText(line || say('dicom.when', { age: ageText(age.ms, age.exact) }), after, 54);
+  if (named) {
+    context.textAlign = 'right';
+    context.fillText(new Date().toLocaleString(), WIDTH - 40, scene.identifier ? 74 : 54);
+    context.font = `700 24px ${scene.font}`;
+    if (scene.identifier) context.fillText(say('case.line', scene), WIDTH - 40, 36, WIDTH / 2);
+  }
+  const ratio = line ? { value: '', words: '', more: '' } : ratioTexts(scene); // which is of the shown image alone
   const lines = [
     `compression ${percent(header.readable_strain)}   quality ${header.score.toFixed(2)}, ${Math.round(100 * header.readable_share)} % may be read` +
-      `   strain ratio A / B ${ratio.value}${scene.regions.both ? `   ${ratio.words}` : ''}`,
+      (line ? '' : `   strain ratio A / B ${ratio.value}${scene.regions.both ? `   ${ratio.words}` : ''}`),
     [ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
     `stream ${header.stream}, session ${header.session}, frames ${header.reference} to ${header.current}, weights ${header.weights || 'unknown'}, ` +
       `usert ${scene.about?.version ?? ''}. Not a medical device. For research.`,
   ];
   context.textAlign = 'left';
-  lines.forEach((line, at) => {
+  lines.forEach((text, at) => {
     context.font = `${at === 2 ? 18 : 24}px ${scene.font}`;
-    context.fillText(line, 40, HEAD + HEIGHT + 36 + 42 * at, WIDTH - 80);
+    context.fillText(text, 40, HEAD + height + 36 + 42 * at, WIDTH - 80);
   });
 }
 
