@@ -42,10 +42,10 @@ def read_identifier(value: object) -> str:
     """
     text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else None
     if text is None:
-        raise Refusal("case.not-text", "case: expected an identifier as text")
+        raise Refusal("case.not_text", "case: expected an identifier as text")
     if len(text) > MAX_CASE:
         line = f"case: got {len(text)} characters, expected at most {MAX_CASE}"
-        raise Refusal("case.too-long", line, count=len(text), most=MAX_CASE)
+        raise Refusal("case.too_long", line, count=len(text), most=MAX_CASE)
     if "\\" in text:
         raise Refusal("case.backslash", "case: a backslash cannot be part of an identifier")
     if any(unicodedata.category(sign) in _UNSEEN for sign in text):

@@ -41,18 +41,18 @@ class DicomFolder:
         try:
             if shutil.disk_usage(self.path).free < RESERVE_BYTES + len(content):
                 raise Refusal(
-                    "dicom.disk-full", "DICOM: the disk of the page's server is full; nothing was saved"
+                    "dicom.disk_full", "DICOM: the disk of the page's server is full; nothing was saved"
                 )
             if sum(entry.name.endswith(".dcm") for entry in os.scandir(self.path)) >= MOST_FILES:
                 line = f"DICOM: the folder holds {MOST_FILES} files: move them away; nothing was saved"
-                raise Refusal("dicom.folder-full", line, count=MOST_FILES)
+                raise Refusal("dicom.folder_full", line, count=MOST_FILES)
             with beside(self.path / name) as part, part.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except (OSError, OptionError) as error:
             line = f"DICOM: the page's server could not write the file ({_reason(error)}); nothing was saved"
-            raise Refusal("dicom.not-written", line, reason=_reason(error)) from error
+            raise Refusal("dicom.not_written", line, reason=_reason(error)) from error
 
 
 def _reason(error: Exception) -> str:

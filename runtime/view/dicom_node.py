@@ -101,7 +101,7 @@ class DicomNode:
     def _check(self, answer: Any) -> None:
         """Errors: `Refusal` where the node's answer to a request is not success or a warning."""
         if "Status" not in answer:
-            raise self._refusal("dicom.no-answer", "did not answer the request")
+            raise self._refusal("dicom.no_answer", "did not answer the request")
         status = int(answer.Status)
         if status and status >> 12 != 0xB:
             code = f"0x{status:04X}"
@@ -143,7 +143,7 @@ class DicomNode:
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise self._refusal("dicom.unknown-host", "is not known by that name") from error
+            raise self._refusal("dicom.unknown_host", "is not known by that name") from error
         return str(found[0][4][0])
 
     def _context(self) -> ssl.SSLContext:
@@ -165,7 +165,7 @@ class DicomNode:
         except OSError as error:
             reason = error.strerror or "no answer"
             return self._refusal("dicom.unreachable", f"cannot be reached: {reason}", reason=reason)
-        return self._refusal("dicom.no-association", "is there, but does not agree to a DICOM connection")
+        return self._refusal("dicom.no_association", "is there, but does not agree to a DICOM connection")
 
     def _refusal(self, key: str, what: str, **values: Any) -> Refusal:
         return Refusal(key, f"DICOM: {self.name} {what}", node=self.name, **values)

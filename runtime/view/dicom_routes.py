@@ -69,7 +69,7 @@ class DicomRoutes:
                 case = self._case()
                 if upload.header.case != case.number:
                     raise Refusal(
-                        "dicom.other-case", "DICOM: another case has begun since; nothing was saved"
+                        "dicom.other_case", "DICOM: another case has begun since; nothing was saved"
                     )
                 if self._study is None or self._study.case != case.number:
                     self._study = Study(case=case.number)
@@ -109,7 +109,7 @@ class DicomRoutes:
     def _needed_node(self) -> DicomNode:
         if self._node is None:
             raise Refusal(
-                "dicom.no-node", "DICOM: no node: start usert view with --dicom-node TITLE@HOST:PORT"
+                "dicom.no_node", "DICOM: no node: start usert view with --dicom-node TITLE@HOST:PORT"
             )
         return self._node
 
@@ -160,7 +160,7 @@ async def _body(request: Request) -> bytearray:
                 body += part
                 if len(body) > MOST_BODY:
                     line = f"DICOM: the pictures have more than {MOST_BODY >> 20} MB: choose fewer"
-                    raise Refusal("dicom.too-large", line)
+                    raise Refusal("dicom.too_large", line)
     except TimeoutError as error:
-        raise Refusal("dicom.too-slow", f"DICOM: the pictures took longer than {_READ_S:g} s") from error
+        raise Refusal("dicom.too_slow", f"DICOM: the pictures took longer than {_READ_S:g} s") from error
     return body

@@ -87,7 +87,7 @@ def _encoded(upload: Upload) -> tuple[list[bytes], tuple[int, int]]:
         held += len(frames[-1])
         if held > LARGEST_BYTES:
             line = f"DICOM: {index} of {len(upload.pngs)} pictures fill the {LARGEST_BYTES >> 20} MB of one object"
-            raise Refusal("dicom.too-large", line, count=index, all=len(upload.pngs))
+            raise Refusal("dicom.too_large", line, count=index, all=len(upload.pngs))
     return frames, size
 
 

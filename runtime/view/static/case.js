@@ -2,7 +2,7 @@
 // new case clears. The identifier is kept in no storage of the browser and in no address, and is written as text alone.
 
 import { Scanner } from './scanner.js';
-import { known, say } from './case-words.js';
+import { known, say } from './language.js';
 
 const $ = (id) => document.getElementById(id);
 const MOST = 64; // characters: those of a DICOM Patient ID
@@ -99,8 +99,8 @@ export class Case {
       this.#saved = '';
     }
     if (before.identifier === value.identifier) return;
-    this.page.say(value.identifier ? say('case.begun', value) : say('case.ended'));
-    if (before.number && next) this.page.say(say('case.cleared'));
+    this.page.notice(value.identifier ? say('case.begun', value) : say('case.ended'));
+    if (before.number && next) this.page.notice(say('case.cleared'));
   }
 
   #scanned(text) {
@@ -115,8 +115,8 @@ export class Case {
 
   #order(identifier, answer = '') {
     const count = [...identifier].length;
-    if (this.page.link !== 'open') this.#tell(say('case.no-link'));
-    else if (count > MOST) this.#tell(say('case.too-long', { count, most: MOST }));
+    if (this.page.link !== 'open') this.#tell(say('case.no_link'));
+    else if (count > MOST) this.#tell(say('case.too_long', { count, most: MOST }));
     else this.page.send('case', { identifier, answer });
   }
 
@@ -129,7 +129,7 @@ export class Case {
     this.open();
     this.#ask(identifier);
     const lines = [
-      identifier ? say('case.question', { identifier }) : say('case.question-end'),
+      identifier ? say('case.question', { identifier }) : say('case.question_end'),
       unsaved ? say('case.unsaved', { count: unsaved }) : '',
       recording ? say('case.recording') : '',
     ];
@@ -147,7 +147,7 @@ export class Case {
 
   #tell(line) {
     if ($('case-dialog').open) put($('case-error'), line);
-    else this.page.say(line);
+    else this.page.notice(line);
   }
 
   #close() {

@@ -1,9 +1,10 @@
 // Buttons, sliders, pointers and keys: what a person does becomes a change of the page. Knows the elements and the page.
 // Every action has a key and a button, and both do the same.
 
-import { MODES, MODE_WORDS, RANGES, keep, next } from './settings.js';
+import { MODES, RANGES, keep, next } from './settings.js';
 import { listen, writeHelp } from './keys.js';
-import { ageText } from './words.js';
+import { say } from './language.js';
+import { seconds, share } from './words.js';
 import { snapshot } from './snapshot.js';
 
 const $ = (id) => document.getElementById(id);
@@ -37,7 +38,7 @@ export class Controls {
       range: () => this.#set('range', next(RANGES, view.range)),
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
-      region: () => picture ? regions.choose(key.toUpperCase(), picture) : this.page.say('There is no image to draw on yet.'),
+      region: () => picture ? regions.choose(key.toUpperCase(), picture) : this.page.notice(say('regions.no_image')),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => regions.remove(),
       clear: () => regions.clear(),
@@ -64,10 +65,10 @@ export class Controls {
   }
 
   #freeze() {
-    const { cine, measuring, say } = this.page;
+    const { cine, measuring, notice } = this.page;
     if (cine.frozen) cine.resume();
     else cine.freeze();
-    if (!cine.frozen && !cine.count) say('There is no image to freeze yet.');
+    if (!cine.frozen && !cine.count) notice(say('cine.no_image'));
     measuring.update();
   }
 
@@ -94,13 +95,13 @@ export class Controls {
     if (scene.picture) {
       snapshot(scene);
       this.page.patient.saved();
-    } else this.page.say('There is no image to save yet.');
+    } else this.page.notice(say('snapshot.no_image'));
   }
 
   #record() {
-    const { about, record, say, send, link } = this.page;
-    if (!about?.control) say('Records need the control endpoint: start usert view with --control.');
-    else if (link !== 'open') say('No connection: the record goes on as it was.');
+    const { about, record, notice, send, link } = this.page;
+    if (!about?.control) notice(say('record.needs'));
+    else if (link !== 'open') notice(say('record.lost'));
     else send('record', !record?.files.length);
   }
 
@@ -120,15 +121,15 @@ export class Controls {
     const { cine, view, regions, record, about } = this.page;
     document.body.dataset.frozen = cine.frozen;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
-    put($('freeze'), cine.frozen ? 'Go live' : 'Freeze');
+    put($('freeze'), say(cine.frozen ? 'cine.live' : 'cine.freeze'));
     $('time').max = Math.max(0, cine.count - 1);
     $('time').value = cine.place;
-    put($('time-words'), cine.frozen ? `−${(cine.backMs / 1000).toFixed(1)} s of ${(cine.spanMs / 1000).toFixed(0)} s` : `${(cine.spanMs / 1000).toFixed(0)} s kept`);
-    put($('mode'), about?.bmode ? MODE_WORDS[view.mode] : 'Strain alone');
+    put($('time-words'), cine.frozen ? say('cine.back', { back: seconds(cine.backMs, 1), span: seconds(cine.spanMs) }) : say('cine.kept', { span: seconds(cine.spanMs) }));
+    put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
     $('mode').disabled = !about?.bmode;
     $('opacity').value = Math.round(100 * view.opacity);
-    put($('map'), view.map === 'grey' ? 'Grey' : view.map[0].toUpperCase() + view.map.slice(1));
-    put($('range'), view.range === 'auto' ? 'Range auto' : `Range ${100 * view.range} %`);
+    put($('map'), say(`view.${view.map}`));
+    put($('range'), view.range === 'auto' ? say('view.range_auto') : say('view.range_fixed', { percent: share(view.range, view.range < 0.01 ? 1 : 0) }));
     press($('quality-map'), view.quality);
     press($('blank'), view.blank);
     for (const name of ['A', 'B']) press($(`region-${name.toLowerCase()}`), regions.active === name);
@@ -140,9 +141,8 @@ export class Controls {
     const button = $('record');
     const on = Boolean(record?.files.length);
     press(button, on);
-    const lost = record?.missing ? `, ${record.missing} missing` : '';
-    put(button, on ? `Stop record (${record.images}${lost})` : 'Record');
-    button.title = !about?.control ? 'Needs usert view --control' : record?.error || 'Start or stop a record at the server (R)';
+    put(button, on ? say(record.missing ? 'record.stop_missing' : 'record.stop', record) : say('record.start'));
+    button.title = !about?.control ? say('record.needs_title') : record?.error || `${say('record.title')} (R)`;
     button.disabled = !about?.control || Boolean(record?.error);
   }
 }

@@ -1,8 +1,9 @@
 // DICOM: the page draws what is shown, or every image that it kept, and usert view makes an object of it, for the downloads, a
 // folder or a node. Knows the page and its dialog. The page goes on meanwhile, whatever becomes of it.
 
-import { known, say } from './case-words.js';
+import { known, say } from './language.js';
 import { render } from './snapshot.js';
+import { seconds } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 const MOST_IMAGES = 256;
@@ -29,19 +30,18 @@ export class Dicom {
 
   open() {
     if (this.#about.missing) {
-      this.page.say(this.#about.missing);
+      this.page.notice(this.#about.missing);
       return;
     }
     const { cine, patient } = this.page;
     const { folder, node } = this.#about;
-    put($('dicom-patient'), patient.identifier ? say('dicom.patient', { identifier: patient.identifier }) : say('dicom.no-patient'));
-    put($('dicom-where'), say(folder ? 'dicom.where-folder' : 'dicom.where'));
-    put($('dicom-node'), node ? say('dicom.node', { node }) : say('dicom.no-node-shown'));
+    put($('dicom-patient'), patient.identifier ? say('dicom.patient', { identifier: patient.identifier }) : say('dicom.no_patient'));
+    put($('dicom-where'), say(folder ? 'dicom.folder' : 'dicom.downloads'));
+    put($('dicom-node'), node ? say('dicom.node', { node }) : say('dicom.no_node'));
     put($('dicom-film'), say('dicom.film', { count: Math.min(MOST_IMAGES, cine.count) }));
-    put($('dicom-check'), say('dicom.check', { node }));
     for (const id of ['dicom-send-image', 'dicom-send-film', 'dicom-check']) $(id).hidden = !node;
     for (const id of ['dicom-film', 'dicom-send-film']) $(id).disabled = !cine.frozen;
-    put($('dicom-hint'), cine.frozen ? '' : say('dicom.film_needs'));
+    put($('dicom-hint'), cine.frozen ? '' : say('dicom.needs_freeze'));
     put($('dicom-line'), '');
     if (!document.querySelector('dialog[open]')) $('dicom-dialog').showModal();
   }
@@ -55,10 +55,10 @@ export class Dicom {
     const { page } = this;
     if (this.#about.missing) return this.#tell(this.#about.missing);
     if (this.#busy) return this.#tell(say('dicom.busy'));
-    if (send && !this.#about.node) return this.#tell(say('dicom.no-node'));
-    if (what === 'film' && !page.cine.frozen) return this.#tell(say('dicom.film_needs'));
+    if (send && !this.#about.node) return this.#tell(say('dicom.no_node'));
+    if (what === 'film' && !page.cine.frozen) return this.#tell(say('dicom.needs_freeze'));
     const scene = page.scene();
-    if (!scene.picture) return this.#tell(say('dicom.no-image'));
+    if (!scene.picture) return this.#tell(say('snapshot.no_image'));
     this.#busy = new AbortController();
     $('dicom-dialog').dataset.busy = true;
     try {
@@ -80,16 +80,16 @@ export class Dicom {
   async #film(scene, signal) {
     const all = distinct(this.page.cine.all);
     const step = Math.ceil(all.length / MOST_IMAGES);
-    if (step > 1) this.page.say(say('dicom.thinned', { step, most: MOST_IMAGES }));
+    if (step > 1) this.page.notice(say('dicom.thinned', { step, most: MOST_IMAGES }));
     const chosen = all.filter((_, at) => at % step === 0);
     const last = chosen.at(-1).arrivedMs;
     const drawn = [];
     for (const [at, picture] of chosen.entries()) {
       signal.throwIfAborted();
       put($('dicom-line'), say('dicom.drawing', { done: at + 1, count: chosen.length }));
-      const line = say('dicom.position', { at: at + 1, count: chosen.length, seconds: ((last - picture.arrivedMs) / 1000).toFixed(1) });
+      const line = say('dicom.position', { at: at + 1, count: chosen.length, seconds: seconds(last - picture.arrivedMs, 1) });
       const key = picture.shownState ?? picture.state;
-      drawn.push(await draw({ ...scene, picture, age: null, state: { key, word: key.toUpperCase(), why: '' } }, { ...FILM, line }));
+      drawn.push(await draw({ ...scene, picture, age: null, state: { key, word: say(`state.${key}`), why: '' } }, { ...FILM, line }));
     }
     return drawn;
   }
@@ -135,7 +135,7 @@ export class Dicom {
 
   #tell(line) {
     if ($('dicom-dialog').open) put($('dicom-line'), line);
-    else this.page.say(line);
+    else this.page.notice(line);
   }
 }
 

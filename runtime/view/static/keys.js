@@ -1,26 +1,29 @@
-// The keyboard: one table, from which the page is driven and its help is written. Knows names of actions, not what they do.
+// The keyboard: one table of label, keys and action, from which the page is driven and its help is written: the words of an
+// action are `keys.ACTION`. Knows names of actions, not what they do.
+
+import { keyboard, say } from './language.js';
 
 export const KEYS = [
-  ['Space', [' '], 'freeze', 'freeze, or back to live'],
-  [', and .', [',', '.'], 'step', 'one image back, forward'],
-  ['Home, End', ['Home', 'End'], 'ends', 'oldest image, newest image'],
-  ['V', ['v'], 'mode', 'side by side, overlaid, strain alone'],
-  ['+ and −', ['+', '-', '=', '−'], 'opacity', 'strain over B-mode: more, less'],
-  ['M', ['m'], 'map', 'colours of strain'],
-  ['G', ['g'], 'range', 'range of the colours: automatic or fixed'],
-  ['Q', ['q'], 'quality', 'quality map'],
-  ['X', ['x'], 'blank', 'hide or show pixels that must not be read'],
-  ['A, B', ['a', 'b'], 'region', 'place or choose a region'],
-  ['Arrows', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow', 'move the chosen region; with Shift: its size. Without one: step'],
-  ['Delete', ['Delete', 'Backspace'], 'remove', 'remove the chosen region'],
-  ['C', ['c'], 'clear', 'clear both regions'],
-  ['S', ['s'], 'snapshot', 'save a picture'],
-  ['R', ['r'], 'record', 'start or stop a record'],
-  ['N', ['n'], 'case', 'case: type or scan its identifier'],
-  ['U, Y', ['u', 'y'], 'dicom', 'save, send this image as DICOM; with Shift: the film'],
-  ['F', ['f'], 'full', 'full screen'],
-  ['?', ['?'], 'help', 'these keys'],
-  ['Esc', ['Escape'], 'escape', 'choose no region'],
+  ['{space}', [' '], 'freeze'],
+  [', {and} .', [',', '.'], 'step'],
+  ['{home}, {end}', ['Home', 'End'], 'ends'],
+  ['V', ['v'], 'mode'],
+  ['+ {and} −', ['+', '-', '=', '−'], 'opacity'],
+  ['M', ['m'], 'map'],
+  ['G', ['g'], 'range'],
+  ['Q', ['q'], 'quality'],
+  ['X', ['x'], 'blank'],
+  ['A, B', ['a', 'b'], 'region'],
+  ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
+  ['{delete}', ['Delete', 'Backspace'], 'remove'],
+  ['C', ['c'], 'clear'],
+  ['S', ['s'], 'snapshot'],
+  ['R', ['r'], 'record'],
+  ['N', ['n'], 'case'],
+  ['U, Y', ['u', 'y'], 'dicom'],
+  ['F', ['f'], 'full'],
+  ['?', ['?'], 'help'],
+  ['{escape}', ['Escape'], 'escape'],
 ];
 
 const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [key, action])));
@@ -40,11 +43,12 @@ export function listen(act) {
 }
 
 export function writeHelp(element) {
-  for (const [label, , , what] of KEYS) {
+  element.replaceChildren();
+  for (const [label, , action] of KEYS) {
     const key = document.createElement('kbd');
-    key.textContent = label;
+    key.textContent = keyboard(label);
     const words = document.createElement('span');
-    words.textContent = what;
+    words.textContent = say(`keys.${action}`);
     element.append(key, words);
   }
 }

@@ -10,9 +10,11 @@ import { Link } from './link.js';
 import { Measuring } from './measuring.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
+import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
 import { load } from './settings.js';
+import { makeTabs } from './tabs.js';
 import { showFigures } from './figures.js';
 
 const $ = (id) => document.getElementById(id);
@@ -22,11 +24,13 @@ const NOTICE_MS = 8000;
 
 history.replaceState(null, '', location.pathname); // the token is in a cookie by now, and not to be seen
 const painter = new Painter(await (await fetch('static/colours.json')).json());
+const view = load(painter.maps);
+await speak(preferred(view.language));
 const clock = new ServerClock();
 const cine = new Cine();
 const page = {
   cine, painter, clock,
-  view: load(painter.maps),
+  view,
   about: null,
   link: 'lost',
   line: '',
@@ -35,21 +39,21 @@ const page = {
   heardMs: performance.now(),
   panels: [],
   dirty: true,
-  say,
+  notice,
   scene,
   clear,
 };
 page.patient = new Case(page);
 page.dicom = new Dicom(page);
-page.regions = new Regions(() => { page.dirty = true; measuring.update(); }, say);
+page.regions = new Regions(() => { page.dirty = true; measuring.update(); }, notice);
 
 const link = new Link(clock, {
   state(state, line) {
     const before = page.link;
     if (state === 'lost' && before === 'refused') return;
     Object.assign(page, { link: state, line, dirty: true });
-    if (state === 'open' && page.about && before !== 'open') say('Connected again.');
-    if (state === 'lost' && line) say(`usert view closed the connection: ${line}.`);
+    if (state === 'open' && page.about && before !== 'open') notice(say('notice.connected'));
+    if (state === 'lost' && line) notice(say('notice.closed', { reason: line }));
     if (state === 'open') {
       measuring.forget();
       page.patient.connected();
@@ -58,9 +62,9 @@ const link = new Link(clock, {
   picture(picture) {
     if (!page.patient.owns(picture)) return;
     const before = cine.newest;
-    if (before && before.run === page.about?.run && picture.header.server_starts > before.header.server_starts) say('The strain server was started again.');
+    if (before && before.run === page.about?.run && picture.header.server_starts > before.header.server_starts) notice(say('notice.server_started'));
     picture.run = page.about?.run;
-    if (before && before.header.stream === picture.header.stream && before.header.session !== picture.header.session) say('The source began anew, or its settings changed.');
+    if (before && before.header.stream === picture.header.stream && before.header.session !== picture.header.session) notice(say('notice.session'));
     if (before) measuring.inherit(picture, before);
     cine.add(picture);
     page.heardMs = performance.now();
@@ -70,15 +74,15 @@ const link = new Link(clock, {
   },
   text(key, value) {
     if (key === 'about') {
-      if (page.about && page.about.run !== value.run) say('usert view was started again.');
+      if (page.about && page.about.run !== value.run) notice(say('notice.view_started'));
       page.about = value;
-      $('about').textContent = `usert ${value.version}, strain from ${value.strain}${value.bmode ? '' : '. No B-mode: usert view was started without --rf'}.`;
+      $('about').textContent = say('help.about', { version: value.version, from: value.strain }) + (value.bmode ? '' : ` ${say('help.no_bmode')}`);
     } else if (key === 'reading') {
       measuring.take(value);
     } else if (key === 'record') {
       page.record = value;
     } else if (key === 'refused') {
-      say(value);
+      notice(value);
     } else {
       page.patient.text(key, value);
     }
@@ -89,6 +93,7 @@ page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 const controls = new Controls(page);
+document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
 // Nothing of the last case is left.
 function clear() {
@@ -102,13 +107,13 @@ function clear() {
 let others = '';
 function tellOthers({ header }) {
   const now = header.other_streams.join(', ');
-  if (now && now !== others) say(`Also on this endpoint: ${now}. This page shows ${header.stream}; choose with --stream.`);
+  if (now && now !== others) notice(say('notice.others', { streams: now, shown: header.stream }));
   others = now;
 }
 
-function say(text) {
+function notice(text) {
   const line = document.createElement('p');
-  line.textContent = `${new Date().toLocaleTimeString()}  ${text}`;
+  line.textContent = `${new Date().toLocaleTimeString(language())}  ${text}`;
   const notices = $('notices');
   if ([...notices.children].some((one) => one.textContent === line.textContent)) return;
   notices.append(line);
@@ -171,7 +176,7 @@ function draw(now) {
     showText($('why'), state.why);
     showText($('age'), age ? ageText(age.ms, age.exact) : '–');
     while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
-    showText($('rate'), (page.arrivals.length / (RATE_MS / 1000)).toFixed(page.arrivals.length < 10 ? 1 : 0));
+    showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
     controls.show();
     page.patient.show();

@@ -1,6 +1,8 @@
 // Asks for the strain ratio. Live, the server is told the regions and sends a reading with each picture; frozen, it is sent
 // the kept pictures. Knows cine, regions and link; no elements. A reading belongs to the regions it was asked for.
 
+import { say } from './language.js';
+
 const MOST_IMAGES = 10;
 const WAIT_MS = 120;
 
@@ -71,7 +73,7 @@ export class Measuring {
         put(error ? { error } : reading ?? { none: true });
       } catch {
         this.#asked = '';
-        put({ error: 'No connection to usert view: it is what measures.' });
+        put({ error: say('ratio.no_connection') });
       }
     }, WAIT_MS);
   }

@@ -2,6 +2,7 @@
 // by keys. Knows panels, no server. A region is always inside the image that it was drawn on, and has an area.
 
 import { across, down, inside, mmAt } from './layout.js';
+import { say } from './language.js';
 
 const LEAST_MM = 0.5;
 const GRIP_PX = 24;
@@ -13,9 +14,9 @@ export class Regions {
   version = 0; // counts changes
   #drag = null;
 
-  constructor(changed, say) {
+  constructor(changed, notice) {
     this.changed = changed;
-    this.say = say;
+    this.notice = notice;
   }
 
   get both() {
@@ -90,7 +91,7 @@ export class Regions {
   down(panels, x, y, picture) {
     const panel = panels.find((one) => inside(one, x, y));
     if (!panel) {
-      if (panels.length) this.say('Regions are drawn inside the image.');
+      if (panels.length) this.notice(say('regions.inside'));
       return false;
     }
     const at = mmAt(panel, x, y);
@@ -112,7 +113,7 @@ export class Regions {
     if (!name) {
       this.active = null;
       this.changed();
-      this.say('Both regions are drawn: move them, or press Clear.');
+      this.notice(say('regions.full'));
       return false;
     }
     this.active = name;

@@ -1,10 +1,11 @@
 // How a person has set the page, kept in this browser. Knows names and allowed values; what was kept and is not allowed any
 // more is forgotten.
 
+import { LANGUAGES } from './language.js';
+
 const NAME = 'usert-view';
-const START = { mode: 'side', opacity: 0.55, map: 'viridis', range: 'auto', quality: false, blank: true };
+const START = { language: '', mode: 'side', opacity: 0.55, map: 'viridis', range: 'auto', quality: false, blank: true };
 export const MODES = ['side', 'overlay', 'strain'];
-export const MODE_WORDS = { side: 'Side by side', overlay: 'Overlaid', strain: 'Strain alone' };
 export const RANGES = ['auto', 0.005, 0.01, 0.02, 0.03];
 
 export function load(maps) {
@@ -15,6 +16,7 @@ export function load(maps) {
     // not allowed to keep anything here
   }
   const allowed = {
+    language: (value) => Object.hasOwn(LANGUAGES, value),
     mode: (value) => MODES.includes(value),
     opacity: (value) => value >= 0 && value <= 1,
     map: (value) => maps.includes(value),

@@ -2,9 +2,9 @@
 // it means something without the page. Knows a scene; the file goes where the browser puts downloads.
 
 import { adviceOf, ratioTexts } from './figures.js';
-import { ageText, percent } from './words.js';
+import { ageText, percent, share } from './words.js';
+import { language, number, say } from './language.js';
 import { drawStage } from './stage.js';
-import { say } from './case-words.js';
 
 const WIDTH = 1600;
 const HEIGHT = 900;
@@ -45,20 +45,23 @@ function write(context, scene, height, { named, line }) {
   context.fillText(state.word, 40, 56);
   const after = 64 + context.measureText(state.word).width;
   context.font = `24px ${scene.font}`;
-  context.fillText(line || say('dicom.when', { age: ageText(age.ms, age.exact) }), after, 54);
+  context.fillText(line || say('snapshot.age', { age: ageText(age.ms, age.exact) }), after, 54);
   if (named) {
     context.textAlign = 'right';
-    context.fillText(new Date().toLocaleString(), WIDTH - 40, scene.identifier ? 74 : 54);
+    context.fillText(new Date().toLocaleString(language()), WIDTH - 40, scene.identifier ? 74 : 54);
     context.font = `700 24px ${scene.font}`;
-    if (scene.identifier) context.fillText(say('case.line', scene), WIDTH - 40, 36, WIDTH / 2);
+    if (scene.identifier) context.fillText(say('snapshot.case', scene), WIDTH - 40, 36, WIDTH / 2);
   }
-  const ratio = line ? { value: '', words: '', more: '' } : ratioTexts(scene); // which is of the shown image alone
+  const ratio = line ? { value: '–', words: '', more: '' } : ratioTexts(scene); // which is of the shown image alone
   const lines = [
-    `compression ${percent(header.readable_strain)}   quality ${header.score.toFixed(2)}, ${Math.round(100 * header.readable_share)} % may be read` +
-      (line ? '' : `   strain ratio A / B ${ratio.value}${scene.regions.both ? `   ${ratio.words}` : ''}`),
+    say('snapshot.numbers', {
+      percent: percent(header.readable_strain), score: number(header.score, 2), share: share(header.readable_share), ratio: ratio.value,
+    }) + (scene.regions.both && !line ? `   ${ratio.words}` : ''),
     [ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
-    `stream ${header.stream}, session ${header.session}, frames ${header.reference} to ${header.current}, weights ${header.weights || 'unknown'}, ` +
-      `usert ${scene.about?.version ?? ''}. Not a medical device. For research.`,
+    `${say('snapshot.source', {
+      stream: header.stream, session: String(header.session), first: String(header.reference), last: String(header.current),
+      weights: header.weights || say('snapshot.unknown'), version: scene.about?.version ?? '',
+    })} ${say('help.research')}`,
   ];
   context.textAlign = 'left';
   lines.forEach((text, at) => {

@@ -4,8 +4,7 @@
 import { drawBar, drawScales } from './scales.js';
 import { across, down, layOut } from './layout.js';
 import { mark } from './marks.js';
-
-export const TITLES = { bmode: 'B-mode', strain: 'Strain', overlay: 'Strain on B-mode', quality: 'Quality' };
+import { say } from './language.js';
 
 export function kindsOf(scene) {
   const { view, picture } = scene;
@@ -37,8 +36,8 @@ export function drawStage(context, width, height, scene) {
     context.font = `600 20px ${scene.font}`;
     context.textAlign = 'left';
     context.textBaseline = 'bottom';
-    const range = panel.kind === 'bmode' ? `, ${scene.picture.header.range_db} dB` : '';
-    context.fillText(TITLES[panel.kind] + range, panel.x, panel.y - 13);
+    const title = panel.kind === 'bmode' ? say('stage.bmode_range', { range: scene.picture.header.range_db }) : say(`stage.${panel.kind}`);
+    context.fillText(title, panel.x, panel.y - 13);
     drawScales(context, panel, scene);
     drawBar(context, panel, scene, softEnd(scene));
     drawRegions(context, panel, scene);
@@ -59,7 +58,7 @@ function drawImages(context, panel, scene) {
   }
   if (panel.kind !== 'strain') {
     if (picture.planes.bmode) put(painter.grey(picture, 'bmode'));
-    else say(context, panel, scene, 'no B-mode of this image');
+    else write(context, panel, scene, say('stage.no_bmode'));
     if (panel.kind === 'bmode') return;
   } else {
     hatch(context, panel);
@@ -83,7 +82,7 @@ function hatch(context, { x, y, width, height }) {
   context.stroke();
 }
 
-function say(context, { x, y, width, height }, scene, text) {
+function write(context, { x, y, width, height }, scene, text) {
   context.fillStyle = '#aab4c0';
   context.font = `18px ${scene.font}`;
   context.textAlign = 'center';
