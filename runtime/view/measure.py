@@ -205,7 +205,15 @@ def measure(body: bytes) -> Reading | None:
         ruler, sizes = Ruler(Plan.parse(asked)), [int(size) for size in asked["sizes"]]
     except OptionError:
         raise
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+    except (
+        struct.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise WireError(f"measure: got an invalid request ({error})") from error
     if not 1 <= len(sizes) <= MOST_IMAGES or min(sizes) <= 0 or 4 + room + sum(sizes) != len(view):
         raise WireError(

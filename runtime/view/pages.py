@@ -7,7 +7,7 @@ opened are served.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import PurePosixPath
 
@@ -36,8 +36,10 @@ _TYPES = {
 }
 
 
-def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starlette:
-    """The application without authentication."""
+def pages(
+    viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer], more: Sequence[Route] = ()
+) -> Starlette:
+    """The application without authentication; `more`: further routes."""
     static = _static_files()
     measuring = asyncio.Semaphore(_MEASURING)
 
@@ -78,6 +80,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
             Route("/alive", alive),
             Route("/measure", measured, methods=["POST"]),
             WebSocketRoute("/stream", stream),
+            *more,
         ]
     )
 

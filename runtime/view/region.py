@@ -84,7 +84,9 @@ class Region:
         if self.kind == "polygon":
             return *box, _inside_polygon(self.outline, space, *box)
         rows, lines = box
-        z, x = space.place_mm(np.arange(rows.start, rows.stop)[:, np.newaxis], np.arange(lines.start, lines.stop))
+        z, x = space.place_mm(
+            np.arange(rows.start, rows.stop)[:, np.newaxis], np.arange(lines.start, lines.stop)
+        )
         (top, bottom), (left, right) = self.depth_mm, self.lateral_mm
         down, across = (2 * z - top - bottom) / (bottom - top), (2 * x - left - right) / (right - left)
         return rows, lines, down**2 + across**2 <= 1
@@ -98,7 +100,10 @@ def _box(outline: NDArray[np.float64], space: BeamSpace) -> tuple[slice, slice] 
     row, line = space.position(z, x)
     above = row.min()
     if space.radius_mm is not None:  # a straight edge comes nearer to the array than its ends
-        above = min(above, (_nearest(outline + [space.radius_mm, 0]) - space.radius_mm - space.first[0]) / space.step[0])
+        above = min(
+            above,
+            (_nearest(outline + [space.radius_mm, 0]) - space.radius_mm - space.first[0]) / space.step[0],
+        )
     spans = []
     for first, last, count in ((above, row.max(), space.shape[0]), (line.min(), line.max(), space.shape[1])):
         if not -1 < first <= last < count:

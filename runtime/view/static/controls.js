@@ -46,6 +46,8 @@ export class Controls {
       clear: () => regions.clear(),
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
+      case: () => this.page.patient.open(),
+      dicom: () => this.page.dicom.make(event.shiftKey ? 'film' : 'image', key === 'y'),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
       help: () => $('help').showModal(),
       escape: () => regions.release(),
@@ -78,8 +80,10 @@ export class Controls {
 
   #snapshot() {
     const scene = this.page.scene();
-    if (scene.picture) snapshot(scene);
-    else this.page.notice(say('snapshot.no_image'));
+    if (scene.picture) {
+      snapshot(scene);
+      this.page.patient.saved();
+    } else this.page.notice(say('snapshot.no_image'));
   }
 
   #record() {

@@ -24,6 +24,8 @@ export const KEYS = [
   ['C', ['c'], 'clear'],
   ['S', ['s'], 'snapshot'],
   ['R', ['r'], 'record'],
+  ['N', ['n'], 'case'],
+  ['U, Y', ['u', 'y'], 'dicom'],
   ['F', ['f'], 'full'],
   ['?', ['?'], 'help'],
   ['{escape}', ['Escape'], 'escape'],

@@ -53,8 +53,12 @@ def true_ratio(act: Act, target: Region, reference: Region) -> float:
         strain = axial_strain(act.scanner.truth(first, first + LAG)[0], 3)
         readings = []
         for region in (target, reference):
-            rows, lines, mask = region.pixels(BeamSpace.of(act.scanner.scan, strain.shape)) or pytest.fail("outside")
-            readings.append(read_region(strain[rows, lines], np.ones_like(strain)[rows, lines], history.rule, mask))
+            rows, lines, mask = region.pixels(BeamSpace.of(act.scanner.scan, strain.shape)) or pytest.fail(
+                "outside"
+            )
+            readings.append(
+                read_region(strain[rows, lines], np.ones_like(strain)[rows, lines], history.rule, mask)
+            )
         reading = history.add(*readings)
     assert reading.ratio is not None
     return reading.ratio
@@ -109,7 +113,9 @@ def test_a_free_hand_line_and_an_ellipse_give_the_known_ratio_and_area(
     assert area(screen, 1) == pytest.approx(math.pi * (d1 - d0) * (l1 - l0) / 4, rel=0.05)
 
 
-def test_eight_regions_are_listed_each_with_its_ratio_and_a_ninth_is_refused(screen: Screen, act: Act) -> None:
+def test_eight_regions_are_listed_each_with_its_ratio_and_a_ninth_is_refused(
+    screen: Screen, act: Act
+) -> None:
     for region in act.regions_mm():
         screen.draw(region)
     first = ratio(screen)
@@ -169,7 +175,13 @@ def test_everything_of_a_region_goes_by_keys(screen: Screen) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "shown"),
-    [("病变甲", "病变甲"), ("опухоль", "опухоль"), ("<b>&x", "<b>&x"), ("x" * 10_000, "x" * 24), (" \u202e\u0000 ", "A")],
+    [
+        ("病变甲", "病变甲"),
+        ("опухоль", "опухоль"),
+        ("<b>&x", "<b>&x"),
+        ("x" * 10_000, "x" * 24),
+        (" \u202e\u0000 ", "A"),
+    ],
 )
 def test_names_in_any_script_and_of_any_length(screen: Screen, typed: str, shown: str) -> None:
     screen.press("b", "a")
