@@ -102,7 +102,8 @@ def _box(outline: NDArray[np.float64], space: BeamSpace) -> tuple[slice, slice] 
     if space.radius_mm is not None:  # a straight edge comes nearer to the array than its ends
         above = min(
             above,
-            (_nearest(outline + [space.radius_mm, 0]) - space.radius_mm - space.first[0]) / space.step[0],
+            (_nearest(np.add(outline, [space.radius_mm, 0])) - space.radius_mm - space.first[0])
+            / space.step[0],
         )
     spans = []
     for first, last, count in ((above, row.max(), space.shape[0]), (line.min(), line.max(), space.shape[1])):
@@ -129,7 +130,7 @@ def _inside_polygon(
     if space.radius_mm is None:
         row, across = _crossings_of_lines(outline, depth)
     else:
-        row, across = _crossings_of_arcs(outline + [space.radius_mm, 0], depth + space.radius_mm)
+        row, across = _crossings_of_arcs(np.add(outline, [space.radius_mm, 0]), depth + space.radius_mm)
     line = np.ceil((across - space.first[1]) / space.step[1] - lines.start).clip(0, width).astype(np.intp)
     crossings = np.bincount(row * (width + 1) + line, minlength=count * (width + 1)).reshape(count, width + 1)
     return np.asarray(crossings.cumsum(axis=1)[:, :width] % 2 == 1)
