@@ -4,23 +4,21 @@
 import { MODES, RANGES, keep, next } from './settings.js';
 import { listen, writeHelp } from './keys.js';
 import { say } from './language.js';
-import { seconds, share } from './words.js';
+import { share } from './words.js';
 import { Pedals } from './pedals.js';
 import { snapshot } from './snapshot.js';
 
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', invert: 'invert', best: 'best', average: 'average', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart' };
 
 export class Controls {
   constructor(page) {
     this.page = page;
     for (const [id, action] of Object.entries(ACTIVATE)) $(id).addEventListener('click', () => this.act(action));
-    for (const name of ['A', 'B']) $(`region-${name.toLowerCase()}`).addEventListener('click', () => this.act('region', name.toLowerCase()));
     $('help-close').addEventListener('click', () => $('help').close());
     $('opacity').addEventListener('input', ({ target }) => this.#set('opacity', Number(target.value) / 100));
-    $('time').addEventListener('input', ({ target }) => this.#go(Number(target.value)));
     writeHelp($('keys'));
     document.addEventListener('language', () => writeHelp($('keys')));
     listen((action, key, event) => this.act(action, key, event), new Pedals());
@@ -28,24 +26,30 @@ export class Controls {
   }
 
   act(action, key = '', event = {}) {
-    const { cine, regions, view } = this.page;
-    const picture = cine.shown;
+    const { cine, list, regions, review, view } = this.page;
     const actions = {
-      freeze: () => this.#freeze(),
-      step: () => this.#go(cine.place + (key === ',' ? -1 : 1)),
-      ends: () => this.#go(key === 'Home' ? 0 : cine.count - 1),
+      freeze: () => review.freeze(),
+      step: () => review.go(cine.place + (key === ',' ? -1 : 1)),
+      ends: () => review.go(key === 'Home' ? 0 : cine.count - 1),
+      best: () => review.best(),
+      average: () => review.average(),
       mode: () => this.page.about?.bmode ? this.#set('mode', next(MODES, view.mode)) : this.page.notice(say('help.no_bmode')),
       opacity: () => this.#set('opacity', Math.max(0, Math.min(1, view.opacity + (key === '-' || key === '−' ? -OPACITY_STEP : OPACITY_STEP)))),
       map: () => this.#set('map', next(this.page.painter.maps, view.map)),
       range: () => this.#set('range', next(RANGES, view.range)),
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
-      region: () => picture ? regions.choose(key.toUpperCase(), picture) : this.page.notice(say('regions.no_image')),
+      invert: () => this.#set('invert', !view.invert),
+      region: () => list.choose({ a: 1, b: 2 }[key] ?? Number(key)),
+      tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
+      histogram: () => regions.showHistogram(!regions.histogram),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => regions.remove(),
       clear: () => regions.clear(),
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
+      case: () => this.page.patient.open(),
+      dicom: () => this.page.dicom.make(event.shiftKey ? 'film' : 'image', key === 'y'),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
       language: () => this.page.languages.open(),
       apart: () => this.page.apart.open() ?? this.page.notice(say('apart.blocked')),
@@ -62,36 +66,24 @@ export class Controls {
     keep(this.page.view);
   }
 
-  #freeze() {
-    const { cine, measuring, notice } = this.page;
-    if (cine.frozen) cine.resume();
-    else cine.freeze();
-    if (!cine.frozen && !cine.count) notice(say('cine.no_image'));
-    measuring.update();
-  }
-
-  #go(place) {
-    this.page.cine.go(place);
-    this.page.measuring.update();
-    this.page.dirty = true;
-  }
-
   #arrow(key, resize) {
     const { cine, regions } = this.page;
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
     const picture = cine.shown;
-    if (regions.active && regions.all[regions.active] && picture) {
+    if (regions.get(regions.active) && picture) {
       const step = NUDGE * picture.extent[0];
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
-      this.#go(cine.place + right);
+      this.page.review.go(cine.place + right);
     }
   }
 
   #snapshot() {
     const scene = this.page.scene();
-    if (scene.picture) snapshot(scene);
-    else this.page.notice(say('snapshot.no_image'));
+    if (scene.picture) {
+      snapshot(scene);
+      this.page.patient.saved();
+    } else this.page.notice(say('snapshot.no_image'));
   }
 
   #record() {
@@ -110,27 +102,23 @@ export class Controls {
       if (regions.down(panels, ...at(event), cine.shown)) canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener('pointermove', (event) => this.page.regions.move(...at(event)));
-    for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, () => this.page.regions.up());
+    canvas.addEventListener('pointerup', () => this.page.regions.up());
+    canvas.addEventListener('pointercancel', () => this.page.regions.up(false));
   }
 
   // What the controls say, now.
   show() {
-    const { cine, view, regions, record, about } = this.page;
-    document.body.dataset.frozen = cine.frozen;
+    const { view, record, about } = this.page;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
-    put($('freeze'), say(cine.frozen ? 'cine.live' : 'cine.freeze'));
-    $('time').max = Math.max(0, cine.count - 1);
-    $('time').value = cine.place;
-    put($('time-words'), cine.frozen ? say('cine.back', { back: seconds(cine.backMs, 1), span: seconds(cine.spanMs) }) : say('cine.kept', { span: seconds(cine.spanMs) }));
     put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
     able($('mode'), about?.bmode);
     $('opacity').value = Math.round(100 * view.opacity);
     put($('map'), say(`view.${view.map}`));
+    press($('invert'), view.invert);
+    $('map-unsafe').hidden = this.page.painter.safe(view.map);
     put($('range'), view.range === 'auto' ? say('view.range_auto') : say('view.range_fixed', { percent: share(view.range, view.range < 0.01 ? 1 : 0) }));
     press($('quality-map'), view.quality);
     press($('blank'), view.blank);
-    for (const name of ['A', 'B']) press($(`region-${name.toLowerCase()}`), regions.active === name);
-    $('clear').disabled = !regions.all.A && !regions.all.B;
     this.#showRecord(record, about);
   }
 

@@ -2,14 +2,19 @@
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
 import { Apart } from './apart.js';
+import { Case } from './case.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
+import { CineControls } from './review.js';
 import { Controls } from './controls.js';
 import { Languages } from './languages.js';
+import { Dicom } from './dicom.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
+import { RegionList } from './region-list.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
+import { averageState } from './average.js';
 import { Speaker } from './speaker.js';
 import { Surface } from './surface.js';
 import { language, preferred, say, number, speak } from './language.js';
@@ -44,7 +49,10 @@ const page = {
   dirty: true,
   notice,
   scene,
+  clear,
 };
+page.patient = new Case(page);
+page.dicom = new Dicom(page);
 page.regions = new Regions(() => { page.dirty = true; measuring.update(); }, notice);
 
 const link = new Link(clock, {
@@ -54,9 +62,13 @@ const link = new Link(clock, {
     Object.assign(page, { link: state, line, dirty: true });
     if (state === 'open' && page.about && before !== 'open') notice(say('notice.connected'));
     if (state === 'lost' && line) notice(say('notice.closed', { reason: line }));
-    if (state === 'open') measuring.forget();
+    if (state === 'open') {
+      measuring.forget();
+      page.patient.connected();
+    }
   },
   picture(picture) {
+    if (!page.patient.owns(picture)) return;
     const before = cine.newest;
     if (before && before.run === page.about?.run && picture.header.server_starts > before.header.server_starts) notice(say('notice.server_started'));
     picture.run = page.about?.run;
@@ -79,6 +91,8 @@ const link = new Link(clock, {
       page.record = value;
     } else if (key === 'refused') {
       notice(value);
+    } else {
+      page.patient.text(key, value);
     }
     page.dirty = true;
   },
@@ -86,6 +100,8 @@ const link = new Link(clock, {
 page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
+page.list = new RegionList(page);
+page.review = new CineControls(page);
 const controls = new Controls(page);
 page.languages = new Languages(page);
 page.apart = new Apart();
@@ -96,6 +112,14 @@ function showAbout() {
   $('about').textContent = say('help.about', { version, from: strain }) + (bmode ? '' : ` ${say('help.no_bmode')}`);
 }
 document.addEventListener('language', () => page.about && showAbout());
+// Nothing of the last case is left.
+function clear() {
+  page.dicom.stop();
+  cine.clear();
+  page.regions.clear();
+  measuring.forget();
+  Object.assign(page, { arrivals: [], dirty: true });
+}
 
 let others = '';
 function tellOthers({ header }) {
@@ -117,7 +141,7 @@ function notice(text) {
 function scene() {
   const picture = cine.shown;
   const age = picture ? ageOf(picture) : null;
-  const state = stateOf({
+  const state = averageState(picture) ?? stateOf({
     link: page.link, line: page.line, picture, age, about: page.about,
     staleMs: page.about?.stale_ms ?? 500,
     quietMs: performance.now() - page.heardMs,
@@ -126,7 +150,7 @@ function scene() {
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
     picture, age, state, painter, view: page.view, about: page.about,
-    regions: page.regions, font: FONT,
+    regions: page.regions, identifier: page.patient.identifier, font: FONT,
   };
 }
 
@@ -149,6 +173,7 @@ function draw(now) {
   surface.canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside
   const what = `${state.key} ${current.picture?.id}`;
   const changed = page.dirty || what !== shown;
+  page.review.draw(changed);
   if (changed) {
     page.panels = surface.draw(current);
     shown = what;
@@ -162,7 +187,10 @@ function draw(now) {
     while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
+    page.list.show(current);
+    page.review.show();
     controls.show();
+    page.patient.show();
     page.apart.tell(page, cine);
     speaker.say([state.word, ...adviceOf(current.picture, state)].join('. '));
   }

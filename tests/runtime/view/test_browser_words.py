@@ -47,7 +47,7 @@ def test_every_state_and_the_snapshot_are_in_the_language(
     assert screen.text("#word") == said["state"]["live"]
     for region in act.regions_mm():
         screen.draw(region)
-    screen.expect("#ratio-words", said["ratio"]["harder"])
+    screen.expect("#ratio-words", said["ratio"]["harder"].format(target="A", reference="B"))
     point = "," if language in ("fr", "de", "es") else "."
     assert re.fullmatch(rf"\d{re.escape(point)}\d\d ± \d{re.escape(point)}\d\d", screen.text("#ratio-value"))
     screen.page.evaluate("() => { window.written = []; }")
