@@ -166,7 +166,12 @@ def test_each_region_is_divided_by_the_reference() -> None:
     assert [region and round(region.mean_strain, 5) for region in found.regions] == [0.004, 0.01, 0.02, None]
     refusals = [ratio and ratio.refused for ratio in found.ratios]
     assert refusals == ["", None, "", "outside"]
-    assert [ratio and ratio.ratio for ratio in found.ratios] == [pytest.approx(0.4), None, pytest.approx(2), None]
+    assert [ratio and ratio.ratio for ratio in found.ratios] == [
+        pytest.approx(0.4),
+        None,
+        pytest.approx(2),
+        None,
+    ]
     alone = answer(plan("2:7,1:4", reference=None), [picture(strain)])
     assert alone is not None
     assert (alone.ratios, alone.version) == ((None,), 7)

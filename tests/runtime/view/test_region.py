@@ -72,7 +72,9 @@ def test_the_pixels_are_those_whose_centres_lie_inside(name: str, kind: str) -> 
     }.get(kind) or box(kind, centre, (2.3, 3.1))
     mask = mask_of(region, space)
     (a, b), (c, d) = region.depth_mm, region.lateral_mm
-    z, x = np.broadcast_arrays(*space.place_mm(np.arange(space.shape[0])[:, np.newaxis], np.arange(space.shape[1])))
+    z, x = np.broadcast_arrays(
+        *space.place_mm(np.arange(space.shape[0])[:, np.newaxis], np.arange(space.shape[1]))
+    )
     near = (z >= a - 0.2) & (z <= b + 0.2) & (x >= c - 0.3) & (x <= d + 0.3)
     assert not mask[~near].any()
     for at in np.flatnonzero(near)[::7]:
@@ -95,7 +97,14 @@ def test_the_pixels_cover_the_area_of_the_formula(name: str) -> None:
 def test_one_that_is_not_wholly_inside_the_image_has_no_pixels(name: str, kind: str) -> None:
     space, (depth, lateral) = SPACES[name]
     (top, bottom), (left, right) = space.bounds_mm
-    for place in ((depth, left), (depth, right), (top, lateral), (bottom, lateral), (-50.0, 0.0), (900.0, 0.0)):
+    for place in (
+        (depth, left),
+        (depth, right),
+        (top, lateral),
+        (bottom, lateral),
+        (-50.0, 0.0),
+        (900.0, 0.0),
+    ):
         region = star(place, 12, (2, 2)) if kind == "polygon" else box(kind, place, (2, 2))
         assert region.pixels(space) is None, place
 
