@@ -225,7 +225,9 @@ def test_a_line_that_crosses_itself_is_refused_in_one_line(screen: Screen, act: 
 
 def test_a_line_of_ten_thousand_points_becomes_one_of_few(screen: Screen, act: Act) -> None:
     centre, radius = lesion(act)
-    places = [screen.place(*one) for one in circle(centre, 0.7 * radius, 10_000)]
+    (x0, y0), (x1, y1) = screen.place(0, 0), screen.place(1, 1)
+    line = circle(centre, 0.7 * radius, 10_000)
+    places = [(x0 + lateral * (x1 - x0), y0 + depth * (y1 - y0)) for depth, lateral in line]
     wobbly = [(x + 3 * math.sin(k), y + 3 * math.cos(1.7 * k)) for k, (x, y) in enumerate(places)]
     screen.press("p")
     box = screen.page.locator("#canvas").bounding_box()
