@@ -16,6 +16,7 @@ export const KEYS = [
   ['G', ['g'], 'range'],
   ['Q', ['q'], 'quality'],
   ['X', ['x'], 'blank'],
+  ['K', ['k'], 'box'],
   ['A, B', ['a', 'b'], 'region'],
   ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
   ['{delete}', ['Delete', 'Backspace'], 'remove'],

@@ -1,6 +1,7 @@
 // The page: what comes over the link is kept, judged and drawn, once for each frame of the screen. Knows all the others.
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
+import { Box } from './box.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
 import { CineControls } from './review.js';
@@ -13,7 +14,7 @@ import { averageState } from './average.js';
 import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
-import { load } from './settings.js';
+import { keep, load } from './settings.js';
 import { makeTabs } from './tabs.js';
 import { showFigures } from './figures.js';
 
@@ -84,6 +85,7 @@ page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 page.review = new CineControls(page);
+page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
@@ -115,7 +117,7 @@ function scene() {
   });
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
-    picture, age, state, painter, view: page.view, about: page.about,
+    picture, age, state, painter, view: page.view, about: page.about, box: page.box,
     regions: page.regions, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
   };
 }
