@@ -187,7 +187,7 @@ def test_a_step_needs_as_many_crops_as_it_takes(data: PairDataset, tmp_path: Pat
 
 
 TWO = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
@@ -202,7 +202,7 @@ from usert.train.finetune.session import opened_fabric
 region = (Region(rows=(0, 64), lines=(0, 64)),)
 chosen = [ChosenPair(recording=Path({recording!r}), reference=k, current=k + 1, regions=region, strain=0.005,
                      correlation=0.9) for k in range(6)]
-with opened_fabric(RECIPE, "cpu") as fabric:
+def tune(fabric):
     run = FineTuning(RECIPE, network(), PairDataset(chosen, RECIPE.augment), Path({folder!r}), fabric=fabric,
                      start_sha256=None)
     until = time.monotonic() + 1
@@ -213,6 +213,11 @@ with opened_fabric(RECIPE, "cpu") as fabric:
     if fabric.global_rank == 0:
         weight = float(sum(value.abs().sum() for value in run.network.parameters()))
         Path({folder!r}, "told.json").write_text(json.dumps([fabric.world_size, losses, weight]))
+
+with opened_fabric(RECIPE, "cpu") as fabric:
+    tune(fabric)
+threads = [Path("/proc/self/task", name, "comm").read_text() for name in os.listdir("/proc/self/task")]
+assert not any("gloo" in name for name in threads), threads  # they would abort a process that ends
 """
 
 

@@ -7,6 +7,7 @@ weights-refused.safetensors, with the reasons in acceptance.json.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import math
 import os
@@ -50,8 +51,8 @@ class Plan:
 def opened_fabric(recipe: FineTuneRecipe, device: str) -> Iterator[Fabric]:
     """A Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs).
 
-    On leaving, the processes disconnect from each other: one that ends with open connections can abort, and
-    `torchrun` then ends the others.
+    On leaving, the processes disconnect: drop what was set up with the Fabric before. A thread of gloo that still frees
+    a tensor while Python ends aborts its process (PyTorch pull request 179291), and `torchrun` then ends the others.
     """
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -66,8 +67,10 @@ def opened_fabric(recipe: FineTuneRecipe, device: str) -> Iterator[Fabric]:
     try:
         yield fabric
     finally:
+        del fabric
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+            gc.collect()  # the network's wrapper, in cycles, holds the group and with it the threads
 
 
 def plan(
