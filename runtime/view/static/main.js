@@ -1,6 +1,7 @@
 // The page: what comes over the link is kept, judged and drawn, once for each frame of the screen. Knows all the others.
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
+import { Box } from './box.js';
 import { Case } from './case.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
@@ -16,7 +17,7 @@ import { averageState } from './average.js';
 import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
-import { load } from './settings.js';
+import { keep, load } from './settings.js';
 import { makeTabs } from './tabs.js';
 import { showFigures } from './figures.js';
 
@@ -97,6 +98,7 @@ const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 page.list = new RegionList(page);
 page.review = new CineControls(page);
+page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
@@ -137,7 +139,7 @@ function scene() {
   });
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
-    picture, age, state, painter, view: page.view, about: page.about,
+    picture, age, state, painter, view: page.view, about: page.about, box: page.box,
     regions: page.regions, identifier: page.patient.identifier, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
   };
 }
