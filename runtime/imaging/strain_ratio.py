@@ -135,7 +135,8 @@ class RatioHistory:
 
     def add(self, target: RegionReading, background: RegionReading) -> RatioReading:
         """The ratio with the readings of one more image as the newest."""
-        rule, seen = self.rule, {"target": target, "background": background}
+        rule = self.rule
+        seen: dict[str, Any] = {"target": target, "background": background}
         if any(r.pixels < rule.least_pixels or r.readable_share < rule.least_share for r in seen.values()):
             return RatioReading(refused="unreadable", **seen)
         if abs(background.mean_strain) < max(rule.least_strain, rule.certainty * background.error):

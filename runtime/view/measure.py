@@ -70,7 +70,7 @@ class Measured:
             rule=_rule(fields, strain.step),
             space=_space(fields, strain),
             strain=strain_of(strain),
-            quality=quality.values / np.float32(255),
+            quality=quality.values.astype(np.float32) / np.float32(255),
         )
 
 
@@ -128,11 +128,13 @@ class Ruler:
     def __init__(self, plan: Plan, before: Ruler | None = None) -> None:
         """`before`: the ruler of this browser until now; the ratios of regions that have not changed go on."""
         self.plan = plan
-        self._last = before._last if before else None
+        self._last: Measured | None = before._last if before else None
         kept = before._pixels.items() if before else ()
-        self._pixels = {region: found for region, found in kept if region in plan.regions}
+        self._pixels: dict[Region, Pixels | None] = {one: at for one, at in kept if one in plan.regions}
         pairs = before._ratios.items() if before else ()
-        self._ratios = {pair: found for pair, found in pairs if set(pair) <= set(plan.regions)}
+        self._ratios: dict[tuple[Region, Region], tuple[RatioHistory, RatioReading | None]] = {
+            pair: found for pair, found in pairs if set(pair) <= set(plan.regions)
+        }
 
     def read(self, picture: Measured) -> Reading | None:
         """The reading with `picture` as the newest, counted once; None for a picture that is not live."""

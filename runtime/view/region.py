@@ -71,8 +71,8 @@ class Region:
             return np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
         if self.kind == "polygon":
             return np.array(self.points)
-        unit = np.stack((np.cos(_ROUND), np.sin(_ROUND)), axis=1)
-        return np.array([top + bottom, left + right]) / 2 + unit * [(bottom - top) / 2, (right - left) / 2]
+        down = (top + bottom + (bottom - top) * np.cos(_ROUND)) / 2
+        return np.stack((down, (left + right + (right - left) * np.sin(_ROUND)) / 2), axis=1)
 
     def pixels(self, space: BeamSpace) -> Pixels | None:
         """The samples whose centres lie in the region; None where it is not wholly inside the image."""
@@ -102,7 +102,7 @@ def _box(outline: NDArray[np.float64], space: BeamSpace) -> tuple[slice, slice] 
     if space.radius_mm is not None:  # a straight edge comes nearer to the array than its ends
         above = min(
             above,
-            (_nearest(np.add(outline, [space.radius_mm, 0])) - space.radius_mm - space.first[0])
+            (_nearest(outline + np.array((space.radius_mm, 0))) - space.radius_mm - space.first[0])
             / space.step[0],
         )
     spans = []
@@ -130,7 +130,7 @@ def _inside_polygon(
     if space.radius_mm is None:
         row, across = _crossings_of_lines(outline, depth)
     else:
-        row, across = _crossings_of_arcs(np.add(outline, [space.radius_mm, 0]), depth + space.radius_mm)
+        row, across = _crossings_of_arcs(outline + np.array((space.radius_mm, 0)), depth + space.radius_mm)
     line = np.ceil((across - space.first[1]) / space.step[1] - lines.start).clip(0, width).astype(np.intp)
     crossings = np.bincount(row * (width + 1) + line, minlength=count * (width + 1)).reshape(count, width + 1)
     return np.asarray(crossings.cumsum(axis=1)[:, :width] % 2 == 1)
@@ -180,8 +180,10 @@ def _crosses_itself(outline: NDArray[np.float64]) -> bool:
     a, b, c, d = outline[one], after[one], outline[other], after[other]
 
     def side(start: NDArray[Any], end: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
-        turn = (end - start)[:, 0] * (at - start)[:, 1] - (end - start)[:, 1] * (at - start)[:, 0]
-        return np.sign(turn)
+        turn: NDArray[Any] = (end - start)[:, 0] * (at - start)[:, 1] - (end - start)[:, 1] * (at - start)[
+            :, 0
+        ]
+        return np.asarray(np.sign(turn))
 
     return bool(((side(a, b, c) != side(a, b, d)) & (side(c, d, a) != side(c, d, b))).any())
 

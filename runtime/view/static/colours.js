@@ -9,6 +9,7 @@ export class Painter {
   #maps;
   #tables = {};
   #cache = new Map();
+  #laid = new Map();
 
   // `maps`: { name: { table, safe } } (usert/runtime/view/pages.py).
   constructor(maps) {
@@ -41,7 +42,7 @@ export class Painter {
     const scale = (255 * UNIT) / soft;
     const least = blank ? picture.leastReadable : 0;
     return this.#painted('strain', picture, `${map} ${invert} ${soft} ${least}`, (pixels, { values }) => {
-      const quality = laidOut(picture, 'quality');
+      const quality = this.plane(picture, 'quality');
       for (let at = 0; at < values.length; at++) {
         const value = values[at];
         if (value === UNKNOWN || quality.values[at] < least) pixels[at] = 0;
@@ -57,13 +58,23 @@ export class Painter {
     });
   }
 
+  // A plane over the extent of the picture: as it came, or that of a fan laid out, once as long as it is the same.
+  plane(picture, name) {
+    if (!picture.fan) return picture.planes[name];
+    const kept = this.#laid.get(name);
+    if (kept?.picture === picture) return kept.plane;
+    const plane = picture.fan.layOut(name, picture.planes[name]);
+    this.#laid.set(name, { picture, plane });
+    return plane;
+  }
+
   // Painted once, as long as nothing changes.
   #painted(name, picture, how, fill) {
     let entry = this.#cache.get(name);
     if (!entry) this.#cache.set(name, (entry = { canvas: document.createElement('canvas') }));
     if (entry.picture === picture && entry.how === how) return entry.canvas;
     const { canvas } = entry;
-    const plane = laidOut(picture, name);
+    const plane = this.plane(picture, name);
     if (canvas.width !== plane.columns || canvas.height !== plane.rows) {
       canvas.width = plane.columns;
       canvas.height = plane.rows;
@@ -76,5 +87,3 @@ export class Painter {
     return canvas;
   }
 }
-
-const laidOut = (picture, name) => picture.fan?.layOut(name, picture.planes[name]) ?? picture.planes[name];

@@ -11,7 +11,7 @@ import { snapshot } from './snapshot.js';
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', invert: 'invert', best: 'best', average: 'average', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', box: 'box', invert: 'invert', best: 'best', average: 'average', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart', full: 'full' };
 
 export class Controls {
   constructor(page) {
@@ -26,7 +26,7 @@ export class Controls {
   }
 
   act(action, key = '', event = {}) {
-    const { cine, list, regions, review, view } = this.page;
+    const { box, cine, list, regions, review, view } = this.page;
     const actions = {
       freeze: () => review.freeze(),
       step: () => review.go(cine.place + (key === ',' ? -1 : 1)),
@@ -40,11 +40,15 @@ export class Controls {
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
       invert: () => this.#set('invert', !view.invert),
-      region: () => list.choose({ a: 1, b: 2 }[key] ?? Number(key)),
+      box: () => this.#box(cine.shown),
+      region: () => {
+        box.release();
+        list.choose({ a: 1, b: 2 }[key] ?? Number(key));
+      },
       tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
       histogram: () => regions.showHistogram(!regions.histogram),
       arrow: () => this.#arrow(key, event.shiftKey),
-      remove: () => regions.remove(),
+      remove: () => (box.active ? box.forget() : regions.remove()),
       clear: () => regions.clear(),
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
@@ -54,7 +58,10 @@ export class Controls {
       language: () => this.page.languages.open(),
       apart: () => this.page.apart.open() ?? this.page.notice(say('apart.blocked')),
       help: () => $('help').showModal(),
-      escape: () => regions.release(),
+      escape: () => {
+        box.release();
+        regions.release();
+      },
     };
     actions[action]?.();
     this.page.dirty = true;
@@ -67,15 +74,28 @@ export class Controls {
   }
 
   #arrow(key, resize) {
-    const { cine, regions } = this.page;
+    const { box, cine, regions } = this.page;
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
     const picture = cine.shown;
-    if (regions.get(regions.active) && picture) {
-      const step = NUDGE * picture.extent[0];
+    const step = NUDGE * (picture?.extent[0] ?? 0);
+    if (box.active && box.on && picture) {
+      box.nudge(down * step, right * step, resize, picture);
+    } else if (regions.get(regions.active) && picture) {
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
       this.page.review.go(cine.place + right);
     }
+  }
+
+  #box(picture) {
+    const { box, notice, regions } = this.page;
+    if (!picture && !box.on) {
+      notice(say('regions.no_image'));
+      return;
+    }
+    box.toggle(picture);
+    if (box.on) notice(say(box.armed ? 'press.box_draw' : 'press.box_hint'));
+    regions.release();
   }
 
   #snapshot() {
@@ -97,18 +117,27 @@ export class Controls {
   #pointers(canvas) {
     const at = (event) => [event.offsetX, event.offsetY];
     canvas.addEventListener('pointerdown', (event) => {
-      const { regions, panels, cine } = this.page;
+      const { box, regions, panels, cine } = this.page;
       if (event.button !== 0 || !cine.shown) return;
-      if (regions.down(panels, ...at(event), cine.shown)) canvas.setPointerCapture(event.pointerId);
+      const mine = box.down(panels, ...at(event), cine.shown);
+      if (!mine) box.release();
+      if (mine || regions.down(panels, ...at(event), cine.shown)) canvas.setPointerCapture(event.pointerId);
     });
-    canvas.addEventListener('pointermove', (event) => this.page.regions.move(...at(event)));
-    canvas.addEventListener('pointerup', () => this.page.regions.up());
-    canvas.addEventListener('pointercancel', () => this.page.regions.up(false));
+    canvas.addEventListener('pointermove', (event) => {
+      this.page.box.move(...at(event));
+      this.page.regions.move(...at(event));
+    });
+    for (const name of ['pointerup', 'pointercancel']) {
+      canvas.addEventListener(name, () => {
+        this.page.box.up();
+        this.page.regions.up(name === 'pointerup');
+      });
+    }
   }
 
   // What the controls say, now.
   show() {
-    const { view, record, about } = this.page;
+    const { box, view, record, about } = this.page;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
     put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
     able($('mode'), about?.bmode);
@@ -119,6 +148,8 @@ export class Controls {
     put($('range'), view.range === 'auto' ? say('view.range_auto') : say('view.range_fixed', { percent: share(view.range, view.range < 0.01 ? 1 : 0) }));
     press($('quality-map'), view.quality);
     press($('blank'), view.blank);
+    press($('box'), box.on);
+    put($('box'), say(box.on ? 'press.box_off' : 'press.box'));
     this.#showRecord(record, about);
   }
 

@@ -1,6 +1,7 @@
 // The image alone, for a second display: a page of its own with its own connection, so it lives on without the main window.
 // It is shown as the main window shows it, and frozen while that is; no controls but F and a double click, for full screen.
 
+import { Box } from './box.js';
 import { CHANNEL } from './apart.js';
 import { FONT } from './stage.js';
 import { Link } from './link.js';
@@ -10,6 +11,7 @@ import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
 import { Speaker } from './speaker.js';
 import { Surface } from './surface.js';
+import { averageState } from './average.js';
 import { ageText, stateOf } from './words.js';
 import { language, preferred, speak } from './language.js';
 import { load } from './settings.js';
@@ -20,6 +22,7 @@ const SILENCE_MS = 70000; // a window in the background may be heard once a minu
 
 const painter = new Painter(await (await fetch('static/colours.json')).json());
 let view = load(painter.maps);
+let box = boxOf(view);
 await speak(preferred(view.language));
 const clock = new ServerClock();
 const now = { link: 'lost', line: '', about: null, live: null, frozen: null, heardMs: performance.now() };
@@ -48,6 +51,7 @@ channel.onmessage = ({ data }) => {
   if (data.view) {
     main.from = data.from;
     view = data.view;
+    box = boxOf(view);
     if (view.language && view.language !== language()) speak(view.language).catch(() => {});
     now.frozen = data.picture ? Object.assign(new Picture(data.picture.message), { run: data.picture.run, shownState: data.picture.shownState }) : null;
   }
@@ -67,12 +71,12 @@ function scene() {
   const picture = now.frozen ?? now.live;
   const age = !picture ? null
     : picture.run === now.about?.run ? clock.age(picture) : { ms: performance.now() - picture.arrivedMs, exact: false };
-  const state = stateOf({
+  const state = averageState(picture) ?? stateOf({
     ...now, picture, age, frozen: Boolean(now.frozen), staleMs: now.about?.stale_ms ?? 500, quietMs: performance.now() - now.heardMs,
   });
   if (now.frozen) state.why = ''; // which is about keys of the main window
   else if (picture) picture.shownState = state.key;
-  return { picture, age, state, painter, view, about: now.about, regions, font: FONT };
+  return { picture, age, state, painter, view, about: now.about, box, regions, font: FONT };
 }
 
 const regions = new Regions(() => {}, () => {}); // none: the image alone
@@ -96,6 +100,11 @@ function draw() {
   put($('why'), state.why);
   put($('age'), age ? ageText(age.ms, age.exact) : '–');
   speaker.say(state.word);
+}
+
+// As it is in the settings: nothing is drawn here.
+function boxOf(settings) {
+  return new Box(settings, () => {}, () => {});
 }
 
 function put(element, text) {

@@ -17,6 +17,7 @@ export const KEYS = [
   ['G', ['g'], 'range'],
   ['Q', ['q'], 'quality'],
   ['X', ['x'], 'blank'],
+  ['K', ['k'], 'box'],
   ['A, B, 1 {to} 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region'],
   ['E, P', ['e', 'p'], 'tool'],
   ['H', ['h'], 'histogram'],

@@ -2,6 +2,7 @@
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
 import { Apart } from './apart.js';
+import { Box } from './box.js';
 import { Case } from './case.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
@@ -102,6 +103,7 @@ const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
 page.list = new RegionList(page);
 page.review = new CineControls(page);
+page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
 page.languages = new Languages(page);
 page.apart = new Apart();
@@ -149,7 +151,7 @@ function scene() {
   });
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
-    picture, age, state, painter, view: page.view, about: page.about,
+    picture, age, state, painter, view: page.view, about: page.about, box: page.box,
     regions: page.regions, identifier: page.patient.identifier, font: FONT,
   };
 }

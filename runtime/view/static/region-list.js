@@ -51,15 +51,17 @@ export class RegionList {
 
   #build(lines, regions) {
     const list = $('region-list');
-    const held = list.contains(document.activeElement);
+    const held = list.contains(document.activeElement) && document.activeElement.dataset.part;
     this.#rows.clear();
     list.replaceChildren(...lines.map((line) => this.#row(line, regions)));
-    if (held && regions.active) this.#rows.get(regions.active)?.button.focus();
+    if (!held) return;
+    const item = this.#rows.get(regions.active)?.button.parentElement;
+    (item?.querySelector(`[data-part=${held}]`) ?? $('canvas')).focus();
   }
 
   #row({ id, role }, regions) {
     const item = make('li');
-    const button = make('button', { className: 'row', ariaPressed: String(regions.active === id) });
+    const button = make('button', { part: 'row', className: 'row', ariaPressed: String(regions.active === id) });
     const parts = Object.fromEntries(['label', 'strain', 'ratio', 'area'].map((name) => [name, make('span', { className: name })]));
     button.append(...Object.values(parts));
     button.addEventListener('click', () => regions.activate(regions.active === id ? null : id));
@@ -71,20 +73,22 @@ export class RegionList {
 
   #editor(id, role, regions) {
     const editor = make('div', { className: 'editor' });
-    const name = make('input', { type: 'text', maxLength: 24, value: regions.get(id).name, placeholder: say('regions.name_hint'), ariaLabel: say('regions.name', { id }) });
+    const name = make('input', { part: 'name', type: 'text', maxLength: 24, value: regions.get(id).name, placeholder: say('regions.name_hint'), ariaLabel: say('regions.name', { id }) });
     name.addEventListener('input', () => regions.rename(id, name.value));
-    const roles = make('select', { ariaLabel: say('regions.role', { id }) });
+    const roles = make('select', { part: 'role', ariaLabel: say('regions.role', { id }) });
     roles.append(...ROLES.map((one) => make('option', { value: one, textContent: say(`regions.${one}`), selected: one === role })));
     roles.addEventListener('change', () => regions.assign(id, roles.value));
-    const remove = make('button', { textContent: say('regions.remove') });
+    const remove = make('button', { part: 'remove', textContent: say('regions.remove') });
     remove.addEventListener('click', () => regions.remove(id));
     editor.append(name, roles, remove);
     return editor;
   }
 }
 
-function make(tag, properties = {}) {
-  return Object.assign(document.createElement(tag), properties);
+function make(tag, { part, ...properties } = {}) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (part) element.dataset.part = part; // for who has it in hand while the list is built anew
+  return element;
 }
 
 function put(element, text) {

@@ -83,7 +83,11 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
     screen.press("o")
     screen.expect("#word", "AVERAGE")
     save("average")
-    screen.press("o", "m", "m", "m")
+    screen.press("o", "k")
+    screen.draw((4.0, 20.0, 3.0, 20.0))
+    tab.wait_for_timeout(8500)  # until the notices are gone
+    save("box")
+    screen.press("Delete", "m", "m", "m")
     save("colours")
     screen.press("m", "m", " ", "c")
     show.still = True

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,11 +25,28 @@ Line = list[tuple[float, float]]
 
 
 @pytest.fixture
-def screen(show: Show, serve_page: MakePage, look: Open) -> Screen:
-    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
-    opened = look(page.url, accept_downloads=True)
-    opened.wait_state("live")
-    return opened
+def watch(show: Show, serve_page: MakePage, look: Open) -> Callable[..., Screen]:
+    """A page with regions and their tools in front."""
+
+    def watch(**options: Any) -> Screen:
+        page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
+        screen = look(page.url, **options)
+        begin(screen)
+        return screen
+
+    return watch
+
+
+def begin(screen: Screen) -> None:
+    screen.wait_state("live")
+    for tab in ("#tab-lists", "#tab-regions"):
+        screen.page.locator(tab).click()
+    screen.page.locator("#canvas").focus()
+
+
+@pytest.fixture
+def screen(watch: Callable[..., Screen]) -> Screen:
+    return watch(accept_downloads=True)
 
 
 def circle(centre: tuple[float, float], radius: float, points: int = 60, turns: float = 1.0) -> Line:
@@ -94,11 +112,9 @@ def choose(screen: Screen, key: str, at: int) -> None:
 
 @pytest.mark.parametrize("by", ["pointer", "touch"])
 def test_a_free_hand_line_and_an_ellipse_give_the_known_ratio_and_area(
-    show: Show, serve_page: MakePage, look: Open, act: Act, by: str
+    watch: Callable[..., Screen], act: Act, by: str
 ) -> None:
-    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
-    screen = look(page.url, viewport={"width": 800, "height": 1180}, has_touch=by == "touch")
-    screen.wait_state("live")
+    screen = watch(viewport={"width": 800, "height": 1180}, has_touch=by == "touch")
     draw: Callable[[Line], None] = screen.touch if by == "touch" else screen.trace
     centre, radius = lesion(act)
     line = circle(centre, 0.6 * radius, turns=1.05)  # over its own beginning, as a hand does
@@ -154,7 +170,7 @@ def test_everything_of_a_region_goes_by_keys(screen: Screen) -> None:
     screen.press("a", "b", "e", "3", "p", "4")
     screen.until(lambda: len(rows(screen)) == 4)
     assert area(screen, 2) == pytest.approx(math.pi / 4 * area(screen, 0), rel=0.02)
-    assert area(screen, 3) == pytest.approx(area(screen, 2), rel=0.06)
+    assert area(screen, 3) == pytest.approx(3 / math.pi * area(screen, 2), rel=0.05)
     before = area(screen, 3)
     screen.press("Shift+ArrowDown", "Shift+ArrowRight")
     screen.until(lambda: area(screen, 3) > 1.1 * before)
@@ -170,7 +186,8 @@ def test_everything_of_a_region_goes_by_keys(screen: Screen) -> None:
     screen.press("Tab", "Enter")
     screen.until(lambda: len(rows(screen)) == 3)
     screen.press("e", "e")
-    assert screen.page.locator("#draw-rectangle").get_attribute("aria-pressed") == "true"
+    rectangle = screen.page.locator("#draw-rectangle")
+    screen.until(lambda: rectangle.get_attribute("aria-pressed") == "true")
 
 
 @pytest.mark.parametrize(
@@ -208,9 +225,9 @@ def test_a_line_that_crosses_itself_is_refused_in_one_line(screen: Screen, act: 
 
 def test_a_line_of_ten_thousand_points_becomes_one_of_few(screen: Screen, act: Act) -> None:
     centre, radius = lesion(act)
-    sent: list[str] = []
-    screen.page.on("websocket", lambda _: None)
-    places = [screen.place(*one) for one in circle(centre, 0.7 * radius, 10_000)]
+    (x0, y0), (x1, y1) = screen.place(0, 0), screen.place(1, 1)
+    line = circle(centre, 0.7 * radius, 10_000)
+    places = [(x0 + lateral * (x1 - x0), y0 + depth * (y1 - y0)) for depth, lateral in line]
     wobbly = [(x + 3 * math.sin(k), y + 3 * math.cos(1.7 * k)) for k, (x, y) in enumerate(places)]
     screen.press("p")
     box = screen.page.locator("#canvas").bounding_box()
@@ -233,7 +250,6 @@ def test_a_line_of_ten_thousand_points_becomes_one_of_few(screen: Screen, act: A
     else:
         screen.until(lambda: len(rows(screen)) == 1)
         assert area(screen) == pytest.approx(math.pi * (0.7 * radius) ** 2, rel=0.15)
-    assert sent == []
 
 
 def test_a_line_that_is_broken_off_leaves_nothing(screen: Screen, act: Act) -> None:
@@ -255,7 +271,7 @@ def test_a_line_that_is_broken_off_leaves_nothing(screen: Screen, act: Act) -> N
     screen.page.mouse.down()
     screen.page.mouse.move(*screen.place(*line[20]))
     screen.page.reload()
-    screen.wait_state("live")
+    begin(screen)
     assert rows(screen) == []
     screen.page.mouse.up()
     for region in act.regions_mm():
@@ -282,7 +298,7 @@ def test_what_a_browser_sends_is_a_plan(screen: Screen, act: Act) -> None:
     frames: list[str] = []
     screen.page.on("websocket", lambda socket: socket.on("framesent", lambda data: frames.append(str(data))))
     screen.page.reload()
-    screen.wait_state("live")
+    begin(screen)
     screen.press("p")
     screen.trace(circle(*lesion(act), points=300))
     screen.expect("#region-list", re.compile(r"\d"))
