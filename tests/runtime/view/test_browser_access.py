@@ -12,7 +12,7 @@ from show import Show
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 
-DIALOGS = {"help": "?", "languages": "l"}
+DIALOGS = {"help": "?", "languages": "l", "case-dialog": "n"}
 """Each with the key that opens it."""
 FOCUS = """() => {
   const element = document.activeElement;
@@ -91,11 +91,12 @@ def test_axe_finds_nothing_in_any_state(screen: Screen, show: Show, size: tuple[
 @pytest.mark.parametrize("dialog", DIALOGS)
 def test_axe_finds_nothing_in_a_dialog(screen: Screen, dialog: str) -> None:
     screen.press(DIALOGS[dialog])
+    screen.page.locator(f"#{dialog}").wait_for()
     assert findings(screen) == []
 
 
 def test_axe_finds_nothing_about_pedals_or_in_the_second_window(screen: Screen, url: str, look: Open) -> None:
-    screen.press("?")
+    screen.page.locator("#tab-screen").click()
     screen.page.locator("#pedals-button").click()
     assert findings(screen) == []
     second = look(f"{url}?view=image", locale="zh-CN")
@@ -125,6 +126,7 @@ def test_every_button_is_reached_by_keys_and_seen_to_have_the_focus(screen: Scre
     hidden = {one for one in wanted if one == "opacity"}  # there in one mode only
     screen.page.locator("#tab-view").click()
     screen.press("v")
+    screen.page.locator("#opacity").wait_for()
     found |= {focus["id"] for focus in tab_through(screen)} & hidden
     assert wanted - found == set()
 
@@ -133,6 +135,7 @@ def test_every_button_is_reached_by_keys_and_seen_to_have_the_focus(screen: Scre
 def test_a_dialog_keeps_the_focus_and_gives_it_back(screen: Screen, dialog: str) -> None:
     screen.page.locator("#freeze").focus()
     screen.press(DIALOGS[dialog])
+    screen.page.locator(f"#{dialog}").wait_for()
     inside = tab_through(screen)
     assert inside
     assert {focus["dialog"] for focus in inside} == {dialog}

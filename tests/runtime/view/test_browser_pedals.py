@@ -18,12 +18,12 @@ def screen(show: Show, serve_page: MakePage, look: Open) -> Screen:
 
 
 def teach(screen: Screen, what: str, key: str) -> None:
-    screen.press("?")
+    screen.page.locator("#tab-screen").click()
     screen.page.locator("#pedals-button").click()
     screen.page.get_by_role("button", name=f"Learn: {what}").click()
     screen.press(key)
+    screen.page.get_by_role("button", name=f"Learn: {what}").wait_for()
     screen.page.locator("#pedals-close").click()
-    screen.page.locator("#help-close").click()
 
 
 def test_the_keys_of_the_start_freeze(screen: Screen) -> None:
@@ -62,10 +62,10 @@ def test_a_taught_pedal_goes_before_the_keyboard_and_is_kept(screen: Screen) -> 
     screen.wait_state("frozen")
     screen.press("PageDown")  # is not a pedal any more
     assert screen.state == "frozen"
-    screen.press("?")
+    screen.page.locator("#tab-screen").click()
     screen.page.locator("#pedals-button").click()
     screen.page.locator("#pedals-reset").click()
-    screen.press("Escape", "Escape", "PageDown")
+    screen.press("Escape", "PageDown")
     screen.wait_state("live")
 
 
@@ -73,13 +73,13 @@ def test_one_key_does_one_thing(screen: Screen) -> None:
     teach(screen, "freeze", "PageUp")  # which saved until now
     screen.press("PageUp")
     screen.wait_state("frozen")
-    screen.press("?")
+    screen.page.locator("#tab-screen").click()
     screen.page.locator("#pedals-button").click()
     assert screen.page.locator("#pedals-all kbd").all_inner_texts()[:2] == ["Page Up", "F14"]
 
 
 def test_escape_teaches_nothing(screen: Screen) -> None:
-    screen.press("?")
+    screen.page.locator("#tab-screen").click()
     screen.page.locator("#pedals-button").click()
     screen.page.get_by_role("button", name="Learn: freeze").click()
     screen.press("Control", "Escape")

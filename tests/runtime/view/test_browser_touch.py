@@ -51,10 +51,12 @@ def targets(screen: Screen) -> list[dict[str, Any]]:
 def test_by_finger_every_target_has_twelve_millimetres(url: str, look: Open, size: tuple[int, int]) -> None:
     screen = look(url, viewport={"width": size[0], "height": size[1]}, has_touch=True)
     screen.wait_state("live")
+    screen.press("a", "b")
     least = TARGET_MM * PX_PER_MM - 0.5
     small = [one for one in targets(screen) if min(one["width"], one["height"]) < least]
-    for key, dialog in (("?", "help"), ("l", "languages")):
+    for key, dialog in (("?", "help"), ("l", "languages"), ("n", "case-dialog")):
         screen.press(key)
+        screen.page.locator(f"#{dialog}").wait_for()
         inside = screen.page.evaluate(TARGETS)
         small += [one for one in inside if min(one["width"], one["height"]) < least]
         screen.press("Escape")
@@ -66,6 +68,7 @@ def test_by_finger_every_target_has_twelve_millimetres(url: str, look: Open, siz
 def test_everything_has_room_at_each_size(url: str, look: Open, language: str) -> None:
     screen = look(f"{url}?lang={language}")
     screen.wait_state("live")
+    screen.press("a", "b")
     for width, height in SIZES:
         screen.page.set_viewport_size({"width": width, "height": height})
         screen.page.wait_for_timeout(100)
