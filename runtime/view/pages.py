@@ -7,7 +7,7 @@ opened are served.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import PurePosixPath
 
@@ -19,7 +19,6 @@ from starlette.websockets import WebSocket
 
 from usert.errors import UsertError
 
-from ..protocol.header import as_fields
 from .colour_maps import MAPS, is_safe, table
 from .measure import measure, one_line
 from .viewer import Viewer, Viewers
@@ -37,8 +36,10 @@ _TYPES = {
 }
 
 
-def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starlette:
-    """The application without authentication."""
+def pages(
+    viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer], more: Sequence[Route] = ()
+) -> Starlette:
+    """The application without authentication; `more`: further routes."""
     static = _static_files()
     measuring = asyncio.Semaphore(_MEASURING)
 
@@ -61,7 +62,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
             return Response(status_code=400)
         except UsertError as error:
             return JSONResponse({"error": one_line(error)}, 400)
-        return JSONResponse({"reading": as_fields(reading)})
+        return JSONResponse({"reading": reading and reading.fields})
 
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
@@ -79,6 +80,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
             Route("/alive", alive),
             Route("/measure", measured, methods=["POST"]),
             WebSocketRoute("/stream", stream),
+            *more,
         ]
     )
 

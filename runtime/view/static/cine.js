@@ -49,6 +49,18 @@ export class Cine {
     return this.#presses.found;
   }
 
+  // Oldest first.
+  get all() {
+    return [...this.#kept];
+  }
+
+  clear() {
+    this.#kept = [];
+    this.#bytes = 0;
+    this.#newest = null;
+    this.#place = -1;
+  }
+
   get count() {
     return this.#kept.length;
   }

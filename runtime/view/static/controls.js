@@ -16,7 +16,6 @@ export class Controls {
   constructor(page) {
     this.page = page;
     for (const [id, action] of Object.entries(ACTIVATE)) $(id).addEventListener('click', () => this.act(action));
-    for (const name of ['A', 'B']) $(`region-${name.toLowerCase()}`).addEventListener('click', () => this.act('region', name.toLowerCase()));
     $('help-close').addEventListener('click', () => $('help').close());
     $('opacity').addEventListener('input', ({ target }) => this.#set('opacity', Number(target.value) / 100));
     writeHelp($('keys'));
@@ -25,8 +24,7 @@ export class Controls {
   }
 
   act(action, key = '', event = {}) {
-    const { box, cine, regions, review, view } = this.page;
-    const picture = cine.shown;
+    const { box, cine, list, regions, review, view } = this.page;
     const actions = {
       freeze: () => review.freeze(),
       step: () => review.go(cine.place + (key === ',' ? -1 : 1)),
@@ -40,13 +38,20 @@ export class Controls {
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
       invert: () => this.#set('invert', !view.invert),
-      box: () => this.#box(picture),
-      region: () => box.release() || picture ? regions.choose(key.toUpperCase(), picture) : this.page.notice(say('regions.no_image')),
+      box: () => this.#box(cine.shown),
+      region: () => {
+        box.release();
+        list.choose({ a: 1, b: 2 }[key] ?? Number(key));
+      },
+      tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
+      histogram: () => regions.showHistogram(!regions.histogram),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => (box.active ? box.forget() : regions.remove()),
       clear: () => regions.clear(),
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
+      case: () => this.page.patient.open(),
+      dicom: () => this.page.dicom.make(event.shiftKey ? 'film' : 'image', key === 'y'),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
       help: () => $('help').showModal(),
       escape: () => {
@@ -75,7 +80,7 @@ export class Controls {
     const step = NUDGE * (picture?.extent[0] ?? 0);
     if (box.active && box.on && picture) {
       box.nudge(down * step, right * step, resize, picture);
-    } else if (regions.active && regions.all[regions.active] && picture) {
+    } else if (regions.get(regions.active) && picture) {
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
       this.page.review.go(cine.place + right);
@@ -95,8 +100,10 @@ export class Controls {
 
   #snapshot() {
     const scene = this.page.scene();
-    if (scene.picture) snapshot(scene);
-    else this.page.notice(say('snapshot.no_image'));
+    if (scene.picture) {
+      snapshot(scene);
+      this.page.patient.saved();
+    } else this.page.notice(say('snapshot.no_image'));
   }
 
   #record() {
@@ -122,14 +129,14 @@ export class Controls {
     for (const name of ['pointerup', 'pointercancel']) {
       canvas.addEventListener(name, () => {
         this.page.box.up();
-        this.page.regions.up();
+        this.page.regions.up(name === 'pointerup');
       });
     }
   }
 
   // What the controls say, now.
   show() {
-    const { box, view, regions, record, about } = this.page;
+    const { box, view, record, about } = this.page;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
     put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
     $('mode').disabled = !about?.bmode;
@@ -142,8 +149,6 @@ export class Controls {
     press($('blank'), view.blank);
     press($('box'), box.on);
     put($('box'), say(box.on ? 'press.box_off' : 'press.box'));
-    for (const name of ['A', 'B']) press($(`region-${name.toLowerCase()}`), regions.active === name);
-    $('clear').disabled = !regions.all.A && !regions.all.B;
     this.#showRecord(record, about);
   }
 

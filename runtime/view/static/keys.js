@@ -17,12 +17,16 @@ export const KEYS = [
   ['Q', ['q'], 'quality'],
   ['X', ['x'], 'blank'],
   ['K', ['k'], 'box'],
-  ['A, B', ['a', 'b'], 'region'],
+  ['A, B, 1 {to} 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region'],
+  ['E, P', ['e', 'p'], 'tool'],
+  ['H', ['h'], 'histogram'],
   ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
   ['{delete}', ['Delete', 'Backspace'], 'remove'],
   ['C', ['c'], 'clear'],
   ['S', ['s'], 'snapshot'],
   ['R', ['r'], 'record'],
+  ['N', ['n'], 'case'],
+  ['U, Y', ['u', 'y'], 'dicom'],
   ['F', ['f'], 'full'],
   ['?', ['?'], 'help'],
   ['{escape}', ['Escape'], 'escape'],
@@ -34,7 +38,8 @@ const OF_CONTROLS = [' ', 'Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRi
 export function listen(act) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
-    const control = event.target.closest?.('button, input');
+    const control = event.target.closest?.('button, input, select');
+    if (control?.matches('input[type=text], select')) return; // what is typed or chosen there
     if (control && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const action = ACTIONS.get(key);

@@ -2,12 +2,15 @@
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
 import { Box } from './box.js';
+import { Case } from './case.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
 import { CineControls } from './review.js';
 import { Controls } from './controls.js';
+import { Dicom } from './dicom.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
+import { RegionList } from './region-list.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
 import { averageState } from './average.js';
@@ -42,7 +45,10 @@ const page = {
   dirty: true,
   notice,
   scene,
+  clear,
 };
+page.patient = new Case(page);
+page.dicom = new Dicom(page);
 page.regions = new Regions(() => { page.dirty = true; measuring.update(); }, notice);
 
 const link = new Link(clock, {
@@ -52,9 +58,13 @@ const link = new Link(clock, {
     Object.assign(page, { link: state, line, dirty: true });
     if (state === 'open' && page.about && before !== 'open') notice(say('notice.connected'));
     if (state === 'lost' && line) notice(say('notice.closed', { reason: line }));
-    if (state === 'open') measuring.forget();
+    if (state === 'open') {
+      measuring.forget();
+      page.patient.connected();
+    }
   },
   picture(picture) {
+    if (!page.patient.owns(picture)) return;
     const before = cine.newest;
     if (before && before.run === page.about?.run && picture.header.server_starts > before.header.server_starts) notice(say('notice.server_started'));
     picture.run = page.about?.run;
@@ -77,6 +87,8 @@ const link = new Link(clock, {
       page.record = value;
     } else if (key === 'refused') {
       notice(value);
+    } else {
+      page.patient.text(key, value);
     }
     page.dirty = true;
   },
@@ -84,10 +96,20 @@ const link = new Link(clock, {
 page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
+page.list = new RegionList(page);
 page.review = new CineControls(page);
 page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
+
+// Nothing of the last case is left.
+function clear() {
+  page.dicom.stop();
+  cine.clear();
+  page.regions.clear();
+  measuring.forget();
+  Object.assign(page, { arrivals: [], dirty: true });
+}
 
 let others = '';
 function tellOthers({ header }) {
@@ -118,7 +140,7 @@ function scene() {
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
     picture, age, state, painter, view: page.view, about: page.about, box: page.box,
-    regions: page.regions, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
+    regions: page.regions, identifier: page.patient.identifier, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
   };
 }
 
@@ -164,8 +186,10 @@ function draw(now) {
     while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
+    page.list.show(current);
     page.review.show();
     controls.show();
+    page.patient.show();
   }
 }
 

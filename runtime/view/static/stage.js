@@ -3,7 +3,8 @@
 
 import { clipToBox, drawBox } from './box-drawing.js';
 import { drawBar, drawScales } from './scales.js';
-import { across, down, layOut } from './layout.js';
+import { drawRegions } from './region-marks.js';
+import { layOut } from './layout.js';
 import { mark } from './marks.js';
 import { say } from './language.js';
 
@@ -92,34 +93,4 @@ function write(context, { x, y, width, height }, scene, text) {
   context.textAlign = 'center';
   context.textBaseline = 'middle';
   context.fillText(text, x + width / 2, y + height / 2);
-}
-
-function drawRegions(context, panel, scene) {
-  for (const [name, region] of Object.entries(scene.regions.all)) {
-    if (!region) continue;
-    const x = across(panel, region.lateral[0]);
-    const y = down(panel, region.depth[0]);
-    const width = (region.lateral[1] - region.lateral[0]) * panel.scale;
-    const height = (region.depth[1] - region.depth[0]) * panel.scale;
-    context.setLineDash([]);
-    context.lineWidth = 5;
-    context.strokeStyle = '#000';
-    context.strokeRect(x, y, width, height);
-    context.lineWidth = scene.regions.active === name ? 3 : 2;
-    context.strokeStyle = '#fff';
-    if (name === 'B') context.setLineDash([7, 5]);
-    context.strokeRect(x, y, width, height);
-    context.setLineDash([]);
-    context.font = `800 17px ${scene.font}`;
-    context.fillStyle = '#fff';
-    context.fillRect(x - 1, y - 1, 22, 22);
-    context.fillStyle = '#000';
-    context.textAlign = 'center';
-    context.textBaseline = 'middle';
-    context.fillText(name, x + 10, y + 11);
-    if (scene.regions.active === name) {
-      context.fillStyle = '#fff';
-      context.fillRect(x + width - 6, y + height - 6, 12, 12);
-    }
-  }
 }
