@@ -10,7 +10,7 @@ import { snapshot } from './snapshot.js';
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', clear: 'clear', 'histogram-button': 'histogram', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
 
 export class Controls {
   constructor(page) {
@@ -38,6 +38,7 @@ export class Controls {
       blank: () => this.#set('blank', !view.blank),
       region: () => list.choose({ a: 1, b: 2 }[key] ?? Number(key)),
       tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
+      distance: () => list.measure(),
       histogram: () => regions.showHistogram(!regions.histogram),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => regions.remove(),
@@ -80,7 +81,7 @@ export class Controls {
     const { cine, regions } = this.page;
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
     const picture = cine.shown;
-    if (regions.get(regions.active) && picture) {
+    if (regions.moving && picture) {
       const step = NUDGE * picture.extent[0];
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {

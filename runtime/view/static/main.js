@@ -15,6 +15,7 @@ import { drawStage } from './stage.js';
 import { load } from './settings.js';
 import { makeTabs } from './tabs.js';
 import { showFigures } from './figures.js';
+import { showHistogram } from './histogram.js';
 
 const $ = (id) => document.getElementById(id);
 const RATE_MS = 2000;
@@ -161,6 +162,7 @@ function draw(now) {
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
     page.list.show(current);
+    showHistogram(current);
     controls.show();
   }
 }
