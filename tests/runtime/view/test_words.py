@@ -86,7 +86,7 @@ def test_every_word_that_the_page_asks_for_is_there() -> None:
 
 
 def test_every_word_is_used() -> None:
-    """By its key, which the server may send; or by a beginning whose end is a name in the page's or the server's source."""
+    """By its key, which the server may send; or by a beginning whose end is a name in the source of page or server."""
     whole, beginnings = used()
     source = "\n".join([*PAGE.values(), *(path.read_text("utf-8") for path in RUNTIME.rglob("*.py"))])
     whole |= set(re.findall(r"[\"']([a-z]\w*(?:\.\w+)+)[\"']", source))
