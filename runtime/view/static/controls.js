@@ -11,7 +11,7 @@ import { snapshot } from './snapshot.js';
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', box: 'box', invert: 'invert', best: 'best', average: 'average', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart', full: 'full' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', box: 'box', invert: 'invert', best: 'best', average: 'average', clear: 'clear', 'histogram-button': 'histogram', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart', full: 'full' };
 
 export class Controls {
   constructor(page) {
@@ -46,6 +46,7 @@ export class Controls {
         list.choose({ a: 1, b: 2 }[key] ?? Number(key));
       },
       tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
+      distance: () => list.measure(),
       histogram: () => regions.showHistogram(!regions.histogram),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => (box.active ? box.forget() : regions.remove()),
@@ -80,7 +81,7 @@ export class Controls {
     const step = NUDGE * (picture?.extent[0] ?? 0);
     if (box.active && box.on && picture) {
       box.nudge(down * step, right * step, resize, picture);
-    } else if (regions.get(regions.active) && picture) {
+    } else if (regions.moving && picture) {
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
       this.page.review.go(cine.place + right);

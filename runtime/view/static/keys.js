@@ -20,6 +20,7 @@ export const KEYS = [
   ['K', ['k'], 'box'],
   ['A, B, 1 {to} 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region'],
   ['E, P', ['e', 'p'], 'tool'],
+  ['D', ['d'], 'distance'],
   ['H', ['h'], 'histogram'],
   ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
   ['{delete}', ['Delete', 'Backspace'], 'remove'],

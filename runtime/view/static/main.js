@@ -24,6 +24,7 @@ import { FONT } from './stage.js';
 import { keep, load } from './settings.js';
 import { makeTabs } from './tabs.js';
 import { adviceOf, showFigures } from './figures.js';
+import { showHistogram } from './histogram.js';
 
 const $ = (id) => document.getElementById(id);
 const RATE_MS = 2000;
@@ -191,6 +192,7 @@ function draw(now) {
     showFigures(current);
     page.list.show(current);
     page.review.show();
+    showHistogram(current);
     controls.show();
     page.patient.show();
     page.apart.tell(page, cine);
