@@ -39,7 +39,7 @@ export class Controls {
       region: () => list.choose({ a: 1, b: 2 }[key] ?? Number(key)),
       tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
       distance: () => list.measure(),
-      histogram: () => regions.showHistogram(!regions.histogram),
+      histogram: () => list.histogram(),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => regions.remove(),
       clear: () => regions.clear(),
