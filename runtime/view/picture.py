@@ -117,6 +117,7 @@ class Painter:
             "exact": arrival.age.exact,
             "pitch_mm": pitch_mm,
             "common_sample": common_sample(message.scan),
+            "sound_speed_m_s": message.scan.sound_speed_m_s,
             **_places(BeamSpace.of(message.scan, message.shape), (down, across)),
             "least_readable": least_readable(message.readable_quality),
             "soft_strain": soft,

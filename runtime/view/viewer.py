@@ -3,10 +3,12 @@
 A browser acknowledges pictures, and gets the next one only while fewer than `WINDOW` are unacknowledged. Invariant: the
 queue of a slow browser is bounded: the newest picture, and a number of short texts.
 
-Texts to the browser are JSON objects of one key: `about`, `pong`, `reading`, `record`, `refused`. From it: `ping` (its
-clock, returned in `pong`), `got` (the id of a picture), `regions` (the fields of `measure.Plan`; or null), `record`
-(true, false). Measuring for one browser takes at most its part of `SHARE`: images beyond that are left out of its
-ratios, so that nobody can draw regions that keep others waiting.
+Texts to the browser are JSON objects of one key: `about`, `pong`, `reading`, `record`, `refused`, `case` (`number`,
+`identifier`, `began_ms`), `case_question`, `case_refused`, `dicom`. From it: `ping` (its clock, returned in `pong`),
+`got` (the id of a picture), `regions` (the fields of `measure.Plan`; or null), `record` (true, false), `case`
+(`identifier`, `answer`), `unsaved` (whether it holds something that was not saved). Measuring for one browser takes at
+most its part of `SHARE`: images beyond that are left out of its ratios, so that nobody can draw regions that keep
+others waiting.
 """
 
 from __future__ import annotations
@@ -41,14 +43,20 @@ _MOST_MESSAGE = 16_384
 faults = FaultCounter(logging.getLogger(__name__), "browser disconnected")
 
 RecordOrder = Callable[["Viewer", bool], None]
+CaseOrder = Callable[["Viewer", Mapping[str, Any]], None]
 
 
 class Viewer:
     """One connected browser. Use it in the event loop's thread only."""
 
-    def __init__(self, socket: WebSocket, *, about: Mapping[str, Any], record: RecordOrder) -> None:
+    def __init__(
+        self, socket: WebSocket, *, about: Mapping[str, Any], record: RecordOrder, case: CaseOrder
+    ) -> None:
         self._socket = socket
         self._record = record
+        self._case = case
+        self.unsaved = False
+        """Whether its page holds something that a new case would clear and that was not saved."""
         self._wake = asyncio.Event()
         self._newest: Picture | None = None
         self._last: Picture | None = None
@@ -128,6 +136,10 @@ class Viewer:
             self._measure(self._last)
         elif key == "record":
             self._record(self, bool(value))
+        elif key == "case":
+            self._case(self, dict(value))
+        elif key == "unsaved":
+            self.unsaved = bool(value)
         else:
             raise KeyError(key)
 
@@ -163,6 +175,11 @@ class Viewers:
     def full(self) -> bool:
         """Whether no further browser can connect."""
         return len(self._all) >= MOST_VIEWERS
+
+    @property
+    def unsaved(self) -> int:
+        """Number of browsers that hold something that was not saved."""
+        return sum(viewer.unsaved for viewer in self._all)
 
     def watched(self) -> bool:
         """Whether any browser is connected. Safe in any thread."""

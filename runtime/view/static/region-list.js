@@ -44,7 +44,7 @@ export class RegionList {
     const { regions, cine, notice } = this.page;
     if (!(number >= 1 && number <= MOST)) return;
     if (cine.shown || regions.get(number)) regions.choose(number, cine.shown);
-    else notice(say('regions.noImage'));
+    else notice(say('regions.no_image'));
   }
 
   show(scene) {

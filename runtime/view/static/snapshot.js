@@ -4,6 +4,7 @@
 import { adviceOf } from './figures.js';
 import { ageText, percent, share } from './words.js';
 import { language, number, say } from './language.js';
+import { averageWords } from './average.js';
 import { drawStage } from './stage.js';
 import { ratioTexts, regionTexts } from './ratios.js';
 
@@ -14,22 +15,31 @@ const FOOT = 150;
 const LINE = 42;
 
 export function snapshot(scene) {
-  const measured = regionTexts(scene);
+  const { canvas } = render(scene, { named: true });
+  canvas.toBlob((blob) => save(blob, scene), 'image/png');
+}
+
+// A canvas of what `scene` shows, and how many of its pixels a millimetre of the images has. `named`: with the case and the
+// date in writing, which an object that holds them as data must not have. `line`: instead of the age.
+export function render(scene, { width = WIDTH, height = HEIGHT, named, line = '' }) {
+  const measured = line ? [] : regionTexts(scene); // which are of the shown image alone
   const canvas = document.createElement('canvas');
-  canvas.width = WIDTH;
-  canvas.height = HEAD + HEIGHT + FOOT + LINE * measured.length;
+  const size = width / WIDTH; // of the writing
+  canvas.width = width;
+  canvas.height = height + Math.round((HEAD + FOOT + LINE * measured.length) * size);
   const context = canvas.getContext('2d');
   context.fillStyle = '#0b0e12';
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.save();
-  context.translate(0, HEAD);
-  drawStage(context, WIDTH, HEIGHT, scene);
+  context.translate(0, Math.round(HEAD * size));
+  const panels = drawStage(context, width, height, scene);
   context.restore();
-  write(context, scene, measured);
-  canvas.toBlob((blob) => save(blob, scene), 'image/png');
+  context.scale(size, size);
+  write(context, scene, height / size, { named, line, measured });
+  return { canvas, scale: panels[0].scale };
 }
 
-function write(context, scene, measured) {
+function write(context, scene, height, { named, line, measured }) {
   const { picture, state, age } = scene;
   const { header } = picture;
   context.fillStyle = '#f0f3f6';
@@ -39,15 +49,19 @@ function write(context, scene, measured) {
   context.fillText(state.word, 40, 56);
   const after = 64 + context.measureText(state.word).width;
   context.font = `24px ${scene.font}`;
-  context.fillText(say('snapshot.age', { age: ageText(age.ms, age.exact) }), after, 54);
-  context.textAlign = 'right';
-  context.fillText(new Date().toLocaleString(language()), WIDTH - 40, 54);
+  context.fillText(line || say('snapshot.age', { age: ageText(age.ms, age.exact) }), after, 54);
+  if (named) {
+    context.textAlign = 'right';
+    context.fillText(new Date().toLocaleString(language()), WIDTH - 40, scene.identifier ? 74 : 54);
+    context.font = `700 24px ${scene.font}`;
+    if (scene.identifier) context.fillText(say('snapshot.case', scene), WIDTH - 40, 36, WIDTH / 2);
+  }
   const ratio = ratioTexts(scene);
   const lines = [
     say('snapshot.numbers', {
       percent: percent(header.readable_strain), score: number(header.score, 2), share: share(header.readable_share),
     }) + (measured.length ? `   ${ratio.title} ${ratio.value}   ${ratio.words}` : ''),
-    [ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
+    [averageWords(picture), line ? '' : ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
     ...measured,
     `${say('snapshot.source', {
       stream: header.stream, session: String(header.session), first: String(header.reference), last: String(header.current),
@@ -55,9 +69,9 @@ function write(context, scene, measured) {
     })} ${say('help.research')}`,
   ];
   context.textAlign = 'left';
-  lines.forEach((line, at) => {
+  lines.forEach((text, at) => {
     context.font = `${at === lines.length - 1 ? 18 : 24}px ${scene.font}`;
-    context.fillText(line, 40, HEAD + HEIGHT + 36 + LINE * at, WIDTH - 80);
+    context.fillText(text, 40, HEAD + height + 36 + LINE * at, WIDTH - 80);
   });
 }
 

@@ -1,6 +1,7 @@
 // Draws the panels: images, scales, bars, regions. Knows a context and a scene; screen and snapshot are drawn by the same
 // lines. Strain that must not be read never looks like strain that may: it is hatched, or the B-mode below shows.
 
+import { clipToBox, drawBox } from './box-drawing.js';
 import { drawBar, drawScales } from './scales.js';
 import { drawRegions } from './region-marks.js';
 import { layOut } from './layout.js';
@@ -15,9 +16,12 @@ export function kindsOf(scene) {
 }
 
 export function softEnd(scene) {
-  const { picture, view } = scene;
-  return view.range === 'auto' ? picture.soft : Math.sign(picture.soft) * view.range;
+  const { picture, view, box, painter } = scene;
+  const soft = box.on ? box.reading(picture, painter).soft : picture.soft;
+  return view.range === 'auto' ? soft : Math.sign(soft) * view.range;
 }
+
+export const FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
 
 // Returns the panels, for pointers.
 export function drawStage(context, width, height, scene) {
@@ -41,6 +45,7 @@ export function drawStage(context, width, height, scene) {
     context.fillText(title, panel.x, panel.y - 13);
     drawScales(context, panel, scene);
     drawBar(context, panel, scene, softEnd(scene));
+    drawBox(context, panel, scene);
     drawRegions(context, panel, scene);
     mark(context, panel, scene);
   }
@@ -57,15 +62,16 @@ function drawImages(context, panel, scene) {
     put(painter.grey(picture, 'quality'));
     return;
   }
-  if (panel.kind !== 'strain') {
+  const region = scene.box.in(picture);
+  if (panel.kind !== 'strain' || region) {
     if (picture.planes.bmode) put(painter.grey(picture, 'bmode'));
-    else write(context, panel, scene, say('stage.no_bmode'));
+    else if (panel.kind !== 'strain') write(context, panel, scene, say('stage.no_bmode'));
     if (panel.kind === 'bmode') return;
-  } else {
-    hatch(context, panel);
   }
+  clipToBox(context, panel, region);
+  if (panel.kind === 'strain') hatch(context, panel);
   context.globalAlpha = panel.kind === 'overlay' ? view.opacity : 1;
-  put(painter.strain(picture, { map: view.map, blank: view.blank, soft: softEnd(scene) }));
+  put(painter.strain(picture, { map: view.map, invert: view.invert, blank: view.blank, soft: softEnd(scene) }));
   context.globalAlpha = 1;
 }
 

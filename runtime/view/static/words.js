@@ -37,7 +37,7 @@ export function stateOf(now) {
 
 function judge({ link, picture, age, staleMs, quietMs, frozen, about, line }) {
   if (frozen && picture) {
-    const was = picture.shownState === 'live' ? '' : say(`why.then_${picture.shownState}`);
+    const was = picture.shownState === 'live' ? '' : say(`why.then_${['held', 'idle'].includes(picture.shownState) ? picture.shownState : 'stale'}`);
     return ['frozen', [say('why.here'), was, link === 'open' ? '' : say('why.alone'), say('why.space')].filter(Boolean).join(' ')];
   }
   if (link === 'refused') return ['refused', line];
