@@ -47,7 +47,7 @@ export class Controls {
       },
       tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
       distance: () => list.measure(),
-      histogram: () => regions.showHistogram(!regions.histogram),
+      histogram: () => list.histogram(),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => (box.active ? box.forget() : regions.remove()),
       clear: () => regions.clear(),

@@ -105,10 +105,12 @@ export function histogramText(scene) {
 // All of it in a few lines of writing, for the snapshot.
 export function regionTexts(scene) {
   const texts = [
-    ...regionLines(scene).map(({ id, ...line }) => say('regions.line', line)),
+    ...regionLines(scene).map(({ id, ...line }) => say('regions.line', { ...line, ratio: line.role === 'target' ? say('regions.ratio', { value: line.ratio }) : line.ratio })),
     ...distanceLines(scene).map(({ id, ...line }) => say('callipers.line', line)),
   ];
   const rows = [];
-  for (let at = 0; at < texts.length; at += 4) rows.push(texts.slice(at, at + 4).join('     '));
-  return [...rows, sizesText(scene), histogramText(scene)].filter(Boolean);
+  for (let at = 0; at < texts.length; at += 3) rows.push(texts.slice(at, at + 3).join('     '));
+  const figures = histogramText(scene).replace('\n', ', ');
+  const histogram = figures && say('histogram.line', { name: labelOf(scene.regions.chosen), figures });
+  return [...rows, sizesText(scene), histogram].filter(Boolean);
 }

@@ -33,6 +33,13 @@ export class RegionList {
     this.use('calliper');
   }
 
+  histogram() {
+    const { regions } = this.page;
+    regions.showHistogram(!regions.histogram);
+    $('histogram').hidden = !regions.histogram;
+    $('histogram').scrollIntoView({ block: 'nearest' });
+  }
+
   choose(number) {
     const { regions, cine, notice } = this.page;
     if (!(number >= 1 && number <= MOST)) return;
@@ -52,6 +59,7 @@ export class RegionList {
     if (built !== this.#built) this.#build(lines, distances, regions);
     this.#built = built;
     for (const line of lines) {
+      this.#rows.get(line.id).button.title = line.label; // where there is not the room for it
       for (const name of ['label', 'strain', 'ratio', 'area']) put(this.#rows.get(line.id)[name], line[name]);
     }
     for (const tool of TOOLS) $(`draw-${tool}`).setAttribute('aria-pressed', String(regions.tool === tool));

@@ -221,4 +221,4 @@ def test_the_snapshot_has_regions_distances_and_histogram(screen: Screen, act: A
     with screen.page.expect_download() as download:
         screen.press("s")
     head = Path(download.value.path()).read_bytes()[:24]
-    assert int.from_bytes(head[20:24], "big") == 84 + 900 + 150 + 2 * 42
+    assert int.from_bytes(head[20:24], "big") == 84 + 900 + 150 + 2 * 42, "regions and distance, histogram"
