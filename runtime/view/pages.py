@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import PurePosixPath
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -20,8 +19,7 @@ from starlette.websockets import WebSocket
 
 from usert.errors import UsertError
 
-from ..offline.colormap import CIVIDIS, GREY, VIRIDIS, colours
-from ..protocol.header import as_fields
+from .colour_maps import MAPS, is_safe, table
 from .measure import measure, one_line
 from .viewer import Viewer, Viewers
 
@@ -36,10 +34,6 @@ _TYPES = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
 }
-
-
-MAPS = {"viridis": VIRIDIS, "cividis": CIVIDIS, "grey": GREY}
-"""Colour maps that the page offers: lightness rises from the first colour, hard; colour-blind people can read each."""
 
 
 def pages(
@@ -68,7 +62,7 @@ def pages(
             return Response(status_code=400)
         except UsertError as error:
             return JSONResponse({"error": one_line(error)}, 400)
-        return JSONResponse({"reading": as_fields(reading)})
+        return JSONResponse({"reading": reading and reading.fields})
 
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
@@ -110,7 +104,8 @@ def _static_files() -> dict[str, Response]:
         for entry in files(__package__).joinpath("static").iterdir()
         if PurePosixPath(entry.name).suffix in _TYPES
     }
-    unit = np.linspace(0, 1, 256)
-    tables = {name: colours(unit, anchors).tolist() for name, anchors in MAPS.items()}
-    found["colours.json"] = JSONResponse(tables)
+    tables = {name: table(name) for name in MAPS}
+    found["colours.json"] = JSONResponse(
+        {name: {"table": rgb.tolist(), "safe": is_safe(rgb)} for name, rgb in tables.items()}
+    )
     return found

@@ -66,9 +66,9 @@ class Picture:
         """The picture as a message; encoded once."""
         return pack({"id": self.id, **self.fields}, list(self._planes.values()))
 
-    @property
+    @cached_property
     def measured(self) -> Measured:
-        """The part that strain ratios are measured in."""
+        """The part that regions are measured in; made once for all browsers."""
         return Measured.of(self.fields, self._planes)
 
 

@@ -2,7 +2,7 @@
 // this moment is never left standing without the state beside it saying so.
 
 import { number, say } from './language.js';
-import { afterWord, compressionWord, percent, ratioWords, refusal, scoreWord, share, warning } from './words.js';
+import { afterWord, compressionWord, percent, scoreWord, share, warning } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -10,11 +10,10 @@ function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function showFigures({ picture, state, regions }) {
+export function showFigures({ picture, state }) {
   for (const title of document.querySelectorAll('#figures h2')) title.dataset.after = afterWord(state.key);
   showCompression(picture, state);
   showQuality(picture);
-  showRatio(picture, state, regions);
   showWarnings(picture, state);
 }
 
@@ -38,34 +37,6 @@ function showQuality(picture) {
   const past = picture?.header.persistence;
   const averaged = past ? `, ${say('quality.averaged', { count: past.images })}` : '';
   put($('share'), picture ? say('quality.share', { percent: share(picture.header.readable_share) }) + averaged : '');
-}
-
-// What the box of the ratio says, for screen and snapshot.
-export function ratioTexts({ picture, state, regions }) {
-  if (!regions.both) {
-    const left = regions.all.A ? say('ratio.draw_b') : say('ratio.draw_both');
-    return { value: '–', words: regions.all.B && !regions.all.A ? say('ratio.draw_a') : left, more: '' };
-  }
-  const reading = picture?.reading;
-  if (!reading || reading.version !== regions.version) {
-    const idle = state.key === 'live' || state.key === 'frozen' ? say('ratio.measuring') : say('ratio.no_live');
-    return { value: '–', words: reading?.error ?? idle, more: '' };
-  }
-  if (reading.error) return { value: '–', words: reading.error, more: '' };
-  if (reading.none) return { value: '–', words: say('ratio.not_live'), more: '' };
-  if (reading.ratio === null || reading.ratio === undefined) return { value: say('ratio.none'), words: refusal(reading, regions.all, picture), more: '' };
-  const { ratio, spread, target, background, frames, quality } = reading;
-  const inverse = `B / A ${number(1 / ratio, 2)} ± ${number(spread / ratio ** 2, 2)}`;
-  const strains = `A ${percent(target.mean_strain)}   B ${percent(background.mean_strain)}`;
-  const count = say('ratio.images', { count: frames, quality: number(quality, 2) });
-  return { value: `${number(ratio, 2)} ± ${number(spread, 2)}`, words: ratioWords(reading), more: `${inverse}\n${strains}\n${count}` };
-}
-
-function showRatio(picture, state, regions) {
-  const { value, words, more } = ratioTexts({ picture, state, regions });
-  put($('ratio-value'), value);
-  put($('ratio-words'), words);
-  put($('ratio-more'), more);
 }
 
 export function adviceOf(picture, state) {

@@ -7,13 +7,19 @@ export const KEYS = [
   ['{space}', [' '], 'freeze'],
   [', {and} .', [',', '.'], 'step'],
   ['{home}, {end}', ['Home', 'End'], 'ends'],
+  ['T', ['t'], 'best'],
+  ['O', ['o'], 'average'],
   ['V', ['v'], 'mode'],
   ['+ {and} −', ['+', '-', '=', '−'], 'opacity'],
   ['M', ['m'], 'map'],
+  ['I', ['i'], 'invert'],
   ['G', ['g'], 'range'],
   ['Q', ['q'], 'quality'],
   ['X', ['x'], 'blank'],
-  ['A, B', ['a', 'b'], 'region'],
+  ['K', ['k'], 'box'],
+  ['A, B, 1 {to} 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region'],
+  ['E, P', ['e', 'p'], 'tool'],
+  ['H', ['h'], 'histogram'],
   ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
   ['{delete}', ['Delete', 'Backspace'], 'remove'],
   ['C', ['c'], 'clear'],
@@ -32,7 +38,8 @@ const OF_CONTROLS = [' ', 'Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRi
 export function listen(act) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
-    const control = event.target.closest?.('button, input');
+    const control = event.target.closest?.('button, input, select');
+    if (control?.matches('input[type=text], select')) return; // what is typed or chosen there
     if (control && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const action = ACTIONS.get(key);

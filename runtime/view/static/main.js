@@ -1,19 +1,23 @@
 // The page: what comes over the link is kept, judged and drawn, once for each frame of the screen. Knows all the others.
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
+import { Box } from './box.js';
 import { Case } from './case.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
+import { CineControls } from './review.js';
 import { Controls } from './controls.js';
 import { Dicom } from './dicom.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
+import { RegionList } from './region-list.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
+import { averageState } from './average.js';
 import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
 import { drawStage } from './stage.js';
-import { load } from './settings.js';
+import { keep, load } from './settings.js';
 import { makeTabs } from './tabs.js';
 import { showFigures } from './figures.js';
 
@@ -92,6 +96,9 @@ const link = new Link(clock, {
 page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
+page.list = new RegionList(page);
+page.review = new CineControls(page);
+page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
@@ -124,7 +131,7 @@ function notice(text) {
 function scene() {
   const picture = cine.shown;
   const age = picture ? ageOf(picture) : null;
-  const state = stateOf({
+  const state = averageState(picture) ?? stateOf({
     link: page.link, line: page.line, picture, age, about: page.about,
     staleMs: page.about?.stale_ms ?? 500,
     quietMs: performance.now() - page.heardMs,
@@ -132,7 +139,7 @@ function scene() {
   });
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
-    picture, age, state, painter, view: page.view, about: page.about,
+    picture, age, state, painter, view: page.view, about: page.about, box: page.box,
     regions: page.regions, identifier: page.patient.identifier, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
   };
 }
@@ -156,6 +163,7 @@ function draw(now) {
   canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside, as below
   const what = `${state.key} ${current.picture?.id}`;
   const changed = page.dirty || what !== shown;
+  page.review.draw(changed);
   if (changed) {
     const ratio = window.devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = canvas;
@@ -178,6 +186,8 @@ function draw(now) {
     while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
+    page.list.show(current);
+    page.review.show();
     controls.show();
     page.patient.show();
   }

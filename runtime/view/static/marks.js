@@ -10,7 +10,7 @@ const COLOURS = {
 const FRAME = 9;
 
 export function mark(context, panel, scene) {
-  const { key, word } = scene.state;
+  const { key, word, bmodeWord } = scene.state;
   const colour = COLOURS[key];
   const old = key === 'stale' || key === 'lost' || key === 'refused';
   const strain = panel.kind === 'strain' || panel.kind === 'overlay';
@@ -22,7 +22,7 @@ export function mark(context, panel, scene) {
     veil(context, panel, 0.6);
     name(context, panel, scene, say('stage.no_strain'));
   } else if (key === 'held' || key === 'frozen') {
-    flag(context, panel, scene, colour, word);
+    flag(context, panel, scene, colour, (panel.kind === 'bmode' && bmodeWord) || word);
   }
   frame(context, panel, colour, key === 'live' ? 4 : FRAME, key !== 'live');
 }

@@ -58,7 +58,7 @@ export function drawBar(context, panel, scene, soft) {
   const height = panel.height - 2 * room;
   if (height < 20) return;
   const ramp = context.createLinearGradient(0, top + height, 0, top);
-  for (let at = 0; at <= 16; at++) ramp.addColorStop(at / 16, painter.colour(map, at / 16));
+  for (let at = 0; at <= 16; at++) ramp.addColorStop(at / 16, painter.colour(map, at / 16, strain && view.invert));
   context.fillStyle = ramp;
   context.fillRect(x, top, 18, height);
   context.strokeStyle = FAINT;

@@ -1,4 +1,4 @@
-// What the page says of state, quality and ratio. Knows no elements; the words themselves are the language's. Every word of
+// What the page says of state and quality. Knows no elements; the words themselves are the language's. Every word of
 // the protocol has a sentence there, and one that is not known is shown as it is.
 
 import { known, number, say } from './language.js';
@@ -64,40 +64,4 @@ export function scoreWord(score) {
   if (score >= 0.8) return say('quality.good');
   if (score >= 0.6) return say('quality.fair');
   return score >= 0.4 ? say('quality.low') : say('quality.unreadable');
-}
-
-const LEAST_SHARE = 0.5;
-
-function holds({ fan, origin, reach }, region) {
-  if (fan) return fan.holds(region);
-  return [region.depth, region.lateral].every(([first, last], axis) => first >= origin[axis] && last <= origin[axis] + reach[axis]);
-}
-
-// Why there is no ratio; `regions` are those it was asked for.
-export function refusal(reading, regions, picture) {
-  if (reading.refused === 'outside') {
-    const out = ['A', 'B'].filter((name) => {
-      const region = regions[name];
-      return region && !holds(picture, region);
-    });
-    const size = picture.extent.map((mm) => number(mm, 0)).join(' × ');
-    if (out.length === 2) return say('ratio.outside_both', { size });
-    return out.length ? say('ratio.outside_one', { name: out[0], size }) : say('ratio.outside_some', { size });
-  }
-  if (reading.refused === 'unreadable') {
-    const masked = [['A', reading.target], ['B', reading.background]]
-      .filter(([, part]) => part && part.readable_share < LEAST_SHARE);
-    if (masked.length === 0) return say('ratio.few_pixels');
-    const shares = masked.map(([name, part]) => `${name} (${share(part.readable_share)})`).join(', ');
-    return say('ratio.masked', { shares });
-  }
-  if (reading.refused === 'background') return say('ratio.background');
-  return reading.refused;
-}
-
-export function ratioWords(reading) {
-  const { ratio, spread } = reading;
-  if (ratio + spread < 1) return say('ratio.harder');
-  if (ratio - spread > 1) return say('ratio.softer');
-  return say('ratio.alike');
 }

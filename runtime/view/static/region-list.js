@@ -1,0 +1,96 @@
+// The regions beside the images: the ratio, a row for each with its name and role, and what they are drawn with. Knows its
+// elements and the page; writes only what changed, so that nobody loses a word that is being typed.
+
+import { KINDS, MOST, ROLES } from './regions.js';
+import { ratioTexts, regionLines, sizesText } from './ratios.js';
+import { language, say } from './language.js';
+
+const $ = (id) => document.getElementById(id);
+
+export class RegionList {
+  #rows = new Map();
+  #built = '';
+
+  constructor(page) {
+    this.page = page;
+    for (const kind of KINDS) $(`draw-${kind}`).addEventListener('click', () => this.use(kind));
+    for (const [id, number] of [['region-a', 1], ['region-b', 2]]) $(id).addEventListener('click', () => this.choose(number));
+  }
+
+  use(kind) {
+    this.page.regions.use(kind);
+  }
+
+  toggle(kind) {
+    this.use(this.page.regions.tool === kind ? KINDS[0] : kind);
+  }
+
+  choose(number) {
+    const { regions, cine, notice } = this.page;
+    if (!(number >= 1 && number <= MOST)) return;
+    if (cine.shown || regions.get(number)) regions.choose(number, cine.shown);
+    else notice(say('regions.no_image'));
+  }
+
+  show(scene) {
+    const { regions } = scene;
+    const { title, value, words, more } = ratioTexts(scene);
+    for (const [id, text] of Object.entries({ 'ratio-title': title, 'ratio-value': value, 'ratio-words': words, 'ratio-more': more, 'region-sizes': sizesText(scene) })) put($(id), text);
+    const lines = regionLines(scene);
+    $('region-start').hidden = lines.length > 0;
+    const built = JSON.stringify([language(), regions.active, lines.map(({ id, role }) => [id, role])]);
+    if (built !== this.#built) this.#build(lines, regions);
+    this.#built = built;
+    for (const line of lines) {
+      for (const name of ['label', 'strain', 'ratio', 'area']) put(this.#rows.get(line.id)[name], line[name]);
+    }
+    for (const kind of KINDS) $(`draw-${kind}`).setAttribute('aria-pressed', String(regions.tool === kind));
+    for (const [id, number] of [['region-a', 1], ['region-b', 2]]) $(id).setAttribute('aria-pressed', String(regions.active === number));
+    $('clear').disabled = !lines.length;
+  }
+
+  #build(lines, regions) {
+    const list = $('region-list');
+    const held = list.contains(document.activeElement) && document.activeElement.dataset.part;
+    this.#rows.clear();
+    list.replaceChildren(...lines.map((line) => this.#row(line, regions)));
+    if (!held) return;
+    const item = this.#rows.get(regions.active)?.button.parentElement;
+    (item?.querySelector(`[data-part=${held}]`) ?? $('canvas')).focus();
+  }
+
+  #row({ id, role }, regions) {
+    const item = make('li');
+    const button = make('button', { part: 'row', className: 'row', ariaPressed: String(regions.active === id) });
+    const parts = Object.fromEntries(['label', 'strain', 'ratio', 'area'].map((name) => [name, make('span', { className: name })]));
+    button.append(...Object.values(parts));
+    button.addEventListener('click', () => regions.activate(regions.active === id ? null : id));
+    item.append(button);
+    if (regions.active === id) item.append(this.#editor(id, role, regions));
+    this.#rows.set(id, { button, ...parts });
+    return item;
+  }
+
+  #editor(id, role, regions) {
+    const editor = make('div', { className: 'editor' });
+    const name = make('input', { part: 'name', type: 'text', maxLength: 24, value: regions.get(id).name, placeholder: say('regions.name_hint'), ariaLabel: say('regions.name', { id }) });
+    name.addEventListener('input', () => regions.rename(id, name.value));
+    const roles = make('select', { part: 'role', ariaLabel: say('regions.role', { id }) });
+    roles.append(...ROLES.map((one) => make('option', { value: one, textContent: say(`regions.${one}`), selected: one === role })));
+    roles.addEventListener('change', () => regions.assign(id, roles.value));
+    const remove = make('button', { part: 'remove', textContent: say('regions.remove') });
+    remove.addEventListener('click', () => regions.remove(id));
+    editor.append(name, roles, remove);
+    return editor;
+  }
+}
+
+function make(tag, { part, ...properties } = {}) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (part) element.dataset.part = part; // for who has it in hand while the list is built anew
+  return element;
+}
+
+function put(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
