@@ -84,12 +84,19 @@ class DicomNode:
         of = str(dataset.SOPClassUID)
         most = 3 * dataset.Rows * dataset.Columns * int(dataset.get("NumberOfFrames", 1))
         offered = [
+            (_VERIFICATION, None),  # so that a node which takes no pictures can be told from none
             (of, str(dataset.file_meta.TransferSyntaxUID)),
             (of, ExplicitVRLittleEndian),
             (of, ImplicitVRLittleEndian),
         ]
         with self._association(offered, answer_s=STORE_S + most / _SLOWEST_BYTES_S) as association:
-            taken = {str(context.transfer_syntax[0]) for context in association.accepted_contexts}
+            taken = {
+                str(context.transfer_syntax[0])
+                for context in association.accepted_contexts
+                if context.abstract_syntax == of
+            }
+            if not taken:
+                raise self._refusal("dicom.no_pictures", "does not take such pictures")
             if str(dataset.file_meta.TransferSyntaxUID) not in taken:
                 dataset.decompress(generate_instance_uid=False)  # pynetdicom makes it implicit, if it must
             try:

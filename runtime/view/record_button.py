@@ -101,11 +101,13 @@ class RecordButton(Worker):
 
     def _poll_status(self) -> None:
         try:
-            told = record_fields(self._control.ask(Status()))
+            status = self._control.ask(Status())
         except UsertError as error:
-            told = {"error": one_line(error), "files": [], "images": 0, "missing": 0}
-        self._recording = bool(told["files"])
-        self._show(told)
+            self._recording = False
+            self._show({"error": one_line(error), "files": [], "images": 0, "missing": 0})
+        else:
+            self._recording = bool(status.get("record"))
+            self._show(record_fields(status))
 
 
 def record_fields(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 const GAP_MS = 60; // between two characters of a scanner, and how late a person's key may act
 const LEAST = 4; // characters
 
+const BEGINS = /^[\p{L}\p{N}]$/u; // signs and blanks begin no identifier, and act at once
 const TEXT = 'input:not([type=range]):not([type=checkbox]):not([type=radio]):not([type=button]), textarea, select, [contenteditable]';
 
 export class Scanner {
@@ -22,7 +23,7 @@ export class Scanner {
     if (this.#again.has(event)) return;
     if (['Shift', 'CapsLock', 'AltGraph'].includes(event.key)) return;
     const character = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat;
-    if (event.target.closest?.(TEXT) || (event.key === ' ' && !this.#held.length)) {
+    if (event.target.closest?.(TEXT) || (!this.#held.length && !BEGINS.test(event.key))) {
       this.#release();
       return;
     }
