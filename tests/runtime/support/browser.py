@@ -100,8 +100,18 @@ class Screen:
             self.page.wait_for_timeout(20)
 
     def press(self, *keys: str) -> None:
+        """One key after the other, each until the page has taken it: the mouse does not wait for the keyboard."""
         for key in keys:
+            self.page.evaluate(
+                """() => {
+                  window.taken = new Promise((done) => {
+                    addEventListener('keyup', done, { once: true, capture: true });
+                    setTimeout(done, 500);
+                  });
+                }"""
+            )
             self.page.keyboard.press(key)
+            self.page.evaluate("async () => { await window.taken; }")
 
     def panels(self) -> list[dict[str, Any]]:
         """Where images are on the page, and how large a millimetre is."""

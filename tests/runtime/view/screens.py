@@ -7,6 +7,7 @@ machine makes the same pictures as an idle one.
 
 from __future__ import annotations
 
+import math
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -75,6 +76,15 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
     screen.expect("#ratio-more", "10 images")
     screen.press("Escape")
     save("ratio")
+    measures(screen, act)
+    save("regions")
+    screen.press("h", "c")
+    for tab_name in ("#tab-figures", "#tab-view"):
+        tab.locator(tab_name).click()
+    for region in act.regions_mm():
+        screen.draw(region)
+    screen.expect("#ratio-more", "10 images")
+    screen.press("Escape")
     screen.press(" ", ",", ",", ",")
     tab.wait_for_timeout(3000)
     save("frozen")
@@ -118,6 +128,28 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
         screen.press("s")
     save_small(Path(download.value.path()).read_bytes(), folder / "page-snapshot.png")
     assert screen.faults == [], screen.faults
+
+
+def measures(screen: Screen, act: Act) -> None:
+    """An outline of the lesion on each image, a distance on each, and a histogram."""
+    for name in ("#tab-lists", "#tab-regions"):
+        screen.page.locator(name).click()
+    lesion = act.scanner.lesion
+    z, x, radius = lesion.centre_z_mm, lesion.centre_x_mm, lesion.radius_mm
+    turns = [k * math.pi / 30 for k in range(61)]
+    for at, (kind, grown) in enumerate((("strain", 1.03), ("bmode", 1.0))):
+        screen.page.locator("#draw-polygon").click()
+        screen.trace(
+            [(z + grown * radius * math.sin(a), x + grown * radius * math.cos(a)) for a in turns], kind
+        )
+        row = screen.page.locator("#region-list .row").nth(2 + at)
+        screen.until(lambda row=row: row.get_attribute("aria-pressed") == "true")
+        screen.page.locator("#region-list select").select_option(kind)
+    for kind, grown in (("strain", 1.03), ("bmode", 1.0)):
+        screen.page.locator("#draw-calliper").click()
+        screen.trace([(z - grown * radius, x), (z, x), (z + grown * radius, x)], kind)
+    screen.press("Escape", "h")
+    screen.expect("#histogram-figures", "median")
 
 
 def save_small(png: bytes, path: Path) -> None:
