@@ -38,6 +38,6 @@ def test_another_order_is_malformed(order: object) -> None:
     message = RFMessage(frame=RFFrame(samples=np.zeros((4, 4), np.int16), scan=RF), stream="s")
     header, body = message.to_parts()
     fields = json.loads(bytes(header)) | {"order": order}
-    with pytest.raises(MalformedError, match="header: order: got .*, expected rows or columns") as caught:
+    with pytest.raises(MalformedError, match=r"header: order: got .*, expected rows or columns") as caught:
         read_message(json.dumps(fields).encode(), body)
     assert caught.value.fault == "field"
