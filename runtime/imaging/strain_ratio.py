@@ -122,31 +122,22 @@ class RatioReading:
     """Mean quality of the worse rectangle."""
 
 
-class RatioMeter:
-    """A meter of two rectangles in each live image; an image that is refused leaves the ratio as it was."""
+class RatioHistory:
+    """The ratio of two regions over the last images, from their readings; a refused image leaves it as it was."""
 
-    def __init__(self, target: Rectangle, background: Rectangle, rule: RatioRule | None = None) -> None:
-        self.target = target
-        self.background = background
-        self.rule = rule or RatioRule()
-        self._means: deque[tuple[float, float]] = deque(maxlen=self.rule.frames)
+    def __init__(self, rule: RatioRule) -> None:
+        self.rule = rule
+        self._means: deque[tuple[float, float]] = deque(maxlen=rule.frames)
 
-    def reset(self) -> None:
+    def clear(self) -> None:
         """Forget earlier images, for a new session."""
         self._means.clear()
 
-    def read(self, strain: NDArray[Any], quality: NDArray[Any], space: BeamSpace) -> RatioReading:
-        """The ratio with this image (N, M), whose pixels lie as in `space`, as the newest."""
-        rule, regions = self.rule, []
-        for rectangle in (self.target, self.background):
-            found = space.pixels_in(rectangle.depth_mm, rectangle.lateral_mm)
-            if found is None:
-                return RatioReading(refused="outside")
-            rows, lines, mask = found
-            regions.append(read_region(strain[rows, lines], quality[rows, lines], rule, mask))
-        target, background = regions
+    def add(self, target: RegionReading, background: RegionReading) -> RatioReading:
+        """The ratio with the readings of one more image as the newest."""
+        rule = self.rule
         seen: dict[str, Any] = {"target": target, "background": background}
-        if any(r.pixels < rule.least_pixels or r.readable_share < rule.least_share for r in regions):
+        if any(r.pixels < rule.least_pixels or r.readable_share < rule.least_share for r in seen.values()):
             return RatioReading(refused="unreadable", **seen)
         if abs(background.mean_strain) < max(rule.least_strain, rule.certainty * background.error):
             return RatioReading(refused="background", **seen)
@@ -167,6 +158,31 @@ class RatioMeter:
             frames=len(t),
             quality=min(target.quality, background.quality),
         )
+
+
+class RatioMeter:
+    """A meter of two rectangles in each live image; an image that is refused leaves the ratio as it was."""
+
+    def __init__(self, target: Rectangle, background: Rectangle, rule: RatioRule | None = None) -> None:
+        self.target = target
+        self.background = background
+        self.rule = rule or RatioRule()
+        self._history = RatioHistory(self.rule)
+
+    def reset(self) -> None:
+        """Forget earlier images, for a new session."""
+        self._history.clear()
+
+    def read(self, strain: NDArray[Any], quality: NDArray[Any], space: BeamSpace) -> RatioReading:
+        """The ratio with this image (N, M), whose pixels lie as in `space`, as the newest."""
+        regions = []
+        for rectangle in (self.target, self.background):
+            found = space.pixels_in(rectangle.depth_mm, rectangle.lateral_mm)
+            if found is None:
+                return RatioReading(refused="outside")
+            rows, lines, mask = found
+            regions.append(read_region(strain[rows, lines], quality[rows, lines], self.rule, mask))
+        return self._history.add(*regions)
 
 
 def read_region(

@@ -29,6 +29,8 @@ from .header import (
 
 MAX_PATH = 1024
 MAX_ERROR = 1024
+MAX_CASE = 64
+"""Characters of the identifier of a case: those of a DICOM Patient ID."""
 _MAX_RECTANGLE = 64
 _ENVELOPE = ("usert", "kind", "command")
 
@@ -123,6 +125,8 @@ class StartRecord(_Command):
     path: Path
     displacement: bool = False
     """Whether displacement is recorded too, instead of a hash of it."""
+    case: Annotated[str, text(MAX_CASE)] = ""
+    """Identifier of the patient or examination, kept in the record alone; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

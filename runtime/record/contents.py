@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -88,20 +88,23 @@ class Provenance:
     weights_sha256: str
     configuration: Mapping[str, Any]
     """The server's configuration as plain values; `engine`, `precision` and `threads` as `open_engine` takes them."""
+    case: str = field(default="", repr=False)
+    """Identifier of the patient or examination; empty: none was given."""
 
     @classmethod
-    def of(cls, bundle: Bundle, **configuration: Any) -> Self:
+    def of(cls, bundle: Bundle, *, case: str = "", **configuration: Any) -> Self:
         """The provenance of a server that runs `bundle`."""
         return cls(
             bundle=str(bundle.folder),
             bundle_sha256=bundle.sha256,
             weights_sha256=bundle.manifest.weights.sha256,
             configuration=configuration,
+            case=case,
         )
 
     def attributes(self) -> dict[str, str]:
-        """Attributes of the record's group, with the machine."""
-        return {
+        """Attributes of the record's group, with the machine; `case` only where there is one."""
+        return ({"case": self.case} if self.case else {}) | {
             "usert_version": __version__,
             "bundle": self.bundle,
             "bundle_sha256": self.bundle_sha256,

@@ -28,8 +28,8 @@ class RunningBundle:
     """Names of engine and precision; empty: those that the server was started with."""
 
 
-MakeRecorder = Callable[[Path, bool, RunningBundle], Recorder]
-"""Makes a recorder to a file, with displacement or without, of the images of a bundle; not open yet."""
+MakeRecorder = Callable[[Path, bool, RunningBundle, str], Recorder]
+"""Makes a recorder to a file, with displacement or without, of the images of a bundle, for a case; not open yet."""
 
 _SUFFIX = ".h5"
 
@@ -51,12 +51,14 @@ class RecordSwitch:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="record")
         self._begun: Recorder | None = None
 
-    def start(self, name: str, *, displacement: bool, bundle: RunningBundle) -> Future[Mapping[str, Any]]:
-        """Begin a record in a new file of the folder, of images by `bundle`.
+    def start(
+        self, name: str, *, displacement: bool, bundle: RunningBundle, case: str = ""
+    ) -> Future[Mapping[str, Any]]:
+        """Begin a record in a new file of the folder, of images by `bundle`, with the identifier of its `case`.
 
         Errors, in the future: `OptionError`, `RecordingError`.
         """
-        return self._disk.submit(self._start, name, displacement, bundle)
+        return self._disk.submit(self._start, name, displacement, bundle, case)
 
     def stop(self) -> Future[Mapping[str, Any]]:
         """Stop the record, however it was started, after its queue is written. Errors, in the future: `OptionError`."""
@@ -70,7 +72,7 @@ class RecordSwitch:
             self._begun.__exit__(None, None, None)
             self._begun = None
 
-    def _start(self, name: str, displacement: bool, bundle: RunningBundle) -> Mapping[str, Any]:
+    def _start(self, name: str, displacement: bool, bundle: RunningBundle, case: str) -> Mapping[str, Any]:
         if self._folder is None or self._make is None:
             raise OptionError(
                 "record: this server has no folder for records: start it with --record-folder DIR"
@@ -82,7 +84,7 @@ class RecordSwitch:
             raise OptionError(
                 f"record: got {name!r}, expected the name of a new file in {self._folder}, such as case7{_SUFFIX}"
             )
-        recorder = self._make(path, displacement, bundle)
+        recorder = self._make(path, displacement, bundle, case)
         recorder.__enter__()
         self._begun = self.recorder = recorder
         return {"record": str(recorder.path)}

@@ -93,7 +93,7 @@ class ControlHandlers:
                     "record: another bundle is being loaded, and a record has one: wait until that has ended"
                 )
             self._starting = self._switch.start(
-                command.path, displacement=command.displacement, bundle=self._running
+                command.path, displacement=command.displacement, bundle=self._running, case=command.case
             )
             return self._starting
         if isinstance(command, StopRecord):

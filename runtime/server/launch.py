@@ -88,8 +88,10 @@ class Site:
             return None
         return self.make_recorder_to(self.record, self.record_displacement, RunningBundle(folder=None))
 
-    def make_recorder_to(self, path: Path, displacement: bool, running: RunningBundle) -> Recorder:
-        """A recorder of the images that `running` makes; not open yet."""
+    def make_recorder_to(
+        self, path: Path, displacement: bool, running: RunningBundle, case: str = ""
+    ) -> Recorder:
+        """A recorder of the images that `running` makes, with the identifier of their `case`; not open yet."""
         provenance = Provenance.of(
             self.bundle if running.folder is None else Bundle.load(running.folder),
             engine=running.engine or self.engine,
@@ -99,6 +101,7 @@ class Site:
             rf=list(self.config.rf_endpoints),
             publish=self.config.publish,
             rows=self.config.rows,
+            case=case,
         )
         return Recorder(path, provenance, displacement=displacement)
 

@@ -22,6 +22,10 @@ from ..clients.image_source import ImageSource
 from ..transport.lifecycle import Service
 from .address import Address
 from .authentication import Authentication
+from .case_desk import CaseDesk
+from .dicom_folder import DicomFolder
+from .dicom_node import DicomNode
+from .dicom_routes import DicomRoutes
 from .feed import Feed
 from .pages import pages
 from .record_button import RecordButton
@@ -42,6 +46,10 @@ class PageConfig(ImageSource):
     """Access token that a browser must present; None: every user of this machine has access."""
     certificate: tuple[Path, Path] | None = None
     """Certificate chain and private key for TLS, both PEM; None: no TLS."""
+    dicom_folder: DicomFolder | None = None
+    """Where DICOM objects are saved; None: the browser keeps them."""
+    dicom_node: DicomNode | None = None
+    """Where DICOM objects can be sent to."""
 
     def __post_init__(self) -> None:
         ImageSource.__post_init__(self)  # `super()` does not know a class that `slots=True` has made again
@@ -62,7 +70,10 @@ class LivePage(Service):
         if config.control is not None:
             self._control = ControlClient(config.control, keys=config.keys, insecure=config.insecure)
         self._viewers = Viewers()
-        self._button: RecordButton | None = None
+        self._desk = CaseDesk(self._viewers, self._in_loop)
+        self._dicom = DicomRoutes(
+            lambda: self._desk.current, folder=config.dicom_folder, node=config.dicom_node
+        )
         self._about = {
             "run": secrets.token_hex(8),
             "version": __version__,
@@ -70,6 +81,7 @@ class LivePage(Service):
             "stale_ms": config.stale_ms,
             "bmode": config.rf is not None,
             "control": config.control is not None,
+            "dicom": self._dicom.about,
         }
 
     def _open(self, stack: ExitStack) -> None:
@@ -83,7 +95,10 @@ class LivePage(Service):
         config = self._config
         encrypted = config.certificate is not None
         app = Authentication(
-            pages(self._viewers, self._viewer), token=config.token, port=self.port, encrypted=encrypted
+            pages(self._viewers, self._viewer, self._dicom.routes),
+            token=config.token,
+            port=self.port,
+            encrypted=encrypted,
         )
         settings = uvicorn.Config(
             app,
@@ -128,12 +143,12 @@ class LivePage(Service):
         self._events = asyncio.get_running_loop()
         with ExitStack() as stack:
             if self._control is not None:
-                self._button = RecordButton(
+                self._desk.button = RecordButton(
                     self._control,
                     show=lambda told: self._in_loop(self._viewers.say, "record", told),
                     watched=self._viewers.watched,
                 )
-                stack.enter_context(self._button)
+                stack.enter_context(self._desk.button)
             feed = Feed(
                 self._client,
                 frames=self._frames,
@@ -151,13 +166,14 @@ class LivePage(Service):
         self._events.call_soon_threadsafe(call, *values)
 
     def _viewer(self, socket_: WebSocket) -> Viewer:
-        return Viewer(socket_, about=self._about, record=self._record)
+        return Viewer(socket_, about=self._about, record=self._record, case=self._desk.order)
 
     def _record(self, viewer: Viewer, start: bool) -> None:
-        if self._button is None:
+        button, case = self._desk.button, self._desk.current.identifier
+        if button is None:
             viewer.say("refused", "records need the control endpoint: start usert view with --control")
         else:
-            self._button.press(start, lambda line: self._in_loop(viewer.say, "refused", line))
+            button.press(start, lambda line: self._in_loop(viewer.say, "refused", line), case=case)
 
 
 class _Server(uvicorn.Server):

@@ -7,11 +7,10 @@ opened are served.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import PurePosixPath
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -20,8 +19,7 @@ from starlette.websockets import WebSocket
 
 from usert.errors import UsertError
 
-from ..offline.colormap import CIVIDIS, GREY, VIRIDIS, colours
-from ..protocol.header import as_fields
+from .colour_maps import MAPS, is_safe, table
 from .measure import measure, one_line
 from .viewer import Viewer, Viewers
 
@@ -33,21 +31,20 @@ _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
 }
 
 
-MAPS = {"viridis": VIRIDIS, "cividis": CIVIDIS, "grey": GREY}
-"""Colour maps that the page offers: lightness rises from the first colour, hard; colour-blind people can read each."""
-
-
-def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starlette:
-    """The application without authentication."""
+def pages(
+    viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer], more: Sequence[Route] = ()
+) -> Starlette:
+    """The application without authentication; `more`: further routes."""
     static = _static_files()
     measuring = asyncio.Semaphore(_MEASURING)
 
     async def index(request: Request) -> Response:
-        return static["index.html"]
+        return static["image.html" if request.query_params.get("view") == "image" else "index.html"]
 
     async def file(request: Request) -> Response:
         found = static.get(request.path_params["name"])
@@ -65,7 +62,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
             return Response(status_code=400)
         except UsertError as error:
             return JSONResponse({"error": one_line(error)}, 400)
-        return JSONResponse({"reading": as_fields(reading)})
+        return JSONResponse({"reading": reading and reading.fields})
 
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
@@ -83,6 +80,7 @@ def pages(viewers: Viewers, make_viewer: Callable[[WebSocket], Viewer]) -> Starl
             Route("/alive", alive),
             Route("/measure", measured, methods=["POST"]),
             WebSocketRoute("/stream", stream),
+            *more,
         ]
     )
 
@@ -106,7 +104,8 @@ def _static_files() -> dict[str, Response]:
         for entry in files(__package__).joinpath("static").iterdir()
         if PurePosixPath(entry.name).suffix in _TYPES
     }
-    unit = np.linspace(0, 1, 256)
-    tables = {name: colours(unit, anchors).tolist() for name, anchors in MAPS.items()}
-    found["colours.json"] = JSONResponse(tables)
+    tables = {name: table(name) for name in MAPS}
+    found["colours.json"] = JSONResponse(
+        {name: {"table": rgb.tolist(), "safe": is_safe(rgb)} for name, rgb in tables.items()}
+    )
     return found

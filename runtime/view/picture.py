@@ -66,9 +66,9 @@ class Picture:
         """The picture as a message; encoded once."""
         return pack({"id": self.id, **self.fields}, list(self._planes.values()))
 
-    @property
+    @cached_property
     def measured(self) -> Measured:
-        """The part that strain ratios are measured in."""
+        """The part that regions are measured in; made once for all browsers."""
         return Measured.of(self.fields, self._planes)
 
 
@@ -117,6 +117,7 @@ class Painter:
             "exact": arrival.age.exact,
             "pitch_mm": pitch_mm,
             "common_sample": common_sample(message.scan),
+            "sound_speed_m_s": message.scan.sound_speed_m_s,
             **_places(BeamSpace.of(message.scan, message.shape), (down, across)),
             "least_readable": least_readable(message.readable_quality),
             "soft_strain": soft,

@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from usert.errors import UsertError
@@ -17,6 +18,14 @@ from .measure import one_line
 
 OnError = Callable[[str], None]
 _POLL_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Press:
+    start: bool
+    case: str
+    on_error: OnError
+    on_done: Callable[[], None]
 
 
 class RecordButton(Worker):
@@ -34,7 +43,10 @@ class RecordButton(Worker):
         self._control = control
         self._show = show
         self._watched = watched
-        self._requests: queue.SimpleQueue[tuple[bool, OnError]] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Press] = queue.SimpleQueue()
+        self._presses = 0
+        self._handled = 0
+        self._recording = False
 
     def _open(self, stack: ExitStack) -> None:
         stack.enter_context(self._control)
@@ -45,36 +57,57 @@ class RecordButton(Worker):
         super().stop()
         self._control.stop()
 
-    def press(self, start: bool, on_error: OnError) -> None:
-        """Start or stop recording, from any thread; `on_error` gets the reason of a failure, in the button's thread."""
-        self._requests.put((start, on_error))
+    @property
+    def recording(self) -> bool:
+        """Whether something is recorded, as far as it is known, or about to be. Safe in any thread."""
+        return self._recording or self._handled < self._presses
+
+    def press(
+        self, start: bool, on_error: OnError, *, case: str = "", on_done: Callable[[], None] = lambda: None
+    ) -> None:
+        """Start or stop recording; `case`: identifier for the record that starts. Call it from one thread.
+
+        `on_error` gets the reason of a failure, or `on_done` is called, in the button's thread.
+        """
+        self._presses += 1
+        self._requests.put(_Press(start=start, case=case, on_error=on_error, on_done=on_done))
 
     def _work(self) -> None:
         next_s = 0.0
         while not self.stopping:
             try:
-                start, on_error = self._requests.get(timeout=POLL_MS / 1e3)
+                press = self._requests.get(timeout=POLL_MS / 1e3)
             except queue.Empty:
                 if time.monotonic() < next_s or not self._watched():
                     continue
+                self._poll_status()
             else:
-                self._send(start, on_error)
-            self._poll_status()
+                done = self._send(press)
+                self._poll_status()
+                self._handled += 1
+                if done:
+                    press.on_done()
             next_s = time.monotonic() + _POLL_EVERY_S
 
-    def _send(self, start: bool, on_error: OnError) -> None:
+    def _send(self, press: _Press) -> bool:
         name = time.strftime("page-%Y%m%d-%H%M%S.h5")
-        command = StartRecord(path=name) if start else StopRecord()
+        command = StartRecord(path=name, case=press.case) if press.start else StopRecord()
         try:
             self._control.ask(command)
         except UsertError as error:
-            on_error(one_line(error))
+            press.on_error(one_line(error))
+            return False
+        return True
 
     def _poll_status(self) -> None:
         try:
-            self._show(record_fields(self._control.ask(Status())))
+            status = self._control.ask(Status())
         except UsertError as error:
+            self._recording = False
             self._show({"error": one_line(error), "files": [], "images": 0, "missing": 0})
+        else:
+            self._recording = bool(status.get("record"))
+            self._show(record_fields(status))
 
 
 def record_fields(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 A browser acknowledges pictures, and gets the next one only while fewer than `WINDOW` are unacknowledged. Invariant: the
 queue of a slow browser is bounded: the newest picture, and a number of short texts.
 
-Texts to the browser are JSON objects of one key: `about`, `pong`, `reading`, `record`, `refused`. From it: `ping` (its
-clock, returned in `pong`), `got` (the id of a picture), `regions` (`target`, `background`; or null), `record` (true,
-false).
+Texts to the browser are JSON objects of one key: `about`, `pong`, `reading`, `record`, `refused`, `case` (`number`,
+`identifier`, `began_ms`), `case_question`, `case_refused`, `dicom`. From it: `ping` (its clock, returned in `pong`),
+`got` (the id of a picture), `regions` (the fields of `measure.Plan`; or null), `record` (true, false), `case`
+(`identifier`, `answer`), `unsaved` (whether it holds something that was not saved). Measuring for one browser takes at
+most its part of `SHARE`: images beyond that are left out of its ratios, so that nobody can draw regions that keep
+others waiting.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,33 +27,45 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from usert.errors import OptionError
 
 from ..protocol.age import now_ns
-from ..protocol.header import as_fields
 from ..transport.fault_counter import FaultCounter
-from .measure import Ruler, one_line
+from .measure import Plan, Ruler, one_line
 from .picture import Picture
 
 MOST_VIEWERS = 32
 WINDOW = 2
 """Unacknowledged pictures of one browser: two, so that a slow network does not halve the rate."""
+SHARE = 0.5
+"""Share of the event loop's time that measuring takes at most, on average, of all browsers together."""
 _MOST_TEXTS = 32
-_MOST_MESSAGE = 4096
+_MOST_MESSAGE = 16_384
+"""Characters of a text from a browser: eight regions of 64 points each are half of it."""
 
 faults = FaultCounter(logging.getLogger(__name__), "browser disconnected")
 
 RecordOrder = Callable[["Viewer", bool], None]
+CaseOrder = Callable[["Viewer", Mapping[str, Any]], None]
 
 
 class Viewer:
     """One connected browser. Use it in the event loop's thread only."""
 
-    def __init__(self, socket: WebSocket, *, about: Mapping[str, Any], record: RecordOrder) -> None:
+    def __init__(
+        self, socket: WebSocket, *, about: Mapping[str, Any], record: RecordOrder, case: CaseOrder
+    ) -> None:
         self._socket = socket
         self._record = record
+        self._case = case
+        self.unsaved = False
+        """Whether its page holds something that a new case would clear and that was not saved."""
         self._wake = asyncio.Event()
         self._newest: Picture | None = None
         self._last: Picture | None = None
         self._under_way = 0
         self._ruler: Ruler | None = None
+        self._asked: tuple[Any] | None = None
+        self._measures_at = 0.0
+        self.share = SHARE
+        """This browser's part of the time for measuring."""
         self._texts: deque[str] = deque(maxlen=_MOST_TEXTS)
         self.say("about", about)
 
@@ -116,27 +132,35 @@ class Viewer:
             self._under_way = max(0, self._under_way - 1)
             self._wake.set()
         elif key == "regions":
-            self._set_regions(value)
+            self._asked = (value,)
+            self._measure(self._last)
         elif key == "record":
             self._record(self, bool(value))
+        elif key == "case":
+            self._case(self, dict(value))
+        elif key == "unsaved":
+            self.unsaved = bool(value)
         else:
             raise KeyError(key)
 
-    def _set_regions(self, value: Any) -> None:
+    def _measure(self, picture: Picture | None) -> None:
+        """Measure `picture` by the newest plan; left out while this browser's share is used up."""
+        if time.monotonic() < self._measures_at or (self._asked or self._ruler) is None:
+            return
+        measured = None if picture is None else picture.measured
+        begin = time.thread_time()
         try:
-            self._ruler = None if value is None else Ruler.parse(value)
+            if self._asked is not None:
+                (plan,), self._asked = self._asked, None
+                self._ruler = None if plan is None else Ruler(Plan.parse(plan), self._ruler)
+            if self._ruler is not None and picture is not None and measured is not None:
+                reading = self._ruler.read(measured)
+                if reading is not None:
+                    self.say("reading", {"of": picture.id, **reading.fields})
         except OptionError as error:
             self._ruler = None
             self.say("refused", one_line(error))
-            return
-        if self._last is not None:
-            self._measure(self._last)
-
-    def _measure(self, picture: Picture) -> None:
-        if self._ruler is not None:
-            reading = self._ruler.read(picture.measured)
-            if reading is not None:
-                self.say("reading", {"of": picture.id, **(as_fields(reading) or {})})
+        self._measures_at = time.monotonic() + (time.thread_time() - begin) / self.share
 
 
 class Viewers:
@@ -151,6 +175,11 @@ class Viewers:
     def full(self) -> bool:
         """Whether no further browser can connect."""
         return len(self._all) >= MOST_VIEWERS
+
+    @property
+    def unsaved(self) -> int:
+        """Number of browsers that hold something that was not saved."""
+        return sum(viewer.unsaved for viewer in self._all)
 
     def watched(self) -> bool:
         """Whether any browser is connected. Safe in any thread."""
@@ -173,6 +202,7 @@ class Viewers:
     def joined(self, viewer: Viewer) -> Iterator[None]:
         """Count `viewer` among the connected browsers inside the `with` block."""
         self._all.add(viewer)
+        self._divide()
         for key, value in self._said.items():
             viewer.say(key, value)
         if self._newest is not None:
@@ -181,3 +211,8 @@ class Viewers:
             yield
         finally:
             self._all.discard(viewer)
+            self._divide()
+
+    def _divide(self) -> None:
+        for viewer in self._all:
+            viewer.share = SHARE / len(self._all)

@@ -25,7 +25,7 @@ def quoted() -> list[str]:
 @cache
 def said() -> str:
     """All strings of the sources, one a line, with … for what is filled in; and the words of the live page."""
-    lines = [(ROOT / "runtime/view/static/words.js").read_text(encoding="utf-8")]
+    lines = [(ROOT / "runtime/view/static/words-en.json").read_text(encoding="utf-8")]
     for stage in STAGES:
         for path in (ROOT / stage).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -7,12 +7,13 @@ weights-refused.safetensors, with the reasons in acceptance.json.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,13 @@ class Plan:
     held_out: tuple[ChosenPair, ...]
 
 
-def open_fabric(recipe: FineTuneRecipe, device: str) -> Fabric:
-    """Open a Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
+@contextmanager
+def opened_fabric(recipe: FineTuneRecipe, device: str) -> Iterator[Fabric]:
+    """A Fabric for this process, or for all that `torchrun` started (gloo on CPUs, NCCL on GPUs).
+
+    On leaving, the processes disconnect: drop what was set up with the Fabric before. A thread of gloo that still frees
+    a tensor while Python ends aborts its process (PyTorch pull request 179291), and `torchrun` then ends the others.
+    """
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     fabric = Fabric(
@@ -58,7 +64,13 @@ def open_fabric(recipe: FineTuneRecipe, device: str) -> Fabric:
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
     )
     fabric.launch()
-    return fabric
+    try:
+        yield fabric
+    finally:
+        del fabric
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+            gc.collect()  # the network's wrapper, in cycles, holds the group and with it the threads
 
 
 def plan(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.dicom_options import Dicom
 from usert.commands.image_options import Images
 from usert.commands.option import grouped, option, switch
 
@@ -14,6 +15,7 @@ from usert.commands.option import grouped, option, switch
 def view(
     *,
     images: Images,
+    dicom: Dicom,
     control: str | None = option(
         None, "ENDPOINT", "Control endpoint of the server, for starting and stopping records."
     ),
@@ -47,6 +49,7 @@ def view(
     token = None if token_file is None else read_token(token_file)
     if address.open and token is None:
         token = random_token()
+    node = dicom.node()
     page = LivePage(
         PageConfig(
             **images.source(),
@@ -55,6 +58,8 @@ def view(
             token=token,
             stale_ms=stale_ms,
             insecure=insecure,
+            dicom_folder=dicom.folder(),
+            dicom_node=node,
             certificate=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         )
     )
@@ -63,6 +68,12 @@ def view(
             typer.echo(
                 "view: not encrypted: others on this network can read images and token; give --tls-cert and "
                 "--tls-key, or --insecure if the network is yours alone",
+                err=True,
+            )
+        if node is not None and node.unprotected and not insecure:
+            typer.echo(
+                f"view: DICOM goes to {node.name} unencrypted: others on the way can read images and identifiers; "
+                "give --dicom-tls, or --insecure if the network is yours alone",
                 err=True,
             )
         typer.echo(f"view: page on {page.url}")

@@ -1,7 +1,10 @@
 // The last half minute of pictures, as they came. Knows pictures, no elements. Frozen, nothing is added or forgotten, and
-// `shown` is the picture that was chosen; else it is the newest. Bounded in time and in bytes.
+// `shown` is the picture that was chosen, or the average over the chosen span; else it is the newest. Bounded in time and
+// in bytes.
 
-const KEPT_MS = 30000;
+import { presses } from './best.js';
+
+export const KEPT_MS = 30000;
 const MOST_BYTES = (navigator.deviceMemory ?? 8) <= 4 ? 200e6 : 500e6;
 
 export class Cine {
@@ -9,6 +12,9 @@ export class Cine {
   #bytes = 0;
   #newest = null;
   #place = -1; // of the shown picture; -1: not frozen
+  #presses = { of: null, found: [] };
+  span = null; // first and last place of the chosen stretch, while frozen
+  average = null; // the average that is shown instead of the picture at the place
 
   add(picture) {
     this.#newest = picture;
@@ -29,7 +35,30 @@ export class Cine {
   }
 
   get shown() {
-    return this.frozen ? this.#kept[this.#place] : this.#newest;
+    return this.average ?? (this.frozen ? this.#kept[this.#place] : this.#newest);
+  }
+
+  // All pictures, oldest first; not to be changed.
+  get kept() {
+    return this.#kept;
+  }
+
+  get presses() {
+    const newest = this.#kept.at(-1) ?? null;
+    if (this.#presses.of !== newest) this.#presses = { of: newest, found: presses(this.#kept) };
+    return this.#presses.found;
+  }
+
+  // Oldest first.
+  get all() {
+    return [...this.#kept];
+  }
+
+  clear() {
+    this.#kept = [];
+    this.#bytes = 0;
+    this.#newest = null;
+    this.#place = -1;
   }
 
   get count() {
@@ -46,7 +75,7 @@ export class Cine {
 
   // How long before the last one that is kept.
   get backMs() {
-    return this.frozen ? this.#kept.at(-1).arrivedMs - this.shown.arrivedMs : 0;
+    return this.frozen ? this.#kept.at(-1).arrivedMs - this.#kept[this.#place].arrivedMs : 0;
   }
 
   freeze() {
@@ -55,15 +84,19 @@ export class Cine {
 
   resume() {
     this.#place = -1;
+    this.span = null;
+    this.average = null;
   }
 
   go(place) {
     this.freeze();
+    this.average = null;
     if (this.frozen) this.#place = Math.max(0, Math.min(this.#kept.length - 1, place));
   }
 
   // The pictures that a ratio of the shown one is taken over, oldest first: live ones of its session.
   before(most) {
+    if (this.average) return [this.average];
     const of = this.shown;
     const same = (one) => one.state === 'live' && one.header.session === of.header.session && one.header.server_starts === of.header.server_starts;
     return this.#kept.slice(0, this.place + 1).filter(same).slice(-most);

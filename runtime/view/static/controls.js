@@ -1,58 +1,71 @@
 // Buttons, sliders, pointers and keys: what a person does becomes a change of the page. Knows the elements and the page.
 // Every action has a key and a button, and both do the same.
 
-import { MODES, MODE_WORDS, RANGES, keep, next } from './settings.js';
+import { MODES, RANGES, keep, next } from './settings.js';
 import { listen, writeHelp } from './keys.js';
-import { ageText } from './words.js';
+import { say } from './language.js';
+import { share } from './words.js';
+import { Pedals } from './pedals.js';
 import { snapshot } from './snapshot.js';
 
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', box: 'box', invert: 'invert', best: 'best', average: 'average', clear: 'clear', 'histogram-button': 'histogram', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart', full: 'full' };
 
 export class Controls {
   constructor(page) {
     this.page = page;
     for (const [id, action] of Object.entries(ACTIVATE)) $(id).addEventListener('click', () => this.act(action));
-    for (const name of ['A', 'B']) $(`region-${name.toLowerCase()}`).addEventListener('click', () => this.act('region', name.toLowerCase()));
     $('help-close').addEventListener('click', () => $('help').close());
     $('opacity').addEventListener('input', ({ target }) => this.#set('opacity', Number(target.value) / 100));
-    $('time').addEventListener('input', ({ target }) => this.#go(Number(target.value)));
     writeHelp($('keys'));
-    listen((action, key, event) => this.act(action, key, event));
+    document.addEventListener('language', () => writeHelp($('keys')));
+    listen((action, key, event) => this.act(action, key, event), new Pedals());
     this.#pointers($('canvas'));
   }
 
   act(action, key = '', event = {}) {
-    const { cine, regions, view } = this.page;
-    const picture = cine.shown;
+    const { box, cine, list, regions, review, view } = this.page;
     const actions = {
-      freeze: () => this.#freeze(),
-      step: () => this.#go(cine.place + (key === ',' ? -1 : 1)),
-      ends: () => this.#go(key === 'Home' ? 0 : cine.count - 1),
-      mode: () => this.#set('mode', next(this.#modes(), view.mode)),
+      freeze: () => review.freeze(),
+      step: () => review.go(cine.place + (key === ',' ? -1 : 1)),
+      ends: () => review.go(key === 'Home' ? 0 : cine.count - 1),
+      best: () => review.best(),
+      average: () => review.average(),
+      mode: () => this.page.about?.bmode ? this.#set('mode', next(MODES, view.mode)) : this.page.notice(say('help.no_bmode')),
       opacity: () => this.#set('opacity', Math.max(0, Math.min(1, view.opacity + (key === '-' || key === '−' ? -OPACITY_STEP : OPACITY_STEP)))),
       map: () => this.#set('map', next(this.page.painter.maps, view.map)),
       range: () => this.#set('range', next(RANGES, view.range)),
       quality: () => this.#set('quality', !view.quality),
       blank: () => this.#set('blank', !view.blank),
-      region: () => picture ? regions.choose(key.toUpperCase(), picture) : this.page.say('There is no image to draw on yet.'),
+      invert: () => this.#set('invert', !view.invert),
+      box: () => this.#box(cine.shown),
+      region: () => {
+        box.release();
+        list.choose({ a: 1, b: 2 }[key] ?? Number(key));
+      },
+      tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
+      distance: () => list.measure(),
+      histogram: () => list.histogram(),
       arrow: () => this.#arrow(key, event.shiftKey),
-      remove: () => regions.remove(),
+      remove: () => (box.active ? box.forget() : regions.remove()),
       clear: () => regions.clear(),
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
+      case: () => this.page.patient.open(),
+      dicom: () => this.page.dicom.make(event.shiftKey ? 'film' : 'image', key === 'y'),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
+      language: () => this.page.languages.open(),
+      apart: () => this.page.apart.open() ?? this.page.notice(say('apart.blocked')),
       help: () => $('help').showModal(),
-      escape: () => regions.release(),
+      escape: () => {
+        box.release();
+        regions.release();
+      },
     };
     actions[action]?.();
     this.page.dirty = true;
-  }
-
-  #modes() {
-    return this.page.about?.bmode ? MODES : ['strain'];
   }
 
   #set(name, value) {
@@ -61,74 +74,83 @@ export class Controls {
     keep(this.page.view);
   }
 
-  #freeze() {
-    const { cine, measuring, say } = this.page;
-    if (cine.frozen) cine.resume();
-    else cine.freeze();
-    if (!cine.frozen && !cine.count) say('There is no image to freeze yet.');
-    measuring.update();
-  }
-
-  #go(place) {
-    this.page.cine.go(place);
-    this.page.measuring.update();
-    this.page.dirty = true;
-  }
-
   #arrow(key, resize) {
-    const { cine, regions } = this.page;
+    const { box, cine, regions } = this.page;
     const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
     const picture = cine.shown;
-    if (regions.active && regions.all[regions.active] && picture) {
-      const step = NUDGE * picture.extent[0];
+    const step = NUDGE * (picture?.extent[0] ?? 0);
+    if (box.active && box.on && picture) {
+      box.nudge(down * step, right * step, resize, picture);
+    } else if (regions.moving && picture) {
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
-      this.#go(cine.place + right);
+      this.page.review.go(cine.place + right);
     }
+  }
+
+  #box(picture) {
+    const { box, notice, regions } = this.page;
+    if (!picture && !box.on) {
+      notice(say('regions.no_image'));
+      return;
+    }
+    box.toggle(picture);
+    if (box.on) notice(say(box.armed ? 'press.box_draw' : 'press.box_hint'));
+    regions.release();
   }
 
   #snapshot() {
     const scene = this.page.scene();
-    if (scene.picture) snapshot(scene);
-    else this.page.say('There is no image to save yet.');
+    if (scene.picture) {
+      snapshot(scene);
+      this.page.patient.saved();
+    } else this.page.notice(say('snapshot.no_image'));
   }
 
   #record() {
-    const { about, record, say, send, link } = this.page;
-    if (!about?.control) say('Records need the control endpoint: start usert view with --control.');
-    else if (link !== 'open') say('No connection: the record goes on as it was.');
+    const { about, record, notice, send, link } = this.page;
+    if (!about?.control) notice(say('record.needs'));
+    else if (link !== 'open') notice(say('record.lost'));
+    else if (record?.error) notice(record.error);
     else send('record', !record?.files.length);
   }
 
   #pointers(canvas) {
     const at = (event) => [event.offsetX, event.offsetY];
     canvas.addEventListener('pointerdown', (event) => {
-      const { regions, panels, cine } = this.page;
+      const { box, regions, panels, cine } = this.page;
       if (event.button !== 0 || !cine.shown) return;
-      if (regions.down(panels, ...at(event), cine.shown)) canvas.setPointerCapture(event.pointerId);
+      const mine = box.down(panels, ...at(event), cine.shown);
+      if (!mine) box.release();
+      if (mine || regions.down(panels, ...at(event), cine.shown)) canvas.setPointerCapture(event.pointerId);
     });
-    canvas.addEventListener('pointermove', (event) => this.page.regions.move(...at(event)));
-    for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, () => this.page.regions.up());
+    canvas.addEventListener('pointermove', (event) => {
+      this.page.box.move(...at(event));
+      this.page.regions.move(...at(event));
+    });
+    for (const name of ['pointerup', 'pointercancel']) {
+      canvas.addEventListener(name, () => {
+        this.page.box.up();
+        this.page.regions.up(name === 'pointerup');
+      });
+    }
   }
 
   // What the controls say, now.
   show() {
-    const { cine, view, regions, record, about } = this.page;
-    document.body.dataset.frozen = cine.frozen;
+    const { box, view, record, about } = this.page;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
-    put($('freeze'), cine.frozen ? 'Go live' : 'Freeze');
-    $('time').max = Math.max(0, cine.count - 1);
-    $('time').value = cine.place;
-    put($('time-words'), cine.frozen ? `−${(cine.backMs / 1000).toFixed(1)} s of ${(cine.spanMs / 1000).toFixed(0)} s` : `${(cine.spanMs / 1000).toFixed(0)} s kept`);
-    put($('mode'), about?.bmode ? MODE_WORDS[view.mode] : 'Strain alone');
-    $('mode').disabled = !about?.bmode;
+    put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
+    able($('mode'), about?.bmode);
     $('opacity').value = Math.round(100 * view.opacity);
-    put($('map'), view.map === 'grey' ? 'Grey' : view.map[0].toUpperCase() + view.map.slice(1));
-    put($('range'), view.range === 'auto' ? 'Range auto' : `Range ${100 * view.range} %`);
+    put($('map'), say(`view.${view.map}`));
+    press($('invert'), view.invert);
+    $('map-unsafe').hidden = this.page.painter.safe(view.map);
+    put($('range'), view.range === 'auto' ? say('view.range_auto') : say('view.range_fixed', { percent: share(view.range, view.range < 0.01 ? 1 : 0) }));
     press($('quality-map'), view.quality);
     press($('blank'), view.blank);
-    for (const name of ['A', 'B']) press($(`region-${name.toLowerCase()}`), regions.active === name);
-    $('clear').disabled = !regions.all.A && !regions.all.B;
+    press($('box'), box.on);
+    put($('box'), say(box.on ? 'press.box_off' : 'press.box'));
     this.#showRecord(record, about);
   }
 
@@ -136,15 +158,19 @@ export class Controls {
     const button = $('record');
     const on = Boolean(record?.files.length);
     press(button, on);
-    const lost = record?.missing ? `, ${record.missing} missing` : '';
-    put(button, on ? `Stop record (${record.images}${lost})` : 'Record');
-    button.title = !about?.control ? 'Needs usert view --control' : record?.error || 'Start or stop a record at the server (R)';
-    button.disabled = !about?.control || Boolean(record?.error);
+    put(button, on ? say(record.missing ? 'record.stop_missing' : 'record.stop', record) : say('record.start'));
+    button.title = !about?.control ? say('record.needs_title') : record?.error || `${say('record.title')} (R)`;
+    able(button, about?.control && !record?.error);
   }
 }
 
 function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+// One that does nothing now can still be pressed, and says why: a title is not seen by whoever has no mouse.
+function able(element, on) {
+  element.setAttribute('aria-disabled', String(!on));
 }
 
 function press(element, on) {

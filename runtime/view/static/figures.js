@@ -1,7 +1,8 @@
 // The numbers beside the images. Knows the elements of the side column; writes only what changed. A number that is not of
 // this moment is never left standing without the state beside it saying so.
 
-import { compressionWord, percent, ratioWords, refusal, scoreWord, warning } from './words.js';
+import { number, say } from './language.js';
+import { afterWord, compressionWord, percent, scoreWord, share, warning } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -9,18 +10,19 @@ function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function showFigures({ picture, state, regions }) {
+export function showFigures({ picture, state }) {
+  for (const title of document.querySelectorAll('#figures h2')) title.dataset.after = afterWord(state.key);
   showCompression(picture, state);
   showQuality(picture);
-  showRatio(picture, state, regions);
   showWarnings(picture, state);
 }
 
 function showCompression(picture, state) {
   put($('compression-percent'), picture ? percent(picture.header.readable_strain) : '–');
   const rate = picture?.header.strain_rate;
-  const rateText = rate === null || rate === undefined || picture.state === 'idle' ? '' : `, ${percent(rate, 1)} a second`;
-  put($('compression-word'), picture ? `${state.key === 'stale' ? 'was ' : ''}${compressionWord(picture)}${rateText}` : '');
+  const rateText = rate === null || rate === undefined || picture.state === 'idle' ? '' : `, ${say('compression.rate', { percent: percent(rate, 1) })}`;
+  const word = picture ? compressionWord(picture) : '';
+  put($('compression-word'), picture ? (state.key === 'stale' ? say('compression.was', { word }) : word) + rateText : '');
   const at = picture ? Math.max(-1, Math.min(1, picture.compression)) : 0;
   const fill = $('compression-fill').style;
   fill.left = `${50 + Math.min(0, 50 * at)}%`;
@@ -29,40 +31,12 @@ function showCompression(picture, state) {
 
 function showQuality(picture) {
   const score = picture?.header.score ?? 0;
-  put($('score'), picture ? score.toFixed(2) : '–');
+  put($('score'), picture ? number(score, 2) : '–');
   put($('score-word'), picture ? scoreWord(score) : '');
   $('score-fill').style.width = `${100 * score}%`;
   const past = picture?.header.persistence;
-  const averaged = past ? `, ${past.images} images averaged` : '';
-  put($('share'), picture ? `${Math.round(100 * picture.header.readable_share)} % of the image may be read${averaged}` : '');
-}
-
-// What the box of the ratio says, for screen and snapshot.
-export function ratioTexts({ picture, state, regions }) {
-  if (!regions.both) {
-    const left = regions.all.A ? 'Now draw B beside it, at the same depth.' : 'Draw A on the target, then B beside it.';
-    return { value: '–', words: regions.all.B && !regions.all.A ? 'Now draw A on the target.' : left, more: '' };
-  }
-  const reading = picture?.reading;
-  if (!reading || reading.version !== regions.version) {
-    const idle = state.key === 'live' || state.key === 'frozen' ? 'Measuring …' : 'No live image to measure.';
-    return { value: '–', words: reading?.error ?? idle, more: '' };
-  }
-  if (reading.error) return { value: '–', words: reading.error, more: '' };
-  if (reading.none) return { value: '–', words: 'This image was not live: nothing to measure.', more: '' };
-  if (reading.ratio === null || reading.ratio === undefined) return { value: 'none', words: refusal(reading, regions.all, picture), more: '' };
-  const { ratio, spread, target, background, frames, quality } = reading;
-  const inverse = `B / A ${(1 / ratio).toFixed(2)} ± ${(spread / ratio ** 2).toFixed(2)}`;
-  const strains = `A ${percent(target.mean_strain)}   B ${percent(background.mean_strain)}`;
-  const count = `${frames} image${frames === 1 ? '' : 's'}, quality ${quality.toFixed(2)}`;
-  return { value: `${ratio.toFixed(2)} ± ${spread.toFixed(2)}`, words: ratioWords(reading), more: `${inverse}\n${strains}\n${count}` };
-}
-
-function showRatio(picture, state, regions) {
-  const { value, words, more } = ratioTexts({ picture, state, regions });
-  put($('ratio-value'), value);
-  put($('ratio-words'), words);
-  put($('ratio-more'), more);
+  const averaged = past ? `, ${say('quality.averaged', { count: past.images })}` : '';
+  put($('share'), picture ? say('quality.share', { percent: share(picture.header.readable_share) }) + averaged : '');
 }
 
 export function adviceOf(picture, state) {
@@ -72,7 +46,7 @@ export function adviceOf(picture, state) {
 
 function showWarnings(picture, state) {
   const advice = adviceOf(picture, state);
-  const lines = advice.length ? advice : [picture && state.key === 'live' ? 'Nothing to correct.' : '–'];
+  const lines = advice.length ? advice : [picture && state.key === 'live' ? say('advice.nothing') : '–'];
   const list = $('warnings');
   if (list.dataset.lines === lines.join('\n')) return;
   list.dataset.lines = lines.join('\n');

@@ -1,48 +1,74 @@
-// The keyboard: one table, from which the page is driven and its help is written. Knows names of actions, not what they do.
+// The keyboard: one table of label, keys and action, from which the page is driven and its help is written: the words of an
+// action are `keys.ACTION`. Knows names of actions, not what they do.
+
+import { keyboard, say } from './language.js';
+import { nameOf } from './pedals.js';
 
 export const KEYS = [
-  ['Space', [' '], 'freeze', 'freeze, or back to live'],
-  [', and .', [',', '.'], 'step', 'one image back, forward'],
-  ['Home, End', ['Home', 'End'], 'ends', 'oldest image, newest image'],
-  ['V', ['v'], 'mode', 'side by side, overlaid, strain alone'],
-  ['+ and −', ['+', '-', '=', '−'], 'opacity', 'strain over B-mode: more, less'],
-  ['M', ['m'], 'map', 'colours of strain'],
-  ['G', ['g'], 'range', 'range of the colours: automatic or fixed'],
-  ['Q', ['q'], 'quality', 'quality map'],
-  ['X', ['x'], 'blank', 'hide or show pixels that must not be read'],
-  ['A, B', ['a', 'b'], 'region', 'place or choose a region'],
-  ['Arrows', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow', 'move the chosen region; with Shift: its size. Without one: step'],
-  ['Delete', ['Delete', 'Backspace'], 'remove', 'remove the chosen region'],
-  ['C', ['c'], 'clear', 'clear both regions'],
-  ['S', ['s'], 'snapshot', 'save a picture'],
-  ['R', ['r'], 'record', 'start or stop a record'],
-  ['F', ['f'], 'full', 'full screen'],
-  ['?', ['?'], 'help', 'these keys'],
-  ['Esc', ['Escape'], 'escape', 'choose no region'],
+  ['{space}', [' '], 'freeze'],
+  [', {and} .', [',', '.'], 'step'],
+  ['{home}, {end}', ['Home', 'End'], 'ends'],
+  ['T', ['t'], 'best'],
+  ['O', ['o'], 'average'],
+  ['V', ['v'], 'mode'],
+  ['+ {and} −', ['+', '-', '=', '−'], 'opacity'],
+  ['M', ['m'], 'map'],
+  ['I', ['i'], 'invert'],
+  ['G', ['g'], 'range'],
+  ['Q', ['q'], 'quality'],
+  ['X', ['x'], 'blank'],
+  ['K', ['k'], 'box'],
+  ['A, B, 1 {to} 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region'],
+  ['E, P', ['e', 'p'], 'tool'],
+  ['D', ['d'], 'distance'],
+  ['H', ['h'], 'histogram'],
+  ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
+  ['{delete}', ['Delete', 'Backspace'], 'remove'],
+  ['C', ['c'], 'clear'],
+  ['S', ['s'], 'snapshot'],
+  ['R', ['r'], 'record'],
+  ['N', ['n'], 'case'],
+  ['U, Y', ['u', 'y'], 'dicom'],
+  ['F', ['f'], 'full'],
+  ['L', ['l'], 'language'],
+  ['W', ['w'], 'apart'],
+  ['?', ['?'], 'help'],
+  ['{escape}', ['Escape'], 'escape'],
 ];
 
 const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [key, action])));
-const OF_CONTROLS = [' ', 'Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
+const REPEATING = ['step', 'arrow', 'opacity']; // of the others, a key that is held down does one
+const OF_CONTROLS = ['Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
 
-export function listen(act) {
+// `pedals` knows which keys are a foot pedal's.
+export function listen(act, pedals) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
+    if (event.target.matches?.('select, textarea, input:not([type=range])')) return; // writing
+    const key = nameOf(event);
+    const pedal = pedals.actionOf(key);
     const control = event.target.closest?.('button, input');
-    if (control && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const action = ACTIONS.get(key);
+    // What a button or slider does with it.
+    if (control && !pedal && (OF_CONTROLS.includes(event.key) || (event.key === ' ' && control.matches('button')))) return;
+    const action = pedal ?? ACTIONS.get(key);
     if (!action) return;
     event.preventDefault();
-    act(action, key, event);
+    if (!event.repeat || REPEATING.includes(action)) act(action, key, event);
   });
 }
 
+// After a press by mouse or finger the keys are the page's again: Space freezes, whatever was pressed before.
+document.addEventListener('click', (event) => {
+  if (event.detail && !document.querySelector('dialog[open]')) event.target.closest('button')?.blur();
+});
+
 export function writeHelp(element) {
-  for (const [label, , , what] of KEYS) {
+  element.replaceChildren();
+  for (const [label, , action] of KEYS) {
     const key = document.createElement('kbd');
-    key.textContent = label;
+    key.textContent = keyboard(label);
     const words = document.createElement('span');
-    words.textContent = what;
+    words.textContent = say(`keys.${action}`);
     element.append(key, words);
   }
 }

@@ -39,8 +39,8 @@ export const across = (panel, mm) => panel.x + (mm - panel.origin[1]) * panel.sc
 export const down = (panel, mm) => panel.y + (mm - panel.origin[0]) * panel.scale;
 export const mmAt = ({ x, y, scale, origin }, px, py) => ({ depth: origin[0] + (py - y) / scale, lateral: origin[1] + (px - x) / scale });
 
-export const inside = (panel, x, y) =>
-  x >= panel.x && x <= panel.x + panel.width && y >= panel.y && y <= panel.y + panel.height;
+export const inside = (panel, x, y, beyond = 0) =>
+  x >= panel.x - beyond && x <= panel.x + panel.width + beyond && y >= panel.y - beyond && y <= panel.y + panel.height + beyond;
 
 // Round numbers from `low` to `high`, a step of 1, 2 or 5 apart, at most `most` of them.
 export function ticks(low, high, most) {

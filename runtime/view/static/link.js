@@ -3,6 +3,7 @@
 // acknowledged once it was taken, which is what makes the server send the next.
 
 import { Picture } from './picture.js';
+import { say } from './language.js';
 
 const PING_MS = 1000;
 const SILENCE_MS = 3000;
@@ -77,7 +78,7 @@ export class Link {
   #watch() {
     if (this.clock.slept()) {
       this.clock.reset();
-      this.on.text('refused', 'This computer slept. Connecting again.');
+      this.on.text('refused', say('notice.slept'));
       this.#drop();
     } else if (this.open) {
       if (performance.now() - this.#heardMs > SILENCE_MS) this.#drop();

@@ -1,30 +1,46 @@
 // The page: what comes over the link is kept, judged and drawn, once for each frame of the screen. Knows all the others.
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
+import { Apart } from './apart.js';
+import { Box } from './box.js';
+import { Case } from './case.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
+import { CineControls } from './review.js';
 import { Controls } from './controls.js';
+import { Languages } from './languages.js';
+import { Dicom } from './dicom.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
+import { RegionList } from './region-list.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
+import { averageState } from './average.js';
+import { Speaker } from './speaker.js';
+import { Surface } from './surface.js';
+import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
-import { drawStage } from './stage.js';
-import { load } from './settings.js';
-import { showFigures } from './figures.js';
+import { FONT } from './stage.js';
+import { keep, load } from './settings.js';
+import { makeTabs } from './tabs.js';
+import { adviceOf, showFigures } from './figures.js';
+import { showHistogram } from './histogram.js';
 
 const $ = (id) => document.getElementById(id);
 const RATE_MS = 2000;
 const FIGURES_MS = 100;
 const NOTICE_MS = 8000;
 
-history.replaceState(null, '', location.pathname); // the token is in a cookie by now, and not to be seen
 const painter = new Painter(await (await fetch('static/colours.json')).json());
+const view = load(painter.maps);
+await speak(preferred(view.language));
+if (location.search.includes('lang=')) keep(Object.assign(view, { language: language() }));
+history.replaceState(null, '', location.pathname); // the token is in a cookie by now, and not to be seen
 const clock = new ServerClock();
 const cine = new Cine();
 const page = {
   cine, painter, clock,
-  view: load(painter.maps),
+  view,
   about: null,
   link: 'lost',
   line: '',
@@ -33,25 +49,32 @@ const page = {
   heardMs: performance.now(),
   panels: [],
   dirty: true,
-  say,
+  notice,
   scene,
+  clear,
 };
-page.regions = new Regions(() => { page.dirty = true; measuring.update(); }, say);
+page.patient = new Case(page);
+page.dicom = new Dicom(page);
+page.regions = new Regions(() => { page.dirty = true; measuring.update(); }, notice);
 
 const link = new Link(clock, {
   state(state, line) {
     const before = page.link;
     if (state === 'lost' && before === 'refused') return;
     Object.assign(page, { link: state, line, dirty: true });
-    if (state === 'open' && page.about && before !== 'open') say('Connected again.');
-    if (state === 'lost' && line) say(`usert view closed the connection: ${line}.`);
-    if (state === 'open') measuring.forget();
+    if (state === 'open' && page.about && before !== 'open') notice(say('notice.connected'));
+    if (state === 'lost' && line) notice(say('notice.closed', { reason: line }));
+    if (state === 'open') {
+      measuring.forget();
+      page.patient.connected();
+    }
   },
   picture(picture) {
+    if (!page.patient.owns(picture)) return;
     const before = cine.newest;
-    if (before && before.run === page.about?.run && picture.header.server_starts > before.header.server_starts) say('The strain server was started again.');
+    if (before && before.run === page.about?.run && picture.header.server_starts > before.header.server_starts) notice(say('notice.server_started'));
     picture.run = page.about?.run;
-    if (before && before.header.stream === picture.header.stream && before.header.session !== picture.header.session) say('The source began anew, or its settings changed.');
+    if (before && before.header.stream === picture.header.stream && before.header.session !== picture.header.session) notice(say('notice.session'));
     if (before) measuring.inherit(picture, before);
     cine.add(picture);
     page.heardMs = performance.now();
@@ -61,15 +84,17 @@ const link = new Link(clock, {
   },
   text(key, value) {
     if (key === 'about') {
-      if (page.about && page.about.run !== value.run) say('usert view was started again.');
+      if (page.about && page.about.run !== value.run) notice(say('notice.view_started'));
       page.about = value;
-      $('about').textContent = `usert ${value.version}, strain from ${value.strain}${value.bmode ? '' : '. No B-mode: usert view was started without --rf'}.`;
+      showAbout();
     } else if (key === 'reading') {
       measuring.take(value);
     } else if (key === 'record') {
       page.record = value;
     } else if (key === 'refused') {
-      say(value);
+      notice(value);
+    } else {
+      page.patient.text(key, value);
     }
     page.dirty = true;
   },
@@ -77,18 +102,38 @@ const link = new Link(clock, {
 page.send = (key, value) => link.send(key, value);
 const measuring = new Measuring(cine, page.regions, link);
 page.measuring = measuring;
+page.list = new RegionList(page);
+page.review = new CineControls(page);
+page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
+page.languages = new Languages(page);
+page.apart = new Apart();
+document.querySelectorAll('[role=tablist]').forEach(makeTabs);
+
+function showAbout() {
+  const { version, strain, bmode } = page.about;
+  $('about').textContent = say('help.about', { version, from: strain }) + (bmode ? '' : ` ${say('help.no_bmode')}`);
+}
+document.addEventListener('language', () => page.about && showAbout());
+// Nothing of the last case is left.
+function clear() {
+  page.dicom.stop();
+  cine.clear();
+  page.regions.clear();
+  measuring.forget();
+  Object.assign(page, { arrivals: [], dirty: true });
+}
 
 let others = '';
 function tellOthers({ header }) {
   const now = header.other_streams.join(', ');
-  if (now && now !== others) say(`Also on this endpoint: ${now}. This page shows ${header.stream}; choose with --stream.`);
+  if (now && now !== others) notice(say('notice.others', { streams: now, shown: header.stream }));
   others = now;
 }
 
-function say(text) {
+function notice(text) {
   const line = document.createElement('p');
-  line.textContent = `${new Date().toLocaleTimeString()}  ${text}`;
+  line.textContent = `${new Date().toLocaleTimeString(language())}  ${text}`;
   const notices = $('notices');
   if ([...notices.children].some((one) => one.textContent === line.textContent)) return;
   notices.append(line);
@@ -99,7 +144,7 @@ function say(text) {
 function scene() {
   const picture = cine.shown;
   const age = picture ? ageOf(picture) : null;
-  const state = stateOf({
+  const state = averageState(picture) ?? stateOf({
     link: page.link, line: page.line, picture, age, about: page.about,
     staleMs: page.about?.stale_ms ?? 500,
     quietMs: performance.now() - page.heardMs,
@@ -107,8 +152,8 @@ function scene() {
   });
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
-    picture, age, state, painter, view: page.view, about: page.about,
-    regions: page.regions, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
+    picture, age, state, painter, view: page.view, about: page.about, box: page.box,
+    regions: page.regions, identifier: page.patient.identifier, font: FONT,
   };
 }
 
@@ -118,8 +163,8 @@ function ageOf(picture) {
   return { ms: performance.now() - picture.arrivedMs, exact: false };
 }
 
-const canvas = $('canvas');
-const context = canvas.getContext('2d', { alpha: false });
+const surface = new Surface($('canvas'), () => { page.dirty = true; });
+const speaker = new Speaker($('spoken'));
 let shown = '';
 let figuresMs = 0;
 
@@ -128,22 +173,14 @@ function draw(now) {
   const current = scene();
   const { state, age } = current;
   if (document.body.dataset.state !== state.key) document.body.dataset.state = state.key;
-  canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside, as below
+  surface.canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside
   const what = `${state.key} ${current.picture?.id}`;
   const changed = page.dirty || what !== shown;
+  page.review.draw(changed);
   if (changed) {
-    const ratio = window.devicePixelRatio || 1;
-    const { clientWidth: width, clientHeight: height } = canvas;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    page.panels = drawStage(context, width, height, current);
+    page.panels = surface.draw(current);
     shown = what;
     page.dirty = false;
-    canvas.dataset.drawn = current.picture?.id ?? '';
-    canvas.dataset.panels = JSON.stringify(page.panels);
   }
   if (changed || now - figuresMs > FIGURES_MS) {
     figuresMs = now;
@@ -151,9 +188,15 @@ function draw(now) {
     showText($('why'), state.why);
     showText($('age'), age ? ageText(age.ms, age.exact) : '–');
     while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
-    showText($('rate'), (page.arrivals.length / (RATE_MS / 1000)).toFixed(page.arrivals.length < 10 ? 1 : 0));
+    showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
+    page.list.show(current);
+    page.review.show();
+    showHistogram(current);
     controls.show();
+    page.patient.show();
+    page.apart.tell(page, cine);
+    speaker.say([state.word, ...adviceOf(current.picture, state)].join('. '));
   }
 }
 
@@ -161,5 +204,4 @@ function showText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-new ResizeObserver(() => { page.dirty = true; }).observe(canvas);
 requestAnimationFrame(draw);

@@ -1,6 +1,8 @@
 // What marks an image that is not live, so that nobody across the room takes it for one: a thick striped frame for every
 // such state; an old image is crossed out by stripes and named, one without strain is dimmed and named. Not by colour alone.
 
+import { say } from './language.js';
+
 const COLOURS = {
   live: '#009e73', held: '#e69f00', stale: '#d55e00', lost: '#d55e00', refused: '#d55e00', idle: '#56b4e9', frozen: '#cc79a7',
   waiting: '#8a94a0',
@@ -8,7 +10,7 @@ const COLOURS = {
 const FRAME = 9;
 
 export function mark(context, panel, scene) {
-  const { key, word } = scene.state;
+  const { key, word, bmodeWord } = scene.state;
   const colour = COLOURS[key];
   const old = key === 'stale' || key === 'lost' || key === 'refused';
   const strain = panel.kind === 'strain' || panel.kind === 'overlay';
@@ -18,9 +20,9 @@ export function mark(context, panel, scene) {
     name(context, panel, scene, word);
   } else if (key === 'idle' && strain) {
     veil(context, panel, 0.6);
-    name(context, panel, scene, 'NO STRAIN');
+    name(context, panel, scene, say('stage.no_strain'));
   } else if (key === 'held' || key === 'frozen') {
-    flag(context, panel, scene, colour, word);
+    flag(context, panel, scene, colour, (panel.kind === 'bmode' && bmodeWord) || word);
   }
   frame(context, panel, colour, key === 'live' ? 4 : FRAME, key !== 'live');
 }

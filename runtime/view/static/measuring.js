@@ -1,5 +1,8 @@
-// Asks for the strain ratio. Live, the server is told the regions and sends a reading with each picture; frozen, it is sent
-// the kept pictures. Knows cine, regions and link; no elements. A reading belongs to the regions it was asked for.
+// Asks for what is measured in regions. Live, the server is told the regions and sends a reading with each picture; frozen,
+// it is sent the kept pictures. Knows cine, regions and link; no elements. A reading belongs to the version of the regions
+// that it was asked for.
+
+import { say } from './language.js';
 
 const MOST_IMAGES = 10;
 const WAIT_MS = 120;
@@ -30,19 +33,17 @@ export class Measuring {
   }
 
   #tell() {
-    const texts = this.regions.texts;
-    const told = JSON.stringify(texts);
+    const { plan } = this.regions;
+    const told = JSON.stringify(plan);
     if (!this.link.open || told === this.#told) return;
     this.#told = told;
-    this.link.send('regions', texts);
+    this.link.send('regions', plan);
   }
 
-  // A reading came: of the picture `of`, by the regions told last.
+  // A reading of the picture `of`.
   take({ of, ...reading }) {
     const { newest } = this.cine;
-    if (newest && newest.id === of && this.#told === JSON.stringify(this.regions.texts)) {
-      newest.reading = { ...reading, version: this.regions.version };
-    }
+    if (newest?.id === of && reading.version === this.regions.version) newest.reading = reading;
   }
 
   // Of a picture that has no reading of its own: that of the live one before it.
@@ -54,9 +55,9 @@ export class Measuring {
 
   #ask() {
     const picture = this.cine.shown;
-    const { texts, version } = this.regions;
+    const { plan, version } = this.regions;
     const asked = `${picture.id} ${version}`;
-    if (!texts || asked === this.#asked) return;
+    if (!plan || asked === this.#asked) return;
     this.#asked = asked;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(async () => {
@@ -66,20 +67,20 @@ export class Measuring {
       const pictures = this.cine.before(MOST_IMAGES);
       if (!pictures.length) return put({ none: true });
       try {
-        const answer = await fetch('measure', { method: 'POST', body: bodyOf(texts, pictures), signal: AbortSignal.timeout(5000) });
+        const answer = await fetch('measure', { method: 'POST', body: bodyOf(plan, pictures), signal: AbortSignal.timeout(5000) });
         const { reading, error } = await answer.json();
         put(error ? { error } : reading ?? { none: true });
       } catch {
         this.#asked = '';
-        put({ error: 'No connection to usert view: it is what measures.' });
+        put({ error: say('ratio.no_connection') });
       }
     }, WAIT_MS);
   }
 }
 
-function bodyOf(texts, pictures) {
+function bodyOf(plan, pictures) {
   const sizes = pictures.map((one) => one.measuredBytes);
-  const head = new TextEncoder().encode(JSON.stringify({ ...texts, sizes }));
+  const head = new TextEncoder().encode(JSON.stringify({ ...plan, sizes }));
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, head.length, true);
   return new Blob([length, head, ...pictures.map((one) => new Uint8Array(one.message, 0, one.measuredBytes))]);

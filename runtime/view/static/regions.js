@@ -1,31 +1,64 @@
-// The two regions of the strain ratio: A, the target, and B, the background, in mm. Drawn, moved and resized by pointer or
-// by keys. Knows panels, no server. A region is always inside the image that it was drawn on, and has an area.
+// The regions that a person draws, in mm: up to eight, numbered, of a kind and with a role. Drawn, moved and resized by
+// pointer or by keys. Knows panels, no server. A region is always inside the rectangle of the image that it was drawn on.
 
+import { CIRCLE, area, holds, polygon, shownOn } from './shapes.js';
+import { Callipers } from './callipers.js';
 import { across, down, inside, mmAt } from './layout.js';
+import { say } from './language.js';
 
+export const MOST = 8;
+export const KINDS = ['rectangle', 'ellipse', 'polygon'];
+export const TOOLS = [...KINDS, 'calliper'];
+// What a region is for. One is divided by: the reference, or fat. Two are the same lesion, outlined on B-mode and on strain.
+export const ROLES = ['target', 'reference', 'fat', 'bmode', 'strain'];
+const REFERENCES = ['reference', 'fat'];
 const LEAST_MM = 0.5;
 const GRIP_PX = 24;
-const NAMES = ['A', 'B'];
+const SLACK_PX = 6; // a press that moves less draws nothing
+const LONGEST_NAME = 24;
+const MOST_DRAWN = 2000; // points of a free-hand line, before it is made simple
+// Where keys place regions, as shares of depth and width; the first two are those of a ratio.
+const PLACES = [[0.5, 0.5], [0.5, 0.14], [0.5, 0.86], [0.2, 0.5], [0.8, 0.5], [0.2, 0.14], [0.2, 0.86], [0.8, 0.14]];
+const DODECAGON = Array.from({ length: 12 }, (_, k) => CIRCLE[Math.round((k * CIRCLE.length) / 12)]);
 
 export class Regions {
-  all = { A: null, B: null };
-  active = null; // the one that keys move
-  version = 0; // counts changes
+  all = []; // { id, kind, depth, lateral, unit, name, role }, in the order of their numbers
+  active = null; // number of the one that keys move
+  tool = 'rectangle'; // what is drawn next
+  histogram = false;
+  version = 0; // counts changes of what is measured
+  draft = null; // a free-hand line under way, in mm
+  #armed = false; // the next press draws, whatever lies below
   #drag = null;
 
-  constructor(changed, say) {
+  constructor(changed, notice) {
     this.changed = changed;
-    this.say = say;
+    this.notice = notice;
+    this.callipers = new Callipers(changed, notice);
   }
 
-  get both() {
-    return Boolean(this.all.A && this.all.B);
+  get = (id) => this.all.find((one) => one.id === id);
+
+  get reference() {
+    return this.all.find((one) => REFERENCES.includes(one.role));
   }
 
-  // As the server reads them: depth,lateral.
-  get texts() {
-    const text = ({ depth, lateral }) => [depth, lateral].map((pair) => pair.map((mm) => mm.toFixed(3)).join(':')).join(',');
-    return this.both ? { target: text(this.all.A), background: text(this.all.B) } : null;
+  // The one whose ratio is shown large.
+  get target() {
+    const targets = this.all.filter((one) => one.role === 'target');
+    return targets.find((one) => one.id === this.active) ?? targets[0];
+  }
+
+  // The one whose histogram is shown.
+  get chosen() {
+    return this.get(this.active) ?? this.target ?? this.all[0];
+  }
+
+  // As the server reads them; null for none.
+  get plan() {
+    if (!this.all.length) return null;
+    const at = (region) => (region ? this.all.indexOf(region) : null);
+    return { version: this.version, shapes: this.all.map(shapeOf), reference: at(this.reference), histogram: this.histogram ? at(this.chosen) : null };
   }
 
   #done() {
@@ -34,113 +67,212 @@ export class Regions {
   }
 
   clear() {
-    this.all = { A: null, B: null };
-    this.active = null;
+    Object.assign(this, { all: [], active: null, draft: null });
     this.#drag = null;
+    this.callipers.clear();
     this.#done();
   }
 
-  remove() {
-    if (!this.active) return;
-    this.all[this.active] = null;
+  remove(id = this.active) {
+    if (id === null && this.callipers.active) this.callipers.remove();
+    if (!this.get(id)) return;
+    this.all = this.all.filter((one) => one.id !== id);
+    this.active = this.#drag = null;
     this.#done();
+  }
+
+  use(tool) {
+    this.tool = tool;
+    this.#armed = true;
+    this.activate(null);
+  }
+
+  showHistogram(on) {
+    this.histogram = on;
+    this.#done();
+  }
+
+  rename(id, name) {
+    this.get(id).name = Array.from(name.replace(/\p{C}/gu, '').trim()).slice(0, LONGEST_NAME).join('');
+    this.changed();
+  }
+
+  assign(id, role) {
+    const alike = REFERENCES.includes(role) ? REFERENCES : role === 'target' ? [] : [role];
+    for (const one of this.all) if (alike.includes(one.role)) one.role = 'target';
+    this.get(id).role = role;
+    this.#done();
+  }
+
+  // Whether keys move anything.
+  get moving() {
+    return Boolean(this.get(this.active) || this.callipers.active);
+  }
+
+  activate(id) {
+    const before = this.chosen;
+    if (id !== null) this.callipers.active = null;
+    this.active = id;
+    if (this.histogram && this.chosen !== before) this.#done();
+    else this.changed();
   }
 
   // Choose a region; one that is not there yet is placed where it may be of use.
-  choose(name, picture) {
-    this.active = name;
-    if (!this.all[name] && picture) {
-      const { extent: [deep, wide], origin, fan } = picture;
-      const half = { depth: 0.1 * deep, lateral: (fan ? 0.05 : 0.1) * wide };
-      const other = this.all[name === 'A' ? 'B' : 'A'];
-      const centre = {
-        depth: other ? (other.depth[0] + other.depth[1]) / 2 : origin[0] + deep / 2,
-        lateral: origin[1] + (name === 'A' ? 0.5 : fan ? 0.35 : 0.14) * wide,
-      };
-      this.#set(name, picture, { depth: [centre.depth - half.depth, centre.depth + half.depth], lateral: [centre.lateral - half.lateral, centre.lateral + half.lateral] });
-    } else {
-      this.changed();
-    }
+  choose(id, picture) {
+    if (this.get(id) || !picture) return this.activate(id);
+    const { extent: [deep, wide], origin, fan } = picture;
+    const [half, narrow] = [0.1 * deep, (fan ? 0.05 : 0.1) * wide];
+    const [u, v] = PLACES[id - 1];
+    const beside = id <= 2 ? this.get(3 - id) : null;
+    const depth = beside ? (beside.depth[0] + beside.depth[1]) / 2 : origin[0] + u * deep;
+    const lateral = origin[1] + (fan ? 0.5 + 0.417 * (v - 0.5) : v) * wide;
+    const kind = KINDS.includes(this.tool) ? this.tool : KINDS[0];
+    this.#add(id, { kind, ...(kind === 'polygon' && { unit: DODECAGON }), ...this.#fitted(picture, { depth: [depth - half, depth + half], lateral: [lateral - narrow, lateral + narrow] }) });
+  }
+
+  #add(id, shape) {
+    const role = id === 2 && !this.reference ? 'reference' : 'target';
+    this.all = [...this.all.filter((one) => one.id !== id), { id, name: '', role, ...shape }].sort((a, b) => a.id - b.id);
+    this.active = id;
+    this.#done();
+  }
+
+  get #free() {
+    for (let id = 1; id <= MOST; id++) if (!this.get(id)) return id;
+    return null;
   }
 
   release() {
-    this.active = null;
-    this.changed();
+    this.up(false);
+    this.callipers.activate(null);
+    this.activate(null);
   }
 
   // By keys: a step down and right, or the far corner.
   nudge(depth, lateral, resize, picture) {
-    const region = this.all[this.active];
+    if (this.callipers.active) return this.callipers.nudge(depth, lateral, resize, picture);
+    const region = this.get(this.active);
     if (!region) return;
     const by = (pair, mm) => (resize ? [pair[0], Math.max(pair[0] + LEAST_MM, pair[1] + mm)] : [pair[0] + mm, pair[1] + mm]);
-    this.#set(this.active, picture, { depth: by(region.depth, depth), lateral: by(region.lateral, lateral) });
+    this.#set(region, this.#fitted(picture, { depth: by(region.depth, depth), lateral: by(region.lateral, lateral) }));
+  }
+
+  #set(region, place) {
+    Object.assign(region, place);
+    this.#done();
   }
 
   // Inside the image, its size kept where it can be.
-  #set(name, picture, region) {
-    const fit = ([first, last], least, reach) => {
-      const size = Math.min(last - first, reach);
-      const start = Math.max(least, Math.min(first, least + reach - size));
+  #fitted({ origin, reach }, place) {
+    const fit = ([first, last], least, most) => {
+      const size = Math.min(last - first, most);
+      const start = Math.max(least, Math.min(first, least + most - size));
       return [start, start + size];
     };
-    this.all[name] = { depth: fit(region.depth, picture.origin[0], picture.reach[0]), lateral: fit(region.lateral, picture.origin[1], picture.reach[1]) };
-    this.#done();
+    return { depth: fit(place.depth, origin[0], reach[0]), lateral: fit(place.lateral, origin[1], reach[1]) };
+  }
+
+  // The region at a place of a panel, and whether it is its grip: the chosen one before others, small ones before large.
+  hit(panel, x, y) {
+    const at = mmAt(panel, x, y);
+    const order = this.all.filter((one) => shownOn(one.role, panel.kind)).sort((a, b) => (b.id === this.active) - (a.id === this.active) || area(a) - area(b));
+    for (const region of order) {
+      const grip = Math.hypot(across(panel, region.lateral[1]) - x, down(panel, region.depth[1]) - y) < GRIP_PX;
+      if (grip || holds(region, at)) return { region, how: grip ? 'resize' : 'move' };
+    }
+    return null;
   }
 
   down(panels, x, y, picture) {
     const panel = panels.find((one) => inside(one, x, y));
     if (!panel) {
-      if (panels.length) this.say('Regions are drawn inside the image.');
+      if (panels.length) this.notice(say('regions.inside'));
       return false;
     }
     const at = mmAt(panel, x, y);
-    const order = this.active ? [this.active, ...NAMES.filter((name) => name !== this.active)] : NAMES;
-    for (const name of order) {
-      const region = this.all[name];
-      if (!region) continue;
-      const corner = { x: across(panel, region.lateral[1]), y: down(panel, region.depth[1]) };
-      const grip = Math.hypot(corner.x - x, corner.y - y) < GRIP_PX;
-      const over = at.depth >= region.depth[0] && at.depth <= region.depth[1] && at.lateral >= region.lateral[0] && at.lateral <= region.lateral[1];
-      if (grip || over) {
-        this.active = name;
-        this.#drag = { name, panel, picture, how: grip ? 'resize' : 'move', at, from: structuredClone(region) };
-        this.changed();
-        return true;
-      }
+    const hit = this.#armed ? null : this.hit(panel, x, y);
+    const measure = this.tool === 'calliper';
+    if (this.callipers.down(panel, x, y, picture, measure && !hit)) {
+      this.#armed = false;
+      this.activate(null);
+      return true;
     }
-    const name = NAMES.find((one) => !this.all[one]);
-    if (!name) {
-      this.active = null;
-      this.changed();
-      this.say('Both regions are drawn: move them, or press Clear.');
-      return false;
+    if (hit) {
+      const { id, depth, lateral } = hit.region;
+      this.activate(id);
+      this.#drag = { ...hit, panel, picture, at, from: { depth, lateral } };
+      return true;
     }
-    this.active = name;
-    this.#drag = { name, panel, picture, how: 'draw', at, from: null };
-    return true;
+    const id = this.#free;
+    if (!id) this.notice(say('regions.full', { most: MOST }));
+    else this.#drag = { how: 'draw', id, panel, picture, at, pressed: [x, y], moved: false };
+    this.activate(null);
+    return Boolean(id);
   }
 
   move(x, y) {
+    if (this.callipers.busy) return this.callipers.move(x, y);
     const drag = this.#drag;
     if (!drag) return;
-    const at = mmAt(drag.panel, x, y);
-    const { from, picture, name } = drag;
+    const { panel, picture, from } = drag;
+    const at = mmAt(panel, x, y);
     if (drag.how === 'move') {
-      const by = { depth: at.depth - drag.at.depth, lateral: at.lateral - drag.at.lateral };
-      this.#set(name, picture, { depth: from.depth.map((one) => one + by.depth), lateral: from.lateral.map((one) => one + by.lateral) });
+      const by = (axis) => from[axis].map((one) => one + at[axis] - drag.at[axis]);
+      this.#set(drag.region, this.#fitted(picture, { depth: by('depth'), lateral: by('lateral') }));
       return;
     }
-    const start = drag.how === 'resize' ? { depth: from.depth[0], lateral: from.lateral[0] } : drag.at;
-    const span = (a, b, least, reach) => {
-      const most = least + reach;
-      const [low, high] = [Math.max(least, Math.min(a, b)), Math.min(most, Math.max(a, b))];
-      return high - low >= LEAST_MM ? [low, high] : [Math.min(low, most - LEAST_MM), Math.min(low, most - LEAST_MM) + LEAST_MM];
-    };
-    this.all[name] = { depth: span(start.depth, at.depth, picture.origin[0], picture.reach[0]), lateral: span(start.lateral, at.lateral, picture.origin[1], picture.reach[1]) };
-    this.#done();
+    if (drag.how === 'draw' && !drag.moved) {
+      if (Math.hypot(x - drag.pressed[0], y - drag.pressed[1]) < SLACK_PX) return;
+      drag.moved = true;
+      this.#armed = false;
+      if (this.tool === 'polygon') this.draft = [[drag.at.depth, drag.at.lateral]];
+    }
+    if (this.draft) return this.#extend(at, drag);
+    const place = this.#spanned(drag.how === 'resize' ? { depth: from.depth[0], lateral: from.lateral[0] } : drag.at, at, picture);
+    if (drag.region) return this.#set(drag.region, place);
+    this.#add(drag.id, { kind: this.tool, ...place });
+    drag.region = this.get(drag.id);
   }
 
-  up() {
-    this.#drag = null;
+  // Between two points, inside the image, and with an area.
+  #spanned(start, end, { origin, reach }) {
+    const span = (a, b, least, most) => {
+      const [low, high] = [Math.max(least, Math.min(a, b)), Math.min(least + most, Math.max(a, b))];
+      const from = Math.min(low, least + most - LEAST_MM);
+      return high - low >= LEAST_MM ? [low, high] : [from, from + LEAST_MM];
+    };
+    return { depth: span(start.depth, end.depth, origin[0], reach[0]), lateral: span(start.lateral, end.lateral, origin[1], reach[1]) };
   }
+
+  #extend(at, { picture: { origin, reach }, panel }) {
+    const held = [at.depth, at.lateral].map((mm, axis) => Math.max(origin[axis], Math.min(origin[axis] + reach[axis], mm)));
+    const last = this.draft.at(-1);
+    if (Math.hypot(held[0] - last[0], held[1] - last[1]) * panel.scale < 2) return;
+    this.draft.push(held);
+    if (this.draft.length > MOST_DRAWN) this.draft = this.draft.filter((_, k) => k % 2 === 0);
+    this.changed();
+  }
+
+  // The pointer has left the image's surface; `done`: by the person's will.
+  up(done = true) {
+    const [drag, line] = [this.#drag, this.draft];
+    this.#drag = this.draft = null;
+    this.callipers.up();
+    if (!line) return;
+    const shape = done ? polygon(line, LEAST_MM) : null;
+    if (shape) return this.#add(drag.id, shape);
+    if (done) this.notice(say('regions.crossed'));
+    this.changed();
+  }
+}
+
+// The first two are called A and B, as long as they have no other name.
+export const labelOf = ({ id, name }) => name || ({ 1: 'A', 2: 'B' }[id] ?? String(id));
+
+function shapeOf(region) {
+  const round = (mm) => Number(mm.toFixed(4));
+  const { kind, depth, lateral, unit } = region;
+  if (kind !== 'polygon') return { kind, depth: depth.map(round), lateral: lateral.map(round) };
+  const at = ([u, v]) => [depth[0] + u * (depth[1] - depth[0]), lateral[0] + v * (lateral[1] - lateral[0])].map(round);
+  return { kind, points: unit.map(at) };
 }

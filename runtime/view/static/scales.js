@@ -1,11 +1,13 @@
 // Scales in mm and colour bars around a panel. Knows a context, a panel and a scene. Every bar names its ends.
 
 import { across, down, ticks } from './layout.js';
+import { number, say } from './language.js';
+import { share } from './words.js';
 
 const INK = '#f0f3f6';
 const FAINT = '#aab4c0';
 const GAP = 10; // left to the frame around the image
-const written = (mm) => String(mm).replace('-', '−');
+const written = (mm) => number(mm).replace('-', '−');
 
 export function drawScales(context, panel, scene) {
   const { x, y, width, height, origin } = panel;
@@ -36,12 +38,12 @@ export function drawScales(context, panel, scene) {
   context.stroke();
   context.fillStyle = FAINT;
   context.font = `15px ${scene.font}`;
-  context.fillText('width (mm)', x + width / 2, y + height + GAP + 28);
+  context.fillText(say('stage.width'), x + width / 2, y + height + GAP + 28);
   context.save();
   context.translate(x - GAP - 46, y + height / 2);
   context.rotate(-Math.PI / 2);
   context.textBaseline = 'middle';
-  context.fillText('depth (mm)', 0, 0);
+  context.fillText(say('stage.depth'), 0, 0);
   context.restore();
 }
 
@@ -56,7 +58,7 @@ export function drawBar(context, panel, scene, soft) {
   const height = panel.height - 2 * room;
   if (height < 20) return;
   const ramp = context.createLinearGradient(0, top + height, 0, top);
-  for (let at = 0; at <= 16; at++) ramp.addColorStop(at / 16, painter.colour(map, at / 16));
+  for (let at = 0; at <= 16; at++) ramp.addColorStop(at / 16, painter.colour(map, at / 16, strain && view.invert));
   context.fillStyle = ramp;
   context.fillRect(x, top, 18, height);
   context.strokeStyle = FAINT;
@@ -75,15 +77,14 @@ export function drawBar(context, panel, scene, soft) {
     const sign = soft < 0 ? '−' : '+';
     const parts = height > 170 ? 4 : 2;
     for (let at = 0; at <= parts; at++) {
-      const percent = (100 * Math.abs(soft) * at) / parts;
-      label(at / parts, at === 0 ? '0 %' : `${sign}${percent.toFixed(2)} %`);
+      label(at / parts, at === 0 ? share(0) : sign + share((Math.abs(soft) * at) / parts, 2));
     }
     context.font = `800 17px ${scene.font}`;
-    context.fillText('SOFT', x - 2, top - 18);
-    context.fillText('HARD', x - 2, top + height + 20);
+    context.fillText(say('stage.soft'), x - 2, top - 18);
+    context.fillText(say('stage.hard'), x - 2, top + height + 20);
   } else {
-    label(1, '1 good');
-    label(0, '0 none');
-    label(picture.header.readable_quality, `${picture.header.readable_quality.toFixed(2)} read`);
+    label(1, say('stage.good'));
+    label(0, say('stage.none'));
+    label(picture.header.readable_quality, say('stage.read', { value: number(picture.header.readable_quality, 2) }));
   }
 }

@@ -1,11 +1,12 @@
 // Draws the panels: images, scales, bars, regions. Knows a context and a scene; screen and snapshot are drawn by the same
 // lines. Strain that must not be read never looks like strain that may: it is hatched, or the B-mode below shows.
 
+import { clipToBox, drawBox } from './box-drawing.js';
 import { drawBar, drawScales } from './scales.js';
-import { across, down, layOut } from './layout.js';
+import { drawRegions } from './region-marks.js';
+import { layOut } from './layout.js';
 import { mark } from './marks.js';
-
-export const TITLES = { bmode: 'B-mode', strain: 'Strain', overlay: 'Strain on B-mode', quality: 'Quality' };
+import { say } from './language.js';
 
 export function kindsOf(scene) {
   const { view, picture } = scene;
@@ -15,9 +16,12 @@ export function kindsOf(scene) {
 }
 
 export function softEnd(scene) {
-  const { picture, view } = scene;
-  return view.range === 'auto' ? picture.soft : Math.sign(picture.soft) * view.range;
+  const { picture, view, box, painter } = scene;
+  const soft = box.on ? box.reading(picture, painter).soft : picture.soft;
+  return view.range === 'auto' ? soft : Math.sign(soft) * view.range;
 }
+
+export const FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
 
 // Returns the panels, for pointers.
 export function drawStage(context, width, height, scene) {
@@ -37,10 +41,11 @@ export function drawStage(context, width, height, scene) {
     context.font = `600 20px ${scene.font}`;
     context.textAlign = 'left';
     context.textBaseline = 'bottom';
-    const range = panel.kind === 'bmode' ? `, ${scene.picture.header.range_db} dB` : '';
-    context.fillText(TITLES[panel.kind] + range, panel.x, panel.y - 13);
+    const title = panel.kind === 'bmode' ? say('stage.bmode_range', { range: scene.picture.header.range_db }) : say(`stage.${panel.kind}`);
+    context.fillText(title, panel.x, panel.y - 13);
     drawScales(context, panel, scene);
     drawBar(context, panel, scene, softEnd(scene));
+    drawBox(context, panel, scene);
     drawRegions(context, panel, scene);
     mark(context, panel, scene);
   }
@@ -57,15 +62,16 @@ function drawImages(context, panel, scene) {
     put(painter.grey(picture, 'quality'));
     return;
   }
-  if (panel.kind !== 'strain') {
+  const region = scene.box.in(picture);
+  if (panel.kind !== 'strain' || region) {
     if (picture.planes.bmode) put(painter.grey(picture, 'bmode'));
-    else say(context, panel, scene, 'no B-mode of this image');
+    else if (panel.kind !== 'strain') write(context, panel, scene, say('stage.no_bmode'));
     if (panel.kind === 'bmode') return;
-  } else {
-    hatch(context, panel);
   }
+  clipToBox(context, panel, region);
+  if (panel.kind === 'strain') hatch(context, panel);
   context.globalAlpha = panel.kind === 'overlay' ? view.opacity : 1;
-  put(painter.strain(picture, { map: view.map, blank: view.blank, soft: softEnd(scene) }));
+  put(painter.strain(picture, { map: view.map, invert: view.invert, blank: view.blank, soft: softEnd(scene) }));
   context.globalAlpha = 1;
 }
 
@@ -83,40 +89,10 @@ function hatch(context, { x, y, width, height }) {
   context.stroke();
 }
 
-function say(context, { x, y, width, height }, scene, text) {
+function write(context, { x, y, width, height }, scene, text) {
   context.fillStyle = '#aab4c0';
   context.font = `18px ${scene.font}`;
   context.textAlign = 'center';
   context.textBaseline = 'middle';
   context.fillText(text, x + width / 2, y + height / 2);
-}
-
-function drawRegions(context, panel, scene) {
-  for (const [name, region] of Object.entries(scene.regions.all)) {
-    if (!region) continue;
-    const x = across(panel, region.lateral[0]);
-    const y = down(panel, region.depth[0]);
-    const width = (region.lateral[1] - region.lateral[0]) * panel.scale;
-    const height = (region.depth[1] - region.depth[0]) * panel.scale;
-    context.setLineDash([]);
-    context.lineWidth = 5;
-    context.strokeStyle = '#000';
-    context.strokeRect(x, y, width, height);
-    context.lineWidth = scene.regions.active === name ? 3 : 2;
-    context.strokeStyle = '#fff';
-    if (name === 'B') context.setLineDash([7, 5]);
-    context.strokeRect(x, y, width, height);
-    context.setLineDash([]);
-    context.font = `800 17px ${scene.font}`;
-    context.fillStyle = '#fff';
-    context.fillRect(x - 1, y - 1, 22, 22);
-    context.fillStyle = '#000';
-    context.textAlign = 'center';
-    context.textBaseline = 'middle';
-    context.fillText(name, x + 10, y + 11);
-    if (scene.regions.active === name) {
-      context.fillStyle = '#fff';
-      context.fillRect(x + width - 6, y + height - 6, 12, 12);
-    }
-  }
 }

@@ -1,103 +1,70 @@
-// What the page says, in a clinician's words. Knows no elements. Every word of the protocol has a sentence here, and one
-// that is not known is shown as it is.
+// What the page says of state and quality. Knows no elements; the words themselves are the language's. Every word of
+// the protocol has a sentence there, and one that is not known is shown as it is.
 
-const WARNINGS = {
-  not_rf: 'The frames are not RF as the scanner describes it: do not trust the image.',
-  low_quality: 'Image quality is low: hold the probe steadier.',
-  strain_low: 'Too little compression: press a little more.',
-  strain_high: 'Too much compression: press less.',
-  strain_untrained: 'Compression beyond what the network was trained for: do not trust the numbers.',
-  precompressed: 'The probe was pressed on before: lift it a little. Tissue under load looks harder.',
-};
-const HELD = {
-  quality: 'Quality too low now. This is the last good image.',
-  still: 'The probe rests. This is the last good image.',
-  frozen: 'Frozen at the server. This is the image of that moment.',
-};
+import { known, number, say } from './language.js';
 
-export const warning = (name) => WARNINGS[name] ?? name;
+export const warning = (name) => (known(`warnings.${name}`) ? say(`warnings.${name}`) : name);
+
+// Why an image is held; empty for a reason that is not known.
+const held = (reason) => (['quality', 'still', 'frozen'].includes(reason) ? say(`why.${reason}`) : '');
 
 export function ageText(ms, exact = true) {
-  const sign = exact ? '' : '> ';
-  if (ms < 1000) return `${sign}${Math.max(10, Math.round(ms / 10) * 10)} ms`;
-  if (ms < 59950) return `${sign}${(ms / 1000).toFixed(1)} s`;
-  const seconds = Math.round(ms / 1000);
-  return `${sign}${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return (exact ? '' : '> ') + spanText(ms);
 }
 
-export const percent = (fraction, digits = 2) =>
-  `${fraction < 0 ? '−' : '+'}${(100 * Math.abs(fraction)).toFixed(digits)} %`;
+function spanText(ms) {
+  if (ms < 1000) return say('unit.ms', { value: Math.max(10, Math.round(ms / 10) * 10) });
+  if (ms < 59950) return seconds(ms, 1);
+  const all = Math.round(ms / 1000);
+  return say('unit.min', { minutes: Math.floor(all / 60), seconds: all % 60 });
+}
+
+export const seconds = (ms, digits = 0) => say('unit.s', { value: number(ms / 1000, digits) });
+
+// A share, or a strain without its sign.
+export const share = (fraction, digits = 0) => say('unit.percent', { value: number(100 * fraction, digits) });
+
+// A length, one digit after the point.
+export const millimetres = (mm) => say('unit.mm', { value: number(mm, 1) });
+
+export const percent = (fraction, digits = 2) => (fraction < 0 ? '−' : '+') + share(Math.abs(fraction), digits);
 
 // The state of what is shown: a key for colours and patterns, a word, and why.
-export function stateOf({ link, picture, age, staleMs, quietMs, frozen, about, line }) {
+export function stateOf(now) {
+  const [key, why] = judge(now);
+  return { key, word: known(`state.${key}`) ? say(`state.${key}`) : key.toUpperCase(), why };
+}
+
+function judge({ link, picture, age, staleMs, quietMs, frozen, about, line }) {
   if (frozen && picture) {
-    const was = picture.shownState === 'live' ? '' : ` It was ${picture.shownState} then.`;
-    const alone = link === 'open' ? '' : ' No connection to usert view.';
-    return { key: 'frozen', word: 'FROZEN', why: `On this screen only.${was}${alone} Space: back to live.` };
+    const was = picture.shownState === 'live' ? '' : say(`why.then_${['held', 'idle'].includes(picture.shownState) ? picture.shownState : 'stale'}`);
+    return ['frozen', [say('why.here'), was, link === 'open' ? '' : say('why.alone'), say('why.space')].filter(Boolean).join(' ')];
   }
-  if (link === 'refused') return { key: 'refused', word: 'ACCESS DENIED', why: line };
-  if (link !== 'open') {
-    return { key: 'lost', word: 'NO CONNECTION', why: 'usert view does not answer. Trying again.' };
-  }
-  if (!picture) return { key: 'waiting', word: 'NO IMAGE', why: `Waiting for the first image from ${about?.strain ?? 'the server'}.` };
+  if (link === 'refused') return ['refused', line];
+  if (link !== 'open') return ['lost', say('why.lost')];
+  if (!picture) return ['waiting', say('why.waiting', { from: about?.strain ?? say('why.server') })];
   if (!age || age.ms > staleMs) {
-    const why = quietMs <= staleMs
-      ? HELD[picture.reason] ?? 'Images come, but late: server or network is too slow.'
-      : `No new image for ${ageText(quietMs)}. Is the scanner running?`;
-    return { key: 'stale', word: 'STALE', why };
+    return ['stale', quietMs <= staleMs ? held(picture.reason) || say('why.late') : say('why.quiet', { age: ageText(quietMs) })];
   }
-  if (picture.state === 'held') return { key: 'held', word: 'HELD', why: HELD[picture.reason] ?? 'This is the last good image.' };
-  if (picture.state === 'idle') {
-    const why = picture.reason === 'quality' ? 'No good image yet: quality too low.' : 'The probe rests: no strain to read.';
-    return { key: 'idle', word: 'IDLE', why };
-  }
-  if (picture.state !== 'live') return { key: 'stale', word: picture.state.toUpperCase(), why: picture.reason };
-  return { key: 'live', word: 'LIVE', why: '' };
+  if (picture.state === 'held') return ['held', held(picture.reason) || say('why.held')];
+  if (picture.state === 'idle') return ['idle', picture.reason === 'quality' ? say('why.idle_quality') : say('why.idle')];
+  if (picture.state !== 'live') return ['stale', `${picture.state} ${picture.reason}`];
+  return ['live', ''];
+}
+
+// What stands after the headings of numbers that are not of this moment.
+export function afterWord(key) {
+  if (key === 'held' || key === 'frozen') return ` – ${say(`after.${key}`)}`;
+  return ['stale', 'lost', 'refused'].includes(key) ? ` – ${say('after.old')}` : '';
 }
 
 export function compressionWord(picture) {
-  if (picture.state === 'idle') return 'at rest';
-  if (picture.compression === 0) return 'at rest';
-  return picture.compression > 0 ? 'pressing' : 'releasing';
+  if (picture.state === 'idle' || picture.compression === 0) return say('compression.rest');
+  return picture.compression > 0 ? say('compression.pressing') : say('compression.releasing');
 }
 
 export function scoreWord(score) {
-  if (score >= 0.8) return 'good';
-  if (score >= 0.6) return 'fair';
-  return score >= 0.4 ? 'low' : 'not readable';
-}
-
-const LEAST_SHARE = 0.5;
-
-function holds({ fan, origin, reach }, region) {
-  if (fan) return fan.holds(region);
-  return [region.depth, region.lateral].every(([first, last], axis) => first >= origin[axis] && last <= origin[axis] + reach[axis]);
-}
-
-// Why there is no ratio; `regions` are those it was asked for.
-export function refusal(reading, regions, picture) {
-  if (reading.refused === 'outside') {
-    const out = ['A', 'B'].filter((name) => {
-      const region = regions[name];
-      return region && !holds(picture, region);
-    });
-    const which = out.length === 2 ? 'A and B are' : `${out[0] ?? 'A region'} is`;
-    return `${which} outside the image (${picture.extent.map((mm) => mm.toFixed(0)).join(' × ')} mm deep and wide). Draw again.`;
-  }
-  if (reading.refused === 'unreadable') {
-    const masked = [['A', reading.target], ['B', reading.background]]
-      .filter(([, part]) => part && part.readable_share < LEAST_SHARE);
-    if (masked.length === 0) return 'A or B has too few pixels. Draw it larger.';
-    const shares = masked.map(([name, part]) => `${name} (${Math.round(100 * part.readable_share)} %)`).join(' and ');
-    return `Too little of ${shares} may be read: quality too low there. Move it, or hold the probe steadier.`;
-  }
-  if (reading.refused === 'background') return 'B is hardly compressed: a ratio to it means nothing. Press more, or move B.';
-  return reading.refused;
-}
-
-export function ratioWords(reading) {
-  const { ratio, spread } = reading;
-  if (ratio + spread < 1) return 'A is strained less than B: harder.';
-  if (ratio - spread > 1) return 'A is strained more than B: softer.';
-  return 'No clear difference between A and B.';
+  if (score >= 0.8) return say('quality.good');
+  if (score >= 0.6) return say('quality.fair');
+  return score >= 0.4 ? say('quality.low') : say('quality.unreadable');
 }

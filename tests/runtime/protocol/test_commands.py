@@ -14,6 +14,7 @@ import pytest
 from usert.errors import WireError
 from usert.runtime.protocol.commands import (
     COMMANDS,
+    MAX_CASE,
     MAX_ERROR,
     MAX_PATH,
     Command,
@@ -54,6 +55,7 @@ FULL: dict[str, Any] = {
     "background": "1:2,5:6",
     "path": "\U0001f600" * MAX_PATH,
     "displacement": True,
+    "case": "\U0001f600" * MAX_CASE,
     "engine": "\U0001f600" * 32,
     "precision": "\U0001f600" * 32,
 }

@@ -37,10 +37,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def room(engine: Engine, bundle: Bundle, source: Source, folder: Path) -> Iterator[Room]:
-    def recorder(path: Path, displacement: bool, running: RunningBundle) -> Recorder:
+    def recorder(path: Path, displacement: bool, running: RunningBundle, case: str) -> Recorder:
         assert running.folder is not None
         provenance = Provenance.of(
-            Bundle.load(running.folder), engine=running.engine or "onnxruntime", precision=running.precision
+            Bundle.load(running.folder),
+            case=case,
+            engine=running.engine or "onnxruntime",
+            precision=running.precision,
         )
         return Recorder(path, provenance, displacement=displacement)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,24 +110,38 @@ class Screen:
         )
         return found
 
-    def draw(self, region_mm: tuple[float, float, float, float], kind: str = "strain") -> None:
-        """Drag a rectangle of depth and lateral over the panel of that kind."""
+    def place(self, depth: float, lateral: float, kind: str = "strain") -> tuple[float, float]:
+        """Where a place in mm on the panel of that kind is on the page."""
         panel = next(one for one in self.panels() if one["kind"] == kind)
         box = self.page.locator("#canvas").bounding_box()
         assert box is not None
+        top, left = panel["origin"]
+        x = box["x"] + panel["x"] + (lateral - left) * panel["scale"]
+        return x, box["y"] + panel["y"] + (depth - top) * panel["scale"]
 
-        def at(depth: float, lateral: float) -> tuple[float, float]:
-            top, left = panel["origin"]
-            x = box["x"] + panel["x"] + (lateral - left) * panel["scale"]
-            return x, box["y"] + panel["y"] + (depth - top) * panel["scale"]
-
-        d0, d1, l0, l1 = region_mm
+    def trace(self, places_mm: Sequence[tuple[float, float]], kind: str = "strain") -> None:
+        """Drag along places of depth and lateral on the panel of that kind."""
         mouse = self.page.mouse
-        mouse.move(*at(d0, l0))
-        mouse.down()
-        mouse.move(*at((d0 + d1) / 2, (l0 + l1) / 2))
-        mouse.move(*at(d1, l1))
+        for at, (depth, lateral) in enumerate(places_mm):
+            mouse.move(*self.place(depth, lateral, kind))
+            if at == 0:
+                mouse.down()
         mouse.up()
+
+    def touch(self, places_mm: Sequence[tuple[float, float]], kind: str = "strain") -> None:
+        """Draw a finger along places of depth and lateral on the panel of that kind."""
+        session = self.page.context.new_cdp_session(self.page)
+        places = [self.place(depth, lateral, kind) for depth, lateral in places_mm]
+        events = [("touchStart", places[:1]), *(("touchMove", [one]) for one in places[1:]), ("touchEnd", [])]
+        for name, points in events:
+            touched = [{"x": x, "y": y} for x, y in points]
+            session.send("Input.dispatchTouchEvent", {"type": name, "touchPoints": touched})
+        session.detach()
+
+    def draw(self, region_mm: tuple[float, float, float, float], kind: str = "strain") -> None:
+        """Drag a rectangle of depth and lateral over the panel of that kind."""
+        d0, d1, l0, l1 = region_mm
+        self.trace([(d0, l0), ((d0 + d1) / 2, (l0 + l1) / 2), (d1, l1)], kind)
 
 
 MakePage = Callable[..., LivePage]

@@ -17,6 +17,7 @@ from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
+from usert.runtime.imaging.pairing import PairingRule
 from usert.runtime.protocol.age import clock_id
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import StrainMessage
@@ -26,6 +27,8 @@ from usert.runtime.server.server import StrainServer
 SCAN = Scan(fs_hz=40e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
 SHAPE = (24, 8)
 TIMEOUT_S = 20.0
+_APART_NS = int(PairingRule().max_interval_ms * 1e6 / 16)
+"""Most time between the stamps of two frames of `Feed`: sixteen are in reach of a pair."""
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
@@ -122,11 +125,15 @@ class Feed:
         self.source = source
         self.client = client
         self.sequence = 0
+        self._stamp_ns = 0
 
     def next(self, **changes: Any) -> RFMessage:
-        """The next frame, stamped now by this machine's clock."""
+        """The next frame, stamped now by this machine's clock, but close enough to the one before to be paired with
+        it, however long a busy machine takes between the two."""
         self.sequence += 1
-        stamp = {"time_ns": time.monotonic_ns(), "acquired_ns": time.time_ns()}
+        now_ns = time.monotonic_ns()
+        self._stamp_ns = min(now_ns, self._stamp_ns + _APART_NS) if self._stamp_ns else now_ns
+        stamp = {"time_ns": self._stamp_ns, "acquired_ns": time.time_ns()}
         message = numbered_message(self.sequence, clock=clock_id(), **(stamp | changes))
         self.source.send(message)
         return message

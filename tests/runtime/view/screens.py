@@ -78,7 +78,18 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
     screen.press(" ", ",", ",", ",")
     tab.wait_for_timeout(3000)
     save("frozen")
-    screen.press(" ", "c")
+    screen.press("t")
+    save("best")
+    screen.press("o")
+    screen.expect("#word", "AVERAGE")
+    save("average")
+    screen.press("o", "k")
+    screen.draw((4.0, 20.0, 3.0, 20.0))
+    tab.wait_for_timeout(8500)  # until the notices are gone
+    save("box")
+    screen.press("Delete", "m", "m", "m")
+    save("colours")
+    screen.press("m", "m", " ", "c")
     show.still = True
     screen.wait_state("idle")
     save("idle")
@@ -95,7 +106,7 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
     screen.expect("#warnings", "press a little more")
     save("warnings")
     show.changes = {}
-    screen.press("m")
+    screen.press("m", "m", "m")
     for name, width, height in (("tablet", 800, 1180), ("tablet-landscape", 1180, 800)):
         tab.set_viewport_size({"width": width, "height": height})
         tab.wait_for_timeout(2500)

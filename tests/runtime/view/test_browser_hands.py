@@ -51,16 +51,8 @@ def test_regions_by_touch_on_a_tablet(show: Show, serve_page: MakePage, look: Op
     page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
     screen = look(page.url, viewport={"width": 800, "height": 1180}, has_touch=True)
     screen.wait_state("live")
-    box = screen.page.locator("#canvas").bounding_box()
-    assert box is not None
-    session = screen.page.context.new_cdp_session(screen.page)
     for d0, d1, l0, l1 in act.regions_mm():
-        panel = next(one for one in screen.panels() if one["kind"] == "strain")
-        for kind, depth, lateral in (("touchStart", d0, l0), ("touchMove", d1, l1), ("touchEnd", 0, 0)):
-            x = box["x"] + panel["x"] + lateral * panel["scale"]
-            y = box["y"] + panel["y"] + depth * panel["scale"]
-            points = [] if kind == "touchEnd" else [{"x": x, "y": y}]
-            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        screen.touch([(d0, l0), (d1, l1)])
     assert ratio(screen)[0] == pytest.approx(true_ratio(act), abs=0.05)
 
 
@@ -130,11 +122,11 @@ def test_everything_goes_by_keys_alone(screen: Screen) -> None:
     screen.press("x")
     screen.until(lambda: page.locator("#blank").get_attribute("aria-pressed") == "false")
     screen.press("?")
-    assert page.locator("#help").is_visible()
+    page.locator("#help").wait_for()
     screen.press(" ")  # of the dialog, not of the page
     screen.press("Escape")
     assert screen.state == "live"
-    for _ in range(20):
+    for _ in range(99):
         page.keyboard.press("Tab")
         if page.evaluate("() => document.activeElement.id") == "freeze":
             break

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from usert.runtime.offline.colormap import colours
-from usert.runtime.view.pages import MAPS
 from usert.runtime.view.strain_range import LEAST, StrainRange
 
 PATTERN = np.where(np.arange(100) < 30, 0.4, 1.2)[None].repeat(50, axis=0)
@@ -32,20 +30,3 @@ def test_noise_and_what_must_not_be_read_do_not_set_the_range() -> None:
     wild = np.where(np.arange(50)[:, None] < 25, 0.005 * PATTERN, 9.0)
     quality = np.where(np.arange(50)[:, None] < 25, 1.0, 0.2) + 0 * PATTERN
     assert StrainRange().soft_end(wild, quality, 0.7) < 0.01
-
-
-def _lightness(rgb: np.ndarray) -> np.ndarray:
-    """CIE L* of sRGB bytes."""
-    linear = np.where(rgb <= 10.31, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ [0.2126, 0.7152, 0.0722]
-    return np.where(luminance > 216 / 24389, 116 * np.cbrt(luminance) - 16, luminance * 24389 / 27)
-
-
-@pytest.mark.parametrize("name", list(MAPS))
-def test_colours_are_told_apart_by_lightness_alone_in_even_steps(name: str) -> None:
-    table = colours(np.linspace(0, 1, 256), MAPS[name])
-    assert table.shape == (256, 3)
-    steps = np.diff(_lightness(table)[::16])
-    assert steps.min() > 0
-    if name != "grey":
-        assert steps.max() < 2.2 * steps.min()

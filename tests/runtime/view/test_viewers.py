@@ -2,80 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from browser import MakePage
-from live import SCAN, TIMEOUT_S
-from publishing import Publisher, image
+from eyes import eyes, shown
+from live import SCAN
+from publishing import Publisher
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
 from usert.runtime.protocol.age import now_ns
-from usert.runtime.protocol.strain_message import Counters, StrainMessage
+from usert.runtime.protocol.strain_message import Counters
 from usert.runtime.view.live_page import LivePage
-from usert.runtime.view.planes import unpack
 from usert.runtime.view.viewer import MOST_VIEWERS, WINDOW, Viewer
-
-SHAPE = (64, 32)
-
-
-def shown(number: int, **changes: Any) -> StrainMessage:
-    grids = {
-        "strain": np.full(SHAPE, 0.01, np.float32),
-        "quality": np.ones(SHAPE, np.float32),
-        "displacement": np.zeros((2, *SHAPE), np.float32),
-    }
-    return image(number, scan=SCAN, readable_quality=0.7, readable_strain=0.01, **(grids | changes))
-
-
-class Eyes:
-    """A browser without a screen: takes what comes, acknowledges only when told to."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-        self.texts: list[dict[str, Any]] = []
-
-    def say(self, key: str, value: Any) -> None:
-        self.socket.send(json.dumps({key: value}))
-
-    def picture(self, timeout_s: float = TIMEOUT_S) -> dict[str, Any] | None:
-        """Header of the next picture, texts put aside; None when none comes in time."""
-        end = time.monotonic() + timeout_s
-        while (left := end - time.monotonic()) > 0:
-            try:
-                message = self.socket.recv(timeout=left)
-            except TimeoutError:
-                return None
-            if isinstance(message, bytes):
-                return unpack(message, ["strain", "quality"])[0]
-            self.texts.append(json.loads(message))
-        return None
-
-    def text(self, key: str) -> Any:
-        """The next text of that key."""
-        end = time.monotonic() + TIMEOUT_S
-        while time.monotonic() < end:
-            for text in self.texts:
-                if key in text:
-                    self.texts.remove(text)
-                    return text[key]
-            self.picture(0.05)
-        raise AssertionError(f"no text {key}")
-
-
-@contextmanager
-def eyes(page: LivePage) -> Iterator[Eyes]:
-    with connect(
-        f"ws://127.0.0.1:{page.port}/stream", compression=None, max_size=None, close_timeout=2
-    ) as socket:
-        yield Eyes(socket)
 
 
 @pytest.fixture
@@ -160,16 +102,20 @@ def test_every_viewer_has_its_own_regions(page: LivePage, publisher: Publisher) 
         "quality": np.ones(shape, np.float32),
         "displacement": np.zeros((2, *shape), np.float32),
     }
-    left, right = "1:8,1:15", "1:8,22:36"
+    left, right = (
+        {"kind": "ellipse", "depth": [1, 8], "lateral": lateral} for lateral in ([1, 15], [22, 36])
+    )
     with eyes(page) as one, eyes(page) as two, eyes(page) as three:
-        one.say("regions", {"target": left, "background": right})
-        two.say("regions", {"target": right, "background": left})
-        three.say("regions", {"target": "1:2", "background": "nonsense"})
-        assert "rectangle" in three.text("refused")
+        one.say("regions", {"version": 1, "shapes": [left, right], "reference": 1})
+        two.say("regions", {"version": 2, "shapes": [left, right], "reference": 0, "histogram": 0})
+        three.say("regions", {"shapes": [left, "nonsense"]})
+        assert "region" in three.text("refused")
         publisher.send(shown(1, **grids))
         readings = [viewer.text("reading") for viewer in (one, two)]
-        assert [round(reading["ratio"], 2) for reading in readings] == [0.4, 2.5]
-        assert readings[0]["of"] == 1
+        ratios = [reading["ratios"][at]["ratio"] for reading, at in zip(readings, (0, 1), strict=True)]
+        assert [round(ratio, 2) for ratio in ratios] == [0.4, 2.5]
+        assert [(reading["of"], reading["version"]) for reading in readings] == [(1, 1), (1, 2)]
+        assert readings[1]["histogram"]["median"] == pytest.approx(0.004)
         one.say("regions", None)
         one.say("got", 1)
         publisher.send(shown(2, **grids))
@@ -269,6 +215,22 @@ def test_records_need_the_control_endpoint(page: LivePage) -> None:
     with eyes(page) as one:
         one.say("record", True)
         assert "--control" in one.text("refused")
+
+
+def test_whoever_measures_too_much_is_measured_less(
+    page: LivePage, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images beyond its share are left out; pictures come all the same, and others are measured."""
+    monkeypatch.setattr("usert.runtime.view.viewer.SHARE", 1e-9)
+    region = {"kind": "rectangle", "depth": [0.2, 1], "lateral": [1, 8]}
+    with eyes(page) as one:
+        one.text("about")
+        one.say("regions", {"version": 1, "shapes": [region]})
+        for number in range(1, 5):
+            publisher.send(shown(number))
+            assert one.picture() is not None
+            one.say("got", number)
+        assert [text["reading"]["of"] for text in one.texts if "reading" in text] in ([1], [])
 
 
 def test_a_viewer_that_is_gone_is_forgotten(page: LivePage, publisher: Publisher) -> None:

@@ -1,0 +1,61 @@
+"""Records that the page starts: with the case in them and nowhere else, and none spans two."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from control_room import Room
+from eyes import eyes
+from live import running, wait_until
+
+from usert.runtime.record.contents import Record
+from usert.runtime.view.address import Address
+from usert.runtime.view.live_page import LivePage, PageConfig
+
+NAME = "Geheim 4711"
+
+
+def test_the_case_is_in_the_record_and_a_new_case_ends_it(
+    room: Room, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    before = room.image()
+    page = LivePage(
+        PageConfig(
+            strain=room.server.publish_endpoint,
+            control=room.server.control_endpoint,
+            http=Address.parse("127.0.0.1:0"),
+        )
+    )
+    assert before is not None
+    with running(page), eyes(page) as one:
+        one.say("case", {"identifier": NAME})
+        while one.text("case")["identifier"] != NAME:
+            pass
+        one.say("record", True)
+        wait_until(lambda: room.server.recorder is not None)
+        room.image()
+        assert "Geheim" not in json.dumps(room.ask("status"))
+        one.say("case", {"identifier": "next"})
+        assert one.text("case_question")["recording"] is True
+        one.say("case", {"identifier": "next", "answer": "clear"})
+        while one.text("case")["identifier"] != "next":
+            pass
+        assert room.server.recorder is None
+    (path,) = folder.iterdir()
+    with Record(path) as record:
+        assert record.attributes["case"] == NAME
+        assert len(record.images)
+    assert "Geheim" not in path.name
+    assert "Geheim" not in caplog.text
+
+
+def test_a_record_without_a_case_says_nothing_of_one(room: Room, folder: Path) -> None:
+    room.ask("record", path="plain.h5")
+    room.image()
+    room.ask("record-stop")
+    with Record(folder / "plain.h5") as record:
+        assert "case" not in record.attributes
