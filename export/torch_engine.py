@@ -89,8 +89,8 @@ class TorchEngine(GraphEngine):
 
     def _open(self, graph: Graph) -> Session:
         run = self._forward
-        follows = graph in self._bundle.manifest.follow and isinstance(self._graph, BasebandGraph)
-        if follows:
+        follows = graph in self._bundle.manifest.follow
+        if follows and isinstance(self._graph, BasebandGraph):
             run = FollowGraph(self._graph)
         if self._device.type == "cuda":
             run = replay = Replay(run)

@@ -9,7 +9,9 @@ a small frame be many frames late.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +33,13 @@ _REACH = 8.0
 _LEAST_HZ, _MOST_HZ = 1.25, 10_000.0
 """Bounds of every search: two frames further apart than a second make no pair (`PairRule.max_interval_ms`)."""
 _STEP_DOWN, _CONFIRMATIONS = 0.9, 3
+_LONG_S, _FIRST_SHARE = 60.0, 0.8
+"""Length from which a confirming run begins at this share of the interval's lower end: trials of seconds are too short
+to see stalls that are rare."""
+_IN_ALL = 1.1
+"""All long confirming runs together take at most this many times the length of one."""
+_LEAST_HOLD_S = 20.0
+"""Length below which no further long confirming run is begun."""
 _LEAST_READINGS = 10
 """With fewer readings of memory no trend is reported."""
 
@@ -71,14 +80,22 @@ class CriticalSearch:
     """Finds the critical rate of one server: `trial()` until `decided`, then `confirm()`."""
 
     def __init__(
-        self, stage: Stage, workload: Workload, *, trials: int, limit_ms: float | None, hold_s: float
+        self,
+        stage: Stage,
+        workload: Workload,
+        *,
+        trials: int,
+        limit_ms: float | None,
+        hold_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`workload`: that of a trial, at any rate. `trials`: most trials. `limit_ms`: limit of the age; None:
-        `LIMIT_FRAMES`. `hold_s`: length of a confirming run."""
+        `LIMIT_FRAMES`. `hold_s`: length of a confirming run. `clock`: seconds that have passed."""
         self._stage = stage
         self._workload = workload
         self._limit_ms = limit_ms
         self._hold_s = hold_s
+        self._clock = clock
         alone_hz = 1e3 / stage.opened.first_ms
         lowest_hz = min(max(alone_hz / _REACH, _LEAST_HZ), _MOST_HZ / _REACH)
         highest_hz = min(max(alone_hz * _REACH, lowest_hz * _REACH), _MOST_HZ)
@@ -100,18 +117,27 @@ class CriticalSearch:
         return f"{rate_hz:.3g} frames/s: {'held' if held else 'not held'}, {late}"
 
     def confirm(self) -> CriticalRate:
-        """Hold the rate at the lower end of the interval, or up to two lower ones until one is held.
+        """Hold the rate at the lower end of the interval, or lower ones until one is held: up to two of them where runs
+        are short, as many as there is time for where they are long.
+
+        A run ends as soon as it cannot be held any more. Of long ones the next has the rest of the time, and its length
+        is told by `run.seconds`.
 
         Errors: those of the stage.
         """
         threshold, trial_s = self._search.threshold, self._workload.seconds
         rate_hz, run, held = threshold.low_hz or self._search.lowest_hz, None, False
-        for attempt in range(0 if self._search.hopeless else _CONFIRMATIONS):
-            rate_hz = max(rate_hz * (_STEP_DOWN if attempt else 1), _LEAST_HZ)
-            run = self._measure(rate_hz, self._hold_s, LEAST_CONFIRMED_FRAMES)
-            held = is_held(run, self.limit_ms(rate_hz))
-            if held:
-                break
+        long = self._hold_s >= _LONG_S
+        rate_hz *= _FIRST_SHARE if long else 1
+        left_s, attempts = _IN_ALL * self._hold_s, 0
+        while not (
+            held or self._search.hopeless or (left_s < _LEAST_HOLD_S if long else attempts == _CONFIRMATIONS)
+        ):
+            rate_hz = max(rate_hz * (_STEP_DOWN if attempts else 1), _LEAST_HZ)
+            seconds, begun_s = min(self._hold_s, left_s) if long else self._hold_s, self._clock()
+            run = self._measure(rate_hz, seconds, LEAST_CONFIRMED_FRAMES, give_up=True)
+            held, attempts = is_held(run, self.limit_ms(rate_hz)), attempts + 1
+            left_s -= self._clock() - begun_s
         return CriticalRate(
             rate_hz=rate_hz,
             held=held,
@@ -125,14 +151,17 @@ class CriticalSearch:
         """Limit of the age at a rate."""
         return self._limit_ms or LIMIT_FRAMES * 1e3 / rate_hz
 
-    def _measure(self, rate_hz: float, seconds: float, frames: int) -> Measurement:
-        return self._stage.measure(
-            Workload(
-                seconds=max(seconds, frames / rate_hz),
-                rate_hz=rate_hz,
-                every_frame=self._workload.every_frame,
-            )
+    def _measure(self, rate_hz: float, seconds: float, frames: int, *, give_up: bool = False) -> Measurement:
+        """`give_up`: whether the run ends as soon as it cannot be held any more."""
+        workload = Workload(
+            seconds=max(seconds, frames / rate_hz),
+            rate_hz=rate_hz,
+            every_frame=self._workload.every_frame,
         )
+        if give_up:
+            most_late = int(LATE_SHARE * workload.frames)
+            workload = replace(workload, limit_ms=self.limit_ms(rate_hz), most_late=most_late)
+        return self._stage.measure(workload)
 
 
 def is_held(run: Measurement, limit_ms: float) -> bool:

@@ -188,8 +188,8 @@ class LiveServer(Service):
         begin, waiting = len(self._seen), 0
         for _ in range(_MOST_BATCHES):
             if self._scanner is None:
-                end = time.monotonic() + workload.seconds
-                self._wait(lambda end=end: time.monotonic() >= end)  # type: ignore[misc]
+                end, late = time.monotonic() + workload.seconds, _LateFrames(self._seen, workload)
+                self._wait(lambda end=end, late=late: time.monotonic() >= end or late.too_many)  # type: ignore[misc]
             else:
                 waiting += self._send(self._scanner, workload)
             images = [image for image in self._seen[begin:] if image.state != "held"]
@@ -203,8 +203,9 @@ class LiveServer(Service):
         """Send the frames of `workload`; returns how many were due and not sent when it was stopped."""
         before, frames = scanner.sent, workload.frames + 1  # the first has no reference, if there was a pause
         end = time.monotonic() + OVERTIME * frames / (workload.rate_hz or 1)
+        late = _LateFrames(self._seen, workload)
         scanner.send(frames, workload.rate_hz or 1)
-        self._wait(lambda: scanner.done() or time.monotonic() >= end)
+        self._wait(lambda: scanner.done() or time.monotonic() >= end or late.too_many)
         if not scanner.done():
             scanner.skip_rest()
             self._wait(scanner.done)
@@ -251,3 +252,31 @@ class LiveServer(Service):
         )
         if cause is not None:
             raise SilentError(cause if not self._server.errors else f"{cause} ({self._server.errors[-1]})")
+
+
+class _LateFrames:
+    """Counts the late frames among the images of a measurement as they come."""
+
+    def __init__(self, seen: Sequence[ImageTimes], workload: Workload) -> None:
+        """`seen`: the images so far, to which the coming ones are added."""
+        self._seen = seen
+        self._workload = workload
+        self._at = len(seen)
+        self._last: int | None = None
+        self._late = 0
+
+    @property
+    def too_many(self) -> bool:
+        """Whether more frames are late or without an image than the workload allows."""
+        limit_ms, most = self._workload.limit_ms, self._workload.most_late
+        if limit_ms is None or most is None:
+            return False
+        while self._at < len(self._seen):
+            image = self._seen[self._at]
+            self._at += 1
+            if image.state == "held":
+                continue
+            if self._last is not None:  # the first has no reference, and counts nowhere
+                self._late += image.sequence - self._last - 1 + (image.age_ms > limit_ms)
+            self._last = image.sequence
+        return self._late > most

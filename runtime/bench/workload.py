@@ -34,6 +34,10 @@ class Workload:
     """Whether frames queue; otherwise the newest wins and older ones are dropped."""
     pause_s: float = 0.0
     """Idle time before the first frame."""
+    limit_ms: float | None = None
+    """Latency beyond which a frame is late; over sockets only."""
+    most_late: int | None = None
+    """The measurement is stopped once more frames than this are late or have no image; None: never."""
 
     @property
     def frames(self) -> int:

@@ -19,6 +19,7 @@ from ..protocol.header import Buffer, MalformedError
 from ..protocol.rf_message import RFMessage
 from ..transport.fault_counter import FaultCounter, by_kind
 from ..transport.keys import ServerKeys
+from .column_order import read_message
 
 _MOST_DELAY_NS = 10_000_000_000
 """Difference of two wall-clock times beyond which the clock was set in between."""
@@ -69,7 +70,7 @@ class Relay:
         `samples` must not change any more. `arrived_ns`: when the message began to arrive, by `now_ns`.
         """
         try:
-            message = RFMessage.from_parts((header, samples))
+            message = read_message(header, samples)
         except MalformedError as error:
             self.faults.add(error.fault, str(error))
             return

@@ -120,14 +120,7 @@ def _judge(samples: NDArray[Any], view: _View, scan: Scan) -> tuple[SignalKind, 
     if _lines_first(samples, view, scan):
         return "lines_first", "looks like IQ with lines first: --transpose"
     if abs(view.away) * scan.fs_hz > _AWAY * scan.f0_hz:
-        away_hz = view.away * scan.fs_hz
-        side = "above" if away_hz > 0 else "below"
-        found = (
-            f"the energy along depth lies {abs(away_hz) / 1e6:.2g} MHz {side} f0 ({scan.f0_hz / 1e6:.4g} MHz)"
-        )
-        if _has_carrier(away_hz, scan):
-            return "carrier", f"{found}, the carrier is still in it: {CARRIER}"
-        return "f0", f"{found}, expected about it: --demodulation-mhz, --f0-mhz, --fs-mhz, or --kind?"
+        return _elsewhere(view.away * scan.fs_hz, scan)
     if (width_hz := view.width * scan.fs_hz) < _NARROW * scan.f0_hz:
         return "f0", (
             f"the energy along depth is {width_hz / 1e6:.2g} MHz wide, {100 * width_hz / scan.f0_hz:.1g} % of f0 "
@@ -171,6 +164,20 @@ def _lines_first(samples: NDArray[Any], view: _View, scan: Scan) -> bool:
         return False
     across = _look(samples.swapaxes(0, 1), scan)
     return across is not None and across.good and abs(across.away) < _THERE * abs(beside)
+
+
+def _elsewhere(away_hz: float, scan: Scan) -> tuple[SignalKind, str]:
+    carrier = _has_carrier(away_hz, scan)
+    side = "above" if away_hz > 0 else "below"
+    remedy = (
+        f"the carrier is still in it: {CARRIER}"
+        if carrier
+        else "--demodulation-mhz, --f0-mhz, --fs-mhz, or --kind?"
+    )
+    return "carrier" if carrier else "f0", (
+        f"the energy along depth lies {abs(away_hz) / 1e6:.2g} MHz {side} f0 ({scan.f0_hz / 1e6:.4g} MHz), "
+        f"expected about it: {remedy}"
+    )
 
 
 def _has_carrier(away_hz: float, scan: Scan) -> bool:

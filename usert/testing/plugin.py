@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from usert.runtime.transport.keys import Keys
+
     from .check import Report
 
 _ABSENT = "no --usert-rf: the endpoint of a running sender, such as tcp://127.0.0.1:5555"
@@ -40,35 +42,42 @@ def usert_sender_report(pytestconfig: pytest.Config) -> Report:
     endpoint = pytestconfig.getoption("--usert-rf")
     if endpoint is None:
         pytest.skip(_ABSENT)
-    from usert.commands.keys import source_keys
     from usert.errors import UsertError
 
     from .listen import ListenConfig, SenderListener
 
-    binds = pytestconfig.getoption("--usert-rf-bind")
-    key, allow, server = (
-        None if (given := pytestconfig.getoption(f"--usert-{name}")) is None else Path(given)
-        for name in ("key", "allow", "server-key")
-    )
     try:
-        keys = source_keys(
-            binds=binds,
-            key=key,
-            allow=allow,
-            server=server,
-            options=("--usert-allow", "--usert-server-key"),
-            own="--usert-key",
-        )
         config = ListenConfig(
             rf=endpoint,
             rf_type=pytestconfig.getoption("--usert-rf-type"),
-            rf_bind=binds,
+            rf_bind=pytestconfig.getoption("--usert-rf-bind"),
             seconds=pytestconfig.getoption("--usert-seconds"),
             messages=pytestconfig.getoption("--usert-frames"),
-            keys=keys,
+            keys=_keys(pytestconfig),
             insecure=pytestconfig.getoption("--usert-insecure"),
         )
         with SenderListener(config) as listener:
             return listener.run()
     except UsertError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+def _keys(config: pytest.Config) -> Keys | None:
+    """The keys of the options, None without any. Errors: `OptionError` for half of them."""
+    from usert.errors import OptionError
+    from usert.runtime.transport.keys import ClientKeys, ServerKeys
+
+    binds = config.getoption("--usert-rf-bind")
+    names = ("--usert-allow", "--usert-server-key")
+    needed, other = names if binds else names[::-1]
+    if (got := config.getoption(other)) is not None:
+        raise OptionError(
+            f"{other}: got {got} for a socket that {'binds' if binds else 'connects'}, expected {needed}"
+        )
+    given = {name: config.getoption(name) for name in ("--usert-key", needed)}
+    if None not in given.values():
+        return (ServerKeys if binds else ClientKeys).load(*map(Path, given.values()))
+    for name, value in given.items():
+        if value is not None:
+            raise OptionError(f"keys: got {name} alone, expected {' and '.join(given)}, or neither")
+    return None

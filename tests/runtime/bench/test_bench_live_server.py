@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from live import TIMEOUT_S, numbered_frame, running
 from usert.bundle import Bundle
 from usert.errors import EngineError
 from usert.runtime.bench.image_times import STAGES
-from usert.runtime.bench.live_server import LiveServer
+from usert.runtime.bench.live_server import LiveServer, _LateFrames
 from usert.runtime.bench.monitor_client import SilentError
 from usert.runtime.bench.worker import Variant
 from usert.runtime.bench.workload import Workload
@@ -117,3 +118,20 @@ def test_a_server_whose_engine_refuses_every_pair_says_why(bundle: Bundle) -> No
     wrong.variant = replace(wrong.variant, precision="int8")
     with pytest.raises(EngineError, match="float32, expected int8"), wrong:
         pass
+
+
+def test_a_measurement_is_stopped_once_too_many_frames_are_late_or_missing() -> None:
+    workload = Workload(seconds=60, rate_hz=50, limit_ms=40, most_late=3)
+    seen: list[Any] = [SimpleNamespace(sequence=9, age_ms=900.0, state="live")]  # before the measurement
+    late = _LateFrames(seen, workload)
+    for sequence, age_ms, state, too_many in (
+        (10, 900.0, "live", False),
+        (11, 39.0, "live", False),
+        (12, 41.0, "live", False),
+        (12, 41.0, "held", False),
+        (15, 20.0, "live", False),
+        (16, 41.0, "live", True),
+    ):
+        seen.append(SimpleNamespace(sequence=sequence, age_ms=age_ms, state=state))
+        assert late.too_many == too_many
+    assert not _LateFrames(seen[:0], replace(workload, most_late=None)).too_many

@@ -84,6 +84,54 @@ def test_a_server_that_tires_is_confirmed_at_a_lower_rate_or_not_at_all() -> Non
     assert failed.run.missing > 0
 
 
+class Stalling(Server):
+    """A server that stalls `every` seconds for 100 frame times, which trials of a second mostly miss; runs are stopped
+    as `LiveServer` stops them."""
+
+    def __init__(self, every_s: float, stops: int) -> None:
+        super().__init__(20.0)
+        self.every_s, self.stops = every_s, stops
+        self.confirmed: list[tuple[float, float]] = []
+
+    def measure(self, workload: Workload) -> Measurement:
+        if workload.most_late is None:
+            return super().measure(workload)
+        assert workload.limit_ms is not None
+        assert workload.rate_hz is not None
+        stalled = len(self.confirmed) < self.stops
+        seconds = min(self.every_s, workload.seconds) if stalled else workload.seconds
+        self._pass(seconds)
+        self.confirmed.append((workload.rate_hz, seconds))
+        return replace(RUN, seconds=seconds, waiting=1000 if stalled else 0, latency_ms=(20.0,) * 1000)
+
+
+@pytest.mark.parametrize(("every_s", "stops"), [(50.0, 2), (590.0, 1), (300.0, 99), (0.0, 0)])
+def test_a_long_confirmation_begins_lower_and_ends_in_time_whatever_happens(
+    every_s: float, stops: int
+) -> None:
+    server = Stalling(every_s, stops)
+    search = CriticalSearch(
+        server,
+        Workload(seconds=1.0),
+        trials=30,
+        limit_ms=None,
+        hold_s=600.0,
+        clock=lambda: server._now_ns / 1e9,
+    )
+    while not search.decided:
+        search.trial()
+    found = search.confirm()
+    rates, lengths = zip(*server.confirmed, strict=True)
+    assert rates[0] == pytest.approx(0.8 * (found.threshold.low_hz or 0))
+    assert np.diff(rates).max(initial=-1) < 0
+    assert sum(lengths) <= 1.1 * 600
+    assert found.held == (stops < 99)
+    assert found.run is not None
+    if found.held:
+        assert found.rate_hz == rates[-1]
+        assert found.run.seconds == pytest.approx(lengths[-1])
+
+
 def test_a_frame_without_an_image_is_a_late_one() -> None:
     assert late_share(RUN, 20.0) == pytest.approx(0.01)
     assert is_held(RUN, 20.0)
