@@ -51,6 +51,20 @@ def kept(screen: Screen) -> dict[str, Any]:
     return found
 
 
+def switch_on(screen: Screen) -> None:
+    """And wait until the page is laid out again: another word may need more room."""
+    screen.press("k")
+    screen.expect("#box", "Full image")
+    settle(screen)
+
+
+def settle(screen: Screen) -> None:
+    """Until pictures that come from now on are drawn."""
+    screen.page.wait_for_timeout(200)
+    drawn = screen.drawn
+    screen.until(lambda: screen.drawn > drawn + 2)
+
+
 def colourful(screen: Screen, kind: str = "strain") -> np.ndarray:
     """Where the panel of that kind has colour; a row a pixel of the screen."""
     screen.page.wait_for_timeout(400)
@@ -78,8 +92,7 @@ def parts(screen: Screen, mask: np.ndarray, region: Region, kind: str = "strain"
 
 def test_strain_is_drawn_inside_the_box_only_and_back_on_the_full_image(screen: Screen) -> None:
     assert colourful(screen).mean() > 0.9
-    screen.press("k")
-    screen.expect("#box", "Full image")
+    switch_on(screen)
     screen.draw(BOX)
     screen.press("Escape")
     found = kept(screen)
@@ -101,7 +114,7 @@ def test_strain_is_drawn_inside_the_box_only_and_back_on_the_full_image(screen: 
 
 
 def test_the_box_is_moved_and_sized_by_pointer_and_by_keys(screen: Screen) -> None:
-    screen.press("k")
+    switch_on(screen)
     screen.draw(BOX)
     screen.draw((2.0, 3.0, 8.0, 9.0))  # from its upper edge: down and across
     found = kept(screen)
@@ -157,7 +170,7 @@ def test_the_box_is_drawn_by_touch(show: Show, serve_page: MakePage, look: Open)
 
 
 def test_the_box_stays_and_lies_inside_whatever_the_image(screen: Screen, show: Show, act: Act) -> None:
-    screen.press("k")
+    switch_on(screen)
     screen.draw((6.0, 9.0, 4.0, 12.0))
     screen.page.reload()
     screen.wait_state("live")
@@ -176,6 +189,7 @@ def test_the_box_stays_and_lies_inside_whatever_the_image(screen: Screen, show: 
     show.act = replace(act, images=[cut(made) for made in act.images])
     show.session += 1
     screen.expect("#notices", "began anew")
+    settle(screen)
     deep = act.images[0].reference.shape[0] * act.images[0].reference.scan.axial_pitch_mm / 2
     inside, outside = parts(screen, colourful(screen), (deep - 3, deep + 1, 4, 12))
     assert inside > 0.9
@@ -190,7 +204,7 @@ def test_nothing_readable_in_the_box_is_hatched_and_said(screen: Screen, show: S
         quality[:, 40:] = 0.1
         images.append(replace(made, estimate=replace(made.estimate, quality=quality)))
     show.act = replace(act, images=images)
-    screen.press("k")
+    switch_on(screen)
     screen.draw((2.0, 7.5, 7.0, 14.0))
     screen.press("Escape")
     drawn = screen.drawn
@@ -211,11 +225,12 @@ def test_on_a_curved_array_the_box_is_in_millimetres(screen: Screen, show: Show,
     )
     show.session += 1
     screen.expect("#notices", "began anew")
+    settle(screen)
     frame = show.act.images[0].reference
     space = BeamSpace.of(frame.scan, frame.shape)
     depth, lateral = space.place_mm(frame.shape[0] / 2, frame.shape[1] / 2)
     region = (depth - 2, depth + 2, lateral - 2.5, lateral + 2.5)
-    screen.press("k")
+    switch_on(screen)
     screen.draw(region)
     screen.press("Escape")
     inside, outside = parts(screen, colourful(screen), region)

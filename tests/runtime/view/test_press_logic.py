@@ -17,7 +17,7 @@ from show import Show
 
 from usert.frame import Scan
 from usert.runtime.protocol.age import Age
-from usert.runtime.view.measure import MOST_IMAGES, Measured, Ruler
+from usert.runtime.view.measure import MOST_IMAGES, Measured, Plan, Ruler
 from usert.runtime.view.picture import Arrival, Painter
 from usert.runtime.view.planes import strain_of, unpack
 
@@ -257,7 +257,10 @@ def test_a_ratio_can_be_measured_on_an_average(screen: Screen) -> None:
     messages = [message(strain, np.full_like(strain, 0.95)) for strain, _ in noisy(MOST_IMAGES, (512, 64))]
     sent = average(screen, messages)
     assert sent is not None
-    ruler = Ruler.parse({"target": "1:7,0.3:3", "background": "1:7,4.5:7"})
-    reading = ruler.read(Measured.from_message(sent))
+    shapes = [{"kind": "rectangle", "depth": (1, 7), "lateral": lateral} for lateral in ((0.3, 3), (4.5, 7))]
+    plan = Plan.parse({"version": 1, "shapes": shapes, "reference": 1})
+    reading = Ruler(plan).read(Measured.from_message(sent))
     assert reading is not None
-    assert reading.ratio == pytest.approx(1 / 3, abs=0.01)
+    ratio = reading.ratios[0]
+    assert ratio is not None
+    assert ratio.ratio == pytest.approx(1 / 3, abs=0.01)
