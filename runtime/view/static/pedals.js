@@ -6,7 +6,7 @@ import { known, say } from './language.js';
 const $ = (id) => document.getElementById(id);
 const NAME = 'usert-pedals';
 // Keys that neither this page nor browsers use otherwise; F13 to F15 exist on pedals, not on most keyboards.
-const START = { freeze: ['PageDown', 'F13'], snapshot: ['PageUp', 'F14'] };
+const START = { freeze: ['PageDown', 'F13'], snapshot: ['PageUp', 'F14'], best: ['F15'] };
 const NO_PEDAL = ['Shift', 'Control', 'Alt', 'AltGraph', 'Meta', 'CapsLock', 'Dead', 'Process', 'Unidentified', 'Tab'];
 
 export class Pedals {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -26,6 +27,14 @@ HAZE = 2.0
 PATIENT_MS = 5000.0
 """Limit of the page for the picture of what is held."""
 _WIDEST = 1280
+OTHERS = (
+    ("tablet", 800, 1180, True, ""),
+    ("tablet-landscape", 1180, 800, True, ""),
+    ("large", 1920, 1080, False, ""),
+    ("german", 1280, 720, False, "?lang=de"),
+    ("second", 1920, 1080, False, "?view=image"),
+)
+"""Pages beside the first: name, size, whether by touch, and what stands behind the address."""
 
 
 def main(folder: Path, act: Act) -> None:
@@ -117,10 +126,16 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
     save("warnings")
     show.changes = {}
     screen.press("m", "m", "m")
-    for name, width, height in (("tablet", 800, 1180), ("tablet-landscape", 1180, 800)):
-        tab.set_viewport_size({"width": width, "height": height})
-        tab.wait_for_timeout(2500)
-        save(name)
+    for name, width, height, touch, query in OTHERS:
+        with closing(
+            browser.new_context(viewport={"width": width, "height": height}, has_touch=touch)
+        ) as other:
+            beside = Screen(other.new_page())
+            beside.page.goto(url + query)
+            beside.wait_state("live")
+            beside.page.wait_for_timeout(2500)
+            save_small(beside.page.screenshot(), folder / f"page-{name}.png")
+            assert beside.faults == [], beside.faults
     screen.press("?")
     save("help")
     screen.press("Escape")

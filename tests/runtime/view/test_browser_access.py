@@ -108,7 +108,7 @@ def test_every_button_is_reached_by_keys_and_seen_to_have_the_focus(screen: Scre
     screen.press("a", "b")  # or there is nothing to clear
     wanted = set(
         screen.page.evaluate(
-            "[...document.querySelectorAll('button, input, select, canvas')]"
+            "[...document.querySelectorAll('button, input, select, canvas[tabindex]')]"
             ".filter((one) => !one.closest('dialog') && !one.closest('[role=tablist][hidden]') && !one.hidden)"
             ".map((one) => one.id || one.textContent)"
         )

@@ -35,6 +35,13 @@ def test_the_keys_of_the_start_freeze(screen: Screen) -> None:
     screen.wait_state("live")
 
 
+def test_a_pedal_shows_the_best_image_of_the_press(screen: Screen) -> None:
+    screen.until(lambda: screen.drawn > 20)
+    teach(screen, "best image of the press", "F2")
+    screen.press("F2")
+    screen.wait_state("frozen")
+
+
 def test_page_up_saves_also_from_the_slider(screen: Screen) -> None:
     screen.page.locator("#time").focus()
     with screen.page.expect_download():
