@@ -161,7 +161,7 @@ def pair_inputs(graph: AnyGraph, pair: FramePair) -> tuple[NDArray[Any], ...]:
         return inputs
     displacement, strain, quality = by_torch(graph.whole, pair)
     found = Estimate(displacement=displacement, strain=strain, quality=quality)
-    return *inputs, start_of(found, pair.cycles_per_sample)
+    return *inputs, start_of(found, pair.cycles_per_sample, len(inputs[2]))
 
 
 def strain_reach(graph: AnyGraph) -> int:

@@ -69,6 +69,7 @@ class TorchEngine(GraphEngine):
         self._graph = graph
         self._forward: Forward = torch.compile(graph, dynamic=False) if compiled else graph
         self._replay: Replay | None = None
+        """The whole graph on the GPU, which the name is about; what follows is another."""
 
     @property
     def name(self) -> str:
@@ -88,10 +89,13 @@ class TorchEngine(GraphEngine):
 
     def _open(self, graph: Graph) -> Session:
         run = self._forward
-        if graph in self._bundle.manifest.follow and isinstance(self._graph, BasebandGraph):
+        follows = graph in self._bundle.manifest.follow and isinstance(self._graph, BasebandGraph)
+        if follows:
             run = FollowGraph(self._graph)
         if self._device.type == "cuda":
-            run = self._replay = Replay(run)
+            run = replay = Replay(run)
+            if not follows:
+                self._replay = replay
 
         def session(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
             with torch.inference_mode():

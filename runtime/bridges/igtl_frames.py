@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from usert.beam_space import half_way_pitch_mm
 from usert.errors import FrameError, OptionError, expect
+from usert.formats.options import agrees
 from usert.formats.plus import IMAGE_TYPES, Orientation
 from usert.frame import FRAME_DTYPES, Demodulation, Scan
 from usert.iq import IQLayout, split_iq
@@ -151,7 +152,7 @@ class FrameReader:
     def _compare(self, image_type: str) -> None:
         """Warn once of samples that the sender calls something else: what the user says is taken."""
         stated = IMAGE_TYPES.get(image_type)
-        if image_type != self._stated and stated is not None and stated != self._reading.kind:
+        if image_type != self._stated and stated is not None and not agrees(stated, self._reading.kind):
             log.warning(
                 "the sender states %s, which is --kind %s: read as --kind %s",
                 image_type,

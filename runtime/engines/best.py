@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import BundleError, EngineError, MissingExtraError, UsertError
-from usert.frame import Scan
+from usert.frame import Scan, Shape
 
 from ..imaging.estimate import Estimate
 from .interface import Engine, Follower
@@ -62,6 +62,10 @@ class BestEngine:
         self._first_that_takes_it(lambda engine: found.append(engine.run(reference, current, scan)))
         return found[0]
 
+    def grid_rows_at(self, shape: Shape, scan: Scan) -> int:
+        """Rows of the depth grid in the engine that ran last. Errors: as `follow`."""
+        return self._follower.grid_rows_at(shape, scan)
+
     def follow(
         self, reference: NDArray[Any], current: NDArray[Any], scan: Scan, start: NDArray[np.float32]
     ) -> Estimate:
@@ -69,9 +73,13 @@ class BestEngine:
 
         Errors: those of `Follower.follow`; `BundleError` also where that engine cannot follow.
         """
+        return self._follower.follow(reference, current, scan, start)
+
+    @property
+    def _follower(self) -> Follower:
         if not isinstance(self._running, Follower):
             raise BundleError(f"{self.name}: cannot follow")
-        return self._running.follow(reference, current, scan, start)
+        return self._running
 
     def _first_that_takes_it(self, use: Callable[[Engine], None]) -> None:
         """Call `use` with the first engine that takes the shape. Errors: that of the last engine, where none does."""

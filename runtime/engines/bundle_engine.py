@@ -24,7 +24,7 @@ from usert.bundle.manifest import Graph, Plan
 from usert.errors import BundleError, EngineError, FrameError
 from usert.frame import Scan, Shape, check_shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
-from usert.iq import common_sample, rf_rows
+from usert.iq import common_sample, rf_rows, rf_scan
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
@@ -230,6 +230,17 @@ class GraphEngine(BundleEngine[Graph]):
     def _fit_to_follow(self, shape: Shape, cycles: float | None) -> tuple[Graph, Shape]:
         rows = grid_rows(shape[0], cycles) if cycles else None
         return choose_graph(self._bundle.manifest.follow, shape, ("float32",), grid_rows=rows)
+
+    def grid_rows_at(self, shape: Shape, scan: Scan) -> int:
+        """Rows of the depth grid on which frames of `shape` (N, M) run; for IQ, that of the RF that it is turned up to.
+
+        Errors: `FrameError` for a centre frequency that no grid can be made for.
+        """
+        rows = shape[0]
+        if scan.kind == "iq":
+            rows = self._rf_rows(shape, scan)
+            scan = rf_scan(scan, shape[0], rows)
+        return grid_rows(rows, scan.cycles_per_sample)
 
     def follow(
         self, reference: NDArray[Any], current: NDArray[Any], scan: Scan, start: NDArray[np.float32]

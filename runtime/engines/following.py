@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,7 +89,7 @@ class FollowingEngine:
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         self.engine.warm_up(shape, scan)
-        self._followed(*noise_pair(shape, scan), np.zeros(START_SHAPE, np.float32))
+        self._followed(*noise_pair(shape, scan), lambda _: np.zeros(START_SHAPE, np.float32))
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         return self.engine.run(reference, current, scan)
@@ -106,7 +108,7 @@ class FollowingEngine:
         near: Estimate | None = None
         if course is not None and course.pause == 0 and course.followed < MOST_FOLLOWED:
             lags = [last - start for start, last in (frames, course.frames)]
-            start = start_of(course.estimate, scan.cycles_per_sample, scale=lags[0] / lags[1])
+            start = partial(start_of, course.estimate, scan.cycles_per_sample, scale=lags[0] / lags[1])
             near = self._followed(first, second, scan, start)
         share = 0.0 if near is None else readable_share(near)
         if near is not None and course is not None and share >= (1 - DOUBT) * course.readable:
@@ -134,14 +136,19 @@ class FollowingEngine:
             self._courses.popitem(last=False)
 
     def _followed(
-        self, first: NDArray[Any], second: NDArray[Any], scan: Scan, start: NDArray[np.float32]
+        self,
+        first: NDArray[Any],
+        second: NDArray[Any],
+        scan: Scan,
+        start: Callable[[int], NDArray[np.float32]],
     ) -> Estimate | None:
-        """None where nothing can follow such frames."""
+        """None where nothing can follow such frames. `start` is made for so many rows of the depth grid."""
         if self._unable:
             return None
         try:
             if isinstance(self.engine, Follower):
-                return self.engine.follow(first, second, scan, start)
+                rows = self.engine.grid_rows_at((first.shape[0], first.shape[1]), scan)
+                return self.engine.follow(first, second, scan, start(rows))
             reason = f"{self.engine.name} cannot follow"
         except (BundleError, EngineError) as error:
             reason = str(error)

@@ -69,6 +69,12 @@ class Engine(Protocol):
 class Follower(Engine, Protocol):
     """An engine that can start from a motion."""
 
+    def grid_rows_at(self, shape: Shape, scan: Scan) -> int:
+        """Rows of the depth grid on which frames of `shape` (N, M) run, which the windows of a start divide.
+
+        Errors: `FrameError` for a centre frequency that no grid can be made for.
+        """
+
     def follow(
         self, reference: NDArray[Any], current: NDArray[Any], scan: Scan, start: NDArray[np.float32]
     ) -> Estimate:

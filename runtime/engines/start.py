@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.front_end import LINE_MULTIPLE, SAMPLES_PER_WAVELENGTH, START_SHAPE, rows_of_grid
+from usert.front_end import LINE_MULTIPLE, SAMPLES_PER_WAVELENGTH, START_SHAPE
 from usert.quality import READABLE_QUALITY
 
 from ..imaging.estimate import Estimate
@@ -18,15 +18,18 @@ _LOOKED_AT = (256, 64)
 """Samples and lines that are looked at, at most twice as many."""
 
 
-def start_of(estimate: Estimate, cycles_per_sample: float, *, scale: float = 1.0) -> NDArray[np.float32]:
+def start_of(
+    estimate: Estimate, cycles_per_sample: float, grid_rows: int, *, scale: float = 1.0
+) -> NDArray[np.float32]:
     """The start (3, 32, 8) of `usert.front_end.START_SHAPE` that an estimate gives, with its motion times `scale`.
 
-    `cycles_per_sample` is f0 over fs of its frames, also above one half, for IQ. The weight of a window is the share of
-    it that may be read.
+    `cycles_per_sample` is f0 over fs of its frames, also above one half, for IQ. `grid_rows`: rows of the depth grid
+    on which the graph runs such frames, `Follower.grid_rows_at`. The weight of a window is the share of it that may be
+    read.
     """
     rows, lines = estimate.quality.shape
     _, windows, bands = START_SHAPE
-    length = rows_of_grid(rows * cycles_per_sample) / (SAMPLES_PER_WAVELENGTH * cycles_per_sample)
+    length = grid_rows / (SAMPLES_PER_WAVELENGTH * cycles_per_sample)
     down, over = (max(1, size // most) for size, most in zip((rows, lines), _LOOKED_AT, strict=True))
     along = _members(rows, down, length, windows)
     across = _members(lines, over, -(-lines // LINE_MULTIPLE) * LINE_MULTIPLE, bands)

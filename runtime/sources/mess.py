@@ -48,13 +48,12 @@ _COUNTED: Mapping[str, Mapping[str, int]] = {
     "roi": {"sessions": 1},
     "depth": {"sessions": 1},
     "bmode": {"malformed": 1},
-    "drop": {"lost": 1},
     "clock": {"sessions": 1, "clock_jumps": 1},
     "duplicate": {"duplicates": 1},
     "restart": {"sessions": 1},
-    "half": {"malformed": 1, "lost": 1},
+    "half": {"malformed": 1},
 }
-"""What a server counts of each at once, by the names of its counters."""
+"""What a server counts of each at once, by the names of its counters. A frame that is missing counts with the next."""
 
 
 Step: TypeAlias = RFFrame | list[Buffer] | Literal["restart"]
@@ -92,7 +91,7 @@ class Mess:
         """Frames that were due and wait for those that are sent with them."""
         self._backwards = False
         """Whether those are sent in reverse order."""
-        self._narrow = self._shallow = False
+        self._narrow = self._shallow = self._missing = False
 
     def tick(self, frame: RFFrame, time_ns: int, *, first: bool = False) -> list[Step]:
         """The steps for the next frame, which was complete at `time_ns`; `first`: the recording begins with it."""
@@ -100,7 +99,11 @@ class Mess:
         if first and self._sequence:
             steps += self._release()
             self._sequence = self._clean = 0
+            self._missing = False
             self.expected["sessions"] += 1
+        if self._missing:
+            self.expected["lost"] += 1
+            self._missing = False
         if self._held:
             self._held.append(self._stamped(frame, time_ns))
             return self._release() if len(self._held) == self._together else []
@@ -108,6 +111,7 @@ class Mess:
         if name:
             self.counts[name] += 1
             self.expected.update(_COUNTED.get(name, {}))
+            self._missing = name in ("drop", "half")
             self._move(name)
         if name == "bmode":
             steps.append(self._bmode(frame, time_ns))

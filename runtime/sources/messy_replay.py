@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from typing import cast
 
+from usert.errors import expect
 from usert.frame import RFFrame
 
 from ..clients.frame_sender import FrameSender
 from ..protocol.header import Buffer
 from .mess import Mess
 from .replay import Frames, Replay, ReplayConfig
+
+LEAST_HZ = 2.0
+"""Least frames a second: a server takes a frame that was held back by more than a second for a jump of the clock, and
+images need two frames within a second."""
 
 
 class _AnySender(FrameSender):
@@ -33,6 +38,13 @@ class MessyReplay(Replay):
     _sender_kind = _AnySender
 
     def __init__(self, frames: Frames, config: ReplayConfig, mess: Mess) -> None:
+        """Errors: `OptionError` for a rate below `LEAST_HZ`, and those of `Replay`."""
+        expect(
+            config.rate_hz >= LEAST_HZ,
+            "--rate with --mess",
+            f"{config.rate_hz:g} Hz",
+            f"{LEAST_HZ:g} or more: of slower frames a server counts those held back as jumps of the clock",
+        )
         super().__init__(frames, config)
         self.mess = mess
 

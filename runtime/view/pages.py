@@ -44,7 +44,7 @@ def pages(
     measuring = asyncio.Semaphore(_MEASURING)
 
     async def index(request: Request) -> Response:
-        return static["index.html"]
+        return static["image.html" if request.query_params.get("view") == "image" else "index.html"]
 
     async def file(request: Request) -> Response:
         found = static.get(request.path_params["name"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from import_command import TOLD, call, pressed
+from plus_and_matlab import sequence
 
 import usert
 from usert.analytic import analytic_signal
@@ -81,8 +82,8 @@ def test_the_real_part_of_an_analytic_signal_is_rf(tmp_path: Path) -> None:
     file, out = tmp_path / "analytic.npy", tmp_path / "rec.h5"
     np.save(file, analytic)
     told = [*TOLD, "--f0-mhz", "6.5"]
-    result = call("import", file, "--out", out, *told, "--demodulation-mhz", "6.5")
-    assert "the carrier seems to be still there, and --kind rf takes the real part" in result.output
+    with pytest.raises(FormatError, match="the carrier is still in it: --kind rf takes the real part"):
+        call("import", file, "--out", out, *told, "--demodulation-mhz", "6.5")
     result = call("import", file, "--out", out, *told, "--kind", "rf")
     assert "--kind rf: taken, the real part of complex samples" in result.output
     with Recording(out) as recording:
@@ -112,6 +113,54 @@ def test_iq_lines_of_plus_are_read_as_iq_with_the_right_strain(cases_folder: Pat
     readable = found.quality >= READABLE_QUALITY
     assert readable.mean() > 0.8
     assert 100 * found.strain[readable].mean() == pytest.approx(1.43, abs=0.03)
+
+
+PLUS = ["--format", "metaimage", "--f0-mhz", "6.5", "--line-pitch-mm", "0.12"]
+
+
+def plus_lines(tmp_path: Path, lines: np.ndarray) -> Path:
+    """A sequence of PLUS with `lines` (F, N, M, 2), of each sample both numbers in lines of their own."""
+    stored = lines.reshape(*lines.shape[:2], -1).transpose(0, 2, 1).astype(np.int16)
+    return sequence(tmp_path / "a.igs.mha", image="RF_I_LINE_Q_LINE", stored=stored)
+
+
+def test_lines_of_rf_and_of_its_hilbert_transform_as_plus_has_them(tmp_path: Path) -> None:
+    rf = np.load(pressed(tmp_path))
+    analytic = np.asarray(analytic_signal(rf.astype(np.float32)))
+    out = tmp_path / "rec.h5"
+    words = [
+        "import",
+        plus_lines(tmp_path, np.stack((rf, np.rint(analytic.imag)), axis=-1)),
+        "--out",
+        out,
+        *PLUS,
+    ]
+    words += ["--fs-mhz", "40"]
+    with pytest.raises(OptionError, match=r"--demodulation-mhz: got none.*--kind rf-lines"):
+        call(*words)
+    with pytest.raises(FormatError, match=r"the carrier is still in it: .*--kind rf-lines"):
+        call(*words, "--demodulation-mhz", "6.5")
+    assert not out.exists()
+    result = call(*words, "--kind", "rf-lines")
+    assert "the file states" not in result.output
+    assert "RF_I_LINE_Q_LINE" not in result.output
+    with Recording(out) as recording:
+        assert recording.scan.kind == "rf"
+        np.testing.assert_array_equal([frame.samples for frame in recording], rf)
+
+
+def test_lines_of_i_and_of_q_of_plus_are_not_taken_for_rf(tmp_path: Path) -> None:
+    pairs = iq_file(tmp_path)[1]
+    out = tmp_path / "rec.h5"
+    words = ["import", plus_lines(tmp_path, pairs), "--out", out, *PLUS, "--fs-mhz", "10"]
+    with pytest.raises(
+        FormatError, match=r"looks like demodulated I/Q.* --kind iq-lines and --demodulation-mhz"
+    ):
+        call(*words, "--kind", "rf-lines", "--f0-mhz", "3")
+    result = call(*words, "--demodulation-mhz", "6")
+    assert "--kind rf-lines" in result.output
+    with Recording(out) as recording:
+        np.testing.assert_array_equal([frame.samples for frame in recording], pairs)
 
 
 def test_q_of_the_other_sign_is_told_and_not_refused(tmp_path: Path) -> None:

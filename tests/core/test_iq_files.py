@@ -238,6 +238,8 @@ def test_what_the_user_says_beats_the_file_and_is_told(tmp_path: Path) -> None:
     [
         (ALONG[:, :-1], "iq-pairs", "frame 0: iq-pairs: .* expected an even number of samples along depth"),
         (ACROSS[..., :-1], "iq-lines", "frame 0: iq-lines: .* expected an even number of lines"),
+        (ACROSS[..., :-1], "rf-lines", "frame 0: rf-lines: .* expected an even number of lines"),
+        (COMPLEX, "rf-lines", "frame 0 has complex samples, expected real ones .*: --kind rf"),
         (COMPLEX, "iq-pairs", "frame 0 has complex samples, expected real ones .*: --kind iq"),
         (ALONG[:1], "iq", r"expected real numbers \(N, M, 2\) .*: if I and Q are in turns, --kind iq-pairs"),
         (PAIRS, None, r"expected numbers \(N, M\) or \(F, N, M\): if the last axis is I and Q, --kind iq"),
@@ -255,7 +257,9 @@ def test_samples_that_cannot_be_so_are_refused(
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(OptionError, match="kind: got 'IQ', expected one of rf, iq, iq-pairs, iq-lines"):
+    with pytest.raises(
+        OptionError, match="kind: got 'IQ', expected one of rf, rf-lines, iq, iq-pairs, iq-lines"
+    ):
         ImportOptions(kind="IQ")  # type: ignore[arg-type]
 
 

@@ -112,11 +112,7 @@ def test_lines_first_are_told_where_the_two_frequencies_differ() -> None:
 
 
 def test_a_frequency_at_which_there_is_no_echo_is_told_and_not_refused() -> None:
-    analytic = np.asarray(analytic_signal(RF.astype(np.float32)))
-    there = np.stack((analytic.real, analytic.imag), axis=-1)
     cases = [
-        (there, iq(F0, 1)[1], "--kind rf takes the real part"),
-        (paired(RF), iq(F0, 2)[1], "--demodulation-mhz"),
         (iq(F0, 1)[0], iq_scan(rf_scan(12e6), F0, 1), "5.5 MHz below f0 (12 MHz)"),
         (iq(F0, 1)[0], iq_scan(rf_scan(F0), 11e6, 1), "4.5 MHz above f0 (6.5 MHz)"),
     ]
@@ -124,6 +120,32 @@ def test_a_frequency_at_which_there_is_no_echo_is_told_and_not_refused() -> None
         signal = check_signal(samples, scan)
         assert (signal.kind, signal.refused) == ("f0", False)
         assert words in signal.line
+
+
+@pytest.mark.parametrize("cycles", [0.05, 0.1625, 0.3, 0.4])
+@pytest.mark.parametrize("told", [0.8, 1.0, 1.2])
+def test_rf_beside_its_hilbert_transform_is_told_from_iq(cycles: float, told: float) -> None:
+    """The carrier is still in it, in whichever direction the phase turns; of IQ at the same rate it is not."""
+    scan = rf_scan(cycles * FS)
+    rf = simulated(scan, shape=(2048, 48))
+    analytic = np.asarray(analytic_signal(rf.astype(np.float32)))
+    for sign in (1, -1):
+        there = np.stack((analytic.real, sign * analytic.imag), axis=-1).astype(np.float32)
+        signal = check_signal(there, iq_scan(scan, told * scan.f0_hz, 1))
+        assert (signal.kind, signal.refused) == ("carrier", True), signal
+        assert "--kind rf-lines" in signal.line
+    down = iq_scan(scan, told * scan.f0_hz, 1)
+    assert check_signal(turned_down(rf, down, 1), down).kind == "iq"
+
+
+def test_two_samples_of_rf_for_one_of_iq_have_the_carrier_too() -> None:
+    assert check_signal(paired(RF), iq(F0, 2)[1]).kind == "carrier"
+
+
+def test_iq_of_the_harmonic_is_not_taken_for_one_with_the_carrier() -> None:
+    """Turned down by twice the frequency that was sent, where the echo lies."""
+    samples, scan = iq(F0, 2)
+    assert check_signal(samples, replace(scan, f0_hz=F0 / 2)).kind != "carrier"
 
 
 def test_a_demodulation_that_changes_with_depth_is_followed() -> None:

@@ -165,7 +165,8 @@ def test_a_graph_that_follows_finds_the_motion_from_one_that_is_like_it(
     scanner = press(0.03, (700, 64))
     pair, truth = pair_of(scanner), scanner.truth(0, 1)
     known = Estimate(displacement=truth, strain=truth[0], quality=np.ones_like(truth[0]))
-    inputs = (*graph_inputs("baseband", *pair), start_of(known, CYCLES, scale=motion))
+    inputs = graph_inputs("baseband", *pair)
+    inputs = (*inputs, start_of(known, CYCLES, len(inputs[2]), scale=motion))
     with torch.inference_mode():
         displacement, _, quality = FollowGraph(graph)(*(torch.from_numpy(part) for part in inputs))
     error = (displacement.numpy() - truth)[0]

@@ -218,6 +218,23 @@ def test_what_cannot_be_captured_runs_step_by_step_and_is_logged_once(
     ]
 
 
+def test_the_name_is_that_of_the_whole_graph_whatever_becomes_of_one_that_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "Stream", object)
+    made: list[Replay] = []
+    monkeypatch.setattr(torch_engine, "Replay", lambda run: made.append(Replay(run)) or made[-1])
+    with closing(TorchEngine(BUNDLE, threads=1, device="cpu")) as engine:
+        engine._device = torch.device("cuda")
+        engine._open(BUNDLE.manifest.graphs[0])
+        engine._open(BUNDLE.manifest.follow[0])
+        whole, follows = made
+        follows.captures = False
+        assert engine.name == "torch cuda"
+        whole.captures, follows.captures = False, True
+        assert engine.name == "torch cuda, without a CUDA graph"
+
+
 def test_other_precisions_and_an_absent_gpu_are_named() -> None:
     with pytest.raises(BundleError, match="got 'int8', expected float32 or float16"):
         TorchEngine(BUNDLE, precision="int8")

@@ -14,6 +14,7 @@ import zmq
 
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.clients.frame_sender import FrameSender
+from usert.runtime.transport.keys import make_keys
 from usert.testing.listen import ListenConfig, SenderListener
 
 ANY = "tcp://127.0.0.1:0"
@@ -116,6 +117,37 @@ def test_a_sender_that_pushes_to_a_listener_that_binds() -> None:
         report = listener.run()
     assert report.messages == 3
     assert {check.verdict for check in report.checks if check.name in ("message", "header")} == {"passed"}
+
+
+def test_a_sender_with_keys_is_checked_by_the_suite_too(tmp_path: Path) -> None:
+    make_keys("scanner", tmp_path)
+    make_keys("checker", tmp_path)
+    (allowed := tmp_path / "allowed").mkdir()
+    (tmp_path / "checker.key").rename(allowed / "checker.key")
+    own = "--key", str(tmp_path / "scanner.key_secret"), "--allow", str(allowed)
+    theirs = "--usert-key", "checker.key_secret", "--usert-server-key", "scanner.key", "--usert-frames", "20"
+    with sending("-m usert replay --simulate --publish", ANY, "--rate", "40", *own) as endpoint:
+        suite = conformance("--usert-rf", endpoint, *theirs, cwd=tmp_path)
+    assert "test_sender[header]" not in suite.stdout, suite.stdout
+    assert " passed" in suite.stdout
+    assert "0 passed" not in suite.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--usert-key", "k"), "got --usert-key alone, expected --usert-key and --usert-server-key"),
+        (("--usert-allow", "d"), "--usert-allow: got d for a socket that connects"),
+        ((), "--insecure"),
+    ],
+)
+def test_what_the_suite_cannot_check_is_one_line_too(
+    tmp_path: Path, words: tuple[str, ...], line: str
+) -> None:
+    suite = conformance("--usert-rf", "tcp://10.0.0.7:5555", *words, cwd=tmp_path)
+    assert suite.returncode == 1
+    assert line in suite.stdout
+    assert "Traceback" not in suite.stdout
 
 
 def test_without_an_endpoint_the_suite_is_skipped(tmp_path: Path) -> None:

@@ -45,8 +45,9 @@ def import_frames(
     ),
     kind: str | None = typer.Option(
         None,
-        help="rf; iq: complex numbers, or a last axis of 2; iq-pairs: I and Q in turns along depth; iq-lines: a line "
-        "of I, a line of Q. By default what the file states, else rf.",
+        help="rf; rf-lines: a line of RF, a line of its Hilbert transform; iq: complex numbers, or a last axis of 2; "
+        "iq-pairs: I and Q in turns along depth; iq-lines: a line of I, a line of Q. By default what the file states, "
+        "else rf.",
     ),
     demodulation_mhz: str | None = option(
         None,

@@ -47,19 +47,23 @@ def list_(folder: Path = typer.Argument(..., metavar="DIR", help="Folder of publ
         typer.echo(f"{name}  {key.decode()}")
 
 
-def server_keys(key: Path | None, allow: Path | None, *, option: str = "--allow") -> ServerKeys | None:
-    """Keys of a socket that binds, from `--key` and `option`; None if neither was given. Errors: `OptionError`."""
+def server_keys(
+    key: Path | None, allow: Path | None, *, option: str = "--allow", own: str = "--key"
+) -> ServerKeys | None:
+    """Keys of a socket that binds, from `own` and `option`; None if neither was given. Errors: `OptionError`."""
     from usert.runtime.transport.keys import ServerKeys
 
-    pair = _both(key, allow, option)
+    pair = _both(key, allow, own, option)
     return None if pair is None else ServerKeys.load(*pair)
 
 
-def client_keys(key: Path | None, server: Path | None, *, option: str = "--server-key") -> ClientKeys | None:
-    """Keys of a socket that connects, from `--key` and `option`; None if neither was given. Errors: `OptionError`."""
+def client_keys(
+    key: Path | None, server: Path | None, *, option: str = "--server-key", own: str = "--key"
+) -> ClientKeys | None:
+    """Keys of a socket that connects, from `own` and `option`; None if neither was given. Errors: `OptionError`."""
     from usert.runtime.transport.keys import ClientKeys
 
-    pair = _both(key, server, option)
+    pair = _both(key, server, own, option)
     return None if pair is None else ClientKeys.load(*pair)
 
 
@@ -70,25 +74,26 @@ def source_keys(
     allow: Path | None,
     server: Path | None,
     options: tuple[str, str] = ("--allow", "--server-key"),
+    own: str = "--key",
 ) -> Keys | None:
     """Keys of a socket that binds or connects; None if none were given.
 
-    `options`: how errors name `allow` and `server`. Errors: `OptionError`.
+    `options`: how errors name `allow` and `server`; `own`: how they name `key`. Errors: `OptionError`.
     """
     if binds:
         _refuse(server, options[1], f"binds, expected {options[0]}")
-        return server_keys(key, allow, option=options[0])
+        return server_keys(key, allow, option=options[0], own=own)
     _refuse(allow, options[0], f"connects, expected {options[1]}")
-    return client_keys(key, server, option=options[1])
+    return client_keys(key, server, option=options[1], own=own)
 
 
-def _both(key: Path | None, other: Path | None, option: str) -> tuple[Path, Path] | None:
+def _both(key: Path | None, other: Path | None, own: str, option: str) -> tuple[Path, Path] | None:
     if key is not None and other is not None:
         return key, other
     if key is None and other is None:
         return None
-    got = "--key" if other is None else option
-    raise OptionError(f"keys: got {got} alone, expected --key and {option}, or neither")
+    got = own if other is None else option
+    raise OptionError(f"keys: got {got} alone, expected {own} and {option}, or neither")
 
 
 def _refuse(value: Path | None, option: str, instead: str) -> None:

@@ -27,7 +27,7 @@ def replay(
         None,
         "NAMES",
         "Misbehave as a scanner may: all, or some of roi, depth, jitter, bmode, drop, burst, clock, duplicate, "
-        "reorder, restart, nan, blank, half, with commas between them.",
+        "reorder, restart, nan, blank, half, with commas between them; at 2 Hz or more.",
     ),
     mess_seed: int = option(0, "K", "Seed of what goes wrong, and when.", min=0),
     stream: str | None = option(None, "NAME", "Name of the stream; by default that of the recording."),

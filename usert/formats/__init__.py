@@ -26,7 +26,7 @@ from .matlab import read_alpinion, read_mat
 from .metaimage import about_metaimage, read_metaimage
 from .nrrd import about_nrrd, read_nrrd
 from .numpy_file import read_numpy
-from .options import ImportOptions, Rows, SampleKind
+from .options import ImportOptions, Rows, SampleKind, agrees
 from .raw import read_raw
 from .samples import as_frame, kind_of
 from .uff import about_uff, read_uff
@@ -158,7 +158,7 @@ def about_files(name: str, paths: Sequence[Path], options: ImportOptions | None 
         if (about.geometry, about.kind) != (first.geometry, first.kind):
             raise FormatError(f"{path}: states {about}, expected {first} as {paths[0]}: import them apart")
     notes = [note for about in stated.values() for note in about.notes]
-    if None not in (options.kind, first.kind) and options.kind != first.kind:
+    if options.kind is not None and first.kind is not None and not agrees(first.kind, options.kind):
         notes.append(
             f"--kind {options.kind}: taken, but the file states {first.kind}; leave the option out to take that"
         )

@@ -13,8 +13,17 @@ from ..errors import OptionError
 
 SAMPLE_TYPES = {"int16": "<i2", "float32": "<f4"}
 """Names of the little-endian samples a raw file may hold."""
-SampleKind: TypeAlias = Literal["rf", "iq", "iq-pairs", "iq-lines"]
-"""RF; or IQ as complex numbers or a last axis of 2, as I and Q in turns along depth, or as a line of each in turns."""
+SampleKind: TypeAlias = Literal["rf", "rf-lines", "iq", "iq-pairs", "iq-lines"]
+"""RF; a line of RF before each line of its Hilbert transform, which is left out; or IQ as complex numbers or a last
+axis of 2, as I and Q in turns along depth, or as a line of each in turns."""
+
+
+def agrees(stated: SampleKind, kind: SampleKind) -> bool:
+    """Whether samples that a file or a sender states to be `stated` may be read as `kind` without a remark.
+
+    PLUS has one name for a line of I before a line of Q and for a line of RF before its Hilbert transform.
+    """
+    return stated == kind or (stated, kind) == ("iq-lines", "rf-lines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

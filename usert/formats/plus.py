@@ -1,12 +1,14 @@
 """What PLUS writes into the headers of its sequence files, beside the samples.
 
-After PLUS' user manual ("Ultrasound image orientation", "Sequence file") and its source, github.com/PlusToolkit/PlusLib
-and IGSIO: `UltrasoundImageType` names the kind of samples, of which `RF_IQ_LINE` is I1, Q1, I2, Q2, … along each line,
-and `RF_I_LINE_Q_LINE` a line of I, a line of Q, and so on; `UltrasoundImageOrientation` the direction of the image's
-axes, fastest first, by the letters M(arked side), U(nmarked), F(ar from the probe), N(ear), RF being FM where nothing
-is stated; `Seq_FrameNNNN_Timestamp` counts seconds since PLUS was started; `Seq_FrameNNNN_ImageStatus`, in older files
-`_Status`, is INVALID where no image was taken. Knows fields, no file format. Frames are turned so that row 0 is nearest
-the probe, pairs of I and Q as they are; their lines stay in the order of the file.
+After PLUS' user manual ("Ultrasound image orientation", "Sequence file") and its source,
+github.com/PlusToolkit/PlusLib and IGSIO: `UltrasoundImageType` names the kind of samples, of which `RF_IQ_LINE` is
+I1, Q1, I2, Q2, … along each line, and `RF_I_LINE_Q_LINE` a line of I, a line of Q, and so on, the Q of which PLUS'
+converter to B-mode takes for the Hilbert transform of RF in the line before (vtkPlusRfToBrightnessConvert, "e.g.,
+Ultrasonix"); `UltrasoundImageOrientation` the direction of the image's axes, fastest first, by the letters M(arked
+side), U(nmarked), F(ar from the probe), N(ear), RF being FM where nothing is stated; `Seq_FrameNNNN_Timestamp` counts
+seconds since PLUS was started; `Seq_FrameNNNN_ImageStatus`, in older files `_Status`, is INVALID where no image was
+taken. Knows fields, no file format. Frames are turned so that row 0 is nearest the probe, pairs of I and Q as they
+are; their lines stay in the order of the file.
 """
 
 from __future__ import annotations
@@ -94,8 +96,10 @@ class Sequence:
         if not (0 < first < math.inf and 0 < second < math.inf):
             raise FormatError(f"{path}: spacing {first:g} x {second:g} mm, expected numbers above 0")
         axial, lateral = (second, first) if self.orientation.lines_first else (first, second)
-        axial, lateral = axial * (1 + (self.kind == "iq-pairs")), lateral * (1 + (self.kind == "iq-lines"))
-        return Declared(axial_pitch_mm=axial, line_pitch_mm=lateral)
+        return Declared(
+            axial_pitch_mm=axial * (1 + (self.kind == "iq-pairs")),
+            line_pitch_mm=lateral * (1 + (self.kind in ("iq-lines", "rf-lines"))),
+        )
 
 
 def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: ImportOptions) -> Sequence:
@@ -133,6 +137,11 @@ def read_sequence(path: Path, fields: Mapping[str, str], frames: int, options: I
     if left_out := [str(k) for k in range(frames) if _invalid(fields, k)]:
         named = ", ".join(left_out[:8]) + (", …" if len(left_out) > 8 else "")
         notes.append(f"{path}: {len(left_out)} of {frames} frames are INVALID and left out: {named}")
+    if stated == "iq-lines" and options.kind is None:
+        notes.append(
+            f"{path}: RF_I_LINE_Q_LINE: read as I and Q without their carrier; if its lines are RF and its Hilbert "
+            "transform in turns, as PLUS itself has them, --kind rf-lines"
+        )
     times = [_seconds(path, fields, k) for k in valid]
     known = [time for time in times if time is not None]
     if len(known) < len(valid):

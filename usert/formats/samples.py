@@ -60,13 +60,22 @@ def as_frame(what: str, array: Array, kind: SampleKind | None) -> Array:
     match kind:
         case "rf":
             return native[..., 0] if paired else native
+        case "rf-lines" if not paired:
+            if native.shape[1] % 2:
+                raise FormatError(
+                    f"{what}: rf-lines: got {native.shape[1]} lines, expected an even number of lines"
+                )
+            return native[:, ::2]
         case "iq" if not paired:
             raise FormatError(
                 f"{what} has real samples {native.shape}, expected complex numbers or a last axis of 2: if I and Q"
                 " are in turns, --kind iq-pairs (along depth) or iq-lines (a line each)"
             )
-        case "iq-pairs" | "iq-lines" if paired:
-            raise FormatError(f"{what} has complex samples, expected real ones for --kind {kind}: --kind iq")
+        case "rf-lines" | "iq-pairs" | "iq-lines" if paired:
+            other = "rf" if kind == "rf-lines" else "iq"
+            raise FormatError(
+                f"{what} has complex samples, expected real ones for --kind {kind}: --kind {other}"
+            )
         case "iq-pairs" | "iq-lines":
             try:
                 return split_iq(native, kind)

@@ -52,6 +52,10 @@ _BESIDE, _THERE = 0.05, 0.25
 error, as a share of it, up to which the echo lies there."""
 _NARROW = 0.1
 """Width of the spectrum, over f0, below which f0 is too high: pulses have .25 and more, noise makes it wider."""
+CARRIER = (
+    "--kind rf takes the real part, --kind rf-lines that of lines of RF and of its Hilbert transform in turns"
+)
+"""Remedy where IQ was not turned down."""
 _HOLLOW = 0.15
 """Density of the energy at its centre over its peak below which the centre lies between two lobes."""
 
@@ -116,7 +120,14 @@ def _judge(samples: NDArray[Any], view: _View, scan: Scan) -> tuple[SignalKind, 
     if _lines_first(samples, view, scan):
         return "lines_first", "looks like IQ with lines first: --transpose"
     if abs(view.away) * scan.fs_hz > _AWAY * scan.f0_hz:
-        return _elsewhere(view, scan)
+        away_hz = view.away * scan.fs_hz
+        side = "above" if away_hz > 0 else "below"
+        found = (
+            f"the energy along depth lies {abs(away_hz) / 1e6:.2g} MHz {side} f0 ({scan.f0_hz / 1e6:.4g} MHz)"
+        )
+        if _has_carrier(away_hz, scan):
+            return "carrier", f"{found}, the carrier is still in it: {CARRIER}"
+        return "f0", f"{found}, expected about it: --demodulation-mhz, --f0-mhz, --fs-mhz, or --kind?"
     if (width_hz := view.width * scan.fs_hz) < _NARROW * scan.f0_hz:
         return "f0", (
             f"the energy along depth is {width_hz / 1e6:.2g} MHz wide, {100 * width_hz / scan.f0_hz:.1g} % of f0 "
@@ -162,19 +173,12 @@ def _lines_first(samples: NDArray[Any], view: _View, scan: Scan) -> bool:
     return across is not None and across.good and abs(across.away) < _THERE * abs(beside)
 
 
-def _elsewhere(view: _View, scan: Scan) -> tuple[SignalKind, str]:
-    away_hz = view.away * scan.fs_hz
-    side = "above" if away_hz > 0 else "below"
-    carrier = abs(away_hz - scan.f0_hz) < _AWAY * scan.f0_hz
-    remedy = (
-        "the carrier seems to be still there, and --kind rf takes the real part"
-        if carrier
-        else "--demodulation-mhz, --f0-mhz, --fs-mhz, or --kind?"
-    )
-    return "f0", (
-        f"the energy along depth lies {abs(away_hz) / 1e6:.2g} MHz {side} f0 ({scan.f0_hz / 1e6:.4g} MHz), "
-        f"expected about it: {remedy}"
-    )
+def _has_carrier(away_hz: float, scan: Scan) -> bool:
+    """Whether an echo so far above f0 lies in the samples at f0 or -f0, and is sampled finely enough for that."""
+    told = scan.demodulation_hz or 0.0
+    down_hz = float(np.mean([hz for _, hz in told])) if isinstance(told, tuple) else told
+    there_hz = away_hz + scan.f0_hz - down_hz
+    return scan.cycles_per_sample < 0.5 and abs(abs(there_hz) - scan.f0_hz) < _AWAY * scan.f0_hz
 
 
 def _as_lines(samples: NDArray[Any]) -> NDArray[Any]:

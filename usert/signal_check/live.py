@@ -5,13 +5,15 @@ Knows the lines that the checks of samples give, and the keys of a header.
 
 from __future__ import annotations
 
+from .iq import CARRIER
+
 _SIDE_BY_SIDE = "send I and Q of each sample side by side"
 _REMEDIES = {
     "--kind iq-pairs and --demodulation-mhz": f"{_SIDE_BY_SIDE}, shape [N, M, 2], and demodulation_hz",
     "--kind iq-lines and --demodulation-mhz": f"{_SIDE_BY_SIDE}, shape [N, M, 2], and demodulation_hz",
     "--kind iq-pairs": _SIDE_BY_SIDE,
     "--kind iq-lines": _SIDE_BY_SIDE,
-    "--kind rf takes the real part": "the real part can be sent as RF",
+    CARRIER: "send the real part as RF, without demodulation_hz",
     "--kind rf": "send it without demodulation_hz",
     "--kind?": "is it RF?",
     "--transpose": "send rows first: of all lines sample 0, then sample 1",

@@ -19,14 +19,16 @@ SignalKind = Literal[
     "byte_order",
     "iq_turns",
     "no_quadrature",
+    "carrier",
     "offset",
     "f0",
 ]
-"""`blank`: nothing to judge by, such as zeros or a few samples. `noise`: energy everywhere. `rf`, `iq`: as it was told.
-`picture`: B-mode or an envelope. `demodulated`: told to be RF, but without carrier, such as I and Q in lines or blocks
-of their own. `lines_first`: depth is along the second axis. `byte_order`: with its bytes in the other order.
-`iq_turns`: told to be RF, but I and Q in turns along depth. `no_quadrature`: told to be IQ, but I and Q are two of one
-kind, such as RF lines. `offset`: never negative. `f0`: RF or IQ of another frequency."""
+"""`blank`: nothing to judge by, such as zeros or a few samples. `noise`: energy everywhere. `rf`, `iq`: as it was
+told. `picture`: B-mode or an envelope. `demodulated`: told to be RF, but without carrier, such as I and Q in lines
+or blocks of their own. `lines_first`: depth is along the second axis. `byte_order`: with its bytes in the other
+order. `iq_turns`: told to be RF, but I and Q in turns along depth. `no_quadrature`: told to be IQ, but I and Q are
+two of one kind, such as RF lines. `carrier`: told to be IQ, but not turned down, such as RF and its Hilbert
+transform. `offset`: never negative. `f0`: RF or IQ of another frequency."""
 
 _REFUSED: tuple[SignalKind, ...] = (
     "picture",
@@ -35,6 +37,7 @@ _REFUSED: tuple[SignalKind, ...] = (
     "byte_order",
     "iq_turns",
     "no_quadrature",
+    "carrier",
 )
 _UNJUDGED: tuple[SignalKind, ...] = ("blank", "noise")
 

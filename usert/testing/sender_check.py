@@ -49,6 +49,7 @@ _REMEDIES: Mapping[SignalKind, str] = {
     "demodulated": "send IQ as [N, M, 2] with demodulation_hz",
     "iq_turns": "send IQ as [N, M, 2] with demodulation_hz, I and Q of a sample side by side",
     "no_quadrature": "I and Q must be in quadrature; of RF leave demodulation_hz out",
+    "carrier": "send the real part as RF, without demodulation_hz; or turn it down to baseband",
     "lines_first": "transpose: row 0 nearest the probe, a row holds one sample of each line",
     "byte_order": "swap the bytes of each sample: little-endian",
     "offset": "subtract the middle of the samples",

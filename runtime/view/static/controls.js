@@ -5,12 +5,13 @@ import { MODES, RANGES, keep, next } from './settings.js';
 import { listen, writeHelp } from './keys.js';
 import { say } from './language.js';
 import { share } from './words.js';
+import { Pedals } from './pedals.js';
 import { snapshot } from './snapshot.js';
 
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
-const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', box: 'box', invert: 'invert', best: 'best', average: 'average', clear: 'clear', snapshot: 'snapshot', record: 'record', 'help-button': 'help' };
+const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', box: 'box', invert: 'invert', best: 'best', average: 'average', clear: 'clear', 'histogram-button': 'histogram', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart', full: 'full' };
 
 export class Controls {
   constructor(page) {
@@ -19,7 +20,8 @@ export class Controls {
     $('help-close').addEventListener('click', () => $('help').close());
     $('opacity').addEventListener('input', ({ target }) => this.#set('opacity', Number(target.value) / 100));
     writeHelp($('keys'));
-    listen((action, key, event) => this.act(action, key, event));
+    document.addEventListener('language', () => writeHelp($('keys')));
+    listen((action, key, event) => this.act(action, key, event), new Pedals());
     this.#pointers($('canvas'));
   }
 
@@ -31,7 +33,7 @@ export class Controls {
       ends: () => review.go(key === 'Home' ? 0 : cine.count - 1),
       best: () => review.best(),
       average: () => review.average(),
-      mode: () => this.#set('mode', next(this.#modes(), view.mode)),
+      mode: () => this.page.about?.bmode ? this.#set('mode', next(MODES, view.mode)) : this.page.notice(say('help.no_bmode')),
       opacity: () => this.#set('opacity', Math.max(0, Math.min(1, view.opacity + (key === '-' || key === '−' ? -OPACITY_STEP : OPACITY_STEP)))),
       map: () => this.#set('map', next(this.page.painter.maps, view.map)),
       range: () => this.#set('range', next(RANGES, view.range)),
@@ -44,7 +46,8 @@ export class Controls {
         list.choose({ a: 1, b: 2 }[key] ?? Number(key));
       },
       tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
-      histogram: () => regions.showHistogram(!regions.histogram),
+      distance: () => list.measure(),
+      histogram: () => list.histogram(),
       arrow: () => this.#arrow(key, event.shiftKey),
       remove: () => (box.active ? box.forget() : regions.remove()),
       clear: () => regions.clear(),
@@ -53,6 +56,8 @@ export class Controls {
       case: () => this.page.patient.open(),
       dicom: () => this.page.dicom.make(event.shiftKey ? 'film' : 'image', key === 'y'),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
+      language: () => this.page.languages.open(),
+      apart: () => this.page.apart.open() ?? this.page.notice(say('apart.blocked')),
       help: () => $('help').showModal(),
       escape: () => {
         box.release();
@@ -61,10 +66,6 @@ export class Controls {
     };
     actions[action]?.();
     this.page.dirty = true;
-  }
-
-  #modes() {
-    return this.page.about?.bmode ? MODES : ['strain'];
   }
 
   #set(name, value) {
@@ -80,7 +81,7 @@ export class Controls {
     const step = NUDGE * (picture?.extent[0] ?? 0);
     if (box.active && box.on && picture) {
       box.nudge(down * step, right * step, resize, picture);
-    } else if (regions.get(regions.active) && picture) {
+    } else if (regions.moving && picture) {
       regions.nudge(down * step, right * step, resize, picture);
     } else if (right) {
       this.page.review.go(cine.place + right);
@@ -110,6 +111,7 @@ export class Controls {
     const { about, record, notice, send, link } = this.page;
     if (!about?.control) notice(say('record.needs'));
     else if (link !== 'open') notice(say('record.lost'));
+    else if (record?.error) notice(record.error);
     else send('record', !record?.files.length);
   }
 
@@ -139,7 +141,7 @@ export class Controls {
     const { box, view, record, about } = this.page;
     document.body.dataset.mode = about?.bmode ? view.mode : 'strain';
     put($('mode'), say(`view.${about?.bmode ? view.mode : 'strain'}`));
-    $('mode').disabled = !about?.bmode;
+    able($('mode'), about?.bmode);
     $('opacity').value = Math.round(100 * view.opacity);
     put($('map'), say(`view.${view.map}`));
     press($('invert'), view.invert);
@@ -158,12 +160,17 @@ export class Controls {
     press(button, on);
     put(button, on ? say(record.missing ? 'record.stop_missing' : 'record.stop', record) : say('record.start'));
     button.title = !about?.control ? say('record.needs_title') : record?.error || `${say('record.title')} (R)`;
-    button.disabled = !about?.control || Boolean(record?.error);
+    able(button, about?.control && !record?.error);
   }
 }
 
 function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+// One that does nothing now can still be pressed, and says why: a title is not seen by whoever has no mouse.
+function able(element, on) {
+  element.setAttribute('aria-disabled', String(!on));
 }
 
 function press(element, on) {

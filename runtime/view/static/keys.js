@@ -2,6 +2,7 @@
 // action are `keys.ACTION`. Knows names of actions, not what they do.
 
 import { keyboard, say } from './language.js';
+import { nameOf } from './pedals.js';
 
 export const KEYS = [
   ['{space}', [' '], 'freeze'],
@@ -19,6 +20,7 @@ export const KEYS = [
   ['K', ['k'], 'box'],
   ['A, B, 1 {to} 8', ['a', 'b', '1', '2', '3', '4', '5', '6', '7', '8'], 'region'],
   ['E, P', ['e', 'p'], 'tool'],
+  ['D', ['d'], 'distance'],
   ['H', ['h'], 'histogram'],
   ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
   ['{delete}', ['Delete', 'Backspace'], 'remove'],
@@ -28,26 +30,37 @@ export const KEYS = [
   ['N', ['n'], 'case'],
   ['U, Y', ['u', 'y'], 'dicom'],
   ['F', ['f'], 'full'],
+  ['L', ['l'], 'language'],
+  ['W', ['w'], 'apart'],
   ['?', ['?'], 'help'],
   ['{escape}', ['Escape'], 'escape'],
 ];
 
 const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [key, action])));
-const OF_CONTROLS = [' ', 'Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
+const REPEATING = ['step', 'arrow', 'opacity']; // of the others, a key that is held down does one
+const OF_CONTROLS = ['Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
 
-export function listen(act) {
+// `pedals` knows which keys are a foot pedal's.
+export function listen(act, pedals) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
-    const control = event.target.closest?.('button, input, select');
-    if (control?.matches('input[type=text], select')) return; // what is typed or chosen there
-    if (control && OF_CONTROLS.includes(event.key)) return; // what a button or slider does with it
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const action = ACTIONS.get(key);
+    if (event.target.matches?.('select, textarea, input:not([type=range])')) return; // writing
+    const key = nameOf(event);
+    const pedal = pedals.actionOf(key);
+    const control = event.target.closest?.('button, input');
+    // What a button or slider does with it.
+    if (control && !pedal && (OF_CONTROLS.includes(event.key) || (event.key === ' ' && control.matches('button')))) return;
+    const action = pedal ?? ACTIONS.get(key);
     if (!action) return;
     event.preventDefault();
-    act(action, key, event);
+    if (!event.repeat || REPEATING.includes(action)) act(action, key, event);
   });
 }
+
+// After a press by mouse or finger the keys are the page's again: Space freezes, whatever was pressed before.
+document.addEventListener('click', (event) => {
+  if (event.detail && !document.querySelector('dialog[open]')) event.target.closest('button')?.blur();
+});
 
 export function writeHelp(element) {
   element.replaceChildren();

@@ -1,7 +1,8 @@
 // The words of the page in the chosen language, read from words-CODE.json: `say` looks one up, `fillWords` writes those of
 // elements. A text with forms by number is an object {one, other}; `count` chooses. Numbers and dates are written by Intl.
 
-export const LANGUAGES = { en: 'English' };
+// By their own names.
+export const LANGUAGES = { en: 'English', fr: 'Français', de: 'Deutsch', es: 'Español', zh: '中文' };
 let code = 'en';
 let words = {};
 
@@ -17,9 +18,12 @@ export function preferred(kept) {
 export async function speak(wanted) {
   words = await (await fetch(`static/words-${wanted}.json`)).json();
   code = wanted;
-  document.documentElement.lang = wanted === 'zh' ? 'zh-Hans' : wanted;
+  document.documentElement.lang = tagOf(wanted);
   fillWords(document);
+  document.dispatchEvent(new Event('language')); // for whoever wrote words by itself
 }
+
+export const tagOf = (one) => (one === 'zh' ? 'zh-Hans' : one);
 
 const find = (key) => key.split('.').reduce((at, part) => at?.[part], words);
 export const known = (key) => find(key) !== undefined;

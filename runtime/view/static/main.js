@@ -1,12 +1,14 @@
 // The page: what comes over the link is kept, judged and drawn, once for each frame of the screen. Knows all the others.
 // Whatever is shown, its state and age are computed anew at every frame, also when nothing comes.
 
+import { Apart } from './apart.js';
 import { Box } from './box.js';
 import { Case } from './case.js';
 import { Cine } from './cine.js';
 import { Painter } from './colours.js';
 import { CineControls } from './review.js';
 import { Controls } from './controls.js';
+import { Languages } from './languages.js';
 import { Dicom } from './dicom.js';
 import { Link } from './link.js';
 import { Measuring } from './measuring.js';
@@ -14,22 +16,26 @@ import { RegionList } from './region-list.js';
 import { Regions } from './regions.js';
 import { ServerClock } from './clock.js';
 import { averageState } from './average.js';
+import { Speaker } from './speaker.js';
+import { Surface } from './surface.js';
 import { language, preferred, say, number, speak } from './language.js';
 import { ageText, stateOf } from './words.js';
-import { drawStage } from './stage.js';
+import { FONT } from './stage.js';
 import { keep, load } from './settings.js';
 import { makeTabs } from './tabs.js';
-import { showFigures } from './figures.js';
+import { adviceOf, showFigures } from './figures.js';
+import { showHistogram } from './histogram.js';
 
 const $ = (id) => document.getElementById(id);
 const RATE_MS = 2000;
 const FIGURES_MS = 100;
 const NOTICE_MS = 8000;
 
-history.replaceState(null, '', location.pathname); // the token is in a cookie by now, and not to be seen
 const painter = new Painter(await (await fetch('static/colours.json')).json());
 const view = load(painter.maps);
 await speak(preferred(view.language));
+if (location.search.includes('lang=')) keep(Object.assign(view, { language: language() }));
+history.replaceState(null, '', location.pathname); // the token is in a cookie by now, and not to be seen
 const clock = new ServerClock();
 const cine = new Cine();
 const page = {
@@ -80,7 +86,7 @@ const link = new Link(clock, {
     if (key === 'about') {
       if (page.about && page.about.run !== value.run) notice(say('notice.view_started'));
       page.about = value;
-      $('about').textContent = say('help.about', { version: value.version, from: value.strain }) + (value.bmode ? '' : ` ${say('help.no_bmode')}`);
+      showAbout();
     } else if (key === 'reading') {
       measuring.take(value);
     } else if (key === 'record') {
@@ -100,8 +106,15 @@ page.list = new RegionList(page);
 page.review = new CineControls(page);
 page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
+page.languages = new Languages(page);
+page.apart = new Apart();
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
+function showAbout() {
+  const { version, strain, bmode } = page.about;
+  $('about').textContent = say('help.about', { version, from: strain }) + (bmode ? '' : ` ${say('help.no_bmode')}`);
+}
+document.addEventListener('language', () => page.about && showAbout());
 // Nothing of the last case is left.
 function clear() {
   page.dicom.stop();
@@ -140,7 +153,7 @@ function scene() {
   if (picture && !cine.frozen) picture.shownState = state.key === 'lost' ? 'stale' : state.key;
   return {
     picture, age, state, painter, view: page.view, about: page.about, box: page.box,
-    regions: page.regions, identifier: page.patient.identifier, font: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif',
+    regions: page.regions, identifier: page.patient.identifier, font: FONT,
   };
 }
 
@@ -150,8 +163,8 @@ function ageOf(picture) {
   return { ms: performance.now() - picture.arrivedMs, exact: false };
 }
 
-const canvas = $('canvas');
-const context = canvas.getContext('2d', { alpha: false });
+const surface = new Surface($('canvas'), () => { page.dirty = true; });
+const speaker = new Speaker($('spoken'));
 let shown = '';
 let figuresMs = 0;
 
@@ -160,23 +173,14 @@ function draw(now) {
   const current = scene();
   const { state, age } = current;
   if (document.body.dataset.state !== state.key) document.body.dataset.state = state.key;
-  canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside, as below
+  surface.canvas.dataset.ageMs = age ? age.ms.toFixed(0) : ''; // for whoever looks from outside
   const what = `${state.key} ${current.picture?.id}`;
   const changed = page.dirty || what !== shown;
   page.review.draw(changed);
   if (changed) {
-    const ratio = window.devicePixelRatio || 1;
-    const { clientWidth: width, clientHeight: height } = canvas;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    page.panels = drawStage(context, width, height, current);
+    page.panels = surface.draw(current);
     shown = what;
     page.dirty = false;
-    canvas.dataset.drawn = current.picture?.id ?? '';
-    canvas.dataset.panels = JSON.stringify(page.panels);
   }
   if (changed || now - figuresMs > FIGURES_MS) {
     figuresMs = now;
@@ -188,8 +192,11 @@ function draw(now) {
     showFigures(current);
     page.list.show(current);
     page.review.show();
+    showHistogram(current);
     controls.show();
     page.patient.show();
+    page.apart.tell(page, cine);
+    speaker.say([state.word, ...adviceOf(current.picture, state)].join('. '));
   }
 }
 
@@ -197,5 +204,4 @@ function showText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-new ResizeObserver(() => { page.dirty = true; }).observe(canvas);
 requestAnimationFrame(draw);

@@ -2,8 +2,9 @@
 
 import { area, diameter } from './shapes.js';
 import { labelOf } from './regions.js';
+import { length } from './callipers.js';
 import { number, say } from './language.js';
-import { percent, share } from './words.js';
+import { millimetres, percent, share } from './words.js';
 
 const LEAST_SHARE = 0.5;
 
@@ -72,17 +73,44 @@ export function regionLines(scene) {
   });
 }
 
-// The size of a lesion on strain over that on B-mode, of area and of length; empty where it was not outlined on both.
+// Each distance: its length, and on which image.
+export function distanceLines({ regions }) {
+  return regions.callipers.all.map((one) => ({ id: one.id, label: `D${one.id}`, on: say(`regions.short.${one.on}`), length: millimetres(length(one)) }));
+}
+
+// The size of a lesion on strain over that on B-mode: of area, where it was outlined on both, and of length, by the last
+// distance on each or by the longest diameter of the outlines. Empty where there is neither.
 export function sizesText({ regions }) {
-  const [strain, bmode] = ['strain', 'bmode'].map((role) => regions.all.find((one) => one.role === role));
-  if (!strain || !bmode) return '';
-  return say('regions.sizes', { area: number(area(strain) / area(bmode), 2), length: number(diameter(strain) / diameter(bmode), 2) });
+  const both = (find) => {
+    const found = ['strain', 'bmode'].map(find);
+    return found.every(Boolean) ? found : null;
+  };
+  const outlines = both((role) => regions.all.find((one) => one.role === role));
+  const distances = both(regions.callipers.last);
+  const ratio = (name, [strain, bmode], of) => say(`regions.${name}`, { value: number(of(strain) / of(bmode), 2) });
+  const sizes = [];
+  if (outlines) sizes.push(ratio('size_area', outlines, area));
+  if (distances ?? outlines) sizes.push(distances ? ratio('size_length', distances, length) : ratio('size_length', outlines, diameter));
+  return sizes.length ? say('regions.sizes', { sizes: sizes.join(', ') }) : '';
+}
+
+// Its figures in words; empty where there are none.
+export function histogramText(scene) {
+  const found = scene.regions.histogram ? readingOf(scene)?.histogram : null;
+  if (!found) return '';
+  const { mean, median, spread, readable_share: readable } = found;
+  return say('histogram.figures', { mean: percent(mean), median: percent(median), spread: share(spread, 2), share: share(readable) });
 }
 
 // All of it in a few lines of writing, for the snapshot.
 export function regionTexts(scene) {
-  const texts = regionLines(scene).map(({ id, ...line }) => say('regions.line', line));
+  const texts = [
+    ...regionLines(scene).map(({ id, ...line }) => say('regions.line', { ...line, ratio: line.role === 'target' ? say('regions.ratio', { value: line.ratio }) : line.ratio })),
+    ...distanceLines(scene).map(({ id, ...line }) => say('callipers.line', line)),
+  ];
   const rows = [];
-  for (let at = 0; at < texts.length; at += 4) rows.push(texts.slice(at, at + 4).join('     '));
-  return [...rows, sizesText(scene)].filter(Boolean);
+  for (let at = 0; at < texts.length; at += 3) rows.push(texts.slice(at, at + 3).join('     '));
+  const figures = histogramText(scene).replace('\n', ', ');
+  const histogram = figures && say('histogram.line', { name: labelOf(scene.regions.chosen), figures });
+  return [...rows, sizesText(scene), histogram].filter(Boolean);
 }

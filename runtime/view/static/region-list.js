@@ -1,8 +1,8 @@
 // The regions beside the images: the ratio, a row for each with its name and role, and what they are drawn with. Knows its
 // elements and the page; writes only what changed, so that nobody loses a word that is being typed.
 
-import { KINDS, MOST, ROLES } from './regions.js';
-import { ratioTexts, regionLines, sizesText } from './ratios.js';
+import { KINDS, MOST, ROLES, TOOLS } from './regions.js';
+import { distanceLines, ratioTexts, regionLines, sizesText } from './ratios.js';
 import { language, say } from './language.js';
 
 const $ = (id) => document.getElementById(id);
@@ -13,7 +13,7 @@ export class RegionList {
 
   constructor(page) {
     this.page = page;
-    for (const kind of KINDS) $(`draw-${kind}`).addEventListener('click', () => this.use(kind));
+    for (const tool of TOOLS) $(`draw-${tool}`).addEventListener('click', () => this.use(tool));
     for (const [id, number] of [['region-a', 1], ['region-b', 2]]) $(id).addEventListener('click', () => this.choose(number));
   }
 
@@ -23,6 +23,21 @@ export class RegionList {
 
   toggle(kind) {
     this.use(this.page.regions.tool === kind ? KINDS[0] : kind);
+  }
+
+  // Distances; asked for again, one is placed for keys.
+  measure() {
+    const { regions, cine, notice } = this.page;
+    if (!cine.shown) notice(say('regions.no_image'));
+    else if (regions.tool === 'calliper') regions.callipers.place(cine.shown);
+    this.use('calliper');
+  }
+
+  histogram() {
+    const { regions } = this.page;
+    regions.showHistogram(!regions.histogram);
+    $('histogram').hidden = !regions.histogram;
+    $('histogram').scrollIntoView({ block: 'nearest' });
   }
 
   choose(number) {
@@ -38,24 +53,29 @@ export class RegionList {
     for (const [id, text] of Object.entries({ 'ratio-title': title, 'ratio-value': value, 'ratio-words': words, 'ratio-more': more, 'region-sizes': sizesText(scene) })) put($(id), text);
     const lines = regionLines(scene);
     $('region-start').hidden = lines.length > 0;
-    const built = JSON.stringify([language(), regions.active, lines.map(({ id, role }) => [id, role])]);
-    if (built !== this.#built) this.#build(lines, regions);
+    $('distances').hidden = !regions.callipers.all.length;
+    const distances = distanceLines(scene);
+    const built = JSON.stringify([language(), regions.active, regions.callipers.active, lines.map(({ id, role }) => [id, role]), distances.map(({ id, on }) => [id, on])]);
+    if (built !== this.#built) this.#build(lines, distances, regions);
     this.#built = built;
     for (const line of lines) {
+      this.#rows.get(line.id).button.title = line.label; // where there is not the room for it
       for (const name of ['label', 'strain', 'ratio', 'area']) put(this.#rows.get(line.id)[name], line[name]);
     }
-    for (const kind of KINDS) $(`draw-${kind}`).setAttribute('aria-pressed', String(regions.tool === kind));
+    for (const tool of TOOLS) $(`draw-${tool}`).setAttribute('aria-pressed', String(regions.tool === tool));
     for (const [id, number] of [['region-a', 1], ['region-b', 2]]) $(id).setAttribute('aria-pressed', String(regions.active === number));
-    $('clear').disabled = !lines.length;
+    for (const { id, length } of distances) put(this.#rows.get(`D${id}`).length, length);
+    $('clear').disabled = !lines.length && !distances.length;
   }
 
-  #build(lines, regions) {
-    const list = $('region-list');
+  #build(lines, distances, regions) {
+    const list = $('lists');
     const held = list.contains(document.activeElement) && document.activeElement.dataset.part;
     this.#rows.clear();
-    list.replaceChildren(...lines.map((line) => this.#row(line, regions)));
+    $('region-list').replaceChildren(...lines.map((line) => this.#row(line, regions)));
+    $('distance-list').replaceChildren(...distances.map((line) => this.#distance(line, regions.callipers)));
     if (!held) return;
-    const item = this.#rows.get(regions.active)?.button.parentElement;
+    const item = this.#rows.get(regions.active ?? `D${regions.callipers.active}`)?.button.parentElement;
     (item?.querySelector(`[data-part=${held}]`) ?? $('canvas')).focus();
   }
 
@@ -68,6 +88,30 @@ export class RegionList {
     item.append(button);
     if (regions.active === id) item.append(this.#editor(id, role, regions));
     this.#rows.set(id, { button, ...parts });
+    return item;
+  }
+
+  #distance({ id, label, on, length }, callipers) {
+    const item = make('li');
+    const button = make('button', { part: 'row', className: 'row', ariaPressed: String(callipers.active === id) });
+    const shown = make('span', { textContent: length });
+    button.append(make('span', { className: 'label', textContent: label }), make('span', { textContent: on }), shown);
+    button.addEventListener('click', () => {
+      this.page.regions.activate(null);
+      callipers.activate(callipers.active === id ? null : id);
+    });
+    item.append(button);
+    if (callipers.active === id) {
+      const editor = make('div', { className: 'editor' });
+      const images = make('select', { part: 'role', ariaLabel: say('callipers.on', { id }) });
+      images.append(...['bmode', 'strain'].map((one) => make('option', { value: one, textContent: say(`regions.${one}`), selected: one === callipers.get(id).on })));
+      images.addEventListener('change', () => callipers.assign(id, images.value));
+      const remove = make('button', { part: 'remove', textContent: say('regions.remove') });
+      remove.addEventListener('click', () => callipers.remove(id));
+      editor.append(images, remove);
+      item.append(editor);
+    }
+    this.#rows.set(label, { button, length: shown });
     return item;
   }
 

@@ -1,12 +1,14 @@
 // The regions that a person draws, in mm: up to eight, numbered, of a kind and with a role. Drawn, moved and resized by
 // pointer or by keys. Knows panels, no server. A region is always inside the rectangle of the image that it was drawn on.
 
-import { CIRCLE, area, holds, polygon } from './shapes.js';
+import { CIRCLE, area, holds, polygon, shownOn } from './shapes.js';
+import { Callipers } from './callipers.js';
 import { across, down, inside, mmAt } from './layout.js';
 import { say } from './language.js';
 
 export const MOST = 8;
 export const KINDS = ['rectangle', 'ellipse', 'polygon'];
+export const TOOLS = [...KINDS, 'calliper'];
 // What a region is for. One is divided by: the reference, or fat. Two are the same lesion, outlined on B-mode and on strain.
 export const ROLES = ['target', 'reference', 'fat', 'bmode', 'strain'];
 const REFERENCES = ['reference', 'fat'];
@@ -22,7 +24,7 @@ const DODECAGON = Array.from({ length: 12 }, (_, k) => CIRCLE[Math.round((k * CI
 export class Regions {
   all = []; // { id, kind, depth, lateral, unit, name, role }, in the order of their numbers
   active = null; // number of the one that keys move
-  tool = 'rectangle'; // the kind that is drawn next
+  tool = 'rectangle'; // what is drawn next
   histogram = false;
   version = 0; // counts changes of what is measured
   draft = null; // a free-hand line under way, in mm
@@ -32,6 +34,7 @@ export class Regions {
   constructor(changed, notice) {
     this.changed = changed;
     this.notice = notice;
+    this.callipers = new Callipers(changed, notice);
   }
 
   get = (id) => this.all.find((one) => one.id === id);
@@ -66,10 +69,12 @@ export class Regions {
   clear() {
     Object.assign(this, { all: [], active: null, draft: null });
     this.#drag = null;
+    this.callipers.clear();
     this.#done();
   }
 
   remove(id = this.active) {
+    if (id === null && this.callipers.active) this.callipers.remove();
     if (!this.get(id)) return;
     this.all = this.all.filter((one) => one.id !== id);
     this.active = this.#drag = null;
@@ -79,8 +84,7 @@ export class Regions {
   use(tool) {
     this.tool = tool;
     this.#armed = true;
-    this.active = null;
-    this.changed();
+    this.activate(null);
   }
 
   showHistogram(on) {
@@ -100,8 +104,14 @@ export class Regions {
     this.#done();
   }
 
+  // Whether keys move anything.
+  get moving() {
+    return Boolean(this.get(this.active) || this.callipers.active);
+  }
+
   activate(id) {
     const before = this.chosen;
+    if (id !== null) this.callipers.active = null;
     this.active = id;
     if (this.histogram && this.chosen !== before) this.#done();
     else this.changed();
@@ -116,7 +126,8 @@ export class Regions {
     const beside = id <= 2 ? this.get(3 - id) : null;
     const depth = beside ? (beside.depth[0] + beside.depth[1]) / 2 : origin[0] + u * deep;
     const lateral = origin[1] + (fan ? 0.5 + 0.417 * (v - 0.5) : v) * wide;
-    this.#add(id, { kind: this.tool, ...(this.tool === 'polygon' && { unit: DODECAGON }), ...this.#fitted(picture, { depth: [depth - half, depth + half], lateral: [lateral - narrow, lateral + narrow] }) });
+    const kind = KINDS.includes(this.tool) ? this.tool : KINDS[0];
+    this.#add(id, { kind, ...(kind === 'polygon' && { unit: DODECAGON }), ...this.#fitted(picture, { depth: [depth - half, depth + half], lateral: [lateral - narrow, lateral + narrow] }) });
   }
 
   #add(id, shape) {
@@ -133,11 +144,13 @@ export class Regions {
 
   release() {
     this.up(false);
+    this.callipers.activate(null);
     this.activate(null);
   }
 
   // By keys: a step down and right, or the far corner.
   nudge(depth, lateral, resize, picture) {
+    if (this.callipers.active) return this.callipers.nudge(depth, lateral, resize, picture);
     const region = this.get(this.active);
     if (!region) return;
     const by = (pair, mm) => (resize ? [pair[0], Math.max(pair[0] + LEAST_MM, pair[1] + mm)] : [pair[0] + mm, pair[1] + mm]);
@@ -178,6 +191,12 @@ export class Regions {
     }
     const at = mmAt(panel, x, y);
     const hit = this.#armed ? null : this.hit(panel, x, y);
+    const measure = this.tool === 'calliper';
+    if (this.callipers.down(panel, x, y, picture, measure && !hit)) {
+      this.#armed = false;
+      this.activate(null);
+      return true;
+    }
     if (hit) {
       const { id, depth, lateral } = hit.region;
       this.activate(id);
@@ -192,6 +211,7 @@ export class Regions {
   }
 
   move(x, y) {
+    if (this.callipers.busy) return this.callipers.move(x, y);
     const drag = this.#drag;
     if (!drag) return;
     const { panel, picture, from } = drag;
@@ -237,18 +257,13 @@ export class Regions {
   up(done = true) {
     const [drag, line] = [this.#drag, this.draft];
     this.#drag = this.draft = null;
+    this.callipers.up();
     if (!line) return;
     const shape = done ? polygon(line, LEAST_MM) : null;
     if (shape) return this.#add(drag.id, shape);
     if (done) this.notice(say('regions.crossed'));
     this.changed();
   }
-}
-
-// Whether something of a role is seen on a panel: outlines of a lesion on the image that they are of, all else on every one.
-export function shownOn(role, kind) {
-  if (kind === 'overlay' || (role !== 'bmode' && role !== 'strain')) return true;
-  return role === kind;
 }
 
 // The first two are called A and B, as long as they have no other name.

@@ -137,3 +137,9 @@ function crossingOf([az, ax], [bz, bx], [cz, cx], [dz, dx]) {
   const t = ((cz - az) * (bx - ax) - (cx - ax) * (bz - az)) / turn;
   return s >= 0 && s <= 1 && t >= 0 && t <= 1 ? [az + s * (bz - az), ax + s * (bx - ax)] : null;
 }
+
+// Whether something of a role is seen on a panel: outlines of a lesion on the image that they are of, all else on every one.
+export function shownOn(role, kind) {
+  if (kind === 'overlay' || (role !== 'bmode' && role !== 'strain')) return true;
+  return role === kind;
+}

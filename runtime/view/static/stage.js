@@ -21,6 +21,8 @@ export function softEnd(scene) {
   return view.range === 'auto' ? soft : Math.sign(soft) * view.range;
 }
 
+export const FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
+
 // Returns the panels, for pointers.
 export function drawStage(context, width, height, scene) {
   context.fillStyle = '#0b0e12';

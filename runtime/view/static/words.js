@@ -24,6 +24,9 @@ export const seconds = (ms, digits = 0) => say('unit.s', { value: number(ms / 10
 // A share, or a strain without its sign.
 export const share = (fraction, digits = 0) => say('unit.percent', { value: number(100 * fraction, digits) });
 
+// A length, one digit after the point.
+export const millimetres = (mm) => say('unit.mm', { value: number(mm, 1) });
+
 export const percent = (fraction, digits = 2) => (fraction < 0 ? '−' : '+') + share(Math.abs(fraction), digits);
 
 // The state of what is shown: a key for colours and patterns, a word, and why.
@@ -34,7 +37,7 @@ export function stateOf(now) {
 
 function judge({ link, picture, age, staleMs, quietMs, frozen, about, line }) {
   if (frozen && picture) {
-    const was = picture.shownState === 'live' ? '' : say(`why.then_${picture.shownState}`);
+    const was = picture.shownState === 'live' ? '' : say(`why.then_${['held', 'idle'].includes(picture.shownState) ? picture.shownState : 'stale'}`);
     return ['frozen', [say('why.here'), was, link === 'open' ? '' : say('why.alone'), say('why.space')].filter(Boolean).join(' ')];
   }
   if (link === 'refused') return ['refused', line];

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, EngineError
 from usert.frame import RFFrame, Scan
+from usert.front_end import grid_rows
+from usert.iq import as_iq
 from usert.phantom.field import Field, Rigid, Sum
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.following import MOST_FOLLOWED, MOST_PAUSE, FollowingEngine
+from usert.runtime.engines.interface import Follower
 from usert.runtime.engines.start import start_of
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
@@ -38,6 +41,9 @@ class Told:
         self.raises: Exception | None = None
         self.asked: list[str] = []
         self.starts: list[NDArray[np.float32]] = []
+
+    def grid_rows_at(self, shape: tuple[int, int], scan: Scan) -> int:
+        return grid_rows(shape[0], scan.cycles_per_sample)
 
     def warm_up(self, shape: tuple[int, int], scan: object = None) -> None:
         self.asked.append("warm up")
@@ -238,8 +244,43 @@ def test_iq_follows_like_rf(following: FollowingEngine) -> None:
     scan = replace(press.scan, fs_hz=20e6, demodulation_hz=press.scan.f0_hz)
     pair = [np.stack((frame.real, frame.imag), axis=-1).astype(np.float32) for frame in (first, second)]
     expected = following.run(*pair, scan)
-    start = start_of(expected, scan.cycles_per_sample)
-    got = following.engine.follow(*pair, scan, start)  # type: ignore[attr-defined]
+    engine = following.engine
+    assert isinstance(engine, Follower)
+    start = start_of(expected, scan.cycles_per_sample, engine.grid_rows_at((256, 128), scan))
+    got = engine.follow(*pair, scan, start)
     readable = (got.quality >= 0.7) & (expected.quality >= 0.7)
     assert readable.mean() > 0.9
     assert np.abs(got.displacement - expected.displacement)[0][readable].max() < 0.02
+
+
+@pytest.mark.parametrize(("rows", "decimation"), [(197, 4), (230, 4), (394, 2), (300, 4)])
+def test_the_start_of_iq_has_the_windows_of_the_grid_that_the_graph_runs_on(
+    following: FollowingEngine, monkeypatch: pytest.MonkeyPatch, rows: int, decimation: int
+) -> None:
+    """Some numbers of rows of IQ are just above a block of the grid, and the RF that is made of them just below."""
+    press = SimulatedScanner(ScannerConfig(shape=(rows * decimation, 32)), seed=4)
+    f0_hz = press.scan.f0_hz
+    frames = [
+        ReceivedFrame(
+            frame=replace(as_iq(press.frame(k), f0_hz, decimation), sequence=k),
+            stream="s",
+            clock="c",
+            received_ns=k,
+            session=9,
+        )
+        for k in range(3)
+    ]
+    ran: list[Sequence[NDArray[Any]]] = []
+    opened = following.engine._session  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        following.engine,
+        "_session",
+        lambda graph: lambda inputs: (ran.append(inputs), opened(graph)(inputs))[1],
+    )
+    first, _ = following.after(*frames[:2])
+    _, follows = following.after(*frames[1:])
+    assert follows
+    *_, depths, start = ran[-1]
+    np.testing.assert_array_equal(
+        start, start_of(first, decimation * press.scan.cycles_per_sample, len(depths))
+    )

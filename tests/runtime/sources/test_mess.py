@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +23,9 @@ from usert.runtime.protocol.header import MalformedError
 from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.server import StrainServer
+from usert.runtime.server.session_tracker import SessionTracker
 from usert.runtime.sources.mess import MESSES, Mess, Step
-from usert.runtime.sources.messy_replay import MessyReplay
+from usert.runtime.sources.messy_replay import LEAST_HZ, MessyReplay
 from usert.runtime.sources.replay import ReplayConfig
 
 ANY = "tcp://127.0.0.1:0"
@@ -136,6 +138,27 @@ def test_a_server_counts_exactly_what_went_wrong_and_goes_on(engine: Engine, nam
         for name in ("lost", "duplicates", "late", "clock_jumps", "sessions"):
             assert getattr(counts.frames, name) == mess.expected[name], name
     assert replay.sent == 120
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in MESSES), tuple(MESSES)], ids="-".join)
+def test_frames_as_slow_as_are_allowed_are_counted_exactly(names: tuple[str, ...]) -> None:
+    """In simulated time, with a machine that is late by up to .4 s."""
+    for seed in range(5):
+        mess, numbers, late = Mess(names, seed=seed, every=6), itertools.count(1), random.Random(seed)
+        tracker = SessionTracker(lambda numbers=numbers: next(numbers))  # type: ignore[misc]
+        for k in range(300):
+            now_ns = 10**12 + round(1e9 * (k / LEAST_HZ + 0.4 * late.random()))
+            for step in mess.tick(FRAME, now_ns, first=k % 100 == 0):
+                if isinstance(step, RFFrame):
+                    tracker.admit(RFMessage(frame=step, stream="probe", clock="c"), now_ns)
+        for name in ("lost", "duplicates", "late", "clock_jumps", "sessions"):
+            assert tracker.counts[name] == mess.expected[name], name
+
+
+def test_slower_frames_are_refused() -> None:
+    config = ReplayConfig(endpoint=ANY, rate_hz=1.9)
+    with pytest.raises(OptionError, match=r"--rate with --mess: got 1\.9 Hz, expected 2 or more"):
+        MessyReplay(lambda: [FRAME], config, Mess(("burst",)))
 
 
 def test_usert_replay_says_what_went_wrong() -> None:

@@ -168,7 +168,7 @@ def test_an_average_is_named_and_never_live(screen: Watched, act: Act) -> None:
     screen.press("Escape", "o")
     screen.expect("#word", re.compile(r"AVERAGE OF \d"))
     assert screen.state == "frozen"
-    assert re.search(r"live image", screen.text("#why"))
+    assert re.search(r"Live images of \d\.\d s", screen.text("#why"))
     assert screen.page.locator("#average").get_attribute("aria-pressed") == "true"
     screen.expect("#ratio-more", "1 image")
     (d0, d1, a, b), (_, _, c, d) = act.regions_mm()

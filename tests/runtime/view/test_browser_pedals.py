@@ -1,0 +1,98 @@
+"""Foot pedals, in a real browser: keys as they are at the start, keys that are taught, kept and forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from browser import MakePage, Open, Screen
+from show import Show
+
+pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
+
+
+@pytest.fixture
+def screen(show: Show, serve_page: MakePage, look: Open) -> Screen:
+    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
+    opened = look(page.url, locale="en-GB", accept_downloads=True)
+    opened.wait_state("live")
+    return opened
+
+
+def teach(screen: Screen, what: str, key: str) -> None:
+    screen.page.locator("#tab-screen").click()
+    screen.page.locator("#pedals-button").click()
+    screen.page.get_by_role("button", name=f"Learn: {what}").click()
+    screen.press(key)
+    screen.page.get_by_role("button", name=f"Learn: {what}").wait_for()
+    screen.page.locator("#pedals-close").click()
+
+
+def test_the_keys_of_the_start_freeze(screen: Screen) -> None:
+    screen.press("PageDown")
+    screen.wait_state("frozen")
+    screen.page.evaluate(
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'F13', bubbles: true}))"
+    )
+    screen.wait_state("live")
+
+
+def test_page_up_saves_also_from_the_slider(screen: Screen) -> None:
+    screen.page.locator("#time").focus()
+    with screen.page.expect_download():
+        screen.press("PageUp")
+
+
+def test_a_pedal_that_is_held_down_acts_once(screen: Screen) -> None:
+    for _ in range(6):  # as a keyboard does that repeats
+        screen.page.keyboard.down("PageDown")
+    screen.page.keyboard.up("PageDown")
+    screen.wait_state("frozen")
+    screen.page.wait_for_timeout(200)
+    assert screen.state == "frozen"
+
+
+def test_a_taught_pedal_goes_before_the_keyboard_and_is_kept(screen: Screen) -> None:
+    """A three-pedal switch that sends a, b and c out of its box would draw and clear regions."""
+    teach(screen, "freeze", "c")
+    screen.press("a", "c")
+    screen.wait_state("frozen")
+    assert screen.page.locator("#region-a").get_attribute("aria-pressed") == "true"  # c cleared nothing
+    screen.page.reload()
+    screen.wait_state("live")
+    screen.press("c")
+    screen.wait_state("frozen")
+    screen.press("PageDown")  # is not a pedal any more
+    assert screen.state == "frozen"
+    screen.page.locator("#tab-screen").click()
+    screen.page.locator("#pedals-button").click()
+    screen.page.locator("#pedals-reset").click()
+    screen.press("Escape", "PageDown")
+    screen.wait_state("live")
+
+
+def test_one_key_does_one_thing(screen: Screen) -> None:
+    teach(screen, "freeze", "PageUp")  # which saved until now
+    screen.press("PageUp")
+    screen.wait_state("frozen")
+    screen.page.locator("#tab-screen").click()
+    screen.page.locator("#pedals-button").click()
+    assert screen.page.locator("#pedals-all kbd").all_inner_texts()[:2] == ["Page Up", "F14"]
+
+
+def test_escape_teaches_nothing(screen: Screen) -> None:
+    screen.page.locator("#tab-screen").click()
+    screen.page.locator("#pedals-button").click()
+    screen.page.get_by_role("button", name="Learn: freeze").click()
+    screen.press("Control", "Escape")
+    assert screen.page.locator("#pedals").is_visible()
+    assert screen.page.locator("#pedals-all kbd").first.inner_text() == "Page Down, F13"
+
+
+@pytest.mark.parametrize(
+    "kept", ["nonsense", '{"freeze": 5, "tomorrow": ["x"]}', '{"freeze": [1, {}]}', "[]"]
+)
+def test_what_was_kept_and_cannot_be_read_is_forgotten(screen: Screen, kept: str) -> None:
+    screen.page.evaluate("(kept) => localStorage.setItem('usert-pedals', kept)", kept)
+    screen.page.reload()
+    screen.wait_state("live")
+    screen.press(" ")
+    screen.wait_state("frozen")

@@ -1,0 +1,118 @@
+"""By finger, in gloves, on a tablet; and that everything has room at each size of screen, in each language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from browser import MakePage, Open, Screen
+from show import Show
+from test_words import LANGUAGES
+
+pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
+
+TARGET_MM = 12
+PX_PER_MM = 6.5
+"""CSS pixels: more than any device has that the W3C's mobile task force measured (45 px were 7 mm or more)."""
+TABLET = {"width": 800, "height": 1180}
+SIZES = ((1280, 720), (1920, 1080), (800, 1180), (1180, 800))
+TARGETS = """() => [...document.querySelectorAll('button, input, select, canvas[tabindex]')]
+  .filter((one) => one.checkVisibility()).map((one) => {
+    const { left, top, right, bottom, width, height } = one.getBoundingClientRect();
+    return {
+      id: one.id || one.textContent, left, top, right, bottom, width, height,
+      cut: one.scrollWidth > one.clientWidth + 1, scrolls: Boolean(one.closest('#side')),
+    };
+  })"""
+
+
+@pytest.fixture
+def url(show: Show, serve_page: MakePage) -> str:
+    return serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0).url
+
+
+def tabs(screen: Screen) -> list[str]:
+    ids: list[str] = screen.page.evaluate(
+        "[...document.querySelectorAll('[role=tab]')].filter((one) => one.checkVisibility()).map((one) => one.id)"
+    )
+    return ids
+
+
+def targets(screen: Screen) -> list[dict[str, Any]]:
+    """Everything that can be pressed, tab after tab."""
+    found: list[dict[str, Any]] = screen.page.evaluate(TARGETS)
+    for tab in tabs(screen):
+        screen.page.locator(f"#{tab}").click()
+        found += screen.page.evaluate(TARGETS)
+    return found
+
+
+@pytest.mark.parametrize("size", [(800, 1180), (1180, 800)])
+def test_by_finger_every_target_has_twelve_millimetres(url: str, look: Open, size: tuple[int, int]) -> None:
+    screen = look(url, viewport={"width": size[0], "height": size[1]}, has_touch=True)
+    screen.wait_state("live")
+    screen.press("a", "b")
+    least = TARGET_MM * PX_PER_MM - 0.5
+    small = [one for one in targets(screen) if min(one["width"], one["height"]) < least]
+    for key, dialog in (("?", "help"), ("l", "languages"), ("n", "case-dialog")):
+        screen.press(key)
+        screen.page.locator(f"#{dialog}").wait_for()
+        inside = screen.page.evaluate(TARGETS)
+        small += [one for one in inside if min(one["width"], one["height"]) < least]
+        screen.press("Escape")
+        screen.until(lambda dialog=dialog: not screen.page.locator(f"#{dialog}").is_visible())
+    assert small == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everything_has_room_at_each_size(url: str, look: Open, language: str) -> None:
+    screen = look(f"{url}?lang={language}")
+    screen.wait_state("live")
+    screen.press("a", "b")
+    for width, height in SIZES:
+        screen.page.set_viewport_size({"width": width, "height": height})
+        screen.page.wait_for_timeout(100)
+        out = [
+            one
+            for one in targets(screen)
+            if one["cut"]
+            or one["left"] < 0
+            or one["right"] > width
+            or (not one["scrolls"] and (one["top"] < 0 or one["bottom"] > height))
+        ]
+        assert (width, height, out) == (width, height, [])
+        assert screen.page.evaluate("document.documentElement.scrollWidth") <= width
+        image = max(panel["width"] * panel["height"] for panel in screen.panels())
+        assert image > 0.04 * width * height  # of each panel, and there are two
+
+
+def pinch(screen: Screen, x: float, y: float) -> float:
+    """Two fingers apart; the zoom of the page after it."""
+    session = screen.page.context.new_cdp_session(screen.page)
+
+    def touch(kind: str, *apart: int) -> None:
+        points = [{"x": x + side * by, "y": y, "id": at} for by in apart for at, side in enumerate((-1, 1))]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 40)
+    for by in range(45, 160, 5):
+        touch("touchMove", by)
+    touch("touchEnd")
+    screen.page.wait_for_timeout(200)
+    return float(screen.page.evaluate("visualViewport.scale"))
+
+
+def test_a_pinch_does_not_zoom_the_page_away(url: str, look: Open) -> None:
+    screen = look(url, viewport=TABLET, has_touch=True)
+    screen.wait_state("live")
+    for y in (30, 300, 750, 1120):  # state, image, numbers, tools
+        assert pinch(screen, 400, y) == 1
+    screen.page.evaluate("document.body.style.touchAction = 'auto'")
+    assert pinch(screen, 400, 750) > 1  # as it would be
+
+
+def test_what_does_nothing_says_why_when_it_is_touched(url: str, look: Open) -> None:
+    screen = look(url, viewport=TABLET, has_touch=True, locale="en-GB")
+    screen.wait_state("live")
+    screen.page.locator("#record").tap(force=True)  # Playwright waits for aria-disabled
+    screen.expect("#notices", "start usert view with --control")
