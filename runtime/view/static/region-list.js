@@ -2,6 +2,7 @@
 // elements and the page; writes only what changed, so that nobody loses a word that is being typed.
 
 import { KINDS, MOST, ROLES, TOOLS } from './regions.js';
+import { openTab } from './tabs.js';
 import { distanceLines, ratioTexts, regionLines, sizesText } from './ratios.js';
 import { language, say } from './language.js';
 
@@ -36,6 +37,7 @@ export class RegionList {
   histogram() {
     const { regions } = this.page;
     regions.showHistogram(!regions.histogram);
+    if (regions.histogram) openTab('lists');
     $('histogram').hidden = !regions.histogram;
     $('histogram').scrollIntoView({ block: 'nearest' });
   }
