@@ -63,7 +63,7 @@ class CaseDesk:
     def _end_record(self, button: RecordButton, viewer: Viewer, case: Case) -> None:
         def refuse(line: str) -> None:
             text = f"the record could not be ended, so the case stays: {line}"
-            refusal = Refusal("case.record_goes_on", text, line=line)
+            refusal = Refusal("case.record_goes_on", text, reason=line)
             self._in_loop(viewer.say, "case_refused", refusal.fields)
 
         button.press(False, on_error=refuse, on_done=lambda: self._in_loop(self._change, case))

@@ -61,6 +61,14 @@ class DicomRoutes:
         node = "" if self._node is None else self._node.name
         return {"missing": missing, "folder": self._folder is not None, "node": node}
 
+    async def check(self, report: Callable[[str], None]) -> None:
+        """Ask the node, if there is one, whether it is there; `report` gets a line if it is not."""
+        if self._node is not None:
+            try:
+                await in_thread(self._node.echo)
+            except UsertError as error:
+                report(str(error))
+
     async def _make(self, request: Request) -> Response:
         try:
             require("pydicom", "dicom")

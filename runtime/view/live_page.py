@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from .feed import Feed
 from .pages import pages
 from .record_button import RecordButton
 from .viewer import Viewer, Viewers
+
+log = logging.getLogger(__name__)
 
 _MOST_MESSAGE = 1 << 16
 _GRACE_S = 2
@@ -158,6 +161,8 @@ class LivePage(Service):
                 on_error=self.stop,
             )
             stack.enter_context(feed)
+            asking = asyncio.ensure_future(self._dicom.check(log.warning))
+            stack.callback(asking.cancel)
             await self._server.serve([listener])
         feed.check()
 

@@ -156,6 +156,7 @@ export class Case {
 
   #forget() {
     this.#asked = null;
+    $('case-input').blur();
     $('case-input').value = '';
     put($('case-question'), '');
     put($('case-error'), '');

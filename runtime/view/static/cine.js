@@ -49,16 +49,11 @@ export class Cine {
     return this.#presses.found;
   }
 
-  // Oldest first.
-  get all() {
-    return [...this.#kept];
-  }
-
   clear() {
+    this.resume();
     this.#kept = [];
     this.#bytes = 0;
     this.#newest = null;
-    this.#place = -1;
   }
 
   get count() {

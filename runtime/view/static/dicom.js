@@ -24,6 +24,11 @@ export class Dicom {
     }
   }
 
+  get #chosen() {
+    const { kept, span } = this.page.cine;
+    return span?.[1] > span?.[0] ? kept.slice(span[0], span[1] + 1) : [...kept];
+  }
+
   get #about() {
     return this.page.about?.dicom ?? { missing: '', folder: false, node: '' };
   }
@@ -38,7 +43,7 @@ export class Dicom {
     put($('dicom-patient'), patient.identifier ? say('dicom.patient', { identifier: patient.identifier }) : say('dicom.no_patient'));
     put($('dicom-where'), say(folder ? 'dicom.folder' : 'dicom.downloads'));
     put($('dicom-node'), node ? say('dicom.node', { node }) : say('dicom.no_node'));
-    put($('dicom-film'), say('dicom.film', { count: Math.min(MOST_IMAGES, cine.count) }));
+    put($('dicom-film'), say('dicom.film', { count: Math.min(MOST_IMAGES, this.#chosen.length) }));
     for (const id of ['dicom-send-image', 'dicom-send-film', 'dicom-check']) $(id).hidden = !node;
     for (const id of ['dicom-film', 'dicom-send-film']) $(id).disabled = !cine.frozen;
     put($('dicom-hint'), cine.frozen ? '' : say('dicom.needs_freeze'));
@@ -76,9 +81,9 @@ export class Dicom {
     }
   }
 
-  // All kept images, or every k-th, each as it was shown.
+  // The images of the chosen stretch, or all that are kept, or every k-th of them, each as it was shown.
   async #film(scene, signal) {
-    const all = distinct(this.page.cine.all);
+    const all = distinct(this.#chosen);
     const step = Math.ceil(all.length / MOST_IMAGES);
     if (step > 1) this.page.notice(say('dicom.thinned', { step, most: MOST_IMAGES }));
     const chosen = all.filter((_, at) => at % step === 0);

@@ -11,6 +11,7 @@ from control_room import Room
 from eyes import eyes
 from live import running, wait_until
 
+from usert.errors import OptionError
 from usert.runtime.record.contents import Record
 from usert.runtime.view.address import Address
 from usert.runtime.view.live_page import LivePage, PageConfig
@@ -51,6 +52,35 @@ def test_the_case_is_in_the_record_and_a_new_case_ends_it(
         assert len(record.images)
     assert "Geheim" not in path.name
     assert "Geheim" not in caplog.text
+
+
+def test_a_record_that_cannot_be_ended_keeps_the_case(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.image()
+    page = LivePage(
+        PageConfig(
+            strain=room.server.publish_endpoint,
+            control=room.server.control_endpoint,
+            http=Address.parse("127.0.0.1:0"),
+        )
+    )
+
+    def stuck() -> None:
+        raise OptionError("the disk is gone")
+
+    with running(page), eyes(page) as one:
+        one.say("record", True)
+        wait_until(lambda: room.server.recorder is not None)
+        room.image()
+        with monkeypatch.context() as patch:
+            patch.setattr(room.server._switch, "_stop", stuck)
+            one.say("case", {"identifier": "next", "answer": "clear"})
+            told = one.text("case_refused")
+        assert told["key"] == "case.record_goes_on"
+        assert "the disk is gone" in told["values"]["reason"]
+        one.say("case", {"identifier": ""})
+        while one.text("case")["number"] != 1:
+            pass
+        room.ask("record-stop")
 
 
 def test_a_record_without_a_case_says_nothing_of_one(room: Room, folder: Path) -> None:

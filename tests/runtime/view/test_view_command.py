@@ -6,6 +6,7 @@ import http.client
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -47,6 +48,26 @@ def test_elsewhere_the_address_has_a_token_and_a_line_says_that_it_is_not_encryp
     assert errors.count("\n") == 1
 
 
+def test_a_node_is_asked_at_the_start_and_that_nothing_is_encrypted_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        closed = taken.getsockname()[1]
+    words = ("--strain", "tcp://127.0.0.1:1", "--http", "127.0.0.1:0")
+    process = start(*words, "--dicom-node", f"PACS@127.0.0.1:{closed}")
+    assert process.stderr is not None
+    assert "PACS@127.0.0.1" in process.stderr.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, errors) == (0, "")
+    process = start(*words, "--dicom-node", "PACS@192.0.2.1:104")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    assert errors.startswith("view: DICOM goes to PACS@192.0.2.1:104 unencrypted")
+    assert errors.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -60,6 +81,13 @@ def test_elsewhere_the_address_has_a_token_and_a_line_says_that_it_is_not_encryp
         (("--strain", "tcp://127.0.0.1:1", "--tls-cert", "absent", "--tls-key", "absent"), "No such file"),
         (("--strain", "tcp://127.0.0.1:1", "--stale-ms", "0"), "--stale-ms"),
         (("--strain", "tcp://127.0.0.1:1", "--key", "absent"), "--key"),
+        (("--strain", "tcp://127.0.0.1:1", "--dicom-node", "10.0.0.9:104"), "TITLE@HOST:PORT"),
+        (
+            ("--strain", "tcp://127.0.0.1:1", "--dicom-node", "P@h:104", "--dicom-tls", "absent"),
+            "cannot use absent",
+        ),
+        (("--strain", "tcp://127.0.0.1:1", "--dicom-tls", "absent"), "without --dicom-node"),
+        (("--strain", "tcp://127.0.0.1:1", "--dicom-folder", "absent"), "there is no folder absent"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
