@@ -55,7 +55,8 @@ def is_safe(rgb: NDArray[np.uint8]) -> bool:
 
 def _simulated(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Linear RGB (3, n, 3) as each deficiency sees it."""
-    return np.clip(np.einsum("dij,nj->dni", _DEFICIENCIES, _linear(rgb)), 0, 1)
+    seen: NDArray[np.float64] = np.einsum("dij,nj->dni", _DEFICIENCIES, _linear(rgb))
+    return np.clip(seen, 0, 1)
 
 
 def _linear(rgb: NDArray[Any]) -> NDArray[np.float64]:
