@@ -13,6 +13,7 @@ from usert.frame import Scan
 from usert.front_end import SAMPLES_PER_WAVELENGTH, depth_grid, grid_rows
 from usert.network.baseband import Signals, baseband
 from usert.network.grids import at_depths
+from usert.phantom.field import Field
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
 
@@ -49,10 +50,19 @@ def grid_pair(
     f0_mhz: float = 6.5,
     seed: int = 0,
     noise: float = 0.02,
+    unit_field: Field | None = None,
 ) -> GridPair:
-    """A press of `strain` on a lesion three times as stiff."""
+    """A press of `strain` on a lesion three times as stiff, or `strain` times the motion `unit_field`."""
     scan = Scan(fs_hz=1e6 * fs_mhz, f0_hz=1e6 * f0_mhz, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
-    config = ScannerConfig(scan=scan, shape=shape, peak_strain=strain, period_frames=2, tilt=0.1, noise=noise)
+    config = ScannerConfig(
+        scan=scan,
+        shape=shape,
+        peak_strain=strain,
+        period_frames=2,
+        tilt=0.1,
+        noise=noise,
+        unit_field=unit_field,
+    )
     scanner = SimulatedScanner(config, seed)
     frames = [scanner.frame(k).samples for k in (0, 1)]
     cycles = scan.cycles_per_sample

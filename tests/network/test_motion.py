@@ -7,14 +7,16 @@ import torch
 from grid_pair import GridPair, grid_pair
 from torch import Tensor
 
+from usert.frame import Scan
 from usert.network.baseband import halved
-from usert.network.coarse import LARGEST, CoarseDisplacement, depth_correlation, on_pixels
+from usert.network.coarse import LARGEST, CoarseDisplacement, likeness, on_pixels
 from usert.network.companding import moved
 from usert.network.grid_refine import doubled
 from usert.network.grids import at_depths, block_mean, box_mean
 from usert.network.lags import likeliest
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.motion import BasebandMotion, Motion, at_samples
+from usert.phantom.field import Rigid, Scaled
 
 QUARTER = 0.75
 """Rows of the depth grid in a quarter of a wavelength."""
@@ -51,16 +53,36 @@ def test_frames_with_nothing_in_common_give_something_finite_and_bounded() -> No
         assert float(found[:, 0].abs().max()) <= 2 * LARGEST
 
 
-def test_correlation_along_depth_equals_brute_force() -> None:
-    a, b = torch.randn(2, 2, 3, 64, 5, generator=torch.Generator().manual_seed(1)).unbind(0)
-    got = depth_correlation(a, b, 7)
-    for lag in range(-7, 8):
-        shifted = torch.zeros_like(b)
-        if lag >= 0:
-            shifted[:, :, : 64 - lag] = b[:, :, lag:]
-        else:
-            shifted[:, :, -lag:] = b[:, :, :lag]
-        torch.testing.assert_close(got[..., lag + 7], (a * shifted).mean(dim=3), atol=1e-5, rtol=0)
+@pytest.mark.parametrize("lines", [-3.0, 2.0, 4.0])
+def test_a_jump_of_the_probe_along_depth_and_across_lines_is_found(lines: float) -> None:
+    scan = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
+    jump = Rigid(dz_mm=60 * scan.axial_pitch_mm, dx_mm=lines * scan.line_pitch_mm)
+    pair = grid_pair(strain=0.1, unit_field=Scaled(field=jump, scale=10.0))
+    half = halved(pair.signals)
+    axial, lateral = pair.apart(doubled(CoarseDisplacement()(half.first, half.second)))
+    seen = slice(0, axial.shape[0] - 60)  # below, the tissue has left the second frame
+    assert float(axial[seen].abs().max()) < 3 * 2.7
+    assert float(lateral[seen].square().mean().sqrt()) < 1.2
+
+
+def test_likeness_equals_brute_force() -> None:
+    generator = torch.Generator().manual_seed(1)
+    first, second = torch.randn(2, 1, 1, 128, 32, generator=generator).unbind(0)
+    got = likeness(first, second, 7, 4)  # (1, bands, windows, lateral lags, axial lags)
+    a, b = (block_mean(one, 2)[0, 0, :, ::2] for one in (first, second))
+    row = torch.arange(64.0)
+    gauss = torch.exp(-0.5 * ((row - (torch.arange(32.0)[:, None] * 2 + 0.5)) / 7).square())
+    gauss = gauss / gauss.sum(dim=1, keepdim=True)
+    longer = torch.nn.functional.pad(b, (2, 2, 7, 7))
+    found, energy = torch.zeros(32, 8, 5, 15), torch.zeros(32, 8, 5, 1)
+    for k in range(5):
+        aside = (a.square() + longer[7:71, k : k + 16].square()) / 2
+        energy[:, :, k, 0] = gauss @ aside.reshape(64, 8, 2).mean(dim=2)
+        for lag in range(15):
+            product = a * longer[lag : lag + 64, k : k + 16]
+            found[:, :, k, lag] = gauss @ product.reshape(64, 8, 2).mean(dim=2)
+    expected = (found / (energy + 0.05 * energy.mean())).transpose(0, 1)
+    torch.testing.assert_close(got[0], expected, atol=1e-5, rtol=0)
 
 
 def test_a_map_of_windows_becomes_pixels_along_straight_lines() -> None:

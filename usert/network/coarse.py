@@ -1,12 +1,14 @@
 """A smooth coarse displacement from the envelopes alone, right to a wavelength or so, to start from.
 
-Two looks. The first correlates the envelopes of both frames at every axial lag up to `LARGEST`, averaged over the lines
-of a band and over a window of depth; through those correlations the best continuous path along depth is found for each
-band, by dynamic programming in both directions (H. Rivaz et al., "Ultrasound elastography: a dynamic programming
-approach", IEEE Trans. Med. Imaging 27(10), 2008: the idea; there for every sample). The second moves the frame by that
-and looks about it, axially and laterally: a press of some percent moves the outer lines sideways by many, which the
-first look cannot see. Each is made smooth by weighted least squares. No weights to train, and no loop in the graph:
-there is a fixed number of windows, whatever the depth of the frame.
+Two looks. The first correlates the envelopes of both frames at every axial lag up to `LARGEST` and at a few lateral
+ones, for speckle that has moved sideways by three lines no longer looks like itself. Correlations are averaged over the
+lines of a band and over a window of depth. Each band takes the lateral lag at which most of its depth is alike; through
+the correlations there the best continuous path along depth is found, by dynamic programming in both directions
+(H. Rivaz et al., "Ultrasound elastography: a dynamic programming approach", IEEE Trans. Med. Imaging 27(10), 2008: the
+idea; there for every sample). The second look moves the frame by that path and searches about it, axially and
+laterally: a press of some percent moves the outer lines sideways by many. Each is made smooth by weighted least
+squares. No weights to train, and no loop in the graph: there is a fixed number of windows, whatever the depth of the
+frame.
 
 Knows nothing of the network. Invariant: the result is finite, smooth and no larger than the lags allow, for frames that
 have nothing in common, too.
@@ -24,9 +26,16 @@ from .grids import block_mean, box_mean, interpolated
 from .warp import warp
 
 LARGEST = 80
-"""Rows of the network's grid, one and a half a wavelength: 53 wavelengths either way."""
+"""Rows of the network's grid, one and a half a wavelength, that the first look goes: 53 wavelengths either way."""
+FAR_SIDEWAYS = 4
+"""Lines that it goes, either way."""
+FAR_TOGETHER = 2
+"""Neighbouring bands, either way, whose likeness counts for a band's lateral lag, too."""
+LIKELIER = 480.0
+"""How much a band's likeness at one lateral lag of the first look outweighs that at another: the exponent of a soft
+maximum."""
 ABOUT = 6
-"""Rows of half that grid that the second look goes, either way: 8 wavelengths."""
+"""Rows of half that grid, on which both looks correlate, that the second goes, either way: 8 wavelengths."""
 SIDEWAYS = 16
 """Lines that it goes, either way."""
 WINDOWS = 32
@@ -42,8 +51,8 @@ NOTHING = 1e-9
 """Mean power, of 1 in the whole frame, of a place without any echo or noise."""
 WIDTH = 7.0
 """Rows: least standard deviation of a window along depth."""
-STEP = 4
-"""Rows that the path may go from one window to the next."""
+STEP = 2
+"""Rows of half the network's grid that the path may go from one window to the next."""
 SHARP = 60.0
 """How much a peak of the correlation outweighs its neighbours: the exponent of a soft maximum."""
 CHANCE = (0.16, 0.2)
@@ -95,22 +104,17 @@ class CoarseDisplacement(nn.Module):
 
     def _far(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Axial displacement and weight in each window, two (B, 1, WINDOWS, BANDS)."""
-        found = _likeness(_bands(first), _bands(second), LARGEST)
+        found = likeness(first, second, LARGEST // 2, FAR_SIDEWAYS)
+        highest = torch.unflatten(_averaged(found), 3, (FAR_SIDEWAYS + 1, LARGEST + 1)).amax(dim=4)
+        whole = torch.matmul(_near(highest, BANDS, FAR_TOGETHER), highest.mean(dim=2)[:, None])
+        share = torch.softmax(LIKELIER * whole, dim=3).transpose(1, 2)[..., None]  # (B, BANDS, 1, shifts, 1)
+        found = (share * found).sum(dim=3).transpose(1, 2)  # (B, WINDOWS, BANDS, lags)
         at, height = _peak(_through(_beside(found)), found)
-        return at[:, None], _trust(height, CHANCE[0])[:, None]
+        return 2 * at[:, None], _trust(height, CHANCE[0])[:, None]
 
     def _about(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """What is missing, axially and laterally, and its weight, both (B, 2, WINDOWS, BANDS)."""
-        first, second = block_mean(first, 2), block_mean(second, 2)
-        # every second line serves; a lag of an even number of lines keeps to those
-        found = _likeness_aside(first[..., ::2], second[..., ::2], ABOUT, SIDEWAYS // 2)
-        flat = found.flatten(3)  # (B, BANDS, WINDOWS, shifts · lags)
-        batch, bands, windows, lags = flat.shape
-        # means over 5 windows and 3 bands, of those that there are
-        flat = torch.matmul(_near(flat, windows, 2), flat)
-        flat = torch.matmul(_near(flat, bands, 1), flat.flatten(2)[:, None]).reshape(
-            batch, bands, windows, lags
-        )
+        flat = _averaged(likeness(first, second, ABOUT, SIDEWAYS))  # (B, BANDS, WINDOWS, shifts · lags)
         rows, aside = (
             torch.arange(-far, far + 1, step, device=first.device, dtype=first.dtype)
             for far, step in ((ABOUT, 1), (SIDEWAYS, 2))
@@ -149,27 +153,14 @@ def speckle(signal: Tensor) -> Tensor:
     return here * (envelope - level) / (level + 0.02 * whole + 1e-6)
 
 
-def _bands(image: Tensor) -> Tensor:
-    """(B, 1, H, M) → (B, BANDS, H, M / BANDS)."""
-    batch, _, height, width = image.shape
-    return image.reshape(batch, height, BANDS, width // BANDS).permute(0, 2, 1, 3)
+def likeness(first: Tensor, second: Tensor, largest: int, aside: int) -> Tensor:
+    """Correlation of two maps (B, 1, H, M) in each window of each band at each axial and lateral lag.
 
-
-def _likeness(first: Tensor, second: Tensor, largest: int) -> Tensor:
-    """Correlation of two maps (B, C, H, L) in each window → (B, WINDOWS, C, 2 · largest + 1)."""
-    windows = _windows(first)
-    found = torch.matmul(windows, depth_correlation(first, second, largest))
-    energy = torch.matmul(windows, (first.square() + second.square()).mean(dim=3, keepdim=True) / 2)
-    whole = energy.mean(dim=(1, 2, 3), keepdim=True)
-    return (found / (energy + 0.05 * whole + 1e-12)).transpose(1, 2)
-
-
-def _likeness_aside(first: Tensor, second: Tensor, largest: int, furthest: int) -> Tensor:
-    """Correlation of two maps (B, 1, H, L) in each window of each band at each axial and lateral lag.
-
-    The lags go to `largest` rows and `furthest` lines either way → (B, BANDS, WINDOWS, 2 · furthest + 1,
-    2 · largest + 1).
+    The lags go to `largest` rows of half the grid and `aside` lines either way, both by two → (B, BANDS, WINDOWS,
+    aside + 1, 2 · largest + 1).
     """
+    # every second line serves; a lag of an even number of lines keeps to those
+    first, second, furthest = block_mean(first, 2)[..., ::2], block_mean(second, 2)[..., ::2], aside // 2
     batch, _, height, lines = first.shape
     width, shifts = lines // BANDS, 2 * furthest + 1
     span, reach = 2 * largest + 1, -(-(TILE // 2 + 2 * largest) // (TILE // 2)) * (TILE // 2)
@@ -191,16 +182,6 @@ def _likeness_aside(first: Tensor, second: Tensor, largest: int, furthest: int) 
     energy = (own + moved) / 2  # (B, BANDS, WINDOWS, shifts)
     whole = energy.mean(dim=(1, 2, 3), keepdim=True)
     return found / (energy + 0.05 * whole + 1e-12)[..., None]
-
-
-def depth_correlation(first: Tensor, second: Tensor, largest: int) -> Tensor:
-    """Mean over lines of first[k] · second[k + lag], 0 outside the frame, for lags from -`largest` to `largest` rows.
-
-    Shapes: two (B, C, H, L), H a multiple of 16 → (B, C, H, 2 · largest + 1).
-    """
-    span, tile = 2 * largest + 1, TILE // 2
-    reach = -(-(tile + 2 * largest) // tile) * tile
-    return _diagonals(first, _tiles(second, largest, reach).transpose(3, 4))[..., :span]
 
 
 def _tiles(image: Tensor, before: int, reach: int) -> Tensor:
@@ -229,6 +210,16 @@ def _diagonals(first: Tensor, near: Tensor) -> Tensor:
     flat = functional.pad(product.flatten(3), (0, tile))
     skewed = torch.unflatten(flat, 3, (tile, columns + 1))
     return skewed[..., :columns].reshape(batch, bands, height, columns)
+
+
+def _averaged(found: Tensor) -> Tensor:
+    """(B, BANDS, WINDOWS, shifts, lags) → (B, BANDS, WINDOWS, shifts · lags): means over 5 windows and 3 bands.
+
+    At a border they are of those that there are.
+    """
+    flat = found.flatten(3)
+    along = torch.matmul(_near(flat, WINDOWS, 2), flat)
+    return torch.matmul(_near(flat, BANDS, 1), along.flatten(2)[:, None]).reshape(flat.shape)
 
 
 def _near(like: Tensor, count: int, reach: int) -> Tensor:
@@ -266,10 +257,18 @@ def _through(found: Tensor) -> Tensor:
 
 
 def _peak(best: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """Where `best` is highest along its last axis, between lags, and how high `found` is there."""
+    """Where `best` is highest along its last axis, between lags, and how high `found` is there.
+
+    Between lags by the parabola through a lag of `found` and its neighbours: what is a whole lag off, the second look
+    may leave so.
+    """
     share = torch.softmax(SHARP * best, dim=3)
-    lags = torch.arange(-LARGEST, LARGEST + 1, device=best.device, dtype=best.dtype)
-    return (share * lags).sum(dim=3), (share * found).sum(dim=3)
+    furthest = best.shape[3] // 2
+    lags = torch.arange(-furthest, furthest + 1, device=best.device, dtype=best.dtype)
+    before, after = functional.pad(found[..., :-1], (1, 0)), functional.pad(found[..., 1:], (0, 1))
+    bend = (2 * (2 * found - before - after)).clamp_min(1e-3)
+    between = ((after - before) / bend).clamp(-0.5, 0.5)
+    return (share * (lags + between)).sum(dim=3), (share * found).sum(dim=3)
 
 
 def _sureness(variance: Tensor) -> Tensor:
