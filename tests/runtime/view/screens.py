@@ -80,6 +80,7 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
     screen.press("q", "v")
     save("overlay")
     screen.press("v", "v")
+    tab.wait_for_timeout(250)
     for region in act.regions_mm():
         screen.draw(region)
     screen.expect("#ratio-more", "10 images")
@@ -88,8 +89,8 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
     measures(screen, act)
     save("regions")
     screen.press("h", "c")
-    for tab_name in ("#tab-figures", "#tab-view"):
-        tab.locator(tab_name).click()
+    for name in ("#draw-rectangle", "#tab-figures", "#tab-view"):
+        tab.locator(name).click()
     for region in act.regions_mm():
         screen.draw(region)
     screen.expect("#ratio-more", "10 images")
@@ -103,6 +104,7 @@ def moments(show: Show, act: Act, url: str, browser: Browser, folder: Path) -> N
     screen.expect("#word", "AVERAGE")
     save("average")
     screen.press("o", "k")
+    tab.wait_for_timeout(250)
     screen.draw((4.0, 20.0, 3.0, 20.0))
     tab.wait_for_timeout(8500)  # until the notices are gone
     save("box")
