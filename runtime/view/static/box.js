@@ -2,11 +2,11 @@
 // and sized by pointer, touch and keys. Knows panels and pictures, no server. The box that is shown is always inside the
 // image and has an area; what was drawn for a larger image is kept.
 
+import { gripPx } from './grips.js';
 import { across, down, inside, mmAt } from './layout.js';
 import { BoxRange } from './box-range.js';
 
 const LEAST_MM = 2;
-const CORNER_PX = 24;
 const EDGE_PX = 12;
 const START = 0.25; // of the image that is left free at each side
 
@@ -65,14 +65,16 @@ export class Box {
 
   // Whether a press of the pointer is the box's.
   down(panels, x, y, picture) {
-    const panel = panels.find((one) => one.kind !== 'quality' && inside(one, x, y, CORNER_PX));
     const now = this.in(picture);
-    if (!panel || !now) return false;
+    const sides = now && [now.depth, now.lateral].map(([first, last]) => last - first);
+    const gripOf = (panel) => gripPx(panel.scale * Math.min(...sides));
+    const panel = now && panels.find((one) => one.kind !== 'quality' && inside(one, x, y, gripOf(one)));
+    if (!panel) return false;
     const at = mmAt(panel, x, y);
     const [left, right] = now.lateral.map((mm) => across(panel, mm));
     const [top, bottom] = now.depth.map((mm) => down(panel, mm));
     const corner = !this.armed && [[top, left, 1, 1], [top, right, 1, 0], [bottom, left, 0, 1], [bottom, right, 0, 0]]
-      .find(([cy, cx]) => Math.hypot(cx - x, cy - y) < CORNER_PX);
+      .find(([cy, cx]) => Math.hypot(cx - x, cy - y) < gripOf(panel));
     const within = x > left - EDGE_PX && x < right + EDGE_PX && y > top - EDGE_PX && y < bottom + EDGE_PX;
     const onEdge = !this.armed && within && Math.min(Math.abs(x - left), Math.abs(x - right), Math.abs(y - top), Math.abs(y - bottom)) < EDGE_PX;
     if (corner) this.#drag = { panel, picture, how: 'size', from: { depth: now.depth[corner[2]], lateral: now.lateral[corner[3]] } };

@@ -1,12 +1,12 @@
 // Distances that a person measures: up to four callipers of two points in mm, each on B-mode or on strain. Drawn and moved by
 // pointer or by keys. Knows panels; no elements. Both ends are always inside the rectangle of the image.
 
+import { gripPx } from './grips.js';
 import { across, down, mmAt } from './layout.js';
 import { say } from './language.js';
 import { shownOn } from './shapes.js';
 
 export const MOST_CALLIPERS = 4;
-const GRIP_PX = 24;
 const LINE_PX = 12;
 const SLACK_PX = 6;
 
@@ -79,7 +79,8 @@ export class Callipers {
     for (const one of [...this.all].reverse()) {
       if (!shownOn(one.on, panel.kind)) continue;
       const [a, b] = one.ends.map((end) => [across(panel, end.lateral), down(panel, end.depth)]);
-      const near = [a, b].findIndex((end) => Math.hypot(end[0] - x, end[1] - y) < GRIP_PX);
+      const reach = gripPx(Math.hypot(a[0] - b[0], a[1] - b[1]));
+      const near = [a, b].findIndex((end) => Math.hypot(end[0] - x, end[1] - y) < reach);
       if (near < 0 && fromLine([x, y], a, b) > LINE_PX) continue;
       this.activate(one.id);
       this.#drag = { one, end: near, panel, picture, at, from: one.ends };

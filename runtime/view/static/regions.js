@@ -1,6 +1,7 @@
 // The regions that a person draws, in mm: up to eight, numbered, of a kind and with a role. Drawn, moved and resized by
 // pointer or by keys. Knows panels, no server. A region is always inside the rectangle of the image that it was drawn on.
 
+import { gripPx } from './grips.js';
 import { CIRCLE, area, holds, polygon, shownOn } from './shapes.js';
 import { Callipers } from './callipers.js';
 import { across, down, inside, mmAt } from './layout.js';
@@ -13,7 +14,6 @@ export const TOOLS = [...KINDS, 'calliper'];
 export const ROLES = ['target', 'reference', 'fat', 'bmode', 'strain'];
 const REFERENCES = ['reference', 'fat'];
 const LEAST_MM = 0.5;
-const GRIP_PX = 24;
 const SLACK_PX = 6; // a press that moves less draws nothing
 const LONGEST_NAME = 24;
 const MOST_DRAWN = 2000; // points of a free-hand line, before it is made simple
@@ -177,7 +177,9 @@ export class Regions {
     const at = mmAt(panel, x, y);
     const order = this.all.filter((one) => shownOn(one.role, panel.kind)).sort((a, b) => (b.id === this.active) - (a.id === this.active) || area(a) - area(b));
     for (const region of order) {
-      const grip = Math.hypot(across(panel, region.lateral[1]) - x, down(panel, region.depth[1]) - y) < GRIP_PX;
+      const sides = [region.depth, region.lateral].map(([first, last]) => last - first);
+      const reach = gripPx(panel.scale * Math.min(...sides));
+      const grip = Math.hypot(across(panel, region.lateral[1]) - x, down(panel, region.depth[1]) - y) < reach;
       if (grip || holds(region, at)) return { region, how: grip ? 'resize' : 'move' };
     }
     return null;

@@ -28,6 +28,9 @@ class Readable:
         nothing = np.zeros((2, *reference.shape), np.float32)
         return Estimate(displacement=nothing, strain=nothing[0], quality=nothing[0] + 1)
 
+    def grid_rows_at(self, shape: tuple[int, int], scan: object = None) -> int:
+        return 48
+
     def follow(
         self, reference: NDArray[Any], current: NDArray[Any], scan: object, start: NDArray[np.float32]
     ) -> Estimate:

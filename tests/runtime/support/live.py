@@ -139,7 +139,8 @@ class Feed:
         return message
 
     def prime(self) -> None:
-        """Send until the client hears: a subscription takes a moment to arrive."""
+        """Send until the client hears, from now on: a subscription takes a moment to arrive."""
+        self._stamp_ns = 0
         deadline = time.monotonic() + TIMEOUT_S
         while (heard := self.client.receive(0.05)) is None:
             assert time.monotonic() < deadline, "the client hears nothing"

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -187,16 +188,26 @@ def test_a_node_that_stops_reading_is_given_up(page: Page, monkeypatch: pytest.M
 
 
 def _agree_and_stop(listener: socket.socket, release: threading.Event) -> None:
-    """Pass the association on to a real node, then read nothing."""
-    with node() as pacs:
-        host, port = pacs.address.split(":")
-        ours, _ = listener.accept()
+    """Pass each association on to a real node, that of the page's first echo too, then read nothing."""
+
+    def pass_on(ours: socket.socket) -> None:
         with ours, socket.create_connection((host, int(port))) as theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             request = ours.recv(1 << 16)
             theirs.sendall(request)
             ours.sendall(theirs.recv(1 << 16))
             release.wait(60)
+
+    with node() as pacs:
+        host, port = pacs.address.split(":")
+        listener.settimeout(0.05)
+        others = []
+        while not release.is_set():
+            with suppress(TimeoutError):
+                others.append(threading.Thread(target=pass_on, args=(listener.accept()[0],)))
+                others[-1].start()
+        for other in others:
+            other.join()
 
 
 @unclosed
