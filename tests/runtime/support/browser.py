@@ -100,7 +100,8 @@ class Screen:
             self.page.wait_for_timeout(20)
 
     def press(self, *keys: str) -> None:
-        """One key after the other, each until the page has taken it: the mouse does not wait for the keyboard."""
+        """One key after the other, each until the page has acted on it: the mouse does not wait for the keyboard, and
+        the page waits 60 ms whether a barcode scanner types."""
         for key in keys:
             self.page.evaluate(
                 """() => {
@@ -111,7 +112,9 @@ class Screen:
                 }"""
             )
             self.page.keyboard.press(key)
-            self.page.evaluate("async () => { await window.taken; }")
+            self.page.evaluate(
+                "async () => { await window.taken; await new Promise((go) => setTimeout(go, 80)); }"
+            )
 
     def panels(self) -> list[dict[str, Any]]:
         """Where images are on the page, and how large a millimetre is."""

@@ -27,8 +27,8 @@ from usert.runtime.server.server import StrainServer
 SCAN = Scan(fs_hz=40e6, f0_hz=7e6, sound_speed_m_s=1540, line_pitch_mm=0.3)
 SHAPE = (24, 8)
 TIMEOUT_S = 20.0
-_APART_NS = int(PairingRule().max_interval_ms * 1e6 / 16)
-"""Most time between the stamps of two frames of `Feed`: sixteen are in reach of a pair."""
+_APART_NS = int(PairingRule().max_interval_ms * 1e6 / 32)
+"""Most time between the stamps of two frames of `Feed`: thirty-two are in reach of a pair."""
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
