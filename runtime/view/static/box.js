@@ -9,13 +9,14 @@ import { BoxRange } from './box-range.js';
 const LEAST_MM = 2;
 const EDGE_PX = 12;
 const START = 0.25; // of the image that is left free at each side
+let versions = 0; // of all boxes: what a picture notes of one is not taken for another's
 
 export class Box {
   active = false; // arrow keys move it
   armed = false; // the next drag draws it anew
   #drag = null;
   #range = new BoxRange();
-  #version = 0;
+  #version = ++versions;
 
   // `view`: the settings, with `box`: null or { on, depth, lateral }.
   constructor(view, changed, keep) {
@@ -43,6 +44,7 @@ export class Box {
   }
 
   release() {
+    this.up();
     this.active = this.armed = false;
   }
 
@@ -115,7 +117,7 @@ export class Box {
   }
 
   #set(box) {
-    this.#version += 1;
+    this.#version = ++versions;
     this.view.box = box;
     this.changed();
     if (!this.#drag) this.keep(this.view);

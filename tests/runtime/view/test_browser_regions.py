@@ -264,7 +264,7 @@ def test_a_line_that_is_broken_off_leaves_nothing(screen: Screen, act: Act) -> N
         if end == "Escape":
             screen.press("Escape")
         else:
-            screen.page.locator("#canvas").dispatch_event("pointercancel")
+            screen.page.locator("#canvas").dispatch_event("pointercancel", {"pointerId": 1})
         screen.page.mouse.up()
         assert rows(screen) == [], end
     screen.page.mouse.move(*screen.place(*line[0]))
