@@ -82,7 +82,7 @@ export class Case {
 
   #work() {
     const { cine, regions } = this.page;
-    const drawn = Object.values(regions.all).filter(Boolean);
+    const drawn = [...regions.all, ...regions.callipers.all];
     if (!cine.frozen && !drawn.length) return '';
     return JSON.stringify([cine.frozen ? cine.shown?.id : null, drawn]);
   }
