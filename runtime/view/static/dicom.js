@@ -26,7 +26,8 @@ export class Dicom {
 
   get #chosen() {
     const { kept, span } = this.page.cine;
-    return span?.[1] > span?.[0] ? kept.slice(span[0], span[1] + 1) : [...kept];
+    const all = span?.[1] > span?.[0] ? kept.slice(span[0], span[1] + 1) : kept;
+    return all.filter((one) => alike(one, all.at(-1)));
   }
 
   get #about() {
@@ -143,6 +144,9 @@ export class Dicom {
     else this.page.notice(line);
   }
 }
+
+// Of the same millimetres: an object has one pixel spacing for all of its images.
+const alike = (a, b) => [...a.extent, ...a.origin].every((mm, at) => mm === [...b.extent, ...b.origin][at]);
 
 // While a held image stands, it comes again and again.
 function distinct(pictures) {
