@@ -121,7 +121,14 @@ class Upload:
         try:
             with Image.open(io.BytesIO(self.pngs[index]), formats=["PNG"]) as image:
                 return np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            IndexError,
+            TypeError,
+            struct.error,
+        ) as error:  # all Pillow's
             raise Refusal("dicom.invalid", f"DICOM: picture {index} is damaged") from error
 
     @property
