@@ -45,7 +45,10 @@ class CaseDesk:
             viewer.say("case", self.current.fields)
             return
         if self.ending:
-            viewer.say("case_refused", _goes_on("it is being ended for another case").fields)
+            viewer.say(
+                "case_refused",
+                Refusal("case.changing", "case: another one is about to begin: try again").fields,
+            )
             return
         answer = value.get("answer")
         unsaved = self._viewers.unsaved
@@ -72,7 +75,8 @@ class CaseDesk:
 
     def _stay(self, viewer: Viewer, line: str) -> None:
         self.ending = False
-        viewer.say("case_refused", _goes_on(line).fields)
+        text = f"the record could not be ended, so the case stays: {line}"
+        viewer.say("case_refused", Refusal("case.record_goes_on", text, reason=line).fields)
 
     def _change(self, case: Case) -> None:
         self.ending = False
@@ -83,8 +87,3 @@ class CaseDesk:
 
     def _show(self) -> None:
         self._viewers.say("case", self.current.fields)
-
-
-def _goes_on(reason: str) -> Refusal:
-    line = f"the record could not be ended, so the case stays: {reason}"
-    return Refusal("case.record_goes_on", line, reason=reason)

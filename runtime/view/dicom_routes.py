@@ -92,7 +92,8 @@ class DicomRoutes:
         if upload.header.case != case.number:
             raise Refusal("dicom.other_case", "DICOM: another case has begun since; nothing was saved")
         if upload.header.send and self._held >= _MOST_HELD:
-            raise Refusal("dicom.busy", f"DICOM: {_MOST_HELD} objects wait for the node: send this one later")
+            line = f"DICOM: {_MOST_HELD} objects wait for the node: send this one later; nothing was sent"
+            raise Refusal("dicom.node_busy", line, count=_MOST_HELD)
         if self._study is None or self._study.case != case:
             self._study = Study(case=case)
         return upload.header, await in_thread(self._study.make, upload)

@@ -112,13 +112,45 @@ def test_while_a_record_ends_nothing_else_begins(room: Room, monkeypatch: pytest
             other.say("record", True)
             assert "being ended" in other.text("refused")
             other.say("case", {"identifier": "another", "answer": "clear"})
-            assert other.text("case_refused")["key"] == "case.record_goes_on"
+            assert other.text("case_refused")["key"] == "case.changing"
         finally:
             go_on.set()
         while (told := one.text("case"))["identifier"] != "next":
             pass
         assert told["number"] == 2
         assert room.server.recorder is None
+
+
+def test_what_a_server_that_does_not_answer_records_runs_on(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.image()
+    page = LivePage(
+        PageConfig(
+            strain=room.server.publish_endpoint,
+            control=room.server.control_endpoint,
+            http=Address.parse("127.0.0.1:0"),
+        )
+    )
+
+    def silent(command: Any) -> Any:
+        raise OptionError("control: no answer")
+
+    with running(page), eyes(page) as one:
+        one.say("record", True)
+        wait_until(lambda: room.server.recorder is not None)
+        room.image()
+        while not (told := one.text("record"))["files"]:
+            pass
+        with monkeypatch.context() as patch:
+            patch.setattr(page._control, "ask", silent)
+            while not told.get("error"):
+                told = one.text("record")
+            one.say("case", {"identifier": "next"})
+            assert one.text("case_question")["recording"]
+            one.say("case", {"identifier": "next", "answer": "clear"})
+            assert one.text("case_refused")["key"] == "case.record_goes_on"
+        room.ask("record-stop")
 
 
 def test_a_record_without_a_case_says_nothing_of_one(room: Room, folder: Path) -> None:

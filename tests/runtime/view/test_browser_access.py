@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import MakePage, Open, Screen
+from browser import Open, Screen
 from show import Show
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
@@ -22,18 +22,6 @@ FOCUS = """() => {
   const id = element.id || (element.querySelector('.label') ?? element).textContent;
   return { id, tag: element.tagName, dialog, seen };
 }"""
-
-
-@pytest.fixture
-def url(show: Show, serve_page: MakePage) -> str:
-    return serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0).url
-
-
-@pytest.fixture
-def screen(url: str, look: Open) -> Screen:
-    opened = look(url, locale="en-GB")
-    opened.wait_state("live")
-    return opened
 
 
 def findings(screen: Screen) -> list[str]:

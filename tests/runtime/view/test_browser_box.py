@@ -36,14 +36,6 @@ _READING = """async ([text, region]) => {
 }"""
 
 
-@pytest.fixture
-def screen(show: Show, serve_page: MakePage, look: Open) -> Screen:
-    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
-    opened = look(page.url)
-    opened.wait_state("live")
-    return opened
-
-
 def kept(screen: Screen) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(screen.page.evaluate("() => localStorage.getItem('usert-view')"))[
         "box"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from browser import MakePage, Open, Screen
+from browser import Screen
 from show import Act, Show
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
@@ -23,18 +23,6 @@ _BARS = """() => {
   const row = canvas.getContext('2d').getImageData(0, Math.round(0.78 * canvas.height), canvas.width, 1).data;
   return Array.from(row);
 }"""
-
-
-@pytest.fixture
-def url(show: Show, serve_page: MakePage) -> str:
-    return serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0).url
-
-
-@pytest.fixture
-def screen(url: str, look: Open) -> Screen:
-    opened = look(url, locale="en-GB", accept_downloads=True)
-    opened.wait_state("live")
-    return opened
 
 
 def rows(screen: Screen, name: str = "region-list") -> int:

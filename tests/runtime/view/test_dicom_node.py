@@ -178,7 +178,7 @@ def test_no_more_objects_wait_than_memory_has_room_for(page: Page, monkeypatch: 
         thread = threading.Thread(target=lambda: first.append(refused(served, SEND)))
         thread.start()
         wait_until(lambda: served._dicom._held == 1)
-        assert refused(served, SEND)["key"] == "dicom.busy"
+        assert refused(served, SEND)["key"] == "dicom.node_busy"
         assert post(served, upload(IMAGE))[0] == 200  # saving goes on
         thread.join()
     assert first[0]["key"] == "dicom.no_association"

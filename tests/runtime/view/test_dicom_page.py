@@ -22,7 +22,9 @@ from eyes import eyes
 
 from usert.errors import MissingExtraError, OptionError
 from usert.runtime.view import dicom_folder, dicom_routes, dicom_study
+from usert.runtime.view.case import Refusal
 from usert.runtime.view.dicom_folder import DicomFolder
+from usert.runtime.view.dicom_upload import Upload
 from usert.runtime.view.live_page import LivePage
 
 NOWHERE = "tcp://127.0.0.1:1"
@@ -273,6 +275,17 @@ def test_without_pydicom_a_line_says_what_to_install(page: LivePage, monkeypatch
 
     monkeypatch.setattr(dicom_routes, "require", missing)
     assert refused(page, upload(IMAGE))["error"] == "pydicom is not installed: pip install 'usert[dicom]'"
+
+
+def test_a_second_size_inside_a_picture_is_refused() -> None:
+    def size(width: int, height: int) -> bytes:
+        content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        return struct.pack(">I", 13) + content + struct.pack(">I", zlib.crc32(content))
+
+    for second in (size(16, 9), size(20_000, 20_000)):
+        parsed = Upload.parse(upload(IMAGE[:33] + second + IMAGE[33:]))
+        with pytest.raises(Refusal, match="damaged"):
+            parsed.pixels(0)
 
 
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
