@@ -54,7 +54,7 @@ def train(
     from usert.train.finetune.acceptance import table
     from usert.train.finetune.recipe import FineTuneRecipe
     from usert.train.finetune.selection_report import report as selection_report
-    from usert.train.finetune.session import accept, opened_fabric, plan, skipped_pairs
+    from usert.train.finetune.session import accept, load_start, opened_fabric, plan, skipped_pairs
     from usert.train.finetune.session import train as fine_tune
     from usert.train.finetune.training import StepReport
     from usert.train.pretrain.recipe import load_recipe, packaged_recipe
@@ -70,6 +70,7 @@ def train(
         start = bundle.folder / bundle.manifest.weights.file
     else:
         start = weights
+    load_start(start)  # a wrong file is refused before pairs are chosen, which takes minutes
 
     with progress_bar("choosing pairs") as progress:
         task = progress.add_task("choosing pairs", total=len(recordings) + len(held_out))
