@@ -49,6 +49,18 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in done.stdout
 
 
+@pytest.mark.parametrize("word", ["--version", "--help"])
+def test_a_full_disk_beneath_the_output_is_one_line(word: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "usert", word], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "usert: the output: cannot be written: No space left on device: make room, or write elsewhere\n"
+    )
+
+
 def test_version() -> None:
     done = usert("--version")
     assert done.stdout.startswith("usert 0.")

@@ -62,7 +62,8 @@ def nan_frame(path: Path) -> Path:
         (3, ["--figure", "nowhere/f.png"], "--figure: got nowhere/f.png, but there is no folder nowhere"),
         (3, ["--figure", "f.jpg"], "--figure: got f.jpg, expected a name that ends in .png"),
         (3, ["--out", "nowhere/o.h5"], "--out: got nowhere/o.h5, but there is no folder nowhere"),
-        (3, ["--threads", "0"], "threads: got 0, expected 1 or more"),
+        (3, ["--out", "/dev/null"], "--out: got /dev/null, a device or a pipe, expected the name of a file"),
+        (3, ["--threads", "0"], "threads: got 0, expected 1 to 1024"),
         (3, ["--strain-window-mm", "-1"], "strain window: got -1.0 mm, expected a finite length above 0"),
     ],
 )
@@ -152,7 +153,7 @@ def test_disk_that_is_too_small_is_told_before_the_work(
     with (
         Recording(recording) as source,
         closing(open_engine(bundle, threads=1)) as engine,
-        pytest.raises(OptionError, match=r"o\.h5: needs 0\.00 GB, 0\.00 GB .*pairs"),
+        pytest.raises(OptionError, match=r"o\.h5: needs 0\.04 MB, 0\.00 MB .*pairs"),
     ):
         estimate(source, engine, bundle, tmp_path / "o.h5", "0:1")
     assert names(tmp_path) == ["rec.h5"]
