@@ -73,6 +73,11 @@ def test_version() -> None:
         (("info", "absent.h5"), "absent.h5"),
         (("export", "--weights", "absent", "--out", "b", "--no-any-shape", "--shape", "128x64"), "absent"),
         (("export", "--weights", "absent", "--out", "b", "--shape", "sixty"), "'sixty'"),
+        (
+            ("export", "--weights", "absent", "--out", "/dev/null", "--shape", "128x64"),
+            "bundle /dev/null: holds something that is not a bundle; name another folder",
+        ),
+        (("train", "absent.h5", "--out", "/dev/null"), "--out: got /dev/null, expected a folder"),
         (("export", "--verify", "absent"), "absent"),
         (
             ("export", "--verify", "b", "--out", "c"),
