@@ -19,7 +19,7 @@ def check_output_file(path: str | os.PathLike[str], *, option: str, suffix: str 
         raise OptionError(f"{option}: got {target}, a folder, expected the name of a file to write")
     if not target.absolute().parent.is_dir():
         raise OptionError(f"{option}: got {target}, but there is no folder {target.parent}: make it first")
-    if target.exists() and not target.is_file():
+    if target.absolute().parent == Path("/dev") or (target.exists() and not target.is_file()):
         raise OptionError(f"{option}: got {target}, a device or a pipe, expected the name of a file to write")
     if suffix and target.suffix.lower() != suffix:
         raise OptionError(f"{option}: got {target}, expected a name that ends in {suffix}")

@@ -28,6 +28,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         ("none/a.png", "but there is no folder .*none: make it first"),
         ("pipe", "a device or a pipe, expected"),
         ("/dev/null", "--out: got /dev/null, a device or a pipe, expected the name of a file"),
+        ("/dev/stdout", "a device or a pipe, expected"),
         ("a.txt", "expected a name that ends in .png"),
     ):
         with pytest.raises(OptionError, match=told):
