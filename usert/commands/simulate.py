@@ -40,6 +40,7 @@ def simulate(
 
     The same options give the same samples. Ctrl-C writes nothing.
     """
+    import shutil
     import time
     from collections.abc import Iterator
     from dataclasses import replace
@@ -83,6 +84,10 @@ def simulate(
     expect(1 <= decimation <= config.shape[0], "--decimation", decimation, f"1 to {config.shape[0]}")
     demodulation_hz = config.scan.f0_hz if demodulation_mhz is None else 1e6 * demodulation_mhz
     check_output_file(out, option="--out")
+    needed = frames * config.shape[0] // decimation * config.shape[1] * (10 if kind == "rf" else 12)
+    free = shutil.disk_usage(out.absolute().parent).free
+    held = f"at most the {free / 1e9:.2f} GB that are free: fewer, or another disk"
+    expect(needed <= free, "--frames", f"{frames}, which take {needed / 1e9:.2f} GB", held)
     scanner, stop = SimulatedScanner(config, seed), Event()
     progress = progress_bar("simulate")
     start_ns = time.time_ns()

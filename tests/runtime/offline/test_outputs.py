@@ -25,7 +25,7 @@ from usert.recording import Recording, write_recording
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.offline import dicom
 from usert.runtime.offline.dicom_identity import uid
-from usert.runtime.offline.outputs import beside, is_current, make_output, output_path
+from usert.runtime.offline.outputs import is_current, make_output, output_path
 from usert.runtime.offline.pages import Pages
 from usert.runtime.offline.recipe import Recipe
 from usert.runtime.offline.result_file import ResultReader
@@ -295,16 +295,3 @@ def test_one_recording_gets_its_files_and_kinds_have_names(make: Callable[..., M
         assert file.attrs["engine_version"] == file.attrs["usert_version"]
     with pytest.raises(OptionError, match=r"--also: got 'gif', expected .*png, mp4, dicom"):
         output_path("a.h5", "gif")
-
-
-def test_of_what_a_library_says_with_its_stack_the_first_line_is_told(tmp_path: Path) -> None:
-    def half() -> None:
-        with beside(tmp_path / "a.dcm") as part:
-            part.write_bytes(b"half")
-            raise OSError(
-                "With tag (7FE0,0010) got exception: [Errno 28] No space left on device\nTraceback …"
-            )
-
-    with pytest.raises(OptionError, match=r"^cannot write .*a\.dcm: With tag .*No space left on device$"):
-        half()
-    assert list(tmp_path.iterdir()) == []

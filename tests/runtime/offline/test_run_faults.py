@@ -22,6 +22,7 @@ from usert.errors import FrameError, OptionError
 from usert.recording import Recording
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
+from usert.runtime.offline.outputs import beside
 from usert.runtime.offline.pairs import parse_pairs
 from usert.runtime.offline.recipe import Recipe
 from usert.runtime.offline.run_pairs import estimate_pairs
@@ -177,3 +178,16 @@ def test_frames_of_the_wrong_pair_are_refused_by_the_library_too(bundle: Bundle,
     with Recording(path) as source, pytest.raises(FrameError, match=r"1 pair: 0:1 \(frame 1: all samples"):
         estimate(source, engine, bundle, tmp_path / "o.h5", "0:1")
     engine.close()
+
+
+def test_of_what_a_library_says_with_its_stack_the_first_line_is_told(tmp_path: Path) -> None:
+    def half() -> None:
+        with beside(tmp_path / "a.dcm") as part:
+            part.write_bytes(b"half")
+            raise OSError(
+                "With tag (7FE0,0010) got exception: [Errno 28] No space left on device\nTraceback …"
+            )
+
+    with pytest.raises(OptionError, match=r"^cannot write .*a\.dcm: With tag .*No space left on device$"):
+        half()
+    assert list(tmp_path.iterdir()) == []
