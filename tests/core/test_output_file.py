@@ -33,3 +33,9 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(OptionError, match=told):
             check_output_file(tmp_path / name, option="--out", suffix=".png")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK))
+    with pytest.raises(OptionError, match=f"--out: got .*a.h5, but folder {tmp_path} cannot be written to"):
+        check_output_file(tmp_path / "a.h5", option="--out")
