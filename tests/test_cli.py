@@ -49,6 +49,18 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in done.stdout
 
 
+@pytest.mark.parametrize("word", ["--version", "--help"])
+def test_a_full_disk_beneath_the_output_is_one_line(word: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "usert", word], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "usert: the output: cannot be written: No space left on device: make room, or write elsewhere\n"
+    )
+
+
 def test_version() -> None:
     done = usert("--version")
     assert done.stdout.startswith("usert 0.")
@@ -61,6 +73,11 @@ def test_version() -> None:
         (("info", "absent.h5"), "absent.h5"),
         (("export", "--weights", "absent", "--out", "b", "--no-any-shape", "--shape", "128x64"), "absent"),
         (("export", "--weights", "absent", "--out", "b", "--shape", "sixty"), "'sixty'"),
+        (
+            ("export", "--weights", "absent", "--out", "/dev/null", "--shape", "128x64"),
+            "bundle /dev/null: holds something that is not a bundle; name another folder",
+        ),
+        (("train", "absent.h5", "--out", "/dev/null"), "--out: got /dev/null, expected a folder"),
         (("export", "--verify", "absent"), "absent"),
         (
             ("export", "--verify", "b", "--out", "c"),

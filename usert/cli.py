@@ -5,8 +5,11 @@ Each sub-command is a function in `usert/commands/`, which parses, imports its s
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 
@@ -89,7 +92,19 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _end_without_room(error)
         traceback.print_exc()
         told = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"usert: this is a bug: {told}; please report it with the lines above", file=sys.stderr)
         sys.exit(BUG)
+
+
+def _end_without_room(error: OSError) -> NoReturn:
+    """End where a disk is full, such as that of the file that standard output goes to."""
+    where = error.filename or "the output"
+    print(
+        f"usert: {where}: cannot be written: {error.strerror}: make room, or write elsewhere", file=sys.stderr
+    )
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its end
+    sys.exit(FAULT)

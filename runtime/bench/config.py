@@ -13,6 +13,7 @@ from usert.bundle.manifest import PRECISIONS
 from usert.errors import OptionError, expect
 
 from ..engines import ENGINES, REFERENCE
+from ..engines.bundle_engine import MOST_THREADS
 from ..transport.address import check_endpoint
 from .live_server import PATIENCE_S
 from .roofline import Rates
@@ -76,7 +77,8 @@ class BenchConfig:
             expect(name in known, "--engine", f"{name!r}", ", ".join(sorted(known)))
         for name in self.precisions:
             expect(name in PRECISIONS, "--precision", f"{name!r}", ", ".join(PRECISIONS))
-        expect(self.threads is None or self.threads >= 1, "--threads", self.threads, "1 or more")
+        most = MOST_THREADS
+        expect(self.threads is None or 1 <= self.threads <= most, "--threads", self.threads, f"1 to {most}")
         if not 0 < self.seconds <= _LONGEST_S:
             raise OptionError(
                 f"--seconds: got {self.seconds:g}, expected more than 0, at most {_LONGEST_S:g}"

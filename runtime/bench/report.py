@@ -14,6 +14,7 @@ from typing import Any
 from usert.errors import OptionError
 from usert.machine import machine_lines
 
+from ..offline.outputs import beside
 from .benchmark import Report
 from .image_times import STAGES
 from .rate_search import PROBABILITY
@@ -139,11 +140,12 @@ def check_file(option: str, path: Path, suffix: str = "") -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file. Errors: `OptionError`."""
-    try:
+    """Write a text file, whole or not at all, or to a device such as `/dev/stdout`. Errors: `OptionError`."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+        return
+    with beside(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _legend(report: Report) -> list[str]:

@@ -21,7 +21,7 @@ from usert.errors import FrameError, OptionError, expect
 from usert.frame import Scan
 from usert.units import unit_fault
 
-from ..protocol.header import MAX_AXIAL, MAX_LINES, MAX_PIXELS, MalformedError
+from ..protocol.header import LIMITS, MalformedError, is_within_limits
 
 MAKER_SOUND_SPEED_M_S = 1540.0
 """By which the maker turns the sampling frequency into microns a sample."""
@@ -138,9 +138,9 @@ class ClariusReading:
                 "field", f"RF: got {raw.bits} bits a sample{packed}, expected {_BITS} that are not packed"
             )
         n, m = raw.samples, raw.lines
-        if not (0 < n <= MAX_AXIAL and 0 < m <= MAX_LINES and n * m <= MAX_PIXELS):
+        if not is_within_limits(n, m):
             raise MalformedError(
-                "size", f"RF: got {n} samples by {m} lines, expected 1 to {MAX_AXIAL} by 1 to {MAX_LINES}"
+                "size", f"RF: got {n} samples by {m} lines, expected 1 or more with {LIMITS}"
             )
         octets = memoryview(raw.image).nbytes
         if octets != n * m * _BITS // 8:

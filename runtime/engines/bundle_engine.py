@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph, Plan
-from usert.errors import BundleError, EngineError, FrameError
+from usert.errors import BundleError, EngineError, FrameError, expect
 from usert.frame import Scan, Shape, check_shape
 from usert.front_end import TYPICAL, FrontEnd, as_front_end, graph_inputs, grid_rows
 from usert.iq import common_sample, rf_rows, rf_scan
@@ -38,6 +38,8 @@ FRAMES = ("reference", "current")
 DEPTHS = "depths"
 START = "start"
 OUTPUTS = ("displacement", "strain", "quality")
+MOST_THREADS = 1024
+"""A library that is asked for many thousands does not come to its work."""
 MOST_FINER = 3
 """How many times as many rows as needed IQ is turned up to, so that it fits a graph of one shape."""
 
@@ -58,8 +60,13 @@ class BundleEngine(ABC, Generic[Artefact]):
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
         """`threads`: None for one on each core that this process may use. `precision`: None for `preferred`."""
-        if threads is not None and threads < 1:
-            raise EngineError(f"threads: got {threads}, expected 1 or more")
+        expect(
+            threads is None or 1 <= threads <= MOST_THREADS,
+            "threads",
+            threads,
+            f"1 to {MOST_THREADS}",
+            error=EngineError,
+        )
         self._bundle = bundle
         self._threads = threads or usable_cores()
         self._precisions = by_preference(precision, self.preferred)

@@ -113,7 +113,10 @@ def beside(path: Path) -> Iterator[Path]:
             _remove(path)
         part.replace(path)
     except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+        reason = (
+            error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+        )  # pydicom adds its stack
+        raise OptionError(f"cannot write {path}: {reason}") from error
     finally:
         _remove(part)
 

@@ -128,8 +128,9 @@ class ResultWriter:
         with self._writing():
             free = shutil.disk_usage(self._path.absolute().parent).free
         if needed > free:
+            unit, size = ("GB", 1e9) if needed >= 1e9 else ("MB", 1e6)
             raise OptionError(
-                f"cannot write {self._path}: needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
+                f"cannot write {self._path}: needs {needed / size:.2f} {unit}, {free / size:.2f} {unit} are free; "
                 "choose fewer pairs or another disk"
             )
 

@@ -17,6 +17,7 @@ from usert.bundle import Bundle
 from usert.bundle.manifest import Conventions
 from usert.errors import FrameError, OptionError
 from usert.frame import RFFrame, Scan
+from usert.output_file import check_output_file
 from usert.quality import readable_mean
 from usert.recording import Recording
 from usert.strain import axial_strain
@@ -133,13 +134,8 @@ def check_output(
 
     Errors: `OptionError` that names the `option`.
     """
+    check_output_file(path, option=option, suffix=suffix)
     target = Path(path)
-    if target.is_dir():
-        raise OptionError(f"{option}: got {target}, a folder, expected the name of a file to write")
-    if not target.parent.is_dir():
-        raise OptionError(f"{option}: got {target}, but there is no folder {target.parent}: make it first")
-    if suffix and target.suffix.lower() != suffix:
-        raise OptionError(f"{option}: got {target}, expected a name that ends in {suffix}")
     if target.exists() and os.path.samefile(target, recording):
         raise OptionError(f"{option}: got {target}, which is the recording itself; name another file")
 

@@ -28,6 +28,8 @@ MAX_TEXT = 256
 MAX_AXIAL = 32_768
 MAX_LINES = 4_096
 MAX_PIXELS = 1 << 24
+LIMITS = f"N <= {MAX_AXIAL}, M <= {MAX_LINES}, N·M <= {MAX_PIXELS}"
+"""Of samples N and lines M of a frame, in words."""
 
 T = TypeVar("T")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -128,12 +130,15 @@ def _read_shape(shape: Any, leading: tuple[int, ...], trailing: tuple[int, ...])
     """`shape` as `leading` + (N, M) + `trailing` within the limits on samples, lines and pixels."""
     if isinstance(shape, list) and all(type(size) is int for size in shape):
         n, m = [*shape[len(leading) :], 0, 0][:2]
-        within = 0 < n <= MAX_AXIAL and 0 < m <= MAX_LINES and n * m <= MAX_PIXELS
-        if within and tuple(shape) == (*leading, n, m, *trailing):
+        if is_within_limits(n, m) and tuple(shape) == (*leading, n, m, *trailing):
             return tuple(shape)
-    limits = f"N <= {MAX_AXIAL}, M <= {MAX_LINES}, N·M <= {MAX_PIXELS}"
     expected = shape_words(leading, trailing)
-    raise MalformedError("size", f"header: shape: got {shape!r:.40}, expected {expected} with {limits}")
+    raise MalformedError("size", f"header: shape: got {shape!r:.40}, expected {expected} with {LIMITS}")
+
+
+def is_within_limits(n: int, m: int) -> bool:
+    """Whether a frame of `n` samples by `m` lines may be sent."""
+    return 0 < n <= MAX_AXIAL and 0 < m <= MAX_LINES and n * m <= MAX_PIXELS
 
 
 def shape_words(leading: tuple[int, ...] = (), trailing: tuple[int, ...] = ()) -> str:

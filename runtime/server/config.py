@@ -64,6 +64,8 @@ class ServerConfig:
             check_endpoint(endpoint, insecure=self.insecure, keyed=self.rf_keys is not None)
             if self.rf_endpoints.count(endpoint) > 1 and not endpoint.endswith(":0"):
                 raise OptionError(f"rf: got {endpoint} twice, expected another for each source")
+            if endpoint == self.publish and not endpoint.endswith(":0"):
+                raise OptionError(f"publish: got {endpoint}, as rf, expected another: images are no frames")
         check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
         if self.control is not None:
             check_endpoint(self.control, insecure=self.insecure, keyed=self.control_keys is not None)

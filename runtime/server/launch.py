@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from usert.bundle import Bundle
-from usert.errors import FrameError, OptionError
+from usert.errors import FrameError, OptionError, expect
 from usert.machine import usable_cores
 from usert.signals import stop_on_signals
 
@@ -26,6 +26,7 @@ from ..monitor.health import Health
 from ..monitor.http import MonitorServer, monitor_pages
 from ..monitor.metrics import Metrics
 from ..protocol.age import now_ns
+from ..protocol.header import LIMITS, is_within_limits
 from ..record.contents import Provenance
 from ..record.recorder import Recorder
 from ..record.switch import RecordSwitch, RunningBundle
@@ -141,12 +142,14 @@ def warm_up(engine: Engine, site: Site, handover: Handover | None = None) -> tup
     """
     warm = tuple(map(FrameFormat, site.shapes))
     for frames in warm:
+        n, m = frames.shape
+        expect(is_within_limits(n, m), "--shape", f"{n}x{m}", f"at most {LIMITS}")
         try:
             engine.warm_up(*frames)
         except FrameError as error:
             told = str(error).removeprefix("frame: ")
             raise OptionError(
-                f"--shape {frames.shape[0]}x{frames.shape[1]}: {told}; its rows are those of RF, of which IQ has fewer"
+                f"--shape {n}x{m}: {told}; its rows are those of RF, of which IQ has fewer"
             ) from error
     if handover is None:
         return warm

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import EngineError, OptionError, expect
+from usert.errors import EngineError, expect
+from usert.output_file import check_output_file
 
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
@@ -56,8 +57,7 @@ class DemoConfig:
     def __post_init__(self) -> None:
         expect(0 < self.seconds < float("inf"), "--seconds", f"{self.seconds:g}", "more than 0")
         expect(self.size in SIZES, "--size", f"{self.size!r}", f"one of {', '.join(SIZES)}")
-        if self.out.suffix.lower() != ".png" or not self.out.absolute().parent.is_dir():
-            raise OptionError(f"--out: got {self.out}, expected NAME.png in a folder that exists")
+        check_output_file(self.out, option="--out", suffix=".png")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,9 @@ class LivePage(Service):
         try:
             settings.load()
         except OSError as error:
-            raise OptionError(f"--tls-cert, --tls-key: {error.strerror or error}") from error
+            got = " and ".join(map(str, config.certificate or ()))
+            told = f"got {got}: {error.strerror or error}, expected a certificate and its key in PEM"
+            raise OptionError(f"--tls-cert, --tls-key: {told}") from error
         return settings
 
     @property

@@ -97,6 +97,7 @@ class RecordButton(Worker):
         except UsertError as error:
             press.on_error(one_line(error))
             return False
+        self._recording = press.start
         return True
 
     def _poll_status(self) -> None:

@@ -51,7 +51,7 @@ def test_an_error_writes_nothing_and_spares_what_is_there(
         call("import", good, "--out", out, *base, "--shape", "six")
     with pytest.raises(OptionError, match="--out: got"):
         call("import", good, "--out", good, *base, "--shape", "6,4")
-    with pytest.raises(RecordingError, match=r"absent/rec\.h5"):
+    with pytest.raises(OptionError, match=r"absent/rec\.h5, but there is no folder"):
         call("import", good, "--out", tmp_path / "absent" / "rec.h5", *base, "--shape", "6,4")
     assert out.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "rec.h5"]
@@ -139,6 +139,9 @@ def test_frames_with_lines_first_are_refused_until_transposed(tmp_path: Path) ->
     assert not out.exists()
     assert "looks like" not in call("import", file, "--out", out, *told, "--transpose").output
     assert "signal      RF, 9" in call("info", out).output
+    upright = pressed(tmp_path, samples=(512, 128))
+    with pytest.raises(FormatError, match=r"lines first.*: leave --transpose out; --unchecked"):
+        call("import", upright, "--out", out, *told, "--transpose")
 
 
 def test_what_is_no_rf_is_imported_only_unchecked_and_then_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from usert.beam_space import half_way_pitch_mm
 from usert.cli import app
-from usert.errors import MissingExtraError, OptionError, RecordingError
+from usert.errors import MissingExtraError, OptionError
 from usert.iq import iq_scan, turned_down
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import warped_ncc
@@ -116,8 +116,13 @@ def test_bad_values_are_one_line_and_write_nothing(
 
 
 def test_an_out_that_cannot_be_is_found_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="absent"):
-        call("--out", tmp_path / "absent" / "rec.h5")
+    with pytest.raises(
+        OptionError, match=r"--frames: got 1000000000, which take 655360\.00 GB, expected at most .* GB"
+    ):
+        call("--out", tmp_path / "rec.h5", "--frames", 1_000_000_000)
+    for out in (tmp_path / "absent" / "rec.h5", tmp_path):
+        with pytest.raises(OptionError, match="--out: got"):
+            call("--out", out)
 
 
 def test_without_scikit_fem_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Bundles: folders with a manifest, graphs and weights, for the runtime to open; specified in `docs/files.md`."""
 
 from .card import accuracy_line, bundle_card
-from .folder import MANIFEST, Bundle, default_bundle_path, sha256_of, write_bundle
+from .folder import MANIFEST, Bundle, bundle_place, default_bundle_path, sha256_of, write_bundle
 from .manifest import (
     PRECISIONS,
     TENSORRTS,
@@ -32,6 +32,7 @@ __all__ = [
     "Weights",
     "accuracy_line",
     "bundle_card",
+    "bundle_place",
     "default_bundle_path",
     "sha256_of",
     "write_bundle",

@@ -101,6 +101,18 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         raise BundleError(f"{os.fspath(path)}: cannot read: {error.strerror}") from error
 
 
+def bundle_place(folder: str | os.PathLike[str]) -> Path:
+    """The real path of `folder`, where a bundle may be written.
+
+    Errors: `BundleError` where it holds something that is not a bundle.
+    """
+    target = Path(os.path.realpath(folder))
+    occupied = target.exists() and not (target.is_dir() and not any(target.iterdir()))
+    if occupied and not (target / MANIFEST).is_file():
+        raise BundleError(f"bundle {target}: holds something that is not a bundle; name another folder")
+    return target
+
+
 def write_bundle(
     folder: str | os.PathLike[str], manifest: Manifest, files: Iterable[str | os.PathLike[str]]
 ) -> Bundle:
@@ -110,12 +122,9 @@ def write_bundle(
     Errors: `BundleError`, also where `folder` holds something that is not a bundle; `ValueError` if `files`
     are not those that the manifest names.
     """
-    target, sources = Path(os.path.realpath(folder)), [Path(file) for file in files]
+    target, sources = bundle_place(folder), [Path(file) for file in files]
     if sorted(source.name for source in sources) != sorted(manifest.files):
         raise ValueError(f"files: got {[source.name for source in sources]}, expected {list(manifest.files)}")
-    occupied = target.exists() and not (target.is_dir() and not any(target.iterdir()))
-    if occupied and not (target / MANIFEST).is_file():
-        raise BundleError(f"bundle {target}: holds something that is not a bundle; name another folder")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)

@@ -78,7 +78,7 @@ def export(
     require("torch", "export")
     require("onnx", "export")
     require("onnxscript", "export")
-    from usert.bundle.card import bundle_card
+    from usert.bundle import bundle_card, bundle_place
     from usert.commands.shape_option import parse_range, parse_shape
     from usert.export.exporter import ExportConfig, export_bundle
     from usert.export.verify import recorded_pairs
@@ -92,6 +92,7 @@ def export(
         return
     if weights is None or out is None:
         raise OptionError("export: got no --weights or no --out, expected both, or --verify BUNDLE")
+    bundle_place(out)  # which shows now, not when minutes are spent
     expect(finest_level is None or finest_level in (2, 3, 4), "--finest-level", finest_level, "2, 3 or 4")
     if not 3 <= strain_window <= 255 or strain_window % 2 == 0:
         raise OptionError(

@@ -86,6 +86,7 @@ def import_frames(
     )
     from usert.formats.declared import parse_demodulation
     from usert.iq import rf_rows
+    from usert.output_file import check_output_file
     from usert.recording import Recording, write_recording
     from usert.signal_check import check_axes, check_frames, check_motion
     from usert.strain import STRAIN_WINDOW_SAMPLES
@@ -100,6 +101,7 @@ def import_frames(
         transpose=transpose,
         kind=cast("SampleKind | None", kind),
     )
+    check_output_file(out, option="--out")
     if out.resolve() in [path.resolve() for path in paths]:
         raise OptionError(f"--out: got {out}, which is also read, expected another name")
     asked = Declared(
@@ -131,11 +133,12 @@ def import_frames(
     signal = check_frames((frame.samples for frame in frames), scan)
     if signal.kind == "iq":
         signal = check_axes((frame.samples for frame in frames), scan)
+    line = signal.line.replace("--transpose", "leave --transpose out") if transpose else signal.line
     if signal.refused and not unchecked:
-        raise FormatError(f"{paths[0]}: {signal.line}; --unchecked imports it all the same")
+        raise FormatError(f"{paths[0]}: {line}; --unchecked imports it all the same")
     moved = check_motion((frame.samples for frame in frames), scan) if signal.kind == "iq" else ""
-    for line in filter(None, (signal.line, moved)):
-        typer.echo(f"usert: {paths[0]}: {line}", err=True)
+    for told in filter(None, (line, moved)):
+        typer.echo(f"usert: {paths[0]}: {told}", err=True)
     count = write_recording(out, frames)
     with Recording(out) as recording:
         rows_kept, lines = recording.shape

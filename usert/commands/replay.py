@@ -45,7 +45,7 @@ def replay(
     from contextlib import ExitStack
     from typing import cast
 
-    from usert.errors import OptionError
+    from usert.errors import OptionError, expect
     from usert.recording import Recording
     from usert.runtime.clients.frame_sender import SenderType
     from usert.runtime.sources.mess import MESSES, Mess
@@ -76,6 +76,7 @@ def replay(
         cycle: Cycle | None = None
         if recording is not None:
             opened = stack.enter_context(Recording(recording))
+            expect(len(opened) > 0, f"{recording}", "a recording of 0 frames", "one or more")
             what, frames = f"{len(opened)} frames of {recording.name}", opened.__iter__
         else:
             cycle = Cycle(simulated_scanner(size, seed))

@@ -40,6 +40,7 @@ def simulate(
 
     The same options give the same samples. Ctrl-C writes nothing.
     """
+    import shutil
     import time
     from collections.abc import Iterator
     from dataclasses import replace
@@ -48,9 +49,10 @@ def simulate(
     from usert.beam_space import half_way_pitch_mm
     from usert.commands.progress import progress_bar
     from usert.commands.shape_option import parse_shape
-    from usert.errors import OptionError, RecordingError, expect
+    from usert.errors import OptionError, expect
     from usert.frame import RFFrame
     from usert.iq import as_iq, decimated_motion
+    from usert.output_file import check_output_file
     from usert.phantom.fem import compress, slab_with_disc
     from usert.phantom.scanner import ScannerConfig, SimulatedScanner
     from usert.recording import write_recording
@@ -81,8 +83,11 @@ def simulate(
         )
     expect(1 <= decimation <= config.shape[0], "--decimation", decimation, f"1 to {config.shape[0]}")
     demodulation_hz = config.scan.f0_hz if demodulation_mhz is None else 1e6 * demodulation_mhz
-    if not out.absolute().parent.is_dir():
-        raise RecordingError(f"--out: {out.parent} is not a folder, expected one that exists")
+    check_output_file(out, option="--out")
+    needed = frames * config.shape[0] // decimation * config.shape[1] * (10 if kind == "rf" else 12)
+    free = shutil.disk_usage(out.absolute().parent).free
+    held = f"at most the {free / 1e9:.2f} GB that are free: fewer, or another disk"
+    expect(needed <= free, "--frames", f"{frames}, which take {needed / 1e9:.2f} GB", held)
     scanner, stop = SimulatedScanner(config, seed), Event()
     progress = progress_bar("simulate")
     start_ns = time.time_ns()

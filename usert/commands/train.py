@@ -40,6 +40,7 @@ def train(
     from usert.signals import stop_on_signals
 
     expect(device in ("cpu", "cuda"), "--device", f"{device!r}", "cpu or cuda")
+    expect(out.is_dir() or not out.exists(), "--out", out, "a folder, or the name of a new one")
     torch = require("torch", "train")
     for module in ("safetensors", "lightning_fabric", "tensorboard"):
         require(module, "train")

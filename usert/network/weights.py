@@ -113,7 +113,9 @@ def load_published(path: Path, *, finest: int | None = None) -> LiteFlowNet:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever unpickling makes of a broken or foreign file
-        raise WeightsError(f"{path}: not a PyTorch state_dict: {_line(error)}") from error
+        raise WeightsError(
+            f"{path}: not a PyTorch state_dict: {type(error).__name__}: {_line(error)}; usert's own end in {OURS}"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path}: got {type(state).__name__}, expected a state_dict of tensors")
     network = LiteFlowNet(normalise_features=False)

@@ -200,6 +200,7 @@ def test_frames_of_iq_are_measured_beside_those_of_rf(bundle: Bundle, wire: bool
         ({"engines": ("fast",)}, "--engine: got 'fast', expected .*openvino.*torch"),
         ({"precisions": ("int4",)}, "--precision: got 'int4', expected float32, float16, int8"),
         ({"threads": 0}, "--threads: got 0"),
+        ({"threads": 20_000}, "--threads: got 20000, expected 1 to 1024"),
         ({"seconds": float("nan")}, "--seconds: got nan"),
         ({"rounds": 0}, "--rounds: got 0"),
         ({"rate_hz": 0.0}, "--rate: got 0 Hz"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -242,3 +244,18 @@ def test_a_file_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -
             check_file("--plot", wrong, ".png")
     with pytest.raises(OptionError, match="cannot write"):
         write(tmp_path / "none" / "a.csv", "")
+
+
+def test_a_full_disk_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.csv"
+    write(path, "old")
+
+    def no_room(target: Path, text: str, encoding: str) -> int:
+        target.write_bytes(b"ne")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", no_room)
+    with pytest.raises(OptionError, match=r"^cannot write .*a\.csv: No space left on device$"):
+        write(path, "new")
+    assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]

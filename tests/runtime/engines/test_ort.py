@@ -247,9 +247,10 @@ def test_damaged_graph_that_was_not_verified_is_one_line(tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
 
 
-def test_threads_must_be_positive(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="threads: got 0, expected 1 or more"):
-        OrtEngine(tiny_bundle(tmp_path / "b"), threads=0)
+@pytest.mark.parametrize("threads", [0, -3, 20_000])
+def test_threads_that_no_machine_has_are_refused(tmp_path: Path, threads: int) -> None:
+    with pytest.raises(EngineError, match=f"threads: got {threads}, expected 1 to 1024"):
+        OrtEngine(tiny_bundle(tmp_path / "b"), threads=threads)
 
 
 def test_closed_engine_says_so(tmp_path: Path) -> None:

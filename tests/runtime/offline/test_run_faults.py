@@ -22,6 +22,7 @@ from usert.errors import FrameError, OptionError
 from usert.recording import Recording
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.interface import Engine
+from usert.runtime.offline.outputs import beside
 from usert.runtime.offline.pairs import parse_pairs
 from usert.runtime.offline.recipe import Recipe
 from usert.runtime.offline.run_pairs import estimate_pairs
@@ -62,7 +63,8 @@ def nan_frame(path: Path) -> Path:
         (3, ["--figure", "nowhere/f.png"], "--figure: got nowhere/f.png, but there is no folder nowhere"),
         (3, ["--figure", "f.jpg"], "--figure: got f.jpg, expected a name that ends in .png"),
         (3, ["--out", "nowhere/o.h5"], "--out: got nowhere/o.h5, but there is no folder nowhere"),
-        (3, ["--threads", "0"], "threads: got 0, expected 1 or more"),
+        (3, ["--out", "/dev/null"], "--out: got /dev/null, a device or a pipe, expected the name of a file"),
+        (3, ["--threads", "0"], "threads: got 0, expected 1 to 1024"),
         (3, ["--strain-window-mm", "-1"], "strain window: got -1.0 mm, expected a finite length above 0"),
     ],
 )
@@ -152,7 +154,7 @@ def test_disk_that_is_too_small_is_told_before_the_work(
     with (
         Recording(recording) as source,
         closing(open_engine(bundle, threads=1)) as engine,
-        pytest.raises(OptionError, match=r"o\.h5: needs 0\.00 GB, 0\.00 GB .*pairs"),
+        pytest.raises(OptionError, match=r"o\.h5: needs 0\.04 MB, 0\.00 MB .*pairs"),
     ):
         estimate(source, engine, bundle, tmp_path / "o.h5", "0:1")
     assert names(tmp_path) == ["rec.h5"]
@@ -176,3 +178,16 @@ def test_frames_of_the_wrong_pair_are_refused_by_the_library_too(bundle: Bundle,
     with Recording(path) as source, pytest.raises(FrameError, match=r"1 pair: 0:1 \(frame 1: all samples"):
         estimate(source, engine, bundle, tmp_path / "o.h5", "0:1")
     engine.close()
+
+
+def test_of_what_a_library_says_with_its_stack_the_first_line_is_told(tmp_path: Path) -> None:
+    def half() -> None:
+        with beside(tmp_path / "a.dcm") as part:
+            part.write_bytes(b"half")
+            raise OSError(
+                "With tag (7FE0,0010) got exception: [Errno 28] No space left on device\nTraceback …"
+            )
+
+    with pytest.raises(OptionError, match=r"^cannot write .*a\.dcm: With tag .*No space left on device$"):
+        half()
+    assert list(tmp_path.iterdir()) == []

@@ -83,6 +83,14 @@ def test_the_first_fault_is_one_line_and_exit_code_1(tmp_path: Path, bundle: Bun
                 words(bundle.folder, shape="4x8"),
                 "--shape 4x8: got 4 samples along depth, expected at least ",
             ),
+            (
+                words(bundle.folder, shape="10x99999999"),
+                "--shape: got 10x99999999, expected at most N <= 32768, M <= 4096, N·M <= 16777216",
+            ),
+            (
+                words(bundle.folder, rf=in_use, publish=in_use),
+                f"publish: got {in_use}, as rf, expected another",
+            ),
             (words(bundle.folder, key=tmp_path / "none", allow=tmp_path), "cannot read"),
         ):
             code, _, errors = ended(*command)

@@ -14,6 +14,7 @@ from eyes import eyes
 from live import TIMEOUT_S, running, wait_until
 
 from usert.errors import OptionError
+from usert.runtime.protocol.commands import Status
 from usert.runtime.record.contents import Record
 from usert.runtime.view.address import Address
 from usert.runtime.view.live_page import LivePage, PageConfig
@@ -151,6 +152,37 @@ def test_what_a_server_that_does_not_answer_records_runs_on(
             one.say("case", {"identifier": "next", "answer": "clear"})
             assert one.text("case_refused")["key"] == "case.record_goes_on"
         room.ask("record-stop")
+
+
+def test_what_was_ended_does_not_run_though_the_server_answers_no_more(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.image()
+    page = LivePage(
+        PageConfig(
+            strain=room.server.publish_endpoint,
+            control=room.server.control_endpoint,
+            http=Address.parse("127.0.0.1:0"),
+        )
+    )
+    ask = page._control.ask
+
+    def ends(command: Any) -> Any:
+        if isinstance(command, Status):
+            raise OptionError("control: no answer")
+        return ask(command)
+
+    with running(page), eyes(page) as one:
+        one.say("record", True)
+        wait_until(lambda: room.server.recorder is not None)
+        room.image()
+        monkeypatch.setattr(page._control, "ask", ends)
+        one.say("case", {"identifier": "next", "answer": "clear"})
+        while one.text("case")["identifier"] != "next":
+            pass
+        one.say("case", {"identifier": "after"})
+        while one.text("case")["identifier"] != "after":
+            pass
 
 
 def test_a_record_without_a_case_says_nothing_of_one(room: Room, folder: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import zmq
@@ -187,3 +188,18 @@ def test_usert_replay_says_in_one_line_what_is_wrong(arguments: list[str], expec
     assert done.returncode == 1
     assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_recording_without_frames_is_refused(tmp_path: Path) -> None:
+    """It would be repeated, or waited for, without end."""
+    path = tmp_path / "rec.h5"
+    write_recording(path, FRAMES)
+    with h5py.File(path, "r+") as file:
+        for name in ("rf", "acquired_ns"):
+            file[name].resize(0, axis=0)
+    words = ["replay", str(path), "--publish", "tcp://127.0.0.1:0", "--count", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "usert", *words], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"usert: {path}: got a recording of 0 frames, expected one or more\n"

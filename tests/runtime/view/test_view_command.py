@@ -79,6 +79,10 @@ def test_a_node_is_asked_at_the_start_and_that_nothing_is_encrypted_is_said() ->
         (("--strain", "tcp://127.0.0.1:1", "--token-file", "absent"), "cannot read absent"),
         (("--strain", "tcp://127.0.0.1:1", "--tls-cert", "absent"), "--tls-key"),
         (("--strain", "tcp://127.0.0.1:1", "--tls-cert", "absent", "--tls-key", "absent"), "No such file"),
+        (
+            ("--strain", "tcp://127.0.0.1:1", "--tls-cert", __file__, "--tls-key", __file__),
+            f"--tls-cert, --tls-key: got {__file__} and {__file__}: [SSL] PEM lib",
+        ),
         (("--strain", "tcp://127.0.0.1:1", "--stale-ms", "0"), "--stale-ms"),
         (("--strain", "tcp://127.0.0.1:1", "--key", "absent"), "--key"),
         (("--strain", "tcp://127.0.0.1:1", "--dicom-node", "10.0.0.9:104"), "TITLE@HOST:PORT"),
