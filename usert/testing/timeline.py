@@ -250,6 +250,7 @@ def _age(stamped: Sequence[Stamp]) -> Check:
         return failed(
             "age",
             f"age: {found}, expected less than {_OLD_MS:.0f} ms",
-            "time_ns is of another clock than clock says, or frames wait in a queue",
+            "time_ns is of another clock than clock says, such as one that started with the program, or frames wait in "
+            "a queue",
         )
     return passed("age", found)
