@@ -184,7 +184,7 @@ def test_a_clock_that_started_with_the_program_is_told_in_one_line(caplog: pytes
         first.look(frame(RF.samples, at_s=at_s, time_ns=stamp, clock=clock_id()))
         other.look(frame(RF.samples, at_s=at_s, time_ns=stamp, clock="another"))
     assert [message for message in caplog.messages if "before" in message] == [
-        "session 1: 'test': time_ns is 1000 s before its arrival by the same clock: looks like a clock that started "
+        "session 1: 'test': time_ns is 1001 s before its arrival by the same clock: looks like a clock that started "
         "with the program, expected the monotonic clock of the machine; ages are wrong"
     ]
 
