@@ -59,7 +59,8 @@ def timeline_checks(stamps: Sequence[Stamp], wall_ns: int | None = None) -> Iter
     yield _sequence(stamps)
     yield _clock(stamps)
     yield times
-    yield _acquired(stamps, stamped, time.time_ns() if wall_ns is None else wall_ns)
+    believed = [] if times.verdict == "FAILED" else stamped
+    yield _acquired(stamps, believed, time.time_ns() if wall_ns is None else wall_ns)
     yield _rate(stamps)
     yield not_checked("age", "time_ns is wrong") if times.verdict == "FAILED" else _age(stamped)
 
