@@ -3,7 +3,8 @@
     pip install slicer-core pyigtl
     python examples/slicer/without_slicer.py shown.png [--port 18944] [--seconds 10] [--stale-ms 500]
 
-Scene, volumes, colours, slice view and `slicer.util` are 3D Slicer's own (PyPI's `slicer-core`). What stands for SlicerOpenIGTLink is `Connector`, by pyigtl; the panel is not run.
+Scene, volumes, colours, slice view and `slicer.util` are 3D Slicer's own (PyPI's `slicer-core`). What stands for
+SlicerOpenIGTLink is `Connector`, by pyigtl; the panel is not run.
 """
 
 from __future__ import annotations
