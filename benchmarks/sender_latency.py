@@ -1,11 +1,13 @@
 """Latency that a sender adds: from a frame that is complete in a scanner's program to the server's receiver.
 
     python benchmarks/sender_latency.py [--frames N] [--rounds N] [--rate HZ] [--ways python,c,cpp] [--shapes 512x128,…]
+        [--held]
 
 Each way of sending runs in a process of its own and stamps a frame when it is complete, before it hands it over; the
 receiver is that of `usert serve`, in this process, on the same clock. In each round all ways take turns at each size,
 kind and transport; p50 / p99 are over all rounds. RF is int16, IQ float32. `copy` is what one copy of the frame's bytes
-takes here, the least that a way through another process can cost. Asserts that the frames of each way are the ones
+takes here, the least that a way through another process can cost. `--held` adds how long each call of `usert_send.m`
+holds GNU Octave, with the bridge reading beside it. Asserts that the frames of each way are the ones
 asked for, and none malformed. The last line is one JSON object.
 
 A way is an entry of `WAYS`: the commands of the processes that send frames to an endpoint which they bind.
@@ -27,7 +29,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,8 @@ class Stream:
     rate_hz: float
     folder: Path
     """Folder of what was compiled, and for files of a way's own."""
+    count: int | None = None
+    """Frames from Octave, which then prints how long each call took; None: without end."""
 
     @property
     def bytes(self) -> int:
@@ -78,8 +82,9 @@ def octave(target: str, stream: Stream) -> list[str]:
     """The demonstration of the MATLAB functions, which sends to `target`."""
     kind = "int16" if stream.kind == "rf" else "iq"
     size = "{}, {}".format(*stream.shape)
-    call = f"addpath('{MATLAB}'); usert_demo('{target}', Inf, {size}, '{kind}', {1 / stream.rate_hz})"
-    return ["octave-cli", "-q", "--norc", "--eval", call]
+    count = "Inf" if stream.count is None else stream.count
+    call = f"took_s = usert_demo('{target}', {count}, {size}, '{kind}', {1 / stream.rate_hz})"
+    return ["octave-cli", "-q", "--norc", "--eval", f"addpath('{MATLAB}'); {call}; printf('%.9f ', took_s)"]
 
 
 def bridge(way: str, *words: str, stream: Stream) -> list[str]:
@@ -170,6 +175,19 @@ def turn(way: str, stream: Stream, frames: int) -> tuple[list[float], int]:
     return arrivals.latency_ms[taken], sequences[-1] - sequences[0] + 1 - frames
 
 
+def held_ms(way: str, stream: Stream) -> list[float]:
+    """How long each call of `usert_send` held Octave, while the bridge of the way ran."""
+    reader, demonstration = WAYS[way](stream)
+    with subprocess.Popen(reader, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert "rf on" in process.stdout.readline()
+            done = subprocess.run(demonstration, capture_output=True, text=True, check=True)
+        finally:
+            process.kill()
+    return [1e3 * float(word) for word in done.stdout.split()[WARM_UP:]]
+
+
 def free_endpoint(transport: str, folder: Path) -> str:
     if transport == "ipc":
         return f"ipc://{folder}/rf"
@@ -217,15 +235,20 @@ def measure(
             latency_ms, missing = turn(way, stream, options.frames)
             found[shape, kind, transport, way] += latency_ms
             lost[shape, kind, transport, way] += missing
+            if options.held and way.startswith("octave"):
+                stream = replace(
+                    stream, count=WARM_UP + options.frames, endpoint=free_endpoint(transport, folder)
+                )
+                found[shape, kind, transport, f"{way} held"] += held_ms(way, stream)
     rows = []
     for shape, kind, transport in itertools.product(shapes, kinds, TRANSPORTS):
         size = Stream(endpoint="", shape=shape, kind=kind, rate_hz=1, folder=folder).bytes
         row: dict[str, Any] = {"size": "{} × {}".format(*shape), "kind": kind, "MB": size / 1e6}
         row |= {"transport": transport, "copy ms": copy_ms(size)}
-        for way in ways:
-            ordered = sorted(found[shape, kind, transport, way])
-            row[f"{way} ms"] = [round(nearest_rank(ordered, share), 3) for share in (0.5, 0.99)]
-            row[f"{way} lost"] = lost[shape, kind, transport, way]
+        for way in itertools.chain.from_iterable((way, f"{way} held") for way in ways):
+            if ordered := sorted(found[shape, kind, transport, way]):
+                row[f"{way} ms"] = [round(nearest_rank(ordered, share), 3) for share in (0.5, 0.99)]
+                row[f"{way} lost"] = lost[shape, kind, transport, way]
         rows.append(row)
     return rows
 
@@ -253,6 +276,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=20.0, help="frames a second")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--shapes", default=SHAPES)
+    parser.add_argument("--held", action="store_true", help="also how long usert_send.m holds GNU Octave")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

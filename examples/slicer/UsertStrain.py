@@ -5,7 +5,8 @@ Slicer again; the module is under IGT, and needs the extension SlicerOpenIGTLink
 from 3.9 on, and needs nothing of usert.
 
 What decides what is shown is in the functions before the classes. They know no 3D Slicer, and are tested without it
-(`tests/runtime/bridges/test_slicer_module.py`); the classes have not been run in 3D Slicer. Not a medical device.
+(`tests/runtime/bridges/test_slicer_module.py`); of the classes the logic has been run in 3D Slicer's core
+(`without_slicer.py`), the panel nowhere. Not a medical device.
 """
 
 from __future__ import annotations

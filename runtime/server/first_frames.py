@@ -23,6 +23,8 @@ _CLOCK_NS = 2_000_000_000
 _UNITS = {"microseconds": 1e3, "milliseconds": 1e6, "seconds": 1e9}
 _RATIO = 1.6
 """How far the clock may seem to differ from a unit."""
+_BEHIND_NS = 60_000_000_000
+"""A frame older than that on arrival was stamped by another clock: no queue delays so much."""
 _WALL_NS = 86_400_000_000_000
 """Difference from the wall clock below which a time is one of it."""
 
@@ -109,3 +111,13 @@ def _look_at_clock(first: ReceivedFrame, current: ReceivedFrame) -> None:
                 arrived / 1e9,
                 unit,
             )
+            return
+    behind = current.received_ns - current.frame.time_ns
+    if current.clock == clock_id() and behind > _BEHIND_NS:
+        log.warning(
+            "session %d: %r: time_ns is %.0f s before its arrival by the same clock: looks like a clock that started "
+            "with the program, expected the monotonic clock of the machine; ages are wrong",
+            current.session,
+            current.stream,
+            behind / 1e9,
+        )

@@ -73,6 +73,11 @@ KINDS: dict[str, tuple[SignalKind, Callable[[Samples, Scan], Samples]]] = {
     "8 bit": ("rf", lambda samples, scan: (samples // 256).astype(np.int8)),
     "clipped": ("rf", lambda samples, scan: samples.clip(-1000, 1000)),
     "upon an offset": ("offset", lambda samples, scan: (samples + 32768.0).astype(np.uint16)),
+    "unsigned read as signed": (
+        "unsigned",
+        lambda samples, scan: (samples + 32768.0).astype(np.uint16).view(np.int16),
+    ),
+    "saturated": ("rf", lambda samples, scan: (100.0 * samples).clip(-32768, 32767).astype(np.int16)),
     "lines first": ("lines_first", lambda samples, scan: samples.T),
     "bytes swapped": ("byte_order", lambda samples, scan: samples.byteswap()),
     "float bytes swapped": ("byte_order", lambda samples, scan: samples.astype(np.float32).byteswap()),

@@ -51,6 +51,18 @@ def test_each_format_bridge_and_sender_is_in_the_table_of_scanners() -> None:
     assert "`FrameSender`" in told
 
 
+def test_a_format_has_the_same_tier_on_both_pages() -> None:
+    stated = {}
+    for row, tier in tiers("formats.md", "| `--format` |").items():
+        name, maker = re.match(r"`(\w+)` (?:\((\w+)\))?", row).groups()  # type: ignore[union-attr]
+        stated[name, maker or ""] = tier
+    for row, tier in tiers("scanners.md", "| from |").items():
+        for name in re.findall(r"(?<=[ `])(\w+)`", row):
+            if "`usert import" in row:
+                maker = next((maker for other, maker in stated if other == name and maker in row.split()), "")
+                assert tier == stated[name, maker], row
+
+
 def test_each_maker_with_a_section_of_its_own_is_in_the_table() -> None:
     text = (ROOT / "docs" / "scanners.md").read_text(encoding="utf-8")
     told = " ".join(tiers("scanners.md", "| from |"))

@@ -101,6 +101,17 @@ def test_each_key_that_is_wrong_is_named(changes: dict[str, Any], check: str, li
     assert found.remedy
 
 
+def test_what_differs_in_a_value_only_is_one_line() -> None:
+    parts = [with_header(1, sequence=str(k))[0] for k in range(20)]
+    parts += [[header, samples[:k]] for k, (header, samples) in enumerate(run_of()[:20], 100)]
+    report = report_of(parts)
+    assert "'0', expected an integer" in failures(report)["header"].found
+    assert "(20 of 40 messages, first in number 1)" in failures(report)["header"].found
+    assert "got 100 bytes" in failures(report)["samples"].found
+    assert "(20 of 40 messages, first in number 21)" in failures(report)["samples"].found
+    assert [check.name for check in report.checks].count("header") == 1
+
+
 def test_all_faults_of_a_message_are_named_at_once() -> None:
     parts = with_header(1, sequence="1", dtype="int32", fs_hz=40, sound_speed_m_s=1.54)[0]
     lines = [fault.found for fault in message_faults(parts)[0]]
@@ -147,6 +158,11 @@ def spoilt(frame: RFFrame) -> RFFrame:
             lambda f: replace(f, samples=envelope(f.samples).astype(np.float32)),
             "signal",
             "looks like B-mode or an envelope",
+        ),
+        (
+            lambda f: replace(f, samples=(f.samples.view("u2") + np.uint16(32768)).view("i2")),
+            "signal",
+            "unsigned samples taken for signed",
         ),
         (lambda f: replace(f, samples=np.ascontiguousarray(f.samples.T)), "signal", "lines first"),
         (lambda f: replace(f, scan=replace(f.scan, f0_hz=f.scan.f0_hz / 4)), "signal", "expected 70 or more"),

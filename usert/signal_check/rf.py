@@ -42,6 +42,8 @@ _FAINT = 0.003
 """Root energy of a block, over that of the strongest, below which there is no echo in it: 50 dB."""
 _FLOOR = 0.02
 """Density over the mean one below which nothing is looked for."""
+_HOLE, _IN_HOLE = 8192, 0.001
+"""Values about 0 that unsigned samples taken for signed do not have, and the share of RF that is there at least."""
 _LOW_SHARE = 0.4
 """Share of the energy in the lowest quarter of the spectrum: of these kinds more, of white noise a quarter."""
 
@@ -144,6 +146,8 @@ def _spectrum(samples: NDArray[Any], cycles: float) -> _Spectrum | None:
 
 def _kind(samples: NDArray[Any], depth: _Spectrum, cycles: float) -> SignalKind:
     negative = bool(samples.min() < 0)
+    if _unsigned(samples):
+        return "unsigned"
     if depth.sure(cycles):
         return "rf" if negative else "offset"
     if _swapped(samples, cycles):
@@ -160,6 +164,15 @@ def _kind(samples: NDArray[Any], depth: _Spectrum, cycles: float) -> SignalKind:
     if share >= _GOOD:
         return "rf"
     return "f0" if depth.sure(depth.centre) else "noise"
+
+
+def _unsigned(samples: NDArray[Any]) -> bool:
+    """Whether they were unsigned of 16 bits, about 32768, and were taken for signed: far from 0, and not clipped."""
+    if samples.dtype.kind != "i" or samples.dtype.itemsize != 2:
+        return False
+    about_0 = (samples > -_HOLE) & (samples < _HOLE)
+    clipped = (samples == samples.max()) | (samples == samples.min())
+    return float(about_0.mean()) < _IN_HOLE and float(clipped.mean()) < 0.5
 
 
 def _swapped(samples: NDArray[Any], cycles: float) -> bool:
@@ -209,6 +222,8 @@ def _line(kind: SignalKind, depth: _Spectrum, scan: Scan) -> str:
             return "looks like RF with its bytes in the other order: swap them"
         case "offset":
             return "looks like RF that is never negative, expected samples about 0: subtract their middle"
+        case "unsigned":
+            return "looks like unsigned samples taken for signed, none about 0: subtract 32768"
         case "f0":
             there_mhz = depth.centre * scan.fs_hz / 1e6
             return f"{found}; it lies about {there_mhz:.2g} MHz: --f0-mhz, or --fs-mhz?"

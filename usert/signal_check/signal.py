@@ -21,6 +21,7 @@ SignalKind = Literal[
     "no_quadrature",
     "carrier",
     "offset",
+    "unsigned",
     "f0",
 ]
 """`blank`: nothing to judge by, such as zeros or a few samples. `noise`: energy everywhere. `rf`, `iq`: as it was
@@ -28,7 +29,8 @@ told. `picture`: B-mode or an envelope. `demodulated`: told to be RF, but withou
 or blocks of their own. `lines_first`: depth is along the second axis. `byte_order`: with its bytes in the other
 order. `iq_turns`: told to be RF, but I and Q in turns along depth. `no_quadrature`: told to be IQ, but I and Q are
 two of one kind, such as RF lines. `carrier`: told to be IQ, but not turned down, such as RF and its Hilbert
-transform. `offset`: never negative. `f0`: RF or IQ of another frequency."""
+transform. `offset`: never negative. `unsigned`: told to be of 16 bits with a sign. `f0`: RF or IQ of another
+frequency."""
 
 _REFUSED: tuple[SignalKind, ...] = (
     "picture",

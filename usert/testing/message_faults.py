@@ -36,7 +36,7 @@ _REMEDIES = {
     "time_ns": "an integer: nanoseconds of a monotonic clock when the frame was complete; 0 if there is none",
     "acquired_ns": "an integer: nanoseconds since 1970 when the frame was complete; 0 if unknown",
     "clock": f"a string: on Linux the content of {_BOOT_ID} without its line's end, else a random one",
-    "dtype": 'convert the samples: "int16", or "float32"',
+    "dtype": 'convert the samples: "int16", or "float32", complex ones to float32 pairs',
     "shape": "[N, M] of RF, [N, M, 2] of IQ: samples along depth, then scan lines, as integers",
     "byte_order": 'send the samples little-endian, and "byte_order": "little"',
 }

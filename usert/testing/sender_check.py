@@ -53,6 +53,7 @@ _REMEDIES: Mapping[SignalKind, str] = {
     "lines_first": "transpose: row 0 nearest the probe, a row holds one sample of each line",
     "byte_order": "swap the bytes of each sample: little-endian",
     "offset": "subtract the middle of the samples",
+    "unsigned": "subtract 32768 from the unsigned samples, and send them as int16",
     "f0": "f0_hz, fs_hz or demodulation_hz is not that of these samples",
 }
 
@@ -63,8 +64,8 @@ class SenderCheck:
     def __init__(self) -> None:
         self.messages = 0
         """Messages taken so far."""
-        self._faults: dict[Fault, list[int]] = {}
-        """Of each fault how often it came, and in which message first."""
+        self._faults: dict[tuple[str, str, str], tuple[Fault, list[int]]] = {}
+        """By what differs in more than a value: the first fault, how often it came, and in which message first."""
         self._sources: dict[str, _Source] = {}
         self._first_ns = self._last_ns = 0
 
@@ -74,8 +75,7 @@ class SenderCheck:
         self._first_ns, self._last_ns = self._first_ns or arrived_ns, arrived_ns
         faults, header = message_faults(parts)
         for fault in faults:
-            counted = self._faults.setdefault(fault, [0, self.messages])
-            counted[0] += 1
+            self._count(fault)
         name = header.get("stream")
         source = self._source(name if type(name) is str else "")
         if source is None:
@@ -104,13 +104,17 @@ class SenderCheck:
             f"header: stream: got more than {_SOURCES} names, expected one for each scanner",
             "one source keeps one name",
         )
-        self._faults.setdefault(fault, [0, self.messages])[0] += 1
+        self._count(fault)
         return None
+
+    def _count(self, fault: Fault) -> None:
+        key = fault.check, fault.found.partition(": got ")[0], fault.remedy
+        self._faults.setdefault(key, (fault, [0, self.messages]))[1][0] += 1
 
     def _message_checks(self) -> Iterator[Check]:
         for name, good in _PASSED.items():
-            found = {fault: counted for fault, counted in self._faults.items() if fault.check == name}
-            for fault, (times, first) in list(found.items())[:_FAULTS]:
+            found = [(fault, counted) for fault, counted in self._faults.values() if fault.check == name]
+            for fault, (times, first) in found[:_FAULTS]:
                 where = f"{times} of {self.messages} messages, first in number {first}"
                 yield failed(name, f"{fault.found} ({where})", fault.remedy)
             if len(found) > _FAULTS:
@@ -125,7 +129,8 @@ class _Source:
     def __init__(self) -> None:
         self._stamps: list[Stamp] = []
         self._sessions = SessionTracker(lambda: 0)
-        self._reasons: Counter[str] = Counter()
+        self._reasons: dict[str, list[Any]] = {}
+        """By what changed: the first reason, and how often it was one like it."""
         self._kept: list[NDArray[Any]] = []
         self._scan: Scan | None = None
         """Geometry of those that are kept."""
@@ -151,7 +156,8 @@ class _Source:
         before = self._sessions.counts["sessions"]
         self._sessions.admit(message, arrived_ns)
         if before and self._sessions.counts["sessions"] > before:
-            self._reasons[self._sessions.reason] += 1
+            reason = self._sessions.reason
+            self._reasons.setdefault(reason.partition(" from ")[0], [reason, 0])[1] += 1
         if not np.isfinite(frame.samples).all():
             self._not_finite += 1
         elif frame.samples.min() == frame.samples.max():
@@ -200,8 +206,9 @@ class _Source:
         yield from self._signal_checks()
 
     def _session_check(self) -> Check:
-        changes = sum(self._reasons.values())
-        told = few([f"{reason} ({times})" for reason, times in self._reasons.most_common()], 3)
+        reasons = sorted(self._reasons.values(), key=lambda counted: -counted[1])
+        changes = sum(times for _, times in reasons)
+        told = few([f"{reason} ({times})" for reason, times in reasons], 3)
         if changes > 1 and changes > _SESSIONS_SHARE * self._frames:
             return failed(
                 "sessions",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clarius_probe import CAST, ClariusProbe, clarius_config, subscriber
+from clarius_ends import CAST, clarius_config, subscriber
+from clarius_probe import ClariusProbe
 from live import running
 
 from usert.errors import MissingExtraError, OptionError

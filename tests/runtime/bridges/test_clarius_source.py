@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
-from clarius_probe import CAST, ClariusProbe, clarius_config, subscriber
+from clarius_ends import CAST, clarius_config, subscriber
+from clarius_probe import ClariusProbe
 from igtl_ends import BridgeProcess
 from live import TIMEOUT_S, running, wait_until
 from numpy.typing import NDArray

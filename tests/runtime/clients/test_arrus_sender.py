@@ -23,7 +23,7 @@ from usert.runtime.protocol.rf_message import RFMessage
 from usert.signal_check import check_signal
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "arrus_sender.py"
-STAND_IN = Path(__file__).parents[1] / "support" / "arrus_stand_in"
+STAND_IN = EXAMPLE.parent / "stand_ins" / "arrus_package"
 
 
 @contextmanager

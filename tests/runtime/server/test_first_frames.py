@@ -177,6 +177,18 @@ def test_a_clock_of_another_unit_is_told_in_one_line(
     assert f"looks like {unit}, expected nanoseconds" in caplog.text
 
 
+def test_a_clock_that_started_with_the_program_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    first, other = FirstFrames(), FirstFrames()
+    for at_s in np.arange(1000, 1008, 0.05):
+        stamp = round(1e9 * (at_s - 1000)) + 1
+        first.look(frame(RF.samples, at_s=at_s, time_ns=stamp, clock=clock_id()))
+        other.look(frame(RF.samples, at_s=at_s, time_ns=stamp, clock="another"))
+    assert [message for message in caplog.messages if "before" in message] == [
+        "session 1: 'test': time_ns is 1001 s before its arrival by the same clock: looks like a clock that started "
+        "with the program, expected the monotonic clock of the machine; ages are wrong"
+    ]
+
+
 @pytest.mark.parametrize("rate", [0.01, 0.3, 1, 3])
 def test_a_clock_of_nanoseconds_is_not_remarked_on(rate: float, caplog: pytest.LogCaptureFixture) -> None:
     first, silent = FirstFrames(), FirstFrames()

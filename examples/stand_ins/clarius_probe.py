@@ -1,34 +1,40 @@
-"""The probe behind the stand-in module of Clarius Cast: a TCP server that says what the module calls back."""
+"""A stand-in for a Clarius probe: simulated RF until Ctrl-C, for `usert bridge clarius` with the module `clarius_cast`.
+
+    python examples/stand_ins/clarius_probe.py [--port 5828]
+
+The probe is a TCP server that tells the stand-in module what to call back. It sends three B-mode images with each RF
+frame, and may be ended and started again.
+"""
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import time
+from contextlib import suppress
 from typing import Any, Self
 
-import zmq
-from live import TIMEOUT_S
 from numpy.typing import NDArray
 
-from usert.runtime.bridges.clarius_frames import ClariusReading
-from usert.runtime.bridges.clarius_source import ClariusConfig, ClariusSource
-from usert.runtime.protocol.rf_message import RFMessage
+from usert.frame import Scan
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 
-CAST = Path(__file__).with_name("clarius_cast")
-"""Folder of the stand-in module, for `--cast`."""
 AXIAL_UM = 38.5
 """Microns of a sample at 20 MHz, as a C3 sends them (clariusdev/cast issue 50)."""
+L7 = Scan(fs_hz=40e6, f0_hz=7.5e6, sound_speed_m_s=1540, line_pitch_mm=0.12)
+RATE_HZ = 20.0
 
 
 class ClariusProbe:
     """A probe that a bridge connects to; `with ClariusProbe() as probe:`."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, timeout_s: float | None = 20.0) -> None:
+        """`timeout_s`: of each wait for the bridge; None waits without end."""
+        self._timeout_s = timeout_s
         self._listener = socket.create_server(("127.0.0.1", port))
-        self._listener.settimeout(TIMEOUT_S)
+        self._listener.settimeout(timeout_s)
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self._connection: socket.socket | None = None
@@ -43,7 +49,7 @@ class ClariusProbe:
     def accept(self) -> Self:
         """Wait until a bridge connects."""
         self._connection, _ = self._listener.accept()
-        self._connection.settimeout(TIMEOUT_S)
+        self._connection.settimeout(self._timeout_s)
         return self
 
     def lose(self) -> None:
@@ -82,31 +88,27 @@ class ClariusProbe:
         self.call("processed", 2, 2, 16, 100.0, 1, 0.0, [], memory=bytes(16))
 
 
-def clarius_config(probe: ClariusProbe, **changes: Any) -> ClariusConfig:
-    fields: dict[str, Any] = {
-        "receive": probe.address,
-        "publish": "tcp://127.0.0.1:0",
-        "reading": ClariusReading(probe="L7"),
-        "cast": CAST,
-    }
-    return ClariusConfig(**(fields | changes))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--port", type=int, default=5828)
+    port = parser.parse_args().port
+    scanner = SimulatedScanner(ScannerConfig(scan=L7))
+    frames = [scanner.frame(k).samples for k in range(scanner.period_frames)]
+    with suppress(KeyboardInterrupt), ClariusProbe(port, timeout_s=None) as probe:
+        print(f"probe: an L7 at {probe.address}; Ctrl-C ends", flush=True)
+        while True:
+            probe.accept()
+            print("probe: connected", flush=True)
+            with suppress(OSError):
+                for samples in itertools.cycle(frames):
+                    for _ in range(3):
+                        probe.b_mode()
+                    um = 1e3 * L7.axial_pitch_mm, 1e3 * L7.line_pitch_mm
+                    probe.rf(samples, time_ns=time.monotonic_ns(), axial=um[0], lateral_um=um[1])
+                    time.sleep(1 / RATE_HZ)
+            probe.lose()
+            print("probe: the bridge is gone", flush=True)
 
 
-class Heard:
-    """What a subscriber of the bridge receives."""
-
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._socket = socket
-
-    def next(self) -> RFMessage:
-        return RFMessage.from_parts(self._socket.recv_multipart())
-
-
-@contextmanager
-def subscriber(source: ClariusSource) -> Iterator[Heard]:
-    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
-        socket.linger, socket.rcvtimeo = 0, round(1e3 * TIMEOUT_S)
-        socket.subscribe(b"")
-        socket.connect(source.endpoint)
-        assert source._sender.wait_for_receiver(TIMEOUT_S)
-        yield Heard(socket)
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """A stand-in for the maker's module of Clarius Cast: the interface of `examples/python/pycaster.py`, in Python.
 
-The probe is a TCP server of the test (`clarius_probe`), which says what is called back; calls come from a thread of
-this module, as from the maker's library. As there, `isConnected` stays true when the probe is gone, and the memory of
-an image is overwritten after the callback.
+The probe is a TCP server (`clarius_probe.py`), which tells what to call back; calls come from a thread of this module,
+as from the maker's library. As there, `isConnected` stays true when the probe is gone, and the memory of an image is
+overwritten after the callback.
 """
 
 from __future__ import annotations
