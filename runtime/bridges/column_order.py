@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..protocol.header import Buffer, MalformedError, decode_header
+from ..protocol.header import Buffer, decode_header
 from ..protocol.rf_message import RFMessage
 
-_ORDERS = ("rows", "columns")
 _ROWS = 64
 """Rows turned at a time: what a cache holds of all lines."""
 
@@ -23,11 +22,8 @@ _ROWS = 64
 def read_message(header: Buffer, samples: Buffer) -> RFMessage:
     """The RF message of two parts, whose samples may be in columns. Errors: `MalformedError`."""
     parts = (header, samples)
-    message = RFMessage.from_parts(parts)
-    order = decode_header(parts, "rf").get("order", "rows")
-    if order not in _ORDERS:
-        raise MalformedError("field", f"header: order: got {order!r:.40}, expected {' or '.join(_ORDERS)}")
-    if order == "rows":
+    message = RFMessage.from_parts(parts, orders=("rows", "columns"))
+    if decode_header(parts, "rf").get("order", "rows") == "rows":
         return message
     frame = message.frame
     return replace(message, frame=replace(frame, samples=_in_rows(frame.samples)))

@@ -126,7 +126,7 @@ def _describe_times(dataset: Any, capture: Capture) -> None:
     if not capture.multi_frame:
         return
     dataset.NumberOfFrames = len(capture.frames)
-    if not capture.steps_ms:
+    if not capture.steps_ms or min(capture.steps_ms) <= 0:  # no times that a player could keep
         dataset.FrameIncrementPointer = Tag("PageNumberVector")
         dataset.PageNumberVector = list(range(1, len(capture.frames) + 1))
         return

@@ -73,9 +73,16 @@ class RFMessage:
         return [encode_header("rf", fields), write_array(frame.samples, dtype)]
 
     @classmethod
-    def from_parts(cls, parts: Sequence[Buffer]) -> RFMessage:
-        """Check and read; the samples stay in the buffer they came in. Errors: `MalformedError`."""
+    def from_parts(cls, parts: Sequence[Buffer], *, orders: Sequence[str] = ("rows",)) -> RFMessage:
+        """Check and read; the samples stay in the buffer they came in. Errors: `MalformedError`.
+
+        `orders`: the values of the header's `order` that are taken; none means "rows".
+        """
         fields = decode_header(parts, "rf")
+        if (order := fields.get("order", "rows")) not in orders:
+            raise MalformedError(
+                "field", f"header: order: got {order!r:.40}, expected {' or '.join(map(repr, orders))}"
+            )
         if len(parts) != 2:
             raise MalformedError("parts", f"rf message: got {len(parts)} parts, expected 2 (header, samples)")
         header = read_fields(RFHeader, fields)

@@ -25,6 +25,8 @@ class CaseDesk:
         self._in_loop = in_loop
         self.button: RecordButton | None = None
         """Records of the strain server; None where there is no control endpoint."""
+        self.ending = False
+        """Whether a record is being ended for the next case: no other order of a case or a record is taken."""
         self.current = Case()
         self._show()
 
@@ -42,33 +44,42 @@ class CaseDesk:
         if wanted == self.current.identifier:
             viewer.say("case", self.current.fields)
             return
+        if self.ending:
+            viewer.say(
+                "case_refused",
+                Refusal("case.changing", "case: another one is about to begin: try again").fields,
+            )
+            return
         answer = value.get("answer")
         unsaved = self._viewers.unsaved
         recording = self.button is not None and self.button.recording
         can_keep = not self.current.identifier
-        if answer not in ("clear", "keep") and (unsaved or recording):
+        keeps = answer == "keep" and can_keep
+        if answer != "clear" and not keeps and (unsaved or recording):
             question = {"unsaved": unsaved, "recording": recording, "can_keep": can_keep}
             viewer.say("case_question", {"identifier": wanted, **question})
             return
-        case = (
-            replace(self.current, identifier=wanted)
-            if answer == "keep" and can_keep
-            else self.current.next(wanted)
-        )
+        case = replace(self.current, identifier=wanted) if keeps else self.current.next(wanted)
         if recording and self.button is not None:
             self._end_record(self.button, viewer, case)
         else:
             self._change(case)
 
     def _end_record(self, button: RecordButton, viewer: Viewer, case: Case) -> None:
-        def refuse(line: str) -> None:
-            text = f"the record could not be ended, so the case stays: {line}"
-            refusal = Refusal("case.record_goes_on", text, reason=line)
-            self._in_loop(viewer.say, "case_refused", refusal.fields)
+        self.ending = True
+        button.press(
+            False,
+            on_error=lambda line: self._in_loop(self._stay, viewer, line),
+            on_done=lambda: self._in_loop(self._change, case),
+        )
 
-        button.press(False, on_error=refuse, on_done=lambda: self._in_loop(self._change, case))
+    def _stay(self, viewer: Viewer, line: str) -> None:
+        self.ending = False
+        text = f"the record could not be ended, so the case stays: {line}"
+        viewer.say("case_refused", Refusal("case.record_goes_on", text, reason=line).fields)
 
     def _change(self, case: Case) -> None:
+        self.ending = False
         if case.number > self.current.number:  # begins when the record has ended
             case = self.current.next(case.identifier)
         self.current = case

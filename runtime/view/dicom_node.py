@@ -1,6 +1,7 @@
 """The DICOM node that objects are sent to: C-STORE and C-ECHO, by pynetdicom, each over an association of its own.
 
-Invariant: no call takes longer than its timeouts, whatever the node does, and none raises anything but `Refusal`.
+Invariant: no call takes longer than its timeouts and the lookup of the host's name, whatever the node does, and none
+raises anything but `Refusal`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class DicomNode:
     def echo(self) -> None:
         """Ask the node whether it is there (C-ECHO). Errors: `Refusal`."""
         with self._association([(_VERIFICATION, None)], answer_s=ANSWER_S) as association:
-            self._check(association.send_c_echo())
+            self._check(self._asked(association.send_c_echo))
 
     def store(self, dataset: Any) -> None:
         """Send an object (C-STORE), uncompressed where the node does not take its compression. Errors: `Refusal`."""
@@ -99,11 +100,14 @@ class DicomNode:
                 raise self._refusal("dicom.no_pictures", "does not take such pictures")
             if str(dataset.file_meta.TransferSyntaxUID) not in taken:
                 dataset.decompress(generate_instance_uid=False)  # pynetdicom makes it implicit, if it must
-            try:
-                answer = association.send_c_store(dataset)
-            except (RuntimeError, ValueError) as error:  # the association ended meanwhile; no context
-                raise self._refusal("dicom.ended", "ended the connection") from error
-            self._check(answer)
+            self._check(self._asked(association.send_c_store, dataset))
+
+    def _asked(self, send: Callable[..., Any], *values: Any) -> Any:
+        """The answer to a request. Errors: `Refusal`."""
+        try:
+            return send(*values)
+        except (RuntimeError, ValueError) as error:  # the association ended meanwhile; no context
+            raise self._refusal("dicom.ended", "ended the connection") from error
 
     def _check(self, answer: Any) -> None:
         """Errors: `Refusal` where the node's answer to a request is not success or a warning."""

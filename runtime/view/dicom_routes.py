@@ -22,12 +22,14 @@ from .case import Case, Refusal
 from .dicom_folder import DicomFolder
 from .dicom_node import DicomNode
 from .dicom_study import Study
-from .dicom_upload import MOST_BODY, Upload
+from .dicom_upload import MOST_BODY, Header, Upload
 
 _READ_S = 120.0
 """How long a browser may take to upload."""
 _SENDING = 2
 """Objects that are sent to the node at the same time; more wait."""
+_MOST_HELD = 6
+"""Objects in memory that are sent or wait for it; more are refused."""
 
 _T = TypeVar("_T")
 
@@ -45,6 +47,7 @@ class DicomRoutes:
         self._study: Study | None = None
         self._reading = asyncio.Lock()
         self._sending = asyncio.Semaphore(_SENDING)
+        self._held = 0
         self.routes = [
             Route("/dicom", self._make, methods=["POST"]),
             Route("/dicom/echo", self._echo, methods=["POST"]),
@@ -73,22 +76,27 @@ class DicomRoutes:
         try:
             require("pydicom", "dicom")
             async with self._reading:
-                upload = Upload.parse(await _body(request))
-                case = self._case()
-                if upload.header.case != case.number:
-                    raise Refusal(
-                        "dicom.other_case", "DICOM: another case has begun since; nothing was saved"
-                    )
-                if self._study is None or self._study.case != case.number:
-                    self._study = Study(case=case.number)
-                dataset = await in_thread(self._study.make, upload, case)
-            if upload.header.send:
+                header, dataset = await self._object(request)
+            if header.send:
                 return await self._send(dataset)
-            return await self._save(dataset, upload.header.kind)
+            return await self._save(dataset, header.kind)
         except ClientDisconnect:
             return Response(status_code=400)
         except UsertError as error:
             return _refused(error)
+
+    async def _object(self, request: Request) -> tuple[Header, Any]:
+        """What was uploaded says, and the object of it. Errors: `UsertError`, `ClientDisconnect`."""
+        upload = Upload.parse(await _body(request))
+        case = self._case()
+        if upload.header.case != case.number:
+            raise Refusal("dicom.other_case", "DICOM: another case has begun since; nothing was saved")
+        if upload.header.send and self._held >= _MOST_HELD:
+            line = f"DICOM: {_MOST_HELD} objects wait for the node: send this one later; nothing was sent"
+            raise Refusal("dicom.node_busy", line, count=_MOST_HELD)
+        if self._study is None or self._study.case != case:
+            self._study = Study(case=case)
+        return upload.header, await in_thread(self._study.make, upload)
 
     async def _save(self, dataset: Any, kind: str) -> Response:
         name = f"usert-{datetime.now():%Y%m%d-%H%M%S}-{kind}-{str(dataset.SOPInstanceUID)[-8:]}.dcm"
@@ -101,8 +109,12 @@ class DicomRoutes:
 
     async def _send(self, dataset: Any) -> Response:
         node = self._needed_node()
-        async with self._sending:
-            await in_thread(node.store, dataset)
+        self._held += 1
+        try:
+            async with self._sending:
+                await in_thread(node.store, dataset)
+        finally:
+            self._held -= 1
         return JSONResponse({"sent": node.name})
 
     async def _echo(self, request: Request) -> Response:

@@ -26,13 +26,13 @@ _SERIES = {
 class Study:
     """The UIDs and numbers of the objects of one case; needs pydicom."""
 
-    case: int
-    """Number of the case."""
+    case: Case
+    """As it was when the study began: one that is given its identifier later begins another, of one patient alone."""
     uid: str = field(default_factory=lambda: new_uid())
     _series: dict[str, str] = field(default_factory=dict)
     _count: int = 0
 
-    def make(self, upload: Upload, case: Case) -> Any:
+    def make(self, upload: Upload) -> Any:
         """The `pydicom.Dataset` of the pictures of `upload`. Errors: `Refusal`."""
         header, now = upload.header, datetime.now().astimezone()
         frames, size = _encoded(upload)
@@ -44,7 +44,7 @@ class Study:
             size=size,
             pixel_mm=(1 / header.scale, 1 / header.scale),
             calibration=f"Inside the images; sound speed {header.sound_speed_m_s:g} m/s assumed",
-            identity=self._identity(case),
+            identity=self._identity,
             instance_uid=new_uid(),
             series_uid=self._series.setdefault(header.kind, new_uid()),
             series={"SeriesNumber": number, "SeriesDescription": description, "Manufacturer": "usert"},
@@ -61,12 +61,13 @@ class Study:
         )
         return make_object(capture)
 
-    def _identity(self, case: Case) -> Mapping[str, str]:
+    @property
+    def _identity(self) -> Mapping[str, str]:
         return identification(None) | {
-            "PatientID": case.identifier,
+            "PatientID": self.case.identifier,
             "StudyInstanceUID": self.uid,
-            "StudyDate": case.began.strftime("%Y%m%d"),
-            "StudyTime": case.began.strftime("%H%M%S"),
+            "StudyDate": self.case.began.strftime("%Y%m%d"),
+            "StudyTime": self.case.began.strftime("%H%M%S"),
         }
 
 

@@ -27,6 +27,16 @@ MOST_FRAMES = 256
 MOST_SIDE = 2048
 """Largest width and height of a picture, in pixels."""
 _MOST_HEADER = 1 << 16
+_DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    IndexError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for a damaged picture."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _WALL_FROM_MS = 1e11
 """1973: a wall clock that says less is not set."""
@@ -120,8 +130,10 @@ class Upload:
             raise Refusal("dicom.invalid", f"DICOM: picture {index} has another size than the first")
         try:
             with Image.open(io.BytesIO(self.pngs[index]), formats=["PNG"]) as image:
+                if image.size != size:  # a second size in the file
+                    raise ValueError(image.size)
                 return np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
+        except _DAMAGED as error:
             raise Refusal("dicom.invalid", f"DICOM: picture {index} is damaged") from error
 
     @property

@@ -177,6 +177,8 @@ class LivePage(Service):
         button, case = self._desk.button, self._desk.current.identifier
         if button is None:
             viewer.say("refused", "records need the control endpoint: start usert view with --control")
+        elif self._desk.ending:
+            viewer.say("refused", "a record is being ended for the next case: try again")
         else:
             button.press(start, lambda line: self._in_loop(viewer.say, "refused", line), case=case)
 

@@ -102,8 +102,7 @@ class RecordButton(Worker):
     def _poll_status(self) -> None:
         try:
             status = self._control.ask(Status())
-        except UsertError as error:
-            self._recording = False
+        except UsertError as error:  # what runs at a server that does not answer runs on
             self._show({"error": one_line(error), "files": [], "images": 0, "missing": 0})
         else:
             self._recording = bool(status.get("record"))

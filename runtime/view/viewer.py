@@ -4,7 +4,7 @@ A browser acknowledges pictures, and gets the next one only while fewer than `WI
 queue of a slow browser is bounded: the newest picture, and a number of short texts.
 
 Texts to the browser are JSON objects of one key: `about`, `pong`, `reading`, `record`, `refused`, `case` (`number`,
-`identifier`, `began_ms`), `case_question`, `case_refused`, `dicom`. From it: `ping` (its clock, returned in `pong`),
+`identifier`, `began_ms`), `case_question`, `case_refused`. From it: `ping` (its clock, returned in `pong`),
 `got` (the id of a picture), `regions` (the fields of `measure.Plan`; or null), `record` (true, false), `case`
 (`identifier`, `answer`), `unsaved` (whether it holds something that was not saved). Measuring for one browser takes at
 most its part of `SHARE`: images beyond that are left out of its ratios, so that nobody can draw regions that keep

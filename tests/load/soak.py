@@ -27,6 +27,7 @@ from usert.commands.shape_option import parse_shape
 from usert.evaluation.markdown import markdown
 
 _SETTLING = 0.2
+_LEAST_ROWS = 3
 _SAMPLE_S = 5.0
 _STAY_S = 5.0
 """Of the viewer that comes and goes."""
@@ -94,10 +95,12 @@ def watch(server: LiveServer, viewer: Observer, period_s: float, start_s: float)
 def trends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines through the columns."""
     settled = rows[round(_SETTLING * len(rows)) :]
-    minutes = [60 * row["minute"] for row in settled]
     found = []
     for column in _COLUMNS:
-        trend = Trend.of(minutes, [row[column] for row in settled])
+        known = [row for row in settled if row[column] != ""]  # no image came: no age
+        if len(known) < _LEAST_ROWS:
+            continue
+        trend = Trend.of([60 * row["minute"] for row in known], [row[column] for row in known])
         found.append({"of": column, "mean, a minute": str(trend), "rise": trend.rise, "flat": trend.flat})
     return found
 

@@ -21,10 +21,10 @@ const LEAST_MEAN = 3e-4; // |k| below which an image has no strain to speak of
 const MOST_STRAIN = 0.015; // of the compression bar
 
 // The state of an average that is shown; null for any other picture.
-export function averageState(picture) {
+export function averageState(picture, link) {
   if (!picture?.header.average) return null;
   const { images: count, span_s: span } = picture.header.average;
-  const why = say('press.average_why', { count, span: seconds(1000 * span, 1) });
+  const why = [say('press.average_why', { count, span: seconds(1000 * span, 1) }), link === 'open' ? '' : say('why.alone')].filter(Boolean).join(' ');
   return { key: 'frozen', word: say('press.average', { count }), bmodeWord: say('state.frozen'), why };
 }
 
@@ -114,7 +114,8 @@ function pictureOf(parts, size, strain, quality) {
     readable_share: count / strain.length, score: score / strain.length,
     soft_strain: contrast * size,
     born_ms: Math.min(...pictures.map(({ bornMs }) => bornMs)), exact: pictures.every(({ exact }) => exact),
-    average: { images: parts.length, span_s: (newest.arrivedMs - oldest.arrivedMs) / 1000, first: oldest.header.reference, last: newest.header.current },
+    reference: oldest.header.reference, current: newest.header.current, // the frames that it is of
+    average: { images: parts.length, span_s: (newest.arrivedMs - oldest.arrivedMs) / 1000 },
   };
   const planes = most.planes;
   const picture = new Picture(encoded(header, [

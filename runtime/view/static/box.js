@@ -2,20 +2,20 @@
 // and sized by pointer, touch and keys. Knows panels and pictures, no server. The box that is shown is always inside the
 // image and has an area; what was drawn for a larger image is kept.
 
-import { gripPx } from './grips.js';
+import { edgePx, gripPx } from './grips.js';
 import { across, down, inside, mmAt } from './layout.js';
 import { BoxRange } from './box-range.js';
 
 const LEAST_MM = 2;
-const EDGE_PX = 12;
 const START = 0.25; // of the image that is left free at each side
+let versions = 0; // of all boxes: what a picture notes of one is not taken for another's
 
 export class Box {
   active = false; // arrow keys move it
   armed = false; // the next drag draws it anew
   #drag = null;
   #range = new BoxRange();
-  #version = 0;
+  #version = ++versions;
 
   // `view`: the settings, with `box`: null or { on, depth, lateral }.
   constructor(view, changed, keep) {
@@ -43,6 +43,7 @@ export class Box {
   }
 
   release() {
+    this.up();
     this.active = this.armed = false;
   }
 
@@ -67,16 +68,17 @@ export class Box {
   down(panels, x, y, picture) {
     const now = this.in(picture);
     const sides = now && [now.depth, now.lateral].map(([first, last]) => last - first);
-    const gripOf = (panel) => gripPx(panel.scale * Math.min(...sides));
-    const panel = now && panels.find((one) => one.kind !== 'quality' && inside(one, x, y, gripOf(one)));
+    const sizeOf = (panel) => panel.scale * Math.min(...sides);
+    const panel = now && panels.find((one) => one.kind !== 'quality' && inside(one, x, y, gripPx(sizeOf(one))));
     if (!panel) return false;
+    const [grip, edge] = [gripPx(sizeOf(panel)), edgePx(sizeOf(panel))];
     const at = mmAt(panel, x, y);
     const [left, right] = now.lateral.map((mm) => across(panel, mm));
     const [top, bottom] = now.depth.map((mm) => down(panel, mm));
     const corner = !this.armed && [[top, left, 1, 1], [top, right, 1, 0], [bottom, left, 0, 1], [bottom, right, 0, 0]]
-      .find(([cy, cx]) => Math.hypot(cx - x, cy - y) < gripOf(panel));
-    const within = x > left - EDGE_PX && x < right + EDGE_PX && y > top - EDGE_PX && y < bottom + EDGE_PX;
-    const onEdge = !this.armed && within && Math.min(Math.abs(x - left), Math.abs(x - right), Math.abs(y - top), Math.abs(y - bottom)) < EDGE_PX;
+      .find(([cy, cx]) => Math.hypot(cx - x, cy - y) < grip);
+    const within = x > left - edge && x < right + edge && y > top - edge && y < bottom + edge;
+    const onEdge = !this.armed && within && Math.min(Math.abs(x - left), Math.abs(x - right), Math.abs(y - top), Math.abs(y - bottom)) < edge;
     if (corner) this.#drag = { panel, picture, how: 'size', from: { depth: now.depth[corner[2]], lateral: now.lateral[corner[3]] } };
     else if (onEdge) this.#drag = { panel, picture, how: 'move', at, from: now };
     else if (this.armed && inside(panel, x, y)) this.#drag = { panel, picture, how: 'size', from: at };
@@ -115,7 +117,7 @@ export class Box {
   }
 
   #set(box) {
-    this.#version += 1;
+    this.#version = ++versions;
     this.view.box = box;
     this.changed();
     if (!this.#drag) this.keep(this.view);

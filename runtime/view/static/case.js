@@ -59,16 +59,16 @@ export class Case {
     else if (key === 'case_refused') this.#tell(known(value.key) ? say(value.key, value.values) : value.error);
   }
 
-  // What is saved now is saved.
-  saved() {
-    this.#saved = this.#work();
+  // What is saved now, or was there when `work` was taken, is saved.
+  saved(work = this.work()) {
+    this.#saved = work;
   }
 
   // Called often: tells the server whether there is something that a new case would ask about.
   show() {
     put($('case-shown'), this.identifier || '–');
     if ($('case-shown').title !== this.identifier) $('case-shown').title = this.identifier;
-    const work = this.#work();
+    const work = this.work();
     const unsaved = work !== '' && work !== this.#saved;
     if (unsaved === this.#told || this.page.link !== 'open') return;
     this.#told = unsaved;
@@ -80,9 +80,9 @@ export class Case {
     this.#told = false;
   }
 
-  #work() {
+  work() {
     const { cine, regions } = this.page;
-    const drawn = Object.values(regions.all).filter(Boolean);
+    const drawn = [...regions.all, ...regions.callipers.all];
     if (!cine.frozen && !drawn.length) return '';
     return JSON.stringify([cine.frozen ? cine.shown?.id : null, drawn]);
   }
@@ -99,6 +99,7 @@ export class Case {
       this.#saved = '';
     }
     if (before.identifier === value.identifier) return;
+    this.page.dicom.name();
     this.page.notice(value.identifier ? say('case.begun', value) : say('case.ended'));
     if (before.number && next) this.page.notice(say('case.cleared'));
   }

@@ -41,10 +41,7 @@ export class Controls {
       blank: () => this.#set('blank', !view.blank),
       invert: () => this.#set('invert', !view.invert),
       box: () => this.#box(cine.shown),
-      region: () => {
-        box.release();
-        list.choose({ a: 1, b: 2 }[key] ?? Number(key));
-      },
+      region: () => list.choose({ a: 1, b: 2 }[key] ?? Number(key)),
       tool: () => list.toggle({ e: 'ellipse', p: 'polygon' }[key]),
       distance: () => list.measure(),
       histogram: () => list.histogram(),
@@ -117,19 +114,25 @@ export class Controls {
 
   #pointers(canvas) {
     const at = (event) => [event.offsetX, event.offsetY];
+    let holder = null; // the pointer that draws: a second finger, or a palm, moves nothing
     canvas.addEventListener('pointerdown', (event) => {
       const { box, regions, panels, cine } = this.page;
-      if (event.button !== 0 || !cine.shown) return;
-      const mine = box.down(panels, ...at(event), cine.shown);
+      if (event.button !== 0 || !cine.shown || (holder ?? event.pointerId) !== event.pointerId) return;
+      const mine = !regions.armed && box.down(panels, ...at(event), cine.shown);
       if (!mine) box.release();
-      if (mine || regions.down(panels, ...at(event), cine.shown)) canvas.setPointerCapture(event.pointerId);
+      if (!mine && !regions.down(panels, ...at(event), cine.shown)) return;
+      holder = event.pointerId;
+      canvas.setPointerCapture(holder);
     });
     canvas.addEventListener('pointermove', (event) => {
+      if (event.pointerId !== holder) return;
       this.page.box.move(...at(event));
       this.page.regions.move(...at(event));
     });
-    for (const name of ['pointerup', 'pointercancel']) {
-      canvas.addEventListener(name, () => {
+    for (const name of ['pointerup', 'pointercancel', 'lostpointercapture']) {
+      canvas.addEventListener(name, (event) => {
+        if (event.pointerId !== holder) return;
+        holder = null;
         this.page.box.up();
         this.page.regions.up(name === 'pointerup');
       });

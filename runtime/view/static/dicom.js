@@ -26,7 +26,8 @@ export class Dicom {
 
   get #chosen() {
     const { kept, span } = this.page.cine;
-    return span?.[1] > span?.[0] ? kept.slice(span[0], span[1] + 1) : [...kept];
+    const all = span?.[1] > span?.[0] ? kept.slice(span[0], span[1] + 1) : kept;
+    return all.filter((one) => alike(one, all.at(-1)));
   }
 
   get #about() {
@@ -38,9 +39,9 @@ export class Dicom {
       this.page.notice(this.#about.missing);
       return;
     }
-    const { cine, patient } = this.page;
+    const { cine } = this.page;
     const { folder, node } = this.#about;
-    put($('dicom-patient'), patient.identifier ? say('dicom.patient', { identifier: patient.identifier }) : say('dicom.no_patient'));
+    this.name();
     put($('dicom-where'), say(folder ? 'dicom.folder' : 'dicom.downloads'));
     put($('dicom-node'), node ? say('dicom.node', { node }) : say('dicom.no_node'));
     put($('dicom-film'), say('dicom.film', { count: Math.min(MOST_IMAGES, this.#chosen.length) }));
@@ -49,6 +50,12 @@ export class Dicom {
     put($('dicom-hint'), cine.frozen ? '' : say('dicom.needs_freeze'));
     put($('dicom-line'), '');
     if (!document.querySelector('dialog[open]')) $('dicom-dialog').showModal();
+  }
+
+  // Whose they will be; also while the dialog is open.
+  name() {
+    const { identifier } = this.page.patient;
+    put($('dicom-patient'), identifier ? say('dicom.patient', { identifier }) : say('dicom.no_patient'));
   }
 
   stop() {
@@ -64,6 +71,7 @@ export class Dicom {
     if (what === 'film' && !page.cine.frozen) return this.#tell(say('dicom.needs_freeze'));
     const scene = page.scene();
     if (!scene.picture) return this.#tell(say('snapshot.no_image'));
+    const work = page.patient.work();
     this.#busy = new AbortController();
     $('dicom-dialog').dataset.busy = true;
     try {
@@ -72,7 +80,7 @@ export class Dicom {
       put($('dicom-line'), say('dicom.working'));
       const answer = await fetch('dicom', { method: 'POST', body: this.#body(what, send, scene, drawn), signal });
       await this.#answer(answer);
-      if (answer.ok) page.patient.saved();
+      if (answer.ok) page.patient.saved(work);
     } catch (error) {
       this.#tell(say(error.name === 'AbortError' ? 'dicom.stopped' : 'dicom.lost'));
     } finally {
@@ -143,6 +151,9 @@ export class Dicom {
     else this.page.notice(line);
   }
 }
+
+// Of the same millimetres: an object has one pixel spacing for all of its images.
+const alike = (a, b) => [...a.extent, ...a.origin].every((mm, at) => mm === [...b.extent, ...b.origin][at]);
 
 // While a held image stands, it comes again and again.
 function distinct(pictures) {

@@ -11,7 +11,7 @@ function put(element, text) {
 }
 
 export function showFigures({ picture, state }) {
-  for (const title of document.querySelectorAll('#figures h2')) title.dataset.after = afterWord(state.key);
+  for (const title of document.querySelectorAll('#figures h2, #histogram h2')) title.dataset.after = afterWord(state.key);
   showCompression(picture, state);
   showQuality(picture);
   showWarnings(picture, state);

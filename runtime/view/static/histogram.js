@@ -2,7 +2,7 @@
 // was counted by the server.
 
 import { labelOf } from './regions.js';
-import { say } from './language.js';
+import { language, say } from './language.js';
 import { histogramText, readingOf } from './ratios.js';
 import { percent } from './words.js';
 import { softEnd } from './stage.js';
@@ -21,7 +21,7 @@ export function showHistogram(scene) {
   put($('histogram-title'), region ? say('histogram.title', { name: labelOf(region) }) : say('histogram.list'));
   put($('histogram-figures'), histogramText(scene) || say(!region ? 'histogram.start' : readingOf(scene) ? 'histogram.none' : 'ratio.no_live'));
   const canvas = $('histogram-bars');
-  const now = [found, canvas.clientWidth, scene.view.map];
+  const now = [found, canvas.clientWidth, scene.view.map, scene.view.invert, scene.picture && softEnd(scene), language()];
   if (now.some((value, at) => value !== drawn[at])) draw(canvas, found, scene);
   drawn = now;
 }
@@ -38,7 +38,7 @@ function draw(canvas, found, scene) {
   const [bar, soft] = [width / counts.length, softEnd(scene)];
   counts.forEach((count, at) => {
     const tall = (count / most) * (height - AXIS);
-    context.fillStyle = scene.painter.colour(scene.view.map, (first + (at + 0.5) * step) / soft);
+    context.fillStyle = scene.painter.colour(scene.view.map, (first + (at + 0.5) * step) / soft, scene.view.invert);
     context.fillRect(at * bar, height - AXIS - tall, bar - 1, tall);
     context.strokeStyle = '#aab4c0';
     context.strokeRect(at * bar + 0.5, height - AXIS - tall + 0.5, bar - 2, Math.max(0, tall - 1));

@@ -25,7 +25,7 @@ let view = load(painter.maps);
 let box = boxOf(view);
 await speak(preferred(view.language));
 const clock = new ServerClock();
-const now = { link: 'lost', line: '', about: null, live: null, frozen: null, heardMs: performance.now() };
+const now = { link: 'lost', line: '', about: null, live: null, frozen: null, heardMs: performance.now(), of: { number: 0, identifier: '', began_ms: 0, run: '' } };
 let dirty = true;
 
 new Link(clock, {
@@ -34,14 +34,25 @@ new Link(clock, {
     Object.assign(now, { link: state, line });
   },
   picture(picture) {
+    if (picture.bornMs < now.of.began_ms) return; // of the case before
     picture.run = now.about?.run;
     now.live = picture;
     now.heardMs = performance.now();
   },
   text(key, value) {
     if (key === 'about') now.about = value;
+    else if (key === 'case') begin(value);
   },
 });
+
+// As in the main window (case.js): of the case before nothing is left.
+function begin(value) {
+  const run = now.about?.run;
+  const next = now.of.run === run ? value.number !== now.of.number : value.identifier !== now.of.identifier;
+  if (now.of.number && next) Object.assign(now, { live: null, frozen: null });
+  now.of = { ...value, run };
+  dirty = true;
+}
 
 // The main window that was heard last.
 const channel = new BroadcastChannel(CHANNEL);
@@ -50,8 +61,8 @@ channel.onmessage = ({ data }) => {
   if (data.hello) return;
   if (data.view) {
     main.from = data.from;
+    if (JSON.stringify(data.view.box) !== JSON.stringify(view.box)) box = boxOf(data.view); // else it goes on, with its range
     view = data.view;
-    box = boxOf(view);
     if (view.language && view.language !== language()) speak(view.language).catch(() => {});
     now.frozen = data.picture ? Object.assign(new Picture(data.picture.message), { run: data.picture.run, shownState: data.picture.shownState }) : null;
   }
@@ -71,7 +82,7 @@ function scene() {
   const picture = now.frozen ?? now.live;
   const age = !picture ? null
     : picture.run === now.about?.run ? clock.age(picture) : { ms: performance.now() - picture.arrivedMs, exact: false };
-  const state = averageState(picture) ?? stateOf({
+  const state = averageState(picture, now.link) ?? stateOf({
     ...now, picture, age, frozen: Boolean(now.frozen), staleMs: now.about?.stale_ms ?? 500, quietMs: performance.now() - now.heardMs,
   });
   if (now.frozen) state.why = ''; // which is about keys of the main window

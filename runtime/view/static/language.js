@@ -5,6 +5,7 @@
 export const LANGUAGES = { en: 'English', fr: 'Français', de: 'Deutsch', es: 'Español', zh: '中文' };
 let code = 'en';
 let words = {};
+const formats = new Map(); // to make one costs more than to use it
 
 export const language = () => code;
 
@@ -46,8 +47,11 @@ export const fill = (text, values) =>
   });
 
 // A number as the language writes it; with `digits`, so many after the point.
-export const number = (value, digits) =>
-  new Intl.NumberFormat(code, digits === undefined ? {} : { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+export function number(value, digits) {
+  const kind = `${code} ${digits}`;
+  if (!formats.has(kind)) formats.set(kind, new Intl.NumberFormat(code, { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  return formats.get(kind).format(value);
+}
 
 // Names of keys of the keyboard in the text: {space}, {home}.
 export const keyboard = (text) => fill(text, words.keyboard);

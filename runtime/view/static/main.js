@@ -79,6 +79,7 @@ const link = new Link(clock, {
     cine.add(picture);
     page.heardMs = performance.now();
     page.arrivals.push(page.heardMs);
+    forgetArrivals();
     page.dirty ||= !cine.frozen;
     tellOthers(picture);
   },
@@ -144,7 +145,7 @@ function notice(text) {
 function scene() {
   const picture = cine.shown;
   const age = picture ? ageOf(picture) : null;
-  const state = averageState(picture) ?? stateOf({
+  const state = averageState(picture, page.link) ?? stateOf({
     link: page.link, line: page.line, picture, age, about: page.about,
     staleMs: page.about?.stale_ms ?? 500,
     quietMs: performance.now() - page.heardMs,
@@ -187,7 +188,7 @@ function draw(now) {
     showText($('word'), state.word);
     showText($('why'), state.why);
     showText($('age'), age ? ageText(age.ms, age.exact) : '–');
-    while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
+    forgetArrivals();
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
     showFigures(current);
     page.list.show(current);
@@ -198,6 +199,11 @@ function draw(now) {
     page.apart.tell(page, cine);
     speaker.say([state.word, ...adviceOf(current.picture, state)].join('. '));
   }
+}
+
+// As they come, too: a page in the background draws nothing for hours.
+function forgetArrivals() {
+  while (page.arrivals.length && performance.now() - page.arrivals[0] > RATE_MS) page.arrivals.shift();
 }
 
 function showText(element, text) {

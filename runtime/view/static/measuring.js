@@ -22,6 +22,7 @@ export class Measuring {
       this.#ask();
     } else {
       this.#asked = '';
+      clearTimeout(this.#timer); // or what was asked of an image would be answered by those of now
       this.#tell();
     }
   }
@@ -48,7 +49,8 @@ export class Measuring {
 
   // Of a picture that has no reading of its own: that of the live one before it.
   inherit(picture, before) {
-    if (before?.reading && before.reading.version === this.regions.version && picture.header.session === before.header.session) {
+    if (before?.reading && before.reading.version === this.regions.version && picture.run === before.run
+      && picture.header.server_starts === before.header.server_starts && picture.header.session === before.header.session) {
       picture.reading = before.reading;
     }
   }

@@ -19,6 +19,7 @@ export class RegionList {
   }
 
   use(kind) {
+    this.page.box.release();
     this.page.regions.use(kind);
   }
 
@@ -45,6 +46,7 @@ export class RegionList {
   choose(number) {
     const { regions, cine, notice } = this.page;
     if (!(number >= 1 && number <= MOST)) return;
+    this.page.box.release();
     if (cine.shown || regions.get(number)) regions.choose(number, cine.shown);
     else notice(say('regions.no_image'));
   }
@@ -86,7 +88,10 @@ export class RegionList {
     const button = make('button', { part: 'row', className: 'row', ariaPressed: String(regions.active === id) });
     const parts = Object.fromEntries(['label', 'strain', 'ratio', 'area'].map((name) => [name, make('span', { className: name })]));
     button.append(...Object.values(parts));
-    button.addEventListener('click', () => regions.activate(regions.active === id ? null : id));
+    button.addEventListener('click', () => {
+      this.page.box.release();
+      regions.activate(regions.active === id ? null : id);
+    });
     item.append(button);
     if (regions.active === id) item.append(this.#editor(id, role, regions));
     this.#rows.set(id, { button, ...parts });
@@ -99,6 +104,7 @@ export class RegionList {
     const shown = make('span', { textContent: length });
     button.append(make('span', { className: 'label', textContent: label }), make('span', { textContent: on }), shown);
     button.addEventListener('click', () => {
+      this.page.box.release();
       this.page.regions.activate(null);
       callipers.activate(callipers.active === id ? null : id);
     });

@@ -28,7 +28,7 @@ export class Regions {
   histogram = false;
   version = 0; // counts changes of what is measured
   draft = null; // a free-hand line under way, in mm
-  #armed = false; // the next press draws, whatever lies below
+  armed = false; // the next press draws, whatever lies below
   #drag = null;
 
   constructor(changed, notice) {
@@ -83,7 +83,7 @@ export class Regions {
 
   use(tool) {
     this.tool = tool;
-    this.#armed = true;
+    this.armed = true;
     this.activate(null);
   }
 
@@ -134,6 +134,7 @@ export class Regions {
     const role = id === 2 && !this.reference ? 'reference' : 'target';
     this.all = [...this.all.filter((one) => one.id !== id), { id, name: '', role, ...shape }].sort((a, b) => a.id - b.id);
     this.active = id;
+    this.callipers.active = null;
     this.#done();
   }
 
@@ -143,6 +144,7 @@ export class Regions {
   }
 
   release() {
+    this.armed = false;
     this.up(false);
     this.callipers.activate(null);
     this.activate(null);
@@ -192,10 +194,10 @@ export class Regions {
       return false;
     }
     const at = mmAt(panel, x, y);
-    const hit = this.#armed ? null : this.hit(panel, x, y);
+    const hit = this.armed ? null : this.hit(panel, x, y);
     const measure = this.tool === 'calliper';
     if (this.callipers.down(panel, x, y, picture, measure && !hit)) {
-      this.#armed = false;
+      this.armed = false;
       this.activate(null);
       return true;
     }
@@ -226,7 +228,7 @@ export class Regions {
     if (drag.how === 'draw' && !drag.moved) {
       if (Math.hypot(x - drag.pressed[0], y - drag.pressed[1]) < SLACK_PX) return;
       drag.moved = true;
-      this.#armed = false;
+      this.armed = false;
       if (this.tool === 'polygon') this.draft = [[drag.at.depth, drag.at.lateral]];
     }
     if (this.draft) return this.#extend(at, drag);

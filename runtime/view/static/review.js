@@ -71,6 +71,7 @@ export class CineControls {
 
   #showAverage() {
     const { cine, notice } = this.page;
+    if (!cine.span) return; // live again, or another case, while one was being chosen
     const [first, last] = cine.span;
     if (cine.place < first || cine.place > last) cine.go(last);
     cine.average = averaged(cine.kept.slice(first, last + 1));

@@ -3,13 +3,13 @@
 
 import { drawTimeline } from './track.js';
 import { isUseful } from './best.js';
+import { gripPx } from './grips.js';
 import { known, number, say } from './language.js';
 import { percent, seconds } from './words.js';
 
 const LEAST_MS = 10000; // that the width stands for
 const BEYOND_MS = 8000; // most that is shown after the last image
 const TICK_MS = 100;
-const GRIP_PX = 26;
 const MARGIN = { left: 76, right: 14 };
 
 export class Timeline {
@@ -54,7 +54,9 @@ export class Timeline {
     event.preventDefault();
     this.canvas.focus();
     this.canvas.setPointerCapture(event.pointerId);
-    const grip = cine.span?.findIndex((place) => Math.abs(this.#axis.x(cine.kept[place].arrivedMs) - event.offsetX) < GRIP_PX) ?? -1;
+    const ends = (cine.span ?? []).map((place) => this.#axis.x(cine.kept[place].arrivedMs));
+    const away = ends.map((x) => Math.abs(x - event.offsetX));
+    const grip = away.findIndex((px, end) => px < gripPx(ends[1] - ends[0]) && px <= away[1 - end]);
     const place = this.#placeAt(event.offsetX);
     if (event.shiftKey) {
       cine.freeze();

@@ -59,6 +59,7 @@ export function afterWord(key) {
 }
 
 export function compressionWord(picture) {
+  if (picture.header.average) return ''; // of presses and releases alike
   if (picture.state === 'idle' || picture.compression === 0) return say('compression.rest');
   return picture.compression > 0 ? say('compression.pressing') : say('compression.releasing');
 }

@@ -33,11 +33,24 @@ def test_columns_become_rows(scan: Scan, dtype: type, shape: tuple[int, int]) ->
         assert (got.stream, got.clock, got.frame.sequence, got.frame.scan) == ("s", "c", 3, scan)
 
 
+def test_columns_are_for_bridges_alone() -> None:
+    """Whoever reads the message itself, such as a server, would take columns for rows without a sign."""
+    header, body = RFMessage(
+        frame=RFFrame(samples=np.zeros((4, 4), np.int16), scan=RF), stream="s"
+    ).to_parts()
+    fields = json.loads(bytes(header))
+    RFMessage.from_parts((json.dumps(fields | {"order": "rows"}).encode(), body))
+    with pytest.raises(MalformedError, match=r"header: order: got 'columns', expected 'rows'"):
+        RFMessage.from_parts((json.dumps(fields | {"order": "columns"}).encode(), body))
+
+
 @pytest.mark.parametrize("order", ["lines", 1, None, ["rows"]])
 def test_another_order_is_malformed(order: object) -> None:
     message = RFMessage(frame=RFFrame(samples=np.zeros((4, 4), np.int16), scan=RF), stream="s")
     header, body = message.to_parts()
     fields = json.loads(bytes(header)) | {"order": order}
-    with pytest.raises(MalformedError, match=r"header: order: got .*, expected rows or columns") as caught:
+    with pytest.raises(
+        MalformedError, match=r"header: order: got .*, expected 'rows' or 'columns'"
+    ) as caught:
         read_message(json.dumps(fields).encode(), body)
     assert caught.value.fault == "field"

@@ -226,9 +226,11 @@ def test_times_of_a_dicom_object_are_those_of_the_frames_or_none(make: Callable[
     found = pydicom.dcmread(made_of("dicom", make((0, 50, 100, 250, 300))))
     assert found[found.FrameIncrementPointer].keyword == "FrameTimeVector"
     assert [float(step) for step in found.FrameTimeVector] == [0, 50, 150, 50]
+    for unknown in (None, (0, 50, 100, 90, 140)):  # none, and a clock that was set back
+        found = pydicom.dcmread(made_of("dicom", make(unknown)))
+        assert found[found.FrameIncrementPointer].keyword == "PageNumberVector"
+        assert list(found.PageNumberVector) == [1, 2, 3, 4]
     found = pydicom.dcmread(made_of("dicom", make(None)))
-    assert found[found.FrameIncrementPointer].keyword == "PageNumberVector"
-    assert list(found.PageNumberVector) == [1, 2, 3, 4]
     assert "FrameTime" not in found
     assert "AcquisitionDateTime" not in found
 

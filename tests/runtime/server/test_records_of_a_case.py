@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from control_room import Room
 from eyes import eyes
-from live import running, wait_until
+from live import TIMEOUT_S, running, wait_until
 
 from usert.errors import OptionError
 from usert.runtime.record.contents import Record
@@ -80,6 +82,74 @@ def test_a_record_that_cannot_be_ended_keeps_the_case(room: Room, monkeypatch: p
         one.say("case", {"identifier": ""})
         while one.text("case")["number"] != 1:
             pass
+        room.ask("record-stop")
+
+
+def test_while_a_record_ends_nothing_else_begins(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.image()
+    page = LivePage(
+        PageConfig(
+            strain=room.server.publish_endpoint,
+            control=room.server.control_endpoint,
+            http=Address.parse("127.0.0.1:0"),
+        )
+    )
+    stop, begun, go_on = room.server._switch._stop, threading.Event(), threading.Event()
+
+    def slow() -> Any:
+        begun.set()
+        assert go_on.wait(TIMEOUT_S)
+        return stop()
+
+    with running(page), eyes(page) as one, eyes(page) as other:
+        one.say("record", True)
+        wait_until(lambda: room.server.recorder is not None)
+        room.image()
+        monkeypatch.setattr(room.server._switch, "_stop", slow)
+        try:
+            one.say("case", {"identifier": "next", "answer": "clear"})
+            assert begun.wait(TIMEOUT_S)
+            other.say("record", True)
+            assert "being ended" in other.text("refused")
+            other.say("case", {"identifier": "another", "answer": "clear"})
+            assert other.text("case_refused")["key"] == "case.changing"
+        finally:
+            go_on.set()
+        while (told := one.text("case"))["identifier"] != "next":
+            pass
+        assert told["number"] == 2
+        assert room.server.recorder is None
+
+
+def test_what_a_server_that_does_not_answer_records_runs_on(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.image()
+    page = LivePage(
+        PageConfig(
+            strain=room.server.publish_endpoint,
+            control=room.server.control_endpoint,
+            http=Address.parse("127.0.0.1:0"),
+        )
+    )
+
+    def silent(command: Any) -> Any:
+        raise OptionError("control: no answer")
+
+    with running(page), eyes(page) as one:
+        one.say("record", True)
+        wait_until(lambda: room.server.recorder is not None)
+        room.image()
+        while not (told := one.text("record"))["files"]:
+            pass
+        with monkeypatch.context() as patch:
+            patch.setattr(page._control, "ask", silent)
+            while not told.get("error"):
+                told = one.text("record")
+            one.say("case", {"identifier": "next"})
+            assert one.text("case_question")["recording"]
+            one.say("case", {"identifier": "next", "answer": "clear"})
+            assert one.text("case_refused")["key"] == "case.record_goes_on"
         room.ask("record-stop")
 
 

@@ -66,3 +66,17 @@ def look(browser: Browser) -> Iterator[Open]:
 
         yield open_
         assert [screen.faults for screen in screens if screen.faults] == []
+
+
+@pytest.fixture
+def url(show: Show, serve_page: MakePage) -> str:
+    """Address of a page with B-mode, which calls an image stale late: the machine may be busy."""
+    return serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0).url
+
+
+@pytest.fixture
+def screen(url: str, look: Open) -> Screen:
+    """A screen that shows live images."""
+    opened = look(url, locale="en-GB", accept_downloads=True)
+    opened.wait_state("live")
+    return opened

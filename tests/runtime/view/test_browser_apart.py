@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from browser import LIVE_S, MakePage, Open, Screen
+from browser import LIVE_S, Open, Screen
 from show import Show
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 
 Two = tuple[Screen, Screen]
-
-
-@pytest.fixture
-def url(show: Show, serve_page: MakePage) -> str:
-    return serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0).url
 
 
 @pytest.fixture

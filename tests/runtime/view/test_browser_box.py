@@ -36,14 +36,6 @@ _READING = """async ([text, region]) => {
 }"""
 
 
-@pytest.fixture
-def screen(show: Show, serve_page: MakePage, look: Open) -> Screen:
-    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
-    opened = look(page.url)
-    opened.wait_state("live")
-    return opened
-
-
 def kept(screen: Screen) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(screen.page.evaluate("() => localStorage.getItem('usert-view')"))[
         "box"
@@ -141,19 +133,16 @@ def test_the_box_is_moved_and_sized_by_pointer_and_by_keys(screen: Screen) -> No
     screen.expect("#box", re.compile("^Box$"))
 
 
-def test_the_box_is_drawn_by_touch(show: Show, serve_page: MakePage, look: Open) -> None:
-    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
-    screen = look(page.url, viewport={"width": 800, "height": 1180}, has_touch=True)
-    screen.wait_state("live")
-    screen.page.locator("#box").tap()
+def draw_by_touch(screen: Screen, region: tuple[float, float, float, float]) -> None:
+    """A finger from one corner of a region in mm (depth, depth, lateral, lateral) to the other, on the strain image."""
     box = screen.page.locator("#canvas").bounding_box()
     assert box is not None
     panel = next(one for one in screen.panels() if one["kind"] == "strain")
     session = screen.page.context.new_cdp_session(screen.page)
-    d0, d1, l0, l1 = BOX
+    d0, d1, l0, l1 = region
     for kind, depth, lateral in (
         ("touchStart", d0, l0),
-        ("touchMove", 5, 8),
+        ("touchMove", (d0 + d1) / 2, (l0 + l1) / 2),
         ("touchMove", d1, l1),
         ("touchEnd", 0, 0),
     ):
@@ -166,7 +155,23 @@ def test_the_box_is_drawn_by_touch(show: Show, serve_page: MakePage, look: Open)
             {"type": kind, "touchPoints": [] if kind == "touchEnd" else [{"x": x, "y": y}]},
         )
     screen.page.wait_for_timeout(200)
+
+
+def test_the_box_is_drawn_by_touch(show: Show, serve_page: MakePage, look: Open) -> None:
+    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
+    screen = look(page.url, viewport={"width": 800, "height": 1180}, has_touch=True)
+    screen.wait_state("live")
+    screen.page.locator("#box").tap()
+    draw_by_touch(screen, BOX)
     assert [*kept(screen)["depth"], *kept(screen)["lateral"]] == pytest.approx(BOX, abs=0.3)
+    scale = next(one for one in screen.panels() if one["kind"] == "strain")["scale"]
+    reach = (
+        0.8 * min(39, scale * (BOX[1] - BOX[0]) / 4) / scale
+    )  # within its upper edge: 12 mm or a half of the inside
+    draw_by_touch(screen, (BOX[0] + reach, BOX[0] + reach + 1.0, 7.0, 8.0))
+    moved = kept(screen)
+    expected = (BOX[0] + 1.0, BOX[1] + 1.0, BOX[2] + 1.0, BOX[3] + 1.0)
+    assert [*moved["depth"], *moved["lateral"]] == pytest.approx(expected, abs=0.3)
 
 
 def test_the_box_stays_and_lies_inside_whatever_the_image(screen: Screen, show: Show, act: Act) -> None:

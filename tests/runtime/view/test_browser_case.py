@@ -134,6 +134,43 @@ def test_what_was_saved_is_not_asked_about(screen: Screen) -> None:
     screen.wait_state("live")
 
 
+def test_the_open_dialog_of_dicom_names_the_case_of_now(serve: Any, look: Open) -> None:
+    page = serve()
+    first, second = look(page.url), look(page.url)
+    first.wait_state("live")
+    second.wait_state("live")
+    give(first, "ONE")
+    second.expect("#case-shown", "ONE")
+    second.page.locator("#tab-case").click()
+    second.page.locator("#dicom-button").click()
+    second.expect("#dicom-patient", "ONE")
+    first.page.evaluate(SCAN, "TWO-2")
+    second.expect("#dicom-patient", "TWO-2")
+
+
+def test_what_is_drawn_while_an_object_is_made_is_not_saved(screen: Screen, act: Act) -> None:
+    give(screen, "ONE")
+    screen.wait_state("live")
+    screen.draw(act.regions_mm()[0])
+    screen.page.evaluate(
+        """() => {
+          const { fetch } = window;
+          window.fetch = async (...all) => {
+            if (all[0] === 'dicom') await new Promise((go) => { window.go = go; });
+            return fetch(...all);
+          };
+        }"""
+    )
+    with screen.page.expect_download(timeout=1e3 * LIVE_S):
+        screen.press("u")
+        screen.until(lambda: screen.page.evaluate("() => Boolean(window.go)"))
+        screen.draw(act.regions_mm()[1])
+        screen.page.evaluate("() => window.go()")
+    screen.page.wait_for_timeout(500)
+    screen.page.evaluate(SCAN, "TWO-2")
+    screen.expect("#case-question", "TWO-2")
+
+
 def test_images_without_a_case_can_be_given_one(screen: Screen) -> None:
     screen.until(lambda: screen.drawn > 5)
     screen.press(" ")

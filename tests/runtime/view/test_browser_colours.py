@@ -7,21 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import MakePage, Open, Screen
+from browser import Screen
 from PIL import Image
-from show import Act, Show
+from show import Act
 
 from usert.runtime.view.colour_maps import MAPS, table
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
-
-
-@pytest.fixture
-def screen(show: Show, serve_page: MakePage, look: Open) -> Screen:
-    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
-    opened = look(page.url, accept_downloads=True)
-    opened.wait_state("live")
-    return opened
 
 
 def pixels_of(screen: Screen) -> np.ndarray:

@@ -16,14 +16,6 @@ from show import Act, Made, Show
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 
 
-@pytest.fixture
-def screen(show: Show, serve_page: MakePage, look: Open) -> Screen:
-    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
-    opened = look(page.url, accept_downloads=True)
-    opened.wait_state("live")
-    return opened
-
-
 def ratio(screen: Screen) -> tuple[float, float]:
     """And its spread."""
     screen.expect("#ratio-value", re.compile(r"\d ± \d"))

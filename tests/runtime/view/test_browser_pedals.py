@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from browser import MakePage, Open, Screen
-from show import Show
+from browser import Screen
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
-
-
-@pytest.fixture
-def screen(show: Show, serve_page: MakePage, look: Open) -> Screen:
-    page = serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0)
-    opened = look(page.url, locale="en-GB", accept_downloads=True)
-    opened.wait_state("live")
-    return opened
 
 
 def teach(screen: Screen, what: str, key: str) -> None:

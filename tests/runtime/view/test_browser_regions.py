@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import MakePage, Open, Screen
-from show import FRAMES, LAG, Act, Show
+from lesion_truth import beside, circle, lesion, true_ratio
+from show import Act, Show
 
-from usert.beam_space import BeamSpace
-from usert.runtime.imaging.strain_ratio import RatioHistory, RatioRule, read_region
 from usert.runtime.view.region import Region
-from usert.strain import axial_strain
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 
@@ -47,39 +45,6 @@ def begin(screen: Screen) -> None:
 @pytest.fixture
 def screen(watch: Callable[..., Screen]) -> Screen:
     return watch(accept_downloads=True)
-
-
-def circle(centre: tuple[float, float], radius: float, points: int = 60, turns: float = 1.0) -> Line:
-    angle = np.linspace(0, 2 * math.pi * turns, points)
-    return [(centre[0] + radius * math.sin(a), centre[1] + radius * math.cos(a)) for a in angle]
-
-
-def lesion(act: Act) -> tuple[tuple[float, float], float]:
-    """Centre and radius in mm."""
-    found = act.scanner.lesion
-    return (found.centre_z_mm, found.centre_x_mm), found.radius_mm
-
-
-def beside(act: Act) -> tuple[float, float, float, float]:
-    return act.regions_mm()[1]
-
-
-def true_ratio(act: Act, target: Region, reference: Region) -> float:
-    """By the true motion, over all images."""
-    history = RatioHistory(RatioRule())
-    for first in FRAMES:
-        strain = axial_strain(act.scanner.truth(first, first + LAG)[0], 3)
-        readings = []
-        for region in (target, reference):
-            rows, lines, mask = region.pixels(BeamSpace.of(act.scanner.scan, strain.shape)) or pytest.fail(
-                "outside"
-            )
-            readings.append(
-                read_region(strain[rows, lines], np.ones_like(strain)[rows, lines], history.rule, mask)
-            )
-        reading = history.add(*readings)
-    assert reading.ratio is not None
-    return reading.ratio
 
 
 def spans(kind: str, region: tuple[float, float, float, float]) -> Region:
@@ -264,7 +229,7 @@ def test_a_line_that_is_broken_off_leaves_nothing(screen: Screen, act: Act) -> N
         if end == "Escape":
             screen.press("Escape")
         else:
-            screen.page.locator("#canvas").dispatch_event("pointercancel")
+            screen.page.locator("#canvas").dispatch_event("pointercancel", {"pointerId": 1})
         screen.page.mouse.up()
         assert rows(screen) == [], end
     screen.page.mouse.move(*screen.place(*line[0]))

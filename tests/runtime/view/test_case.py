@@ -141,8 +141,28 @@ def test_images_without_a_case_can_be_given_one(page: LivePage) -> None:
         assert one.text("case_question")["can_keep"] is True
         one.say("case", {"identifier": "one", "answer": "keep"})
         assert case_of(one, "one") == {"number": 1, "identifier": "one", "began_ms": 0.0}
-        one.say("case", {"identifier": "two", "answer": "keep"})  # of another case nothing is kept
+        one.say(
+            "case", {"identifier": "two", "answer": "keep"}
+        )  # of another case nothing is kept: asked again
+        assert one.text("case_question")["can_keep"] is False
+        one.say("case", {"identifier": "two", "answer": "clear"})
         assert case_of(one, "two")["number"] == 2
+
+
+def test_keeping_never_clears_what_is_not_saved(page: LivePage) -> None:
+    """Two viewers are asked; by the answer of the second, the case has the identifier of the first."""
+    with eyes(page) as one, eyes(page) as other:
+        one.say("unsaved", True)
+        for viewer, identifier in ((one, "one"), (other, "two")):
+            viewer.say("case", {"identifier": identifier})
+            if viewer is one:
+                assert viewer.text("case_question")["can_keep"] is True
+        assert other.text("case_question")["can_keep"] is True
+        one.say("case", {"identifier": "one", "answer": "keep"})
+        case_of(other, "one")
+        other.say("case", {"identifier": "two", "answer": "keep"})
+        asked = other.text("case_question")
+        assert (asked["unsaved"], asked["can_keep"]) == (1, False)
 
 
 @pytest.mark.parametrize("value", [{"identifier": "x" * 65}, {"identifier": 7}, {}])

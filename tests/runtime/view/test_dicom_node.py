@@ -19,6 +19,7 @@ import pytest
 from browser import MakePage
 from captures import TITLE, Node, node, pixels, png, post, refused, upload
 from eyes import eyes
+from live import wait_until
 from pydicom.uid import (
     ImplicitVRLittleEndian,
     MultiFrameTrueColorSecondaryCaptureImageStorage,
@@ -27,7 +28,7 @@ from pydicom.uid import (
 )
 
 from usert.errors import OptionError
-from usert.runtime.view import dicom_node
+from usert.runtime.view import dicom_node, dicom_routes
 from usert.runtime.view.dicom_node import DicomNode
 from usert.runtime.view.live_page import LivePage
 
@@ -167,6 +168,21 @@ def test_a_node_that_never_answers_holds_nobody_up(page: Page, publisher: Any) -
             one.text("pong")
         thread.join()
     assert told[0]["key"] == "dicom.no_association"
+
+
+def test_no_more_objects_wait_than_memory_has_room_for(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom_routes, "_MOST_HELD", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        served = page(f"127.0.0.1:{silent.getsockname()[1]}")
+        first: list[dict[str, Any]] = []
+        thread = threading.Thread(target=lambda: first.append(refused(served, SEND)))
+        thread.start()
+        wait_until(lambda: served._dicom._held == 1)
+        assert refused(served, SEND)["key"] == "dicom.node_busy"
+        assert post(served, upload(IMAGE))[0] == 200  # saving goes on
+        thread.join()
+    assert first[0]["key"] == "dicom.no_association"
+    assert served._dicom._held == 0
 
 
 def test_a_node_that_stops_reading_is_given_up(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,9 @@ from eyes import eyes
 
 from usert.errors import MissingExtraError, OptionError
 from usert.runtime.view import dicom_folder, dicom_routes, dicom_study
+from usert.runtime.view.case import Refusal
 from usert.runtime.view.dicom_folder import DicomFolder
+from usert.runtime.view.dicom_upload import Upload
 from usert.runtime.view.live_page import LivePage
 
 NOWHERE = "tcp://127.0.0.1:1"
@@ -121,6 +123,20 @@ def test_a_case_is_a_study_and_its_images_and_films_are_series(page: LivePage) -
     assert (first.PatientID, other.PatientID) == ("", "next")
 
 
+def test_a_study_is_of_one_patient(page: LivePage) -> None:
+    """Also where a case gets its identifier after an object without one was made."""
+    before = made(page, upload(IMAGE))
+    with eyes(page) as one:
+        one.say("unsaved", True)
+        one.say("case", {"identifier": "one", "answer": "keep"})
+        while one.text("case")["identifier"] != "one":
+            pass
+        after = made(page, upload(IMAGE))
+    assert (before.PatientID, after.PatientID) == ("", "one")
+    assert before.StudyInstanceUID != after.StudyInstanceUID
+    assert before.SeriesInstanceUID != after.SeriesInstanceUID
+
+
 def test_what_belongs_to_the_last_case_is_refused(storing: LivePage, folder: Path) -> None:
     named(storing, "next")
     assert refused(storing, upload(IMAGE))["key"] == "dicom.other_case"
@@ -175,14 +191,12 @@ def set_to(name: str, value: Any) -> Callable[[dict[str, Any]], object]:
     return lambda header: header.update({name: value})
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def huge(width: int, height: int) -> bytes:
     """A PNG that says to be of that size, and is short."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
     ihdr = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -208,6 +222,7 @@ BAD = {
     "two sizes": upload(IMAGE, png(pixels(0, (60, 81)))),
     "a bomb": upload(huge(1 << 30, 1 << 30)),
     "a smaller bomb": upload(huge(2048, 2048)),
+    "an empty profile": upload(IMAGE[:-12] + chunk(b"iCCP", b"") + IMAGE[-12:]),
     "of no width": upload(huge(0, 10)),
     "an unknown key": upload(IMAGE, path="../x"),
     "a negative size": upload(IMAGE, change=lambda header: header["frames"][0].update(bytes=-1)),
@@ -260,6 +275,17 @@ def test_without_pydicom_a_line_says_what_to_install(page: LivePage, monkeypatch
 
     monkeypatch.setattr(dicom_routes, "require", missing)
     assert refused(page, upload(IMAGE))["error"] == "pydicom is not installed: pip install 'usert[dicom]'"
+
+
+def test_a_second_size_inside_a_picture_is_refused() -> None:
+    def size(width: int, height: int) -> bytes:
+        content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        return struct.pack(">I", 13) + content + struct.pack(">I", zlib.crc32(content))
+
+    for second in (size(16, 9), size(20_000, 20_000)):
+        parsed = Upload.parse(upload(IMAGE[:33] + second + IMAGE[33:]))
+        with pytest.raises(Refusal, match="damaged"):
+            parsed.pixels(0)
 
 
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:

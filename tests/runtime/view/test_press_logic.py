@@ -144,7 +144,7 @@ def test_the_key_goes_from_press_to_press(screen: Screen) -> None:
     assert screen.page.evaluate(_STEPS, [[], 0, 1]) == [-1]
 
 
-def message(strain: NDArray[Any], quality: NDArray[Any], **changes: Any) -> bytes:
+def message(strain: NDArray[Any], quality: NDArray[Any], published: int = 1, **changes: Any) -> bytes:
     grids = {
         "strain": strain.astype(np.float32),
         "quality": quality.astype(np.float32),
@@ -152,7 +152,7 @@ def message(strain: NDArray[Any], quality: NDArray[Any], **changes: Any) -> byte
     }
     fields = {"scan": SCAN, "readable_quality": LEAST} | changes | grids
     arrival = Arrival(age=Age(ms=10, exact=True), at_ns=10**12)
-    return Painter().paint(replace(image(), **fields), arrival, None).encoded
+    return Painter().paint(replace(image(published), **fields), arrival, None).encoded
 
 
 def noisy(count: int, shape: tuple[int, int] = (64, 32)) -> list[tuple[NDArray[Any], NDArray[Any]]]:
@@ -193,7 +193,7 @@ def numpy_average(messages: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[Any]
 
 
 def test_an_average_is_that_of_numpy_over_the_same_pixels(screen: Screen) -> None:
-    messages = [message(*one) for one in noisy(9)]
+    messages = [message(*one, published=at) for at, one in enumerate(noisy(9), 1)]
     expected, share, size = numpy_average(messages)
     sent = average(screen, messages)
     assert sent is not None
@@ -206,6 +206,12 @@ def test_an_average_is_that_of_numpy_over_the_same_pixels(screen: Screen) -> Non
     assert (planes["quality"].values[np.isfinite(found)] >= fields["least_readable"]).all()
     assert (planes["quality"].values[~np.isfinite(found)] == 0).all()
     assert fields["average"]["images"] == 9
+    headers = [unpack(one, ())[0] for one in messages]
+    assert (
+        (fields["reference"], fields["current"])
+        == (headers[0]["reference"], headers[-1]["current"])
+        == (1, 9)
+    )
     assert fields["readable_strain"] == pytest.approx(float(np.nanmean(expected)), abs=1e-5)
     left, right = np.nanmean(found[:, :16]), np.nanmean(found[:, 16:])
     assert left / right == pytest.approx(1 / 3, abs=0.02)

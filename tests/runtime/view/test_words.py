@@ -79,6 +79,14 @@ def test_the_same_values_are_filled_in(language: str) -> None:
     assert {key: holes(other[key]) for key in ENGLISH} == {key: holes(ENGLISH[key]) for key in ENGLISH}
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_line_of_a_region_says_once_that_it_is_a_ratio(language: str) -> None:
+    """What stands in it for {ratio} says so itself, or what else the region is for."""
+    of = words(language)
+    word = of["regions.ratio"]["other"].replace("{value}", "").strip()
+    assert word not in of["regions.line"]["other"].replace("{ratio}", "")
+
+
 def test_every_word_that_the_page_asks_for_is_there() -> None:
     whole, beginnings = used()
     assert whole - set(ENGLISH) == set()
