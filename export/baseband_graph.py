@@ -14,11 +14,14 @@ Knows nothing of ONNX. Invariant: any frame shape gives outputs of that shape; n
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from usert.front_end import SAMPLES_PER_WAVELENGTH, FrontEnd
+from usert.network.baseband import TILE
 from usert.network.companding import moved
 from usert.network.complex import power, times
 from usert.network.grid_refine import GRID_BLOCK
@@ -73,7 +76,7 @@ class BasebandGraph(nn.Module):
     def picture(self, on_grid: OnGrid, depths: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """Displacement, strain and quality on the `rows` samples of the frames."""
         inside = (depths <= rows - 1).to(depths.dtype)
-        strain = -torch.matmul(self._slope(inside), on_grid.displacement[:, 0:1])
+        strain = -self._slope(on_grid.displacement[:, 0:1], inside)
         quality = self._quality(on_grid, inside)
 
         sample = torch.arange(rows, device=depths.device, dtype=torch.float32)
@@ -82,16 +85,24 @@ class BasebandGraph(nn.Module):
         readable = at_depths(quality, (row + 0.5) / GRID_BLOCK - 0.5)
         return displacement[0], at_depths(strain, row)[0, 0], readable[0, 0].clamp(0.0, 1.0)
 
-    def _slope(self, inside: Tensor) -> Tensor:
-        """(K, K): least-squares slope over the window about each row; near an end, the whole window at that end."""
+    def _slope(self, field: Tensor, inside: Tensor) -> Tensor:
+        """Least-squares slope of (1, 1, K, M) over the window about each row; near an end, the whole window there.
+
+        Each tile of rows is one product with the rows that its windows reach: `inside` (K,) ends less than a tile
+        above the end of the grid (`usert.front_end.grid_rows`).
+        """
+        reach = math.ceil(self.strain_window * SAMPLES_PER_WAVELENGTH / TILE)  # tiles
+        near = _with_neighbours(field[0, 0], reach)  # (tiles, L, M)
         at = torch.arange(inside.shape[0], device=inside.device, dtype=inside.dtype)
         last = inside.sum() - 1
         half = ((last + 1) / 2).clamp_max(self.strain_window * SAMPLES_PER_WAVELENGTH / 2)
-        centre = torch.minimum(torch.maximum(at, half - 0.5), last + 0.5 - half)
-        weight = (half + 0.5 - (at[None, :] - centre[:, None]).abs()).clamp(0.0, 1.0) * inside
-        away = at[None, :] - (weight * at).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True)
+        centre = torch.minimum(torch.maximum(at, half - 0.5), last + 0.5 - half).reshape(-1, TILE, 1)
+        at, inside = (_with_neighbours(one[:, None], reach).transpose(1, 2) for one in (at, inside))
+        weight = (half + 0.5 - (at - centre).abs()).clamp(0.0, 1.0) * inside  # (tiles, TILE, L)
+        away = at - (weight * at).sum(dim=2, keepdim=True) / weight.sum(dim=2, keepdim=True)
         moment = weight * away
-        return moment / (moment * away).sum(dim=1, keepdim=True)
+        slope = torch.matmul(moment / (moment * away).sum(dim=2, keepdim=True), near)
+        return slope.reshape(field.shape)
 
     def _quality(self, on_grid: OnGrid, inside: Tensor) -> Tensor:
         """(1, 1, K / GRID_BLOCK, M): the least correlation within the window of the strain."""
@@ -131,6 +142,13 @@ class FollowGraph(nn.Module):
         first, second = _without_mean(reference, current)
         on_grid = self.whole.motion.near(first, second, depths, start[None])
         return self.whole.picture(on_grid, depths, reference.shape[-2])
+
+
+def _with_neighbours(rows: Tensor, reach: int) -> Tensor:
+    """Of each tile of `rows` (K, M) its rows and those of `reach` tiles either side, 0 outside: (tiles, L, M)."""
+    tiles = rows.shape[0] // TILE
+    padded = functional.pad(rows, (0, 0, reach * TILE, reach * TILE)).reshape(-1, TILE, rows.shape[1])
+    return torch.cat([padded[k : k + tiles] for k in range(2 * reach + 1)], dim=1)
 
 
 def _without_mean(reference: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:

@@ -56,6 +56,21 @@ def test_strain_is_the_slope_of_the_displacement(graph: BasebandGraph) -> None:
     assert strain.mean() > 0.01  # compression is positive
 
 
+@pytest.mark.parametrize("window", [2.0, 15.8, 60.0])
+@pytest.mark.parametrize("last", [193, 200, 255])
+def test_the_slope_is_that_of_a_line_fitted_to_each_window(window: float, last: int) -> None:
+    graph = BasebandGraph(LiteFlowNet(finest=4, front_end="baseband"), strain_window=window)
+    field = torch.randn(1, 1, 256, 32, generator=torch.Generator().manual_seed(1))
+    at = np.arange(256.0)
+    found = graph._slope(field, torch.from_numpy((at <= last).astype(np.float32)))
+    half = min((last + 1) / 2, window * 3 / 2)
+    for row in range(min(last + 2, 256)):  # one beyond: the last sample lies between two rows
+        centre = min(max(row, half - 0.5), last + 0.5 - half)
+        weight = (half + 0.5 - np.abs(at - centre)).clip(0, 1) * (at <= last)
+        slope, _ = np.polyfit(at, field[0, 0].numpy(), 1, w=np.sqrt(weight))
+        np.testing.assert_allclose(found[0, 0, row], slope, atol=1e-5)
+
+
 def test_a_short_frame_has_a_window_of_its_own_length(graph: BasebandGraph) -> None:
     _, strain, quality = by_torch(graph, pair_of(press(0.01, (80, 64))))
     assert np.isfinite(strain).all()

@@ -93,8 +93,19 @@ def test_a_map_of_windows_becomes_pixels_along_straight_lines() -> None:
 
 def test_box_means_are_those_of_a_plain_sum() -> None:
     image = torch.randn(2, 3, 20, 15, generator=torch.Generator().manual_seed(2))
-    expected = torch.nn.functional.avg_pool2d(image, (5, 3), 1, (2, 1))
+    padded = torch.nn.functional.pad(image, (1, 1, 2, 2))
+    expected = padded.unfold(2, 5, 1).unfold(3, 3, 1).mean(dim=(4, 5))
     torch.testing.assert_close(box_mean(image, 5, 3), expected, atol=1e-5, rtol=0)
+
+    class Boxes(torch.nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return box_mean(image, 5, 3)
+
+    free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    for_any_shape = torch.export.export(
+        Boxes(), (torch.zeros(2, 3, 10, 12),), dynamic_shapes=(free,)
+    ).module()
+    torch.testing.assert_close(for_any_shape(image), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("off", [-1.8, 1.2])

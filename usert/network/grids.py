@@ -1,7 +1,8 @@
-"""Block means of a map, and linear interpolation between a map and a coarser grid of it.
+"""Means over blocks and boxes of a map, and linear interpolation between a map and a coarser grid of it.
 
-The same numbers as `avg_pool2d` and `interpolate`, written as plain sums over a reshaped map: for maps of a few
-channels the libraries that run the exported graph do those several times faster than pooling and resizing.
+Block means and interpolation are the same numbers as `avg_pool2d` and `interpolate`, written as plain sums over a
+reshaped map: for maps of a few channels the libraries that run the exported graph do those several times faster than
+pooling with strides and resizing.
 
 Invariant: the block means of an interpolated straight line are its points.
 """
@@ -24,7 +25,10 @@ def block_mean(image: Tensor, rows: int, lines: int = 1) -> Tensor:
 
 def box_mean(image: Tensor, rows: int, lines: int) -> Tensor:
     """Mean over `rows` × `lines` points about each, both odd, with 0 outside: (B, C, N, M) → (B, C, N, M)."""
-    if rows > 1:  # as a product: a matrix unit does it in a fraction of the time of as many sums
+    if not isinstance(image.shape[2], torch.SymInt):
+        return functional.avg_pool2d(image, (rows, lines), 1, (rows // 2, lines // 2))
+    # the same numbers for the graph of any shape, in which OpenVINO (2026.4) takes five times as long to pool
+    if rows > 1:
         at = torch.arange(image.shape[2], device=image.device, dtype=image.dtype)
         near = (at[:, None] - at[None, :]).abs() <= rows // 2
         image = torch.matmul(near.to(image.dtype), image)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from .complex import power, times
+from .complex import power
 from .grids import block_mean, interpolated
 
 LAGS = 4
@@ -63,15 +63,22 @@ def likeliest(first: Tensor, candidates: Sequence[tuple[Tensor, Tensor]]) -> Ten
 
 def _at_lags(first: Tensor, second: Tensor) -> Tensor:
     """Magnitude of the normalised complex correlation in each window at each lag, (B, 2 · LAGS + 1, H / 8, M / 2)."""
-    batch, rows = first.shape[0], first.shape[2]
-    longer = functional.pad(torch.cat((second, power(second)), dim=1), (0, 0, LAGS, LAGS))
-    count = 2 * LAGS + 1
-    others = torch.cat([longer[:, :, lag : lag + rows] for lag in range(count)])
-    products = torch.cat(
-        (times(first.repeat(count, 1, 1, 1), others[:, :2], conjugate=True), others[:, 2:]), dim=1
-    )
-    sums = block_mean(products, *BLOCK)
-    energy = block_mean(power(first), *BLOCK).repeat(count, 1, 1, 1) * sums[:, 2:3]
-    likeness = torch.sqrt((power(sums[:, :2]) / energy.clamp_min(1e-12)).clamp(1e-12, 1.0))
+    real, imaginary = first.chunk(2, dim=1)
+    others_real, others_imaginary = (_lagged(part) for part in second.chunk(2, dim=1))
+    along = block_mean(real * others_real + imaginary * others_imaginary, *BLOCK)
+    aside = block_mean(imaginary * others_real - real * others_imaginary, *BLOCK)
+    # lines are averaged before the rows are moved: half of the numbers
+    strength = block_mean(_lagged(block_mean(power(second), 1, BLOCK[1])), BLOCK[0])
+    energy = block_mean(power(first), *BLOCK) * strength
+    likeness = torch.sqrt(((along.square() + aside.square()) / energy.clamp_min(1e-12)).clamp(1e-12, 1.0))
     lags = torch.arange(-LAGS, LAGS + 1, device=first.device, dtype=first.dtype)[:, None, None]
-    return likeness.reshape(count, batch, *likeness.shape[2:]).transpose(0, 1) - PREFERENCE * lags.abs()
+    return likeness - PREFERENCE * lags.abs()
+
+
+def _lagged(image: Tensor) -> Tensor:
+    """A map (B, 1, H, M) at r + lag for each lag, 0 outside: (B, 2 · LAGS + 1, H, M).
+
+    Lags are channels, not a batch: what is cut and joined then lies in one piece.
+    """
+    longer = functional.pad(image, (0, 0, LAGS, LAGS))
+    return torch.cat([longer[:, :, lag : lag + image.shape[2]] for lag in range(2 * LAGS + 1)], dim=1)
