@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from usert.bundle import Bundle
@@ -130,7 +131,7 @@ def estimate_pairs(
 def check_output(
     path: str | os.PathLike[str], recording: str | os.PathLike[str], *, option: str, suffix: str = ""
 ) -> None:
-    """Check, before hours of work, that an output can be written and would not replace the recording.
+    """Check, before hours of work, that an output can be written and would not replace a recording, this or another.
 
     Errors: `OptionError` that names the `option`.
     """
@@ -138,6 +139,16 @@ def check_output(
     target = Path(path)
     if target.exists() and os.path.samefile(target, recording):
         raise OptionError(f"{option}: got {target}, which is the recording itself; name another file")
+    if _is_recording(target):
+        raise OptionError(f"{option}: got {target}, which is a recording; name another file, or remove it")
+
+
+def _is_recording(path: Path) -> bool:
+    try:
+        with h5py.File(path) as file:
+            return "rf" in file
+    except OSError:  # missing, or no HDF5
+        return False
 
 
 def extrapolation(bundle: Bundle, scan: Scan) -> str | None:

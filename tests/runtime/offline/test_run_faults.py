@@ -80,12 +80,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert names(tmp_path) == ["rec.h5"]
 
 
-def test_recording_is_never_replaced(recording: Path, bundle: Bundle) -> None:
-    before = recording.read_bytes()
-    done = usert("run", recording, "--out", recording, "--bundle", bundle.folder)
-    assert done.returncode == 1
-    assert "is the recording itself" in done.stderr
-    assert recording.read_bytes() == before
+def test_a_recording_is_never_replaced(recording: Path, bundle: Bundle, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.h5", speckle(2))
+    for out, message in ((recording, "is the recording itself"), (other, "is a recording")):
+        before = out.read_bytes()
+        done = usert("run", recording, "--out", out, "--bundle", bundle.folder)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert out.read_bytes() == before
 
 
 def test_where_no_pair_is_left_the_old_file_stays(bundle: Bundle, tmp_path: Path) -> None:
