@@ -144,17 +144,15 @@ class ArtUs:
     def _scan_of(self, top, bottom, first, last, lines, period_ns, mm_across, mm_down, hz):
         if bottom <= top or lines < 2 or period_ns <= 0:
             raise Fault(f"no RF: {lines} lines from {top} to {bottom} mm, {period_ns} ns a sample")
-        if not self.options.f0_mhz and (hz <= 0 or hz % 10):  # the last digit is of harmonic imaging
-            raise Fault(f"f0 is not known, the device's frequency is {hz}: give --f0-mhz")
-        pitch_mm, radius_mm, angle_deg = (
-            getattr(self.options, name) for name in ("line_pitch_mm", "radius_mm", "line_angle_deg")
-        )
+        options, mhz = self.options, hz / 1e6
+        # a last digit of 1 or 2, as in 5.02, is how the device states harmonic imaging
+        if not options.f0_mhz and (hz <= 0 or str(mhz)[-1] in "12"):
+            raise Fault(f"f0 is not known: the device states {mhz:g} MHz, harmonic or none; give --f0-mhz")
+        pitch_mm, radius_mm, angle_deg = options.line_pitch_mm, options.radius_mm, options.line_angle_deg
         if pitch_mm is None and angle_deg is None:  # from the lines' places in the picture
-            ends = []
+            ends, places = [], self.library.convert_units_to_pixels
             for line in (first, last):
-                x1, y1, x2, y2 = ask(
-                    self.library.convert_units_to_pixels, [c_float] * 4, line, 0, top, bottom
-                )
+                x1, y1, x2, y2 = ask(places, [c_float] * 4, line, 0, top, bottom)
                 ends.append((complex(x1 * mm_across, y1 * mm_down), complex(x2 * mm_across, y2 * mm_down)))
             down, last_down = (end - start for start, end in ends)
             across, turn = ends[1][0] - ends[0][0], abs(cmath.phase(last_down / down))
@@ -171,12 +169,12 @@ class ArtUs:
             pitch_mm = half_way_pitch_mm(radius_mm, angle_deg, top, bottom - top)
         scan = Scan(
             fs_hz=1e9 / period_ns,
-            f0_hz=1e6 * self.options.f0_mhz or hz,
+            f0_hz=1e6 * options.f0_mhz or hz,
             sound_speed_m_s=SOUND_SPEED_M_S,
             line_pitch_mm=pitch_mm,
             radius_mm=radius_mm,
             line_angle_deg=angle_deg,
-            first_depth_mm=top + self.options.skip * SOUND_SPEED_M_S * period_ns * 0.5e-6,
+            first_depth_mm=top + options.skip * SOUND_SPEED_M_S * period_ns * 0.5e-6,
         )
         print(f"telemed: {top} to {bottom} mm, lines {first} to {last}, {scan}", flush=True)
         return scan

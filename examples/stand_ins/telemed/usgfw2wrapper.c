@@ -97,7 +97,7 @@ void RF_Data_source_ID(int source) { (void)source; }
 void B_FrequencySetPrevNext(int step, int *hz, long *number)
 {
     frequency += step;
-    *hz = (int)f0_hz() + (is("harmonic") ? 2 : 0);
+    *hz = (int)f0_hz() + (is("harmonic") ? 20000 : 0);
     *number = frequency;
 }
 
