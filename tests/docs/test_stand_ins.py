@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ SECTION = (
     (ROOT / "docs" / "scanners.md").read_text(encoding="utf-8").partition("\n## Without the device\n")[2]
 )
 PARAGRAPHS = SECTION.partition("```sh\n")[2].partition("```")[0].strip().split("\n\n")
-PROGRAMS = {"python": [sys.executable], "usert": [sys.executable, "-m", "usert"]}
+PROGRAMS = {"python": [sys.executable], "usert": [sys.executable, "-m", "usert"], "cc": ["cc"]}
 
 
 def free_port() -> int:
@@ -28,12 +29,14 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-@pytest.mark.parametrize("paragraph", PARAGRAPHS, ids=["clarius", "us4us", "Image_Reference"])
+@pytest.mark.parametrize("paragraph", PARAGRAPHS, ids=["clarius", "us4us", "telemed", "Image_Reference"])
 def test_a_stand_in_is_a_good_sender(
     paragraph: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if paragraph.startswith("cc ") and shutil.which("cc") is None:
+        pytest.skip("no cc: apt-get install gcc")
     rf, port = f"ipc://{tmp_path}/rf", str(free_port())
-    text = paragraph.replace("tcp://127.0.0.1:5555", rf)
+    text = paragraph.replace("tcp://127.0.0.1:5555", rf).replace(" /tmp/", f" {tmp_path}/")
     text = re.sub(r"(_probe|_server)\.py", rf"\g<0> --port {port}", text)
     monkeypatch.chdir(ROOT)
     with ExitStack() as stack:
@@ -47,6 +50,9 @@ def test_a_stand_in_is_a_good_sender(
                 env=os.environ | {"PYTHONPATH": paths},
                 stdout=subprocess.DEVNULL,
             )
+            if words[0] == "cc":
+                assert process.wait() == 0
+                continue
             stack.callback(process.wait)
             stack.callback(process.kill)
         with SenderListener(ListenConfig(rf=rf, seconds=60, messages=40)) as listener:
