@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from usert.bundle import Bundle
-from usert.bundle.manifest import PRECISIONS
+from usert.bundle.manifest import PRECISIONS, Graph
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
 from usert.frame import Shape
+from usert.front_end import TYPICAL, grid_rows
 from usert.machine import describe_machine, load_warning, usable_cores
 
 from ..engines import ENGINES, REFERENCE
@@ -202,7 +203,7 @@ class Benchmark:
         """The worker or server of `variant`, not open yet. Errors: `BundleError` for frames that no graph takes."""
         config = self._config
         if variant.shape is not None and variant.engine != REFERENCE:
-            choose_graph(self._bundles[variant.bundle].manifest.graphs, variant.shape, (variant.precision,))
+            self._graph(variant, variant.shape)
         if scene is not None and not config.wire:
             return Worker(variant, scene.pair, self._opener, scene.scan)
         return LiveServer(
@@ -270,12 +271,18 @@ class Benchmark:
             error=entry.error,
         )
 
+    def _graph(self, variant: Variant, shape: Shape) -> tuple[Graph, Shape]:
+        """The graph that runs, and the shape of its frames. Errors: `BundleError` for frames that no graph takes."""
+        manifest = self._bundles[variant.bundle].manifest
+        rows = grid_rows(shape[0], TYPICAL) if manifest.network.front_end == "baseband" else None
+        return choose_graph(manifest.graphs, shape, (variant.precision,), grid_rows=rows)
+
     def _cost(self, variant: Variant) -> Cost | None:
         """Cost of the graph that runs; None, with a note, where it cannot be counted."""
         bundle = self._bundles[variant.bundle]
         assert variant.shape is not None
         try:
-            graph, whole = choose_graph(bundle.manifest.graphs, variant.shape, (variant.precision,))
+            graph, whole = self._graph(variant, variant.shape)
             return graph_cost(bundle.path_of(graph), whole)
         except (BundleError, EngineError, MissingExtraError) as error:
             self._note(f"no floor: {error}")

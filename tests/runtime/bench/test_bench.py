@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from functools import cache
@@ -13,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tiny_bundle import tiny_bundle
 
-from usert.bundle import Bundle
+from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, EngineError, OptionError
 from usert.runtime.bench.benchmark import Benchmark, Report
 from usert.runtime.bench.config import BenchConfig, parse_rates
@@ -140,6 +141,19 @@ def test_shapes_are_those_of_the_bundle_unless_named(bundle: Bundle, tmp_path: P
     assert [row["shape"] for row in bench(static, shapes=()).rows] == ["64x32", "96x32"]
     with pytest.raises(OptionError, match="--shape: got none"):
         bench(bundle, shapes=())
+
+
+def test_a_baseband_bundle_for_one_shape_only_is_measured(tmp_path: Path) -> None:
+    default = default_bundle_path()
+    manifest = json.loads((default / "manifest.json").read_text())
+    manifest["graphs"] = [graph for graph in manifest["graphs"] if graph["shape"] == [512, 128]]
+    for path in default.iterdir():
+        if path.name != "manifest.json":
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    report = bench(Bundle.load(tmp_path), shapes=((512, 128),), precisions=("float32",))
+    (row,) = report.rows
+    assert row["shape"] == "512x128"
 
 
 def test_engines_that_do_not_work_here_are_named_and_left_out(bundle: Bundle) -> None:
