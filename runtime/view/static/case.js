@@ -99,7 +99,6 @@ export class Case {
       this.#saved = '';
     }
     if (before.identifier === value.identifier) return;
-    this.page.dicom.name();
     this.page.notice(value.identifier ? say('case.begun', value) : say('case.ended'));
     if (before.number && next) this.page.notice(say('case.cleared'));
   }

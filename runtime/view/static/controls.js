@@ -51,14 +51,14 @@ export class Controls {
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
       case: () => this.page.patient.open(),
-      dicom: () => this.page.dicom.make(event.shiftKey ? 'film' : 'image', key === 'y'),
+      dicom: () => this.page.dicom.key(event.shiftKey ? 'film' : 'image', key === 'y'),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
       language: () => this.page.languages.open(),
-      apart: () => this.page.apart.open() ?? this.page.notice(say('apart.blocked')),
+      apart: () => this.page.apart.open(),
       help: () => $('help').showModal(),
       escape: () => {
         box.release();
-        regions.release();
+        regions.leave();
       },
     };
     actions[action]?.();

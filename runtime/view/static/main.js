@@ -108,7 +108,7 @@ page.review = new CineControls(page);
 page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
 page.languages = new Languages(page);
-page.apart = new Apart();
+page.apart = new Apart(page);
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
 function showAbout() {
@@ -196,7 +196,8 @@ function draw(now) {
     showHistogram(current);
     controls.show();
     page.patient.show();
-    page.apart.tell(page, cine);
+    page.dicom.show();
+    page.apart.tell();
     speaker.say([state.word, ...adviceOf(current.picture, state)].join('. '));
   }
 }

@@ -150,6 +150,13 @@ export class Regions {
     this.activate(null);
   }
 
+  // What is under way is broken off; else what is chosen is let go, and the drawing tool with it.
+  leave() {
+    const idle = !this.draft && !this.#drag && !this.callipers.busy;
+    this.release();
+    if (idle) this.tool = KINDS[0];
+  }
+
   // By keys: a step down and right, or the far corner.
   nudge(depth, lateral, resize, picture) {
     if (this.callipers.active) return this.callipers.nudge(depth, lateral, resize, picture);

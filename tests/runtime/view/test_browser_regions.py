@@ -244,6 +244,25 @@ def test_a_line_that_is_broken_off_leaves_nothing(screen: Screen, act: Act) -> N
     ratio(screen)
 
 
+def test_escape_leaves_a_drawing_tool_once_nothing_is_under_way(screen: Screen, act: Act) -> None:
+    def in_hand(tool: str) -> bool:
+        return screen.page.locator(f"#draw-{tool}").get_attribute("aria-pressed") == "true"
+
+    line = circle(*lesion(act))
+    for tool, key in (("polygon", "p"), ("ellipse", "e"), ("calliper", "d")):
+        screen.press(key)
+        screen.until(lambda tool=tool: in_hand(tool))
+        screen.page.mouse.move(*screen.place(*line[0]))
+        screen.page.mouse.down()
+        screen.page.mouse.move(*screen.place(*line[9]))
+        screen.press("Escape")
+        screen.page.mouse.up()
+        assert in_hand(tool)  # a line was broken off, to be drawn again
+        screen.press("Escape")
+        screen.until(lambda: in_hand("rectangle"))
+        screen.press("c")
+
+
 def test_the_snapshot_grows_by_the_lines_of_the_regions(screen: Screen, act: Act) -> None:
     sizes = []
     for many in (0, 2):
