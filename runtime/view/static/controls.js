@@ -11,6 +11,7 @@ import { snapshot } from './snapshot.js';
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
+const TURN_DEG = 5;
 const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', box: 'box', invert: 'invert', best: 'best', average: 'average', clear: 'clear', 'histogram-button': 'histogram', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart', full: 'full' };
 
 export class Controls {
@@ -46,6 +47,7 @@ export class Controls {
       distance: () => list.measure(),
       histogram: () => list.histogram(),
       arrow: () => this.#arrow(key, event.shiftKey),
+      turn: () => regions.turn(event.shiftKey ? -TURN_DEG : TURN_DEG, cine.shown),
       remove: () => (box.active ? box.forget() : regions.remove()),
       clear: () => regions.clear(),
       snapshot: () => this.#snapshot(),

@@ -23,6 +23,7 @@ export const KEYS = [
   ['D', ['d'], 'distance'],
   ['H', ['h'], 'histogram'],
   ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
+  ['J', ['j'], 'turn'],
   ['{delete}', ['Delete', 'Backspace'], 'remove'],
   ['C', ['c'], 'clear'],
   ['S', ['s'], 'snapshot'],
@@ -37,7 +38,7 @@ export const KEYS = [
 ];
 
 const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [key, action])));
-const REPEATING = ['step', 'arrow', 'opacity']; // of the others, a key that is held down does one
+const REPEATING = ['step', 'arrow', 'opacity', 'turn']; // of the others, a key that is held down does one
 const OF_CONTROLS = ['Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
 const OF_WRITING = [...OF_CONTROLS, 'Delete', 'Backspace', 'Escape'];
 const WRITING = 'select, textarea, input:not([type=range])';

@@ -173,7 +173,7 @@ def test_an_average_is_named_and_never_live(screen: Watched, act: Act) -> None:
     screen.expect("#ratio-more", "1 image")
     (d0, d1, a, b), (_, _, c, d) = act.regions_mm()
     true = act.true_ratio_of(f"{d0}:{d1},{a}:{b}", f"{d0}:{d1},{c}:{d}")
-    assert float(screen.text("#ratio-value").split(" ± ")[0]) == pytest.approx(true, abs=0.03)
+    assert float(screen.text("#ratio-value").split(" ± ")[0]) == pytest.approx(true, rel=0.05)
     screen.press("o")
     screen.expect("#word", re.compile("^FROZEN$"))
     screen.press("o", "ArrowLeft")
