@@ -30,6 +30,7 @@ const $ = (id) => document.getElementById(id);
 const RATE_MS = 2000;
 const FIGURES_MS = 100;
 const NOTICE_MS = 8000;
+const LONG_WHY = 45; // characters; more are written small
 
 const painter = new Painter(await (await fetch('static/colours.json')).json());
 const view = load(painter.maps);
@@ -187,6 +188,7 @@ function draw(now) {
     figuresMs = now;
     showText($('word'), state.word);
     showText($('why'), state.why);
+    $('why').dataset.long = state.why.length > LONG_WHY;
     showText($('age'), age ? ageText(age.ms, age.exact) : '–');
     forgetArrivals();
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
