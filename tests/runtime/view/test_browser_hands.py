@@ -180,7 +180,7 @@ def test_a_region_on_masked_pixels_is_said(screen: Screen, show: Show, act: Act)
         quality[:, from_line:] = 0.5
         poor.append(replace(made, estimate=replace(made.estimate, quality=quality)))
     show.act = replace(act, images=poor)
-    screen.expect("#ratio-words", re.compile(r"Too little of A \(\d+ %\) may be read"))
+    screen.expect("#ratio-words", re.compile(r"Too little of A \(\d+\s%\) may be read"))
     screen.expect("#ratio-value", "none")
 
 

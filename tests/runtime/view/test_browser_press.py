@@ -38,7 +38,7 @@ class Watched(Screen):
         return [int(one) for one in (self.page.locator("#time").get_attribute("data-best") or "").split()]
 
     def value(self) -> str:
-        return self.page.locator("#time").get_attribute("aria-valuetext") or ""
+        return (self.page.locator("#time").get_attribute("aria-valuetext") or "").replace("\xa0", " ")
 
     def at(self, share: float) -> tuple[float, float]:
         """A point of the timeline."""
