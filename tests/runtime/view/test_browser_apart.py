@@ -13,7 +13,15 @@ from show import Show
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 
-Two = tuple[Screen, Screen]
+_WRITTEN = """() => {
+  const write = CanvasRenderingContext2D.prototype.fillText;
+  window.written = [];
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    window.written.push(text);
+    write.call(this, text, ...place);
+  };
+}"""
+"""Keeps what is written on canvases."""
 
 
 @pytest.fixture
@@ -135,7 +143,11 @@ def test_it_says_no_less_of_a_frozen_image_than_the_first_window(first: Screen, 
         one.expect("#why", re.compile(r"It was (held|stale) then\."))
     first.expect("#why", "Space: back to live")
     assert "Space" not in second.text("#why")
-    settled(second, lambda: True)
+    assert second.faults == []
+    first.page.evaluate(_WRITTEN)
+    with first.page.expect_download():
+        first.press("s")
+    assert any("then." in text for text in first.page.evaluate("window.written")), "a snapshot says it, too"
 
 
 def test_an_average_is_called_one_there_without_the_key_that_ends_it(first: Screen) -> None:
