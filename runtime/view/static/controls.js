@@ -111,7 +111,7 @@ export class Controls {
     if (!about?.control) notice(say('record.needs'));
     else if (link !== 'open') notice(say('record.lost'));
     else if (record?.error) notice(record.error);
-    else send('record', !record?.files.length);
+    else send('record', !record?.running);
   }
 
   #pointers(canvas) {
@@ -161,7 +161,7 @@ export class Controls {
 
   #showRecord(record, about) {
     const button = $('record');
-    const on = Boolean(record?.files.length);
+    const on = Boolean(record?.running);
     press(button, on);
     put(button, on ? say(record.missing ? 'record.stop_missing' : 'record.stop', record) : say('record.start'));
     button.title = !about?.control ? say('record.needs_title') : record?.error || `${say('record.title')} (R)`;
