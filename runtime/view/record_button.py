@@ -38,7 +38,7 @@ class RecordButton(Worker):
         show: Callable[[Mapping[str, Any]], None],
         watched: Callable[[], bool],
     ) -> None:
-        """`show` is called in the button's thread with `files`, `images`, `missing` and `error`."""
+        """`show` is called in the button's thread with `running`, `images`, `missing` and `error`."""
         super().__init__("view record")
         self._control = control
         self._show = show
@@ -104,15 +104,17 @@ class RecordButton(Worker):
         try:
             status = self._control.ask(Status())
         except UsertError as error:  # what runs at a server that does not answer runs on
-            self._show({"error": one_line(error), "files": [], "images": 0, "missing": 0})
+            self._show({"error": one_line(error), "running": False, "images": 0, "missing": 0})
         else:
             self._recording = bool(status.get("record"))
             self._show(record_fields(status))
 
 
 def record_fields(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a server's status that the page shows; keys may be missing."""
+    """The part of a server's status that the page shows; keys may be missing. A record runs without a file, too, on a
+    full disk: then all of it is missing."""
     record = status.get("record")
+    running = bool(record)
     record = record if isinstance(record, dict) else {}
     images, frames = (
         part if isinstance(part, dict) else {} for part in (record.get("images"), record.get("frames"))
@@ -123,5 +125,4 @@ def record_fields(status: Mapping[str, Any]) -> dict[str, Any]:
         for count in (part.get("missing") or {}).values()
         if isinstance(count, int)
     )
-    files = [str(file) for file in record.get("files", [])]
-    return {"error": "", "files": files, "images": int(images.get("recorded", 0)), "missing": missing}
+    return {"error": "", "running": running, "images": int(images.get("recorded", 0)), "missing": missing}

@@ -33,18 +33,20 @@ class Region:
 
     kind: Kind
     depth_mm: Span
-    """Of the rectangle around the region."""
+    """Of the rectangle around the region, of an ellipse before it is turned."""
     lateral_mm: Span
-    """Of the rectangle around the region."""
+    """Of the rectangle around the region, of an ellipse before it is turned."""
     points: tuple[tuple[float, float], ...] = ()
     """Depth and lateral of the corners of a polygon; it is closed from the last to the first."""
+    angle_deg: float = 0.0
+    """By which an ellipse is turned about its centre, from down towards larger lateral positions."""
 
     @classmethod
     def parse(cls, fields: Any) -> Self:
         """Parse a region as a browser sends it.
 
         `fields`: `kind` with `depth` and `lateral`, from and to in mm, or of a polygon with `points`, each a depth and
-        a lateral position. Errors: `OptionError`.
+        a lateral position; of an ellipse also `angle_deg`, 0 if absent. Errors: `OptionError`.
         """
         if not isinstance(fields, Mapping) or fields.get("kind") not in get_args(Kind):
             raise OptionError(f"region: got {_short(fields)}, expected one of {', '.join(get_args(Kind))}")
@@ -61,7 +63,12 @@ class Region:
         for name, (first, last) in (("depth", depth), ("lateral", lateral)):
             if not first < last:
                 raise OptionError(f"region: got {name} {first:g}:{last:g} mm, expected a:b with a < b")
-        return cls(kind=fields["kind"], depth_mm=depth, lateral_mm=lateral, points=points)
+        angle = fields.get("angle_deg", 0) if fields["kind"] == "ellipse" else 0
+        if type(angle) not in (int, float) or not abs(angle) <= 360:
+            raise OptionError(f"region: got angle {_short(angle)}, expected -360 to 360 degrees")
+        return cls(
+            kind=fields["kind"], depth_mm=depth, lateral_mm=lateral, points=points, angle_deg=float(angle)
+        )
 
     @property
     def outline(self) -> NDArray[np.float64]:
@@ -71,8 +78,18 @@ class Region:
             return np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
         if self.kind == "polygon":
             return np.array(self.points)
-        down = (top + bottom + (bottom - top) * np.cos(_ROUND)) / 2
-        return np.stack((down, (left + right + (right - left) * np.sin(_ROUND)) / 2), axis=1)
+        down, across = (bottom - top) / 2 * np.cos(_ROUND), (right - left) / 2 * np.sin(_ROUND)
+        cos, sin = self._turn
+        return np.stack(
+            ((top + bottom) / 2 + down * cos - across * sin, (left + right) / 2 + down * sin + across * cos),
+            axis=1,
+        )
+
+    @property
+    def _turn(self) -> tuple[float, float]:
+        """Cosine and sine of the angle of an ellipse."""
+        angle = math.radians(self.angle_deg)
+        return math.cos(angle), math.sin(angle)
 
     def pixels(self, space: BeamSpace) -> Pixels | None:
         """The samples whose centres lie in the region; None where it is not wholly inside the image."""
@@ -88,7 +105,9 @@ class Region:
             np.arange(rows.start, rows.stop)[:, np.newaxis], np.arange(lines.start, lines.stop)
         )
         (top, bottom), (left, right) = self.depth_mm, self.lateral_mm
-        down, across = (2 * z - top - bottom) / (bottom - top), (2 * x - left - right) / (right - left)
+        z, x = z - (top + bottom) / 2, x - (left + right) / 2
+        cos, sin = self._turn
+        down, across = 2 * (z * cos + x * sin) / (bottom - top), 2 * (x * cos - z * sin) / (right - left)
         return rows, lines, down**2 + across**2 <= 1
 
 

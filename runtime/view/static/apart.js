@@ -1,29 +1,41 @@
 // The second window, which shows the image alone (image.js): opened here, and told how this page shows it. Live, it has its
 // pictures from the server as this page has; frozen, it is sent the picture. Knows a channel between windows of one browser.
 
-export const CHANNEL = 'usert-view';
-const ALIVE_MS = 1000;
+import { CHANNEL } from './channel.js';
+import { say } from './language.js';
+
+const OPENING_MS = 8000;
 
 export class Apart {
   #channel = new BroadcastChannel(CHANNEL);
   #from = Math.random();
   #told = '';
+  #opening = 0;
 
-  constructor() {
+  constructor(page) {
+    this.page = page;
     this.#channel.onmessage = ({ data }) => {
-      if (data.hello) this.#told = ''; // a new window knows nothing
+      if (!data.hello) return; // a window that knows nothing: answered at once, for in the background nothing is drawn
+      this.#told = '';
+      this.tell();
+      clearTimeout(this.#opening);
     };
-    setInterval(() => this.#channel.postMessage({ from: this.#from, alive: true }), ALIVE_MS);
+    this.pulse = new Worker(new URL('pulse.js', import.meta.url), { type: 'module', name: String(this.#from) });
     window.addEventListener('pagehide', () => this.#channel.postMessage({ from: this.#from, gone: true }));
     window.addEventListener('pageshow', () => { this.#told = ''; });
   }
 
+  // Without an opener the browser gives the window a process of its own: it lives on when this one crashes. In return nobody
+  // says whether it was opened, but itself.
   open() {
-    return window.open('?view=image', 'usert-image', 'popup');
+    window.open('?view=image', '_blank', 'popup, noopener');
+    clearTimeout(this.#opening);
+    this.#opening = setTimeout(() => this.page.notice(say('apart.blocked')), OPENING_MS);
   }
 
   // Send what has changed.
-  tell({ view }, { frozen, shown }) {
+  tell() {
+    const { view, cine: { frozen, shown } } = this.page;
     const now = JSON.stringify([view, frozen && [shown.id, shown.shownState]]);
     if (now === this.#told) return;
     this.#told = now;

@@ -20,11 +20,13 @@ const UNKNOWN = -32768;
 const LEAST_MEAN = 3e-4; // |k| below which an image has no strain to speak of
 const MOST_STRAIN = 0.015; // of the compression bar
 
-// The state of an average that is shown; null for any other picture.
-export function averageState(picture, link) {
+// The state of an average that is shown; null for any other picture. `keys`: with the key that ends it.
+export function averageState(picture, link, keys = true) {
   if (!picture?.header.average) return null;
   const { images: count, span_s: span } = picture.header.average;
-  const why = [say('press.average_why', { count, span: seconds(1000 * span, 1) }), link === 'open' ? '' : say('why.alone')].filter(Boolean).join(' ');
+  const why = [
+    say('press.average_why', { count, span: seconds(1000 * span, 1) }), link === 'open' ? '' : say('why.alone'), keys ? say('press.average_key') : '',
+  ].filter(Boolean).join(' ');
   return { key: 'frozen', word: say('press.average', { count }), bmodeWord: say('state.frozen'), why };
 }
 

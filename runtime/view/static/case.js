@@ -6,6 +6,7 @@ import { known, say } from './language.js';
 
 const $ = (id) => document.getElementById(id);
 const MOST = 64; // characters: those of a DICOM Patient ID
+const LONG = 20; // from here on written small: two patients may differ in the last one
 
 export class Case {
   #shown = { number: 0, identifier: '', began_ms: 0 };
@@ -68,6 +69,7 @@ export class Case {
   show() {
     put($('case-shown'), this.identifier || '–');
     if ($('case-shown').title !== this.identifier) $('case-shown').title = this.identifier;
+    $('case-shown').dataset.long = [...this.identifier].length >= LONG;
     const work = this.work();
     const unsaved = work !== '' && work !== this.#saved;
     if (unsaved === this.#told || this.page.link !== 'open') return;
@@ -99,7 +101,6 @@ export class Case {
       this.#saved = '';
     }
     if (before.identifier === value.identifier) return;
-    this.page.dicom.name();
     this.page.notice(value.identifier ? say('case.begun', value) : say('case.ended'));
     if (before.number && next) this.page.notice(say('case.cleared'));
   }

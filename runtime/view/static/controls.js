@@ -11,6 +11,7 @@ import { snapshot } from './snapshot.js';
 const $ = (id) => document.getElementById(id);
 const OPACITY_STEP = 0.1;
 const NUDGE = 0.02; // of the depth
+const TURN_DEG = 5;
 const ACTIVATE = { freeze: 'freeze', mode: 'mode', map: 'map', range: 'range', 'quality-map': 'quality', blank: 'blank', box: 'box', invert: 'invert', best: 'best', average: 'average', clear: 'clear', 'histogram-button': 'histogram', snapshot: 'snapshot', record: 'record', 'help-button': 'help', apart: 'apart', full: 'full' };
 
 export class Controls {
@@ -46,19 +47,20 @@ export class Controls {
       distance: () => list.measure(),
       histogram: () => list.histogram(),
       arrow: () => this.#arrow(key, event.shiftKey),
+      turn: () => regions.turn(event.shiftKey ? -TURN_DEG : TURN_DEG, cine.shown),
       remove: () => (box.active ? box.forget() : regions.remove()),
       clear: () => regions.clear(),
       snapshot: () => this.#snapshot(),
       record: () => this.#record(),
       case: () => this.page.patient.open(),
-      dicom: () => this.page.dicom.make(event.shiftKey ? 'film' : 'image', key === 'y'),
+      dicom: () => this.page.dicom.key(event.shiftKey ? 'film' : 'image', key === 'y'),
       full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}),
       language: () => this.page.languages.open(),
-      apart: () => this.page.apart.open() ?? this.page.notice(say('apart.blocked')),
+      apart: () => this.page.apart.open(),
       help: () => $('help').showModal(),
       escape: () => {
         box.release();
-        regions.release();
+        regions.leave();
       },
     };
     actions[action]?.();
@@ -109,7 +111,7 @@ export class Controls {
     if (!about?.control) notice(say('record.needs'));
     else if (link !== 'open') notice(say('record.lost'));
     else if (record?.error) notice(record.error);
-    else send('record', !record?.files.length);
+    else send('record', !record?.running);
   }
 
   #pointers(canvas) {
@@ -159,7 +161,7 @@ export class Controls {
 
   #showRecord(record, about) {
     const button = $('record');
-    const on = Boolean(record?.files.length);
+    const on = Boolean(record?.running);
     press(button, on);
     put(button, on ? say(record.missing ? 'record.stop_missing' : 'record.stop', record) : say('record.start'));
     button.title = !about?.control ? say('record.needs_title') : record?.error || `${say('record.title')} (R)`;

@@ -39,27 +39,35 @@ export class Dicom {
       this.page.notice(this.#about.missing);
       return;
     }
-    const { cine } = this.page;
+    if (document.querySelector('dialog[open]')) return;
+    put($('dicom-line'), '');
+    $('dicom-dialog').showModal();
+    this.show();
+  }
+
+  // Called often: while the dialog is open, the case may change and a pedal freezes.
+  show() {
+    if (!$('dicom-dialog').open) return;
+    const { cine, patient: { identifier } } = this.page;
     const { folder, node } = this.#about;
-    this.name();
+    put($('dicom-patient'), identifier ? say('dicom.patient', { identifier }) : say('dicom.no_patient'));
     put($('dicom-where'), say(folder ? 'dicom.folder' : 'dicom.downloads'));
     put($('dicom-node'), node ? say('dicom.node', { node }) : say('dicom.no_node'));
     put($('dicom-film'), say('dicom.film', { count: Math.min(MOST_IMAGES, this.#chosen.length) }));
     for (const id of ['dicom-send-image', 'dicom-send-film', 'dicom-check']) $(id).hidden = !node;
     for (const id of ['dicom-film', 'dicom-send-film']) $(id).disabled = !cine.frozen;
     put($('dicom-hint'), cine.frozen ? '' : say('dicom.needs_freeze'));
-    put($('dicom-line'), '');
-    if (!document.querySelector('dialog[open]')) $('dicom-dialog').showModal();
-  }
-
-  // Whose they will be; also while the dialog is open.
-  name() {
-    const { identifier } = this.page.patient;
-    put($('dicom-patient'), identifier ? say('dicom.patient', { identifier }) : say('dicom.no_patient'));
   }
 
   stop() {
     this.#busy?.abort();
+  }
+
+  // By a key: as from the dialog; but to send what has no Patient ID, which archives refuse or put aside, is asked first.
+  key(what, send) {
+    if (!send || this.page.patient.identifier || !this.#about.node) return this.make(what, send);
+    this.open();
+    if ($('dicom-dialog').open) $(`dicom-send-${what}`).focus();
   }
 
   // `what`: image or film.

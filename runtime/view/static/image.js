@@ -2,7 +2,7 @@
 // It is shown as the main window shows it, and frozen while that is; no controls but F and a double click, for full screen.
 
 import { Box } from './box.js';
-import { CHANNEL } from './apart.js';
+import { CHANNEL } from './channel.js';
 import { FONT } from './stage.js';
 import { Link } from './link.js';
 import { Painter } from './colours.js';
@@ -18,7 +18,7 @@ import { load } from './settings.js';
 
 const $ = (id) => document.getElementById(id);
 const NEAR_PX = 640; // a window of this height is written as on the main page, a larger one larger
-const SILENCE_MS = 70000; // a window in the background may be heard once a minute only
+const SILENCE_MS = 3000; // of the main window, whose pulse (pulse.js) comes each half second
 
 const painter = new Painter(await (await fetch('static/colours.json')).json());
 let view = load(painter.maps);
@@ -54,7 +54,7 @@ function begin(value) {
   dirty = true;
 }
 
-// The main window that was heard last.
+// The main window that was heard last; 0 for none.
 const channel = new BroadcastChannel(CHANNEL);
 const main = { from: 0, heardMs: 0 };
 channel.onmessage = ({ data }) => {
@@ -65,28 +65,36 @@ channel.onmessage = ({ data }) => {
     view = data.view;
     if (view.language && view.language !== language()) speak(view.language).catch(() => {});
     now.frozen = data.picture ? Object.assign(new Picture(data.picture.message), { run: data.picture.run, shownState: data.picture.shownState }) : null;
+    dirty = true;
   }
+  if (data.alive && !main.from) ask(); // one that was thought gone, or that was there before
   if (data.from !== main.from) return;
   main.heardMs = performance.now();
-  if (data.gone) now.frozen = null;
-  dirty = true;
+  if (data.gone) part();
 };
-channel.postMessage({ hello: true });
+
+const ask = () => channel.postMessage({ hello: true });
+ask();
+
+// Without the main window: live, until another one is heard.
+function part() {
+  now.frozen = null;
+  main.from = 0;
+  dirty = true;
+}
 
 const full = () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {});
 document.addEventListener('dblclick', full);
 document.addEventListener('keydown', ({ key }) => key.toLowerCase() === 'f' && full());
 
 function scene() {
-  if (now.frozen && performance.now() - main.heardMs > SILENCE_MS) now.frozen = null;
+  if (main.from && performance.now() - main.heardMs > SILENCE_MS) part();
   const picture = now.frozen ?? now.live;
   const age = !picture ? null
     : picture.run === now.about?.run ? clock.age(picture) : { ms: performance.now() - picture.arrivedMs, exact: false };
-  const state = averageState(picture, now.link) ?? stateOf({
-    ...now, picture, age, frozen: Boolean(now.frozen), staleMs: now.about?.stale_ms ?? 500, quietMs: performance.now() - now.heardMs,
+  const state = averageState(picture, now.link, false) ?? stateOf({
+    ...now, picture, age, frozen: Boolean(now.frozen), apart: true, staleMs: now.about?.stale_ms ?? 500, quietMs: performance.now() - now.heardMs,
   });
-  if (now.frozen) state.why = ''; // which is about keys of the main window
-  else if (picture) picture.shownState = state.key;
   return { picture, age, state, painter, view, about: now.about, box, regions, font: FONT };
 }
 

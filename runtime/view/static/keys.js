@@ -23,6 +23,7 @@ export const KEYS = [
   ['D', ['d'], 'distance'],
   ['H', ['h'], 'histogram'],
   ['{arrows}', ['ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight'], 'arrow'],
+  ['J', ['j'], 'turn'],
   ['{delete}', ['Delete', 'Backspace'], 'remove'],
   ['C', ['c'], 'clear'],
   ['S', ['s'], 'snapshot'],
@@ -37,16 +38,21 @@ export const KEYS = [
 ];
 
 const ACTIONS = new Map(KEYS.flatMap(([, keys, action]) => keys.map((key) => [key, action])));
-const REPEATING = ['step', 'arrow', 'opacity']; // of the others, a key that is held down does one
+const REPEATING = ['step', 'arrow', 'opacity', 'turn']; // of the others, a key that is held down does one
 const OF_CONTROLS = ['Enter', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'Home', 'End'];
+const OF_WRITING = [...OF_CONTROLS, 'Delete', 'Backspace', 'Escape'];
+const WRITING = 'select, textarea, input:not([type=range])';
 
-// `pedals` knows which keys are a foot pedal's.
+// `pedals` knows which keys are a foot pedal's. They act wherever the focus is, but for what writes there or works a dialog.
 export function listen(act, pedals) {
   document.addEventListener('keydown', (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
-    if (event.target.matches?.('select, textarea, input:not([type=range])')) return; // writing
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const key = nameOf(event);
     const pedal = pedals.actionOf(key);
+    const dialog = document.querySelector('dialog[open]');
+    const writing = event.target.matches?.(WRITING);
+    const taken = OF_WRITING.includes(event.key) || (writing ? key.length === 1 : key === ' ');
+    if ((dialog || writing) && (!pedal || taken)) return;
     const control = event.target.closest?.('button, input');
     // What a button or slider does with it.
     if (control && !pedal && (OF_CONTROLS.includes(event.key) || (event.key === ' ' && control.matches('button')))) return;

@@ -1,7 +1,7 @@
 // Where the panels are: as large as fits, millimetres the same size down and across. Knows numbers only.
 
 const ROOM = { left: 72, top: 44, bottom: 60 };
-const RIGHT = { bmode: 20, strain: 126, overlay: 126, quality: 126 }; // for the colour bar
+export const RIGHT = { bmode: 20, strain: 126, overlay: 126, quality: 126 }; // for the colour bar
 const room = (kind) => ROOM.left + RIGHT[kind];
 
 // Panels of a picture of `extent` mm (deep, wide), whose upper left corner lies at `origin`, in a field of width × height

@@ -30,6 +30,7 @@ const $ = (id) => document.getElementById(id);
 const RATE_MS = 2000;
 const FIGURES_MS = 100;
 const NOTICE_MS = 8000;
+const LONG_WHY = 45; // characters; more are written small
 
 const painter = new Painter(await (await fetch('static/colours.json')).json());
 const view = load(painter.maps);
@@ -108,7 +109,7 @@ page.review = new CineControls(page);
 page.box = new Box(view, () => { page.dirty = true; }, keep);
 const controls = new Controls(page);
 page.languages = new Languages(page);
-page.apart = new Apart();
+page.apart = new Apart(page);
 document.querySelectorAll('[role=tablist]').forEach(makeTabs);
 
 function showAbout() {
@@ -187,6 +188,7 @@ function draw(now) {
     figuresMs = now;
     showText($('word'), state.word);
     showText($('why'), state.why);
+    $('why').dataset.long = state.why.length > LONG_WHY;
     showText($('age'), age ? ageText(age.ms, age.exact) : '–');
     forgetArrivals();
     showText($('rate'), number(page.arrivals.length / (RATE_MS / 1000), page.arrivals.length < 10 ? 1 : 0));
@@ -196,7 +198,8 @@ function draw(now) {
     showHistogram(current);
     controls.show();
     page.patient.show();
-    page.apart.tell(page, cine);
+    page.dicom.show();
+    page.apart.tell();
     speaker.say([state.word, ...adviceOf(current.picture, state)].join('. '));
   }
 }

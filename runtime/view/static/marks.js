@@ -8,9 +8,12 @@ const COLOURS = {
   waiting: '#8a94a0',
 };
 const FRAME = 9;
+const FLAG = 22;
+const LEAST_FLAG = 0.75; // of it
 
-export function mark(context, panel, scene) {
-  const { key, word, bmodeWord } = scene.state;
+// `flag`: of `flagOf`.
+export function mark(context, panel, scene, flag) {
+  const { key, word } = scene.state;
   const colour = COLOURS[key];
   const old = key === 'stale' || key === 'lost' || key === 'refused';
   const strain = panel.kind === 'strain' || panel.kind === 'overlay';
@@ -22,7 +25,7 @@ export function mark(context, panel, scene) {
     veil(context, panel, 0.6);
     name(context, panel, scene, say('stage.no_strain'));
   } else if (key === 'held' || key === 'frozen') {
-    flag(context, panel, scene, colour, (panel.kind === 'bmode' && bmodeWord) || word);
+    drawFlag(context, panel, scene, colour, flag);
   }
   frame(context, panel, colour, key === 'live' ? 4 : FRAME, key !== 'live');
 }
@@ -79,15 +82,25 @@ function name(context, { x, y, width, height }, scene, word) {
   context.fillText(word, x + width / 2, y + height / 2);
 }
 
-// Above the image, at its right.
-function flag(context, { x, y, width }, scene, colour, word) {
-  context.font = `800 22px ${scene.font}`;
-  const room = context.measureText(word).width + 20;
-  const left = x + width + FRAME - room;
+// The flag above an image, at its right, smaller where it would cover a title of `titled` pixels: its word, and where it begins.
+// Without a flag it begins beyond everything.
+export function flagOf(context, { kind, x, width }, scene, titled) {
+  const { key, word, bmodeWord } = scene.state;
+  if (key !== 'held' && key !== 'frozen') return { left: x + 2 * width };
+  const text = (kind === 'bmode' && bmodeWord) || word;
+  context.font = `800 ${FLAG}px ${scene.font}`;
+  const wide = context.measureText(text).width;
+  const size = FLAG * Math.max(LEAST_FLAG, Math.min(1, (width + FRAME - titled - 26) / wide));
+  const room = (wide * size) / FLAG + 20;
+  return { text, size, room, left: x + width + FRAME - room };
+}
+
+function drawFlag(context, { y }, scene, colour, { text, size, room, left }) {
   context.fillStyle = colour;
   context.fillRect(left, y - FRAME - 30, room, 30);
+  context.font = `800 ${size}px ${scene.font}`;
   context.fillStyle = '#000';
   context.textAlign = 'left';
   context.textBaseline = 'middle';
-  context.fillText(word, left + 10, y - FRAME - 14);
+  context.fillText(text, left + 10, y - FRAME - 14);
 }

@@ -110,7 +110,7 @@ export function regionTexts(scene) {
   ];
   const rows = [];
   for (let at = 0; at < texts.length; at += 3) rows.push(texts.slice(at, at + 3).join('     '));
-  const figures = histogramText(scene).replace('\n', ', ');
+  const figures = histogramText(scene).replaceAll('\n', ', ');
   const histogram = figures && say('histogram.line', { name: labelOf(scene.regions.chosen), figures });
   return [...rows, sizesText(scene), histogram].filter(Boolean);
 }

@@ -5,7 +5,7 @@ import { across, down } from './layout.js';
 import { labelOf } from './regions.js';
 import { length } from './callipers.js';
 import { millimetres } from './words.js';
-import { outline, shownOn } from './shapes.js';
+import { corner, gripsOf, outline, shownOn } from './shapes.js';
 
 const DASHES = { target: [], reference: [7, 5], fat: [7, 5], bmode: [2, 4], strain: [2, 4] };
 
@@ -15,13 +15,25 @@ export function drawRegions(context, panel, { regions, font }) {
     const chosen = regions.active === region.id;
     const points = outline(region).map(([depth, lateral]) => [across(panel, lateral), down(panel, depth)]);
     line(context, points, true, DASHES[region.role], chosen);
-    tag(context, labelOf(region), across(panel, region.lateral[0]), down(panel, region.depth[0]), font);
-    if (!chosen) continue;
-    context.fillStyle = '#fff';
-    context.fillRect(across(panel, region.lateral[1]) - 6, down(panel, region.depth[1]) - 6, 12, 12);
+    const [top, left] = corner(region);
+    tag(context, labelOf(region), across(panel, left), down(panel, top), font, region.kind === 'ellipse' ? panel.x : null);
+    if (chosen) drawGrips(context, panel, gripsOf(region));
   }
   drawCallipers(context, panel, regions.callipers, font);
   if (regions.draft) line(context, regions.draft.map(([depth, lateral]) => [across(panel, lateral), down(panel, depth)]), false, [], true);
+}
+
+// A square resizes, a ring turns.
+function drawGrips(context, panel, { resize, turn }) {
+  context.fillStyle = '#fff';
+  context.fillRect(across(panel, resize[1]) - 6, down(panel, resize[0]) - 6, 12, 12);
+  if (!turn) return;
+  for (const [colour, radius] of [['#000', 9], ['#fff', 7], ['#000', 3]]) {
+    context.fillStyle = colour;
+    context.beginPath();
+    context.arc(across(panel, turn[1]), down(panel, turn[0]), radius, 0, 2 * Math.PI);
+    context.fill();
+  }
 }
 
 function drawCallipers(context, panel, callipers, font) {
@@ -53,9 +65,11 @@ function line(context, points, closed, dash, chosen) {
   context.setLineDash([]);
 }
 
-function tag(context, text, x, y, font) {
+// Right and below of a place; with `left` beside it, not beyond `left`: the ring of an ellipse may be there.
+function tag(context, text, x, y, font, left = null) {
   context.font = `800 17px ${font}`;
   const width = Math.max(22, context.measureText(text).width + 10);
+  if (left !== null) x = Math.max(left, x - width);
   context.fillStyle = '#fff';
   context.fillRect(x - 1, y - 1, width, 22);
   context.fillStyle = '#000';

@@ -2,7 +2,7 @@
 // pointer or by keys. Knows panels, no server. A region is always inside the rectangle of the image that it was drawn on.
 
 import { gripPx } from './grips.js';
-import { CIRCLE, area, holds, polygon, shownOn } from './shapes.js';
+import { CIRCLE, area, fitted, gripsOf, holds, middle, polygon, sentAs, shownOn, turned } from './shapes.js';
 import { Callipers } from './callipers.js';
 import { across, down, inside, mmAt } from './layout.js';
 import { say } from './language.js';
@@ -58,7 +58,7 @@ export class Regions {
   get plan() {
     if (!this.all.length) return null;
     const at = (region) => (region ? this.all.indexOf(region) : null);
-    return { version: this.version, shapes: this.all.map(shapeOf), reference: at(this.reference), histogram: this.histogram ? at(this.chosen) : null };
+    return { version: this.version, shapes: this.all.map(sentAs), reference: at(this.reference), histogram: this.histogram ? at(this.chosen) : null };
   }
 
   #done() {
@@ -127,7 +127,7 @@ export class Regions {
     const depth = beside ? (beside.depth[0] + beside.depth[1]) / 2 : origin[0] + u * deep;
     const lateral = origin[1] + (fan ? 0.5 + 0.417 * (v - 0.5) : v) * wide;
     const kind = KINDS.includes(this.tool) ? this.tool : KINDS[0];
-    this.#add(id, { kind, ...(kind === 'polygon' && { unit: DODECAGON }), ...this.#fitted(picture, { depth: [depth - half, depth + half], lateral: [lateral - narrow, lateral + narrow] }) });
+    this.#add(id, { kind, ...(kind === 'polygon' && { unit: DODECAGON }), ...fitted(picture, { depth: [depth - half, depth + half], lateral: [lateral - narrow, lateral + narrow] }) });
   }
 
   #add(id, shape) {
@@ -150,13 +150,31 @@ export class Regions {
     this.activate(null);
   }
 
+  // What is under way is broken off; else what is chosen is let go, and the drawing tool with it.
+  leave() {
+    const idle = !this.draft && !this.#drag && !this.callipers.busy;
+    this.release();
+    if (idle) this.tool = KINDS[0];
+  }
+
   // By keys: a step down and right, or the far corner.
   nudge(depth, lateral, resize, picture) {
     if (this.callipers.active) return this.callipers.nudge(depth, lateral, resize, picture);
     const region = this.get(this.active);
     if (!region) return;
     const by = (pair, mm) => (resize ? [pair[0], Math.max(pair[0] + LEAST_MM, pair[1] + mm)] : [pair[0] + mm, pair[1] + mm]);
-    this.#set(region, this.#fitted(picture, { depth: by(region.depth, depth), lateral: by(region.lateral, lateral) }));
+    this.#set(region, fitted(picture, { ...region, depth: by(region.depth, depth), lateral: by(region.lateral, lateral) }));
+  }
+
+  // The chosen ellipse, by degrees.
+  turn(by, picture) {
+    const region = this.get(this.active);
+    if (region?.kind === 'ellipse' && picture) this.#turnTo(region, (region.angle ?? 0) + by, picture);
+  }
+
+  #turnTo(region, angle, picture) {
+    const next = { ...region, angle: ((Math.round(angle) + 540) % 360) - 180 };
+    this.#set(region, { angle: next.angle, ...fitted(picture, next) });
   }
 
   #set(region, place) {
@@ -164,25 +182,18 @@ export class Regions {
     this.#done();
   }
 
-  // Inside the image, its size kept where it can be.
-  #fitted({ origin, reach }, place) {
-    const fit = ([first, last], least, most) => {
-      const size = Math.min(last - first, most);
-      const start = Math.max(least, Math.min(first, least + most - size));
-      return [start, start + size];
-    };
-    return { depth: fit(place.depth, origin[0], reach[0]), lateral: fit(place.lateral, origin[1], reach[1]) };
-  }
-
-  // The region at a place of a panel, and whether it is its grip: the chosen one before others, small ones before large.
+  // The region at a place of a panel, and whether it is a grip of it: the chosen one before others, small ones before large.
   hit(panel, x, y) {
     const at = mmAt(panel, x, y);
     const order = this.all.filter((one) => shownOn(one.role, panel.kind)).sort((a, b) => (b.id === this.active) - (a.id === this.active) || area(a) - area(b));
     for (const region of order) {
       const sides = [region.depth, region.lateral].map(([first, last]) => last - first);
       const reach = gripPx(panel.scale * Math.min(...sides));
-      const grip = Math.hypot(across(panel, region.lateral[1]) - x, down(panel, region.depth[1]) - y) < reach;
-      if (grip || holds(region, at)) return { region, how: grip ? 'resize' : 'move' };
+      const near = (grip) => grip && Math.hypot(across(panel, grip[1]) - x, down(panel, grip[0]) - y);
+      const { resize, turn } = gripsOf(region);
+      if (near(resize) < reach) return { region, how: 'resize' };
+      if (turn && region.id === this.active && near(turn) < Math.min(reach, panel.scale * Math.min(...sides) / 2)) return { region, how: 'turn' };
+      if (holds(region, at)) return { region, how: 'move' };
     }
     return null;
   }
@@ -222,9 +233,10 @@ export class Regions {
     const at = mmAt(panel, x, y);
     if (drag.how === 'move') {
       const by = (axis) => from[axis].map((one) => one + at[axis] - drag.at[axis]);
-      this.#set(drag.region, this.#fitted(picture, { depth: by('depth'), lateral: by('lateral') }));
+      this.#set(drag.region, fitted(picture, { ...drag.region, depth: by('depth'), lateral: by('lateral') }));
       return;
     }
+    if (drag.how === 'turn' || (drag.how === 'resize' && drag.region.angle)) return this.#turning(drag, [at.depth, at.lateral]);
     if (drag.how === 'draw' && !drag.moved) {
       if (Math.hypot(x - drag.pressed[0], y - drag.pressed[1]) < SLACK_PX) return;
       drag.moved = true;
@@ -236,6 +248,14 @@ export class Regions {
     if (drag.region) return this.#set(drag.region, place);
     this.#add(drag.id, { kind: this.tool, ...place });
     drag.region = this.get(drag.id);
+  }
+
+  // An ellipse whose upper end is drawn to a place, or, where it is turned, whose corner is: about its middle.
+  #turning({ region, how, picture }, at) {
+    const [z, x] = middle(region);
+    if (how === 'turn') return this.#turnTo(region, (Math.atan2(x - at[1], z - at[0]) * 180) / Math.PI, picture);
+    const [half, wide] = turned(region, at, true).map((mm, axis) => Math.max(LEAST_MM / 2, Math.abs(mm - [z, x][axis])));
+    this.#set(region, fitted(picture, { ...region, depth: [z - half, z + half], lateral: [x - wide, x + wide] }));
   }
 
   // Between two points, inside the image, and with an area.
@@ -272,11 +292,3 @@ export class Regions {
 
 // The first two are called A and B, as long as they have no other name.
 export const labelOf = ({ id, name }) => name || ({ 1: 'A', 2: 'B' }[id] ?? String(id));
-
-function shapeOf(region) {
-  const round = (mm) => Number(mm.toFixed(4));
-  const { kind, depth, lateral, unit } = region;
-  if (kind !== 'polygon') return { kind, depth: depth.map(round), lateral: lateral.map(round) };
-  const at = ([u, v]) => [depth[0] + u * (depth[1] - depth[0]), lateral[0] + v * (lateral[1] - lateral[0])].map(round);
-  return { kind, points: unit.map(at) };
-}

@@ -94,7 +94,7 @@ export class CineControls {
     document.body.dataset.frozen = cine.frozen;
     put($('freeze'), say(cine.frozen ? 'cine.live' : 'cine.freeze'));
     $('average').setAttribute('aria-pressed', String(Boolean(cine.average)));
-    put($('time-words'), cine.frozen ? say('cine.back', { back: seconds(cine.backMs, 1), span: seconds(cine.spanMs) }) : say('cine.kept', { span: seconds(cine.spanMs) }));
+    put($('time-words'), cine.backMs ? say('cine.back', { back: seconds(cine.backMs, 1), span: seconds(cine.spanMs) }) : say('cine.kept', { span: seconds(cine.spanMs) }));
   }
 }
 

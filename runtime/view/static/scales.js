@@ -1,6 +1,6 @@
 // Scales in mm and colour bars around a panel. Knows a context, a panel and a scene. Every bar names its ends.
 
-import { across, down, ticks } from './layout.js';
+import { across, down, RIGHT, ticks } from './layout.js';
 import { number, say } from './language.js';
 import { share } from './words.js';
 
@@ -71,7 +71,7 @@ export function drawBar(context, panel, scene, soft) {
   const label = (unit, text) => {
     const at = top + (1 - unit) * height;
     context.fillRect(x + 18, at - 1, 5, 2);
-    context.fillText(text, x + 27, at);
+    context.fillText(text, x + 27, at, panel.x + panel.width + RIGHT[panel.kind] - x - 27);
   };
   if (strain) {
     const sign = soft < 0 ? '−' : '+';

@@ -1,16 +1,59 @@
 // The geometry of what a person draws: rectangles, ellipses and closed lines in mm, their areas and diameters, and a free-hand
 // line made simple. Knows numbers only. A region lies in the rectangle `depth`, `lateral`; the corners of a polygon are
-// kept as shares of it, so that moving and resizing are the same for every kind.
+// kept as shares of it, so that moving and resizing are the same for every kind. An ellipse may be turned by `angle` degrees
+// about its middle, as in usert/runtime/view/region.py.
 
 export const MOST_POINTS = 64;
 const ROUND = 64; // points that an ellipse is drawn with
 const LEAST_KEPT = 0.8; // share of a line's loops that its largest must have, else it has no single inside
 
 // Corners in mm, [depth, lateral] each.
-export function outline({ kind, depth, lateral, unit }) {
+export function outline(region) {
+  const { kind, depth, lateral, unit } = region;
   if (kind === 'rectangle') return [[depth[0], lateral[0]], [depth[0], lateral[1]], [depth[1], lateral[1]], [depth[1], lateral[0]]];
-  const at = ([u, v]) => [depth[0] + u * (depth[1] - depth[0]), lateral[0] + v * (lateral[1] - lateral[0])];
+  const at = ([u, v]) => turned(region, [depth[0] + u * (depth[1] - depth[0]), lateral[0] + v * (lateral[1] - lateral[0])]);
   return (unit ?? CIRCLE).map(at);
+}
+
+export const middle = ({ depth, lateral }) => [(depth[0] + depth[1]) / 2, (lateral[0] + lateral[1]) / 2];
+const sinCos = ({ angle = 0 }) => [Math.sin((angle * Math.PI) / 180), Math.cos((angle * Math.PI) / 180)];
+
+// A place turned with the region; `back`: as it was before.
+export function turned(region, [z, x], back = false) {
+  const [z0, x0] = middle(region);
+  const [sine, cos] = sinCos(region);
+  const sin = back ? -sine : sine;
+  return [z0 + (z - z0) * cos - (x - x0) * sin, x0 + (z - z0) * sin + (x - x0) * cos];
+}
+
+// Of the middle of a region as it is turned, how far it reaches down and across.
+function halves(region) {
+  const [down, across] = [region.depth, region.lateral].map(([first, last]) => (last - first) / 2);
+  const [sin, cos] = sinCos(region);
+  return region.angle ? [Math.hypot(down * cos, across * sin), Math.hypot(down * sin, across * cos)] : [down, across];
+}
+
+// The upper left corner of what it takes up.
+export const corner = (region) => middle(region).map((at, axis) => at - halves(region)[axis]);
+
+// Where a region is taken hold of, [depth, lateral] each: to resize it, and to turn it, an ellipse only.
+export function gripsOf(region) {
+  const { kind, depth, lateral } = region;
+  return { resize: turned(region, [depth[1], lateral[1]]), turn: kind === 'ellipse' ? turned(region, [depth[0], middle(region)[1]]) : null };
+}
+
+// Inside the image, its size kept where it can be; one that is turned is made smaller as a whole.
+export function fitted({ origin, reach }, region) {
+  const takes = halves(region);
+  const least = Math.min(...takes.map((half, axis) => reach[axis] / 2 / half));
+  const all = region.angle ? Math.min(1, least) : 1;
+  const fit = ([first, last], axis) => {
+    const half = Math.min(takes[axis] * all, reach[axis] / 2);
+    const at = Math.max(origin[axis] + half, Math.min((first + last) / 2, origin[axis] + reach[axis] - half));
+    const own = region.angle ? ((last - first) / 2) * all : half;
+    return [at - own, at + own];
+  };
+  return { depth: fit(region.depth, 0), lateral: fit(region.lateral, 1) };
 }
 
 export const CIRCLE = Array.from({ length: ROUND }, (_, k) => {
@@ -43,8 +86,7 @@ export function diameter(region) {
 
 export function holds(region, { depth, lateral }) {
   const [[top, bottom], [left, right]] = [region.depth, region.lateral];
-  if (depth < top || depth > bottom || lateral < left || lateral > right) return false;
-  if (region.kind === 'rectangle') return true;
+  if (region.kind === 'rectangle') return depth >= top && depth <= bottom && lateral >= left && lateral <= right;
   let inside = false;
   const points = outline(region);
   points.forEach(([z, x], at) => {
@@ -142,4 +184,13 @@ function crossingOf([az, ax], [bz, bx], [cz, cx], [dz, dx]) {
 export function shownOn(role, kind) {
   if (kind === 'overlay' || (role !== 'bmode' && role !== 'strain')) return true;
   return role === kind;
+}
+
+// As usert/runtime/view/region.py reads it.
+export function sentAs(region) {
+  const round = (mm) => Number(mm.toFixed(4));
+  const { kind, depth, lateral, unit, angle } = region;
+  if (kind !== 'polygon') return { kind, depth: depth.map(round), lateral: lateral.map(round), ...(angle && { angle_deg: angle }) };
+  const at = ([u, v]) => [depth[0] + u * (depth[1] - depth[0]), lateral[0] + v * (lateral[1] - lateral[0])].map(round);
+  return { kind, points: unit.map(at) };
 }

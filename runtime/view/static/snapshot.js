@@ -61,7 +61,7 @@ function write(context, scene, height, { named, line, measured }) {
     say('snapshot.numbers', {
       percent: percent(header.readable_strain), score: number(header.score, 2), share: share(header.readable_share),
     }) + (measured.length ? `   ${ratio.title} ${ratio.value}   ${ratio.words}` : ''),
-    [averageWords(picture), line ? '' : ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
+    [state.was, averageWords(picture), line ? '' : ratio.more.replaceAll('\n', '   '), ...adviceOf(picture, state)].filter(Boolean).join('   '),
     ...measured,
     `${say('snapshot.source', {
       stream: header.stream, session: String(header.session), first: String(header.reference), last: String(header.current),

@@ -5,7 +5,7 @@ import { clipToBox, drawBox } from './box-drawing.js';
 import { drawBar, drawScales } from './scales.js';
 import { drawRegions } from './region-marks.js';
 import { layOut } from './layout.js';
-import { mark } from './marks.js';
+import { flagOf, mark } from './marks.js';
 import { say } from './language.js';
 
 export function kindsOf(scene) {
@@ -37,19 +37,27 @@ export function drawStage(context, width, height, scene) {
     context.clip();
     drawImages(context, panel, scene);
     context.restore();
-    context.fillStyle = '#f0f3f6';
-    context.font = `600 20px ${scene.font}`;
-    context.textAlign = 'left';
-    context.textBaseline = 'bottom';
-    const title = panel.kind === 'bmode' ? say('stage.bmode_range', { range: scene.picture.header.range_db }) : say(`stage.${panel.kind}`);
-    context.fillText(title, panel.x, panel.y - 13);
+    const flag = writeTitle(context, panel, scene);
     drawScales(context, panel, scene);
     drawBar(context, panel, scene, softEnd(scene));
     drawBox(context, panel, scene);
     drawRegions(context, panel, scene);
-    mark(context, panel, scene);
+    mark(context, panel, scene, flag);
   }
   return panels;
+}
+
+// Beside the flag of an image that is not live, narrower where there is little room. Returns the flag.
+function writeTitle(context, panel, scene) {
+  const title = panel.kind === 'bmode' ? say('stage.bmode_range', { range: scene.picture.header.range_db }) : say(`stage.${panel.kind}`);
+  context.font = `600 20px ${scene.font}`;
+  const flag = flagOf(context, panel, scene, context.measureText(title).width);
+  context.font = `600 20px ${scene.font}`;
+  context.fillStyle = '#f0f3f6';
+  context.textAlign = 'left';
+  context.textBaseline = 'bottom';
+  context.fillText(title, panel.x, panel.y - 13, flag.left - panel.x - 6);
+  return flag;
 }
 
 function drawImages(context, panel, scene) {

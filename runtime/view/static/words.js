@@ -29,16 +29,23 @@ export const millimetres = (mm) => say('unit.mm', { value: number(mm, 1) });
 
 export const percent = (fraction, digits = 2) => (fraction < 0 ? '−' : '+') + share(Math.abs(fraction), digits);
 
-// The state of what is shown: a key for colours and patterns, a word, and why.
-export function stateOf(now) {
-  const [key, why] = judge(now);
-  return { key, word: known(`state.${key}`) ? say(`state.${key}`) : key.toUpperCase(), why };
+// What a frozen image was when it was shown; empty for a live one.
+function wasText(picture) {
+  const { shownState: was } = picture;
+  return was === 'live' ? '' : say(`why.then_${['held', 'idle'].includes(was) ? was : 'stale'}`);
 }
 
-function judge({ link, picture, age, staleMs, quietMs, frozen, about, line }) {
+// The state of what is shown: a key for colours and patterns, a word, and why; `was`: of a frozen image, what it was when it
+// was shown. `apart`: for the second window, which has no keys of its own.
+export function stateOf(now) {
+  const [key, why] = judge(now);
+  return { key, word: known(`state.${key}`) ? say(`state.${key}`) : key.toUpperCase(), why, was: key === 'frozen' ? wasText(now.picture) : '' };
+}
+
+function judge({ link, picture, age, staleMs, quietMs, frozen, about, line, apart }) {
   if (frozen && picture) {
-    const was = picture.shownState === 'live' ? '' : say(`why.then_${['held', 'idle'].includes(picture.shownState) ? picture.shownState : 'stale'}`);
-    return ['frozen', [say('why.here'), was, link === 'open' ? '' : say('why.alone'), say('why.space')].filter(Boolean).join(' ')];
+    const [where, key] = apart ? ['why.there', ''] : ['why.here', say('why.space')];
+    return ['frozen', [say(where), wasText(picture), link === 'open' ? '' : say('why.alone'), key].filter(Boolean).join(' ')];
   }
   if (link === 'refused') return ['refused', line];
   if (link !== 'open') return ['lost', say('why.lost')];

@@ -81,7 +81,8 @@ class Screen:
         return float(self.page.evaluate("() => window.oldestLive"))
 
     def text(self, selector: str) -> str:
-        return self.page.locator(selector).inner_text()
+        """As it is read: a space that holds number and unit together is a space."""
+        return self.page.locator(selector).inner_text().replace("\xa0", " ")
 
     def wait_state(self, *states: str, timeout_s: float = LIVE_S) -> None:
         wanted = ", ".join(f"body[data-state={state}]" for state in states)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from browser import LIVE_S, Open, Screen
+from playwright.sync_api import Error
 from show import Show
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 
-Two = tuple[Screen, Screen]
+_WRITTEN = """() => {
+  const write = CanvasRenderingContext2D.prototype.fillText;
+  window.written = [];
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    window.written.push(text);
+    write.call(this, text, ...place);
+  };
+}"""
+"""Keeps what is written on canvases."""
 
 
 @pytest.fixture
@@ -94,6 +105,66 @@ def test_it_lives_on_when_the_first_window_is_closed(first: Screen, frozen: bool
     second.wait_state("live")
     drawn = second.drawn
     settled(second, lambda: second.drawn > drawn + 5)
+
+
+def test_it_lives_on_when_the_first_window_crashes(first: Screen) -> None:
+    """In a process of its own, and it hears the pulse of the first window end."""
+    second = second_of(first)
+    first.press(" ")
+    second.wait_state("frozen")
+    with suppress(Error):
+        first.page.goto("chrome://crash", timeout=5000)
+    second.wait_state("live", timeout_s=30)  # and not after a minute
+    drawn = second.drawn
+    settled(second, lambda: second.drawn > drawn + 3)
+
+
+def test_a_first_window_that_was_thought_gone_is_followed_again(first: Screen) -> None:
+    """A window in the background, or on a busy machine, may be silent for long."""
+    second = second_of(first)
+    first.press(" ")
+    second.wait_state("frozen")
+    second.page.evaluate(
+        "(ms) => { const now = performance.now.bind(performance); performance.now = () => now() + ms; }", 9000
+    )
+    second.wait_state("frozen")  # whatever was between
+    second.page.wait_for_timeout(1500)
+    assert second.state == "frozen"
+    assert second.drawn == first.drawn
+
+
+def test_it_says_no_less_of_a_frozen_image_than_the_first_window(first: Screen, show: Show) -> None:
+    second = second_of(first)
+    show.held = True
+    first.wait_state("held", "stale")
+    first.press(" ")
+    for one in (first, second):
+        one.wait_state("frozen")
+        one.expect("#why", re.compile(r"It was (held|stale) then\."))
+    first.expect("#why", "Space: back to live")
+    assert "Space" not in second.text("#why")
+    assert second.faults == []
+    first.page.evaluate(_WRITTEN)
+    with first.page.expect_download():
+        first.press("s")
+    assert any("then." in text for text in first.page.evaluate("window.written")), "a snapshot says it, too"
+
+
+def test_an_average_is_called_one_there_without_the_key_that_ends_it(first: Screen) -> None:
+    second = second_of(first)
+    first.until(lambda: first.drawn > 25)
+    first.press("o")
+    for one in (first, second):
+        one.expect("#word", "AVERAGE OF")
+        one.expect("#why", "Live images of")
+    assert "O:" in first.text("#why")
+    assert "O:" not in second.text("#why")
+
+
+def test_a_browser_that_opens_no_window_is_said(first: Screen) -> None:
+    first.page.evaluate("() => { window.open = () => null; }")
+    first.press("w")
+    first.expect("#notices", "allow pop-ups")
 
 
 def test_it_says_when_its_image_is_old(first: Screen, show: Show, url: str, look: Open) -> None:

@@ -110,11 +110,11 @@ def test_regions_in_mm_give_the_known_ratio(screen: Screen, curved: Act) -> None
         screen.draw(region)
     screen.expect("#ratio-more", "10 images")
     value, _ = screen.text("#ratio-value").split(" ± ")
-    assert float(value) == pytest.approx(true_ratio(curved), abs=0.04)
+    assert float(value) == pytest.approx(true_ratio(curved), rel=0.05)
     screen.press(" ")
     screen.wait_state("frozen")
     screen.expect("#ratio-more", "10 images")
-    assert float(screen.text("#ratio-value").split(" ± ")[0]) == pytest.approx(true_ratio(curved), abs=0.04)
+    assert float(screen.text("#ratio-value").split(" ± ")[0]) == pytest.approx(true_ratio(curved), rel=0.05)
 
 
 def test_regions_by_keys_lie_inside_and_one_in_a_corner_is_said(screen: Screen, curved: Act) -> None:

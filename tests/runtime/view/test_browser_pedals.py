@@ -67,6 +67,49 @@ def test_a_taught_pedal_goes_before_the_keyboard_and_is_kept(screen: Screen) -> 
     screen.wait_state("live")
 
 
+@pytest.mark.parametrize("key", ["?", "l", "n"])
+def test_a_pedal_freezes_while_a_dialog_is_open(screen: Screen, key: str) -> None:
+    """Of the keys, of languages, of the case, in whose field one writes."""
+    screen.press(key)
+    screen.page.locator("dialog[open]").wait_for()
+    screen.press("PageDown")
+    screen.wait_state("frozen")
+    assert screen.page.locator("dialog[open]").count() == 1
+    with screen.page.expect_download():
+        screen.press("PageUp")
+
+
+def test_a_pedal_freezes_while_a_name_is_written_but_its_letters_are_written(screen: Screen) -> None:
+    teach(screen, "freeze", "c")
+    teach(screen, "best image of the press", "Home")
+    screen.press("a")
+    screen.page.locator("#tab-lists").click()
+    name = screen.page.locator("#region-list .editor input")
+    name.click()
+    screen.page.keyboard.type("cyst")
+    screen.press("Home", "PageUp")
+    screen.page.keyboard.type("a ")
+    assert name.input_value() == "a cyst"
+    assert screen.state == "live"
+    teach(screen, "freeze", "F2")
+    name.click()
+    screen.press("PageDown")  # is no pedal any more
+    assert screen.state == "live"
+    screen.press("F2")
+    screen.wait_state("frozen")
+
+
+def test_the_open_dialog_of_dicom_knows_what_a_pedal_froze(screen: Screen) -> None:
+    screen.page.locator("#tab-case").click()
+    screen.page.locator("#dicom-button").click()
+    assert screen.page.locator("#dicom-film").is_disabled()
+    screen.press("PageDown")
+    screen.wait_state("frozen")
+    screen.until(lambda: screen.page.locator("#dicom-film").is_enabled())
+    screen.press(" ")  # presses the button that has the focus, not the page's key
+    assert screen.state == "frozen"
+
+
 def test_one_key_does_one_thing(screen: Screen) -> None:
     teach(screen, "freeze", "PageUp")  # which saved until now
     screen.press("PageUp")

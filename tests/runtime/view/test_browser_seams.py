@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
 import pydicom
 import pytest
-from browser import Screen
+from browser import MakePage, Open, Screen
+from captures import TITLE, node
 from show import Act, Show
+
+from usert.runtime.view.dicom_node import DicomNode
 
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 
@@ -162,3 +166,19 @@ def test_a_film_is_of_one_depth(screen: Screen, show: Show) -> None:
     assert f"({film.NumberOfFrames} image" in label
     kept = int(screen.page.locator("#time").get_attribute("aria-valuemax") or 0) + 1
     assert 5 <= film.NumberOfFrames < kept
+
+
+@pytest.mark.filterwarnings("ignore:.*<socket.socket fd:pytest.PytestUnraisableExceptionWarning")
+def test_one_key_sends_nothing_without_a_case(show: Show, serve_page: MakePage, look: Open) -> None:
+    """An archive refuses or puts aside what has no Patient ID: Y opens the dialog that says so, Enter sends."""
+    with node() as pacs:
+        to = DicomNode.parse(f"{TITLE}@{pacs.address}", "USERT")
+        screen = look(serve_page(strain=show.strain, rf=show.rf, stale_ms=5000.0, dicom_node=to).url)
+        screen.wait_state("live")
+        screen.press("y")
+        screen.expect("#dicom-patient", "No case: the Patient ID will be empty.")
+        assert pacs.received == []
+        screen.press("Enter")
+        screen.expect("#dicom-line", "Sent to PACS")
+    assert [one.PatientID for one in pacs.received] == [""]
+    gc.collect()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from browser import MakePage, Open, Screen
-from show import Act, Made, Show
+from lesion_truth import beside, lesion, true_ratio
+from numpy.typing import NDArray
+from show import FRAMES, LAG, Act, Made, Show
 
 from usert.beam_space import BeamSpace
 from usert.runtime.view.histogram import BINS
@@ -20,6 +24,7 @@ from usert.strain import axial_strain
 pytestmark = pytest.mark.slow  # a browser and a clock: minutes, and where there is Chromium
 
 FINE = {"width": 1600, "height": 1000}
+Ends = list[tuple[float, float]]
 
 
 @pytest.fixture
@@ -45,16 +50,17 @@ def lesion_line(act: Act, share: float = 1.0, points: int = 80) -> list[tuple[fl
     ]
 
 
-def seen_line(act: Act) -> list[tuple[float, float]]:
-    """Around the lesion as the strain images show it: where strain is half way from inside to what surrounds it."""
-    strain = np.mean([np.abs(made.estimate.strain) for made in act.images], axis=0)
-    lesion, scan = act.scanner.lesion, act.scanner.scan
+def seen_line(act: Act, strain: NDArray[Any] | None = None) -> list[tuple[float, float]]:
+    """Around the lesion where strain, by default that of the images, is half way from inside to what surrounds it."""
+    if strain is None:
+        strain = np.mean([np.abs(made.estimate.strain) for made in act.images], axis=0)
+    disc, scan = act.scanner.lesion, act.scanner.scan
     inside = np.median(strain[act.scanner.lesion_mask(-0.5)])
     reach = np.linspace(0.3, 1.6, 260)
     line = []
     for turn in np.linspace(0, 2 * math.pi, 41)[:-1]:
-        z = lesion.centre_z_mm + reach * lesion.radius_mm * math.sin(turn)
-        x = lesion.centre_x_mm + reach * lesion.radius_mm * math.cos(turn)
+        z = disc.centre_z_mm + reach * disc.radius_mm * math.sin(turn)
+        x = disc.centre_x_mm + reach * disc.radius_mm * math.cos(turn)
         rows = np.rint(z / scan.axial_pitch_mm).astype(int).clip(0, strain.shape[0] - 1)
         lines = np.rint(x / scan.line_pitch_mm).astype(int).clip(0, strain.shape[1] - 1)
         along = np.convolve(np.pad(strain[rows, lines], 10, "edge"), np.ones(21) / 21, "valid")
@@ -143,10 +149,7 @@ def test_the_lesion_is_as_large_on_strain_as_it_is(screen: Screen, act: Act) -> 
     role(screen, 1, "bmode")
     screen.expect("#region-sizes", "area")
     height = [(lesion.centre_z_mm + end * lesion.radius_mm, lesion.centre_x_mm) for end in (-1, 1)]
-    for kind, ends in (("strain", [seen[30], seen[10]]), ("bmode", height)):
-        screen.page.locator("#draw-calliper").click()
-        screen.trace([ends[0], (lesion.centre_z_mm, lesion.centre_x_mm), ends[1]], kind)
-    screen.until(lambda: screen.page.locator("#distance-list .row").count() == 2)
+    measure(screen, act, [seen[30], seen[10]], height)
     outlined = area_of(seen) / (math.pi * lesion.radius_mm**2)
     tall = math.dist(seen[30], seen[10]) / (2 * lesion.radius_mm)
     screen.until(lambda: abs(sizes(screen)[1] - tall) < 0.02)
@@ -156,6 +159,72 @@ def test_the_lesion_is_as_large_on_strain_as_it_is(screen: Screen, act: Act) -> 
     assert [number(text) for text in areas] == pytest.approx(
         [area_of(seen), area_of(lesion_line(act))], rel=0.02
     )
+
+
+def measure(screen: Screen, act: Act, on_strain: Ends, on_bmode: Ends) -> None:
+    """Two distances, through the middle of the lesion."""
+    before = screen.page.locator("#distance-list .row").count()
+    for kind, ends in (("strain", on_strain), ("bmode", on_bmode)):
+        screen.page.locator("#draw-calliper").click()
+        screen.trace(
+            [ends[0], (act.scanner.lesion.centre_z_mm, act.scanner.lesion.centre_x_mm), ends[1]], kind
+        )
+    screen.until(lambda: screen.page.locator("#distance-list .row").count() == before + 2)
+
+
+def test_what_is_too_wide_on_strain_is_wider_still_in_the_true_strain(screen: Screen, act: Act) -> None:
+    """The page is right on the width of its image; the image shows what the tissue does: beside a stiff lesion, which
+    bears the load, it is hardly compressed, so that strain climbs over a third of the radius beyond its border."""
+    lesion = act.scanner.lesion
+    width = [(lesion.centre_z_mm, lesion.centre_x_mm + end * lesion.radius_mm) for end in (-1, 1)]
+    seen = seen_line(act)
+    measure(screen, act, [seen[20], seen[0]], width)
+    wide = math.dist(seen[20], seen[0]) / (2 * lesion.radius_mm)
+    screen.until(
+        lambda: number(screen.text("#region-sizes").split("length")[1]) == pytest.approx(wide, abs=0.02)
+    )
+    true = seen_line(
+        act, np.mean([np.abs(axial_strain(act.scanner.truth(k, k + LAG)[0], 3)) for k in FRAMES], axis=0)
+    )
+    assert 1.02 < wide < math.dist(true[20], true[0]) / (2 * lesion.radius_mm)
+
+
+def test_an_ellipse_is_turned_by_its_ring_and_by_keys(screen: Screen, act: Act) -> None:
+    """Its area stays, and what is measured lies in it: the known ratio."""
+    plans: list[dict[str, Any]] = []
+
+    def listen(data: str | bytes) -> None:
+        plans.extend([json.loads(data)["regions"]] if isinstance(data, str) and '"regions":{' in data else [])
+
+    screen.page.on("websocket", lambda socket: socket.on("framesent", listen))
+    screen.page.reload()
+    screen.wait_state("live")
+    for tab in ("#tab-lists", "#tab-regions"):
+        screen.page.locator(tab).click()
+    (z, x), radius = lesion(act)
+    half, narrow = 0.9 * radius, 0.35 * radius
+    screen.page.locator("#draw-ellipse").click()
+    screen.draw((z - half, z + half, x - narrow, x + narrow))
+    area = number(screen.text("#region-list .area"))
+    assert area == pytest.approx(math.pi * half * narrow, rel=0.05)
+    screen.trace([(z - half, x), (z - half, x - 0.6), (z - half, x - half)])
+    screen.until(lambda: plans[-1]["shapes"][0].get("angle_deg") == pytest.approx(45, abs=3))
+    screen.page.locator("#canvas").focus()
+    screen.press("j", "j", "Shift+J")
+    screen.until(lambda: plans[-1]["shapes"][0]["angle_deg"] == pytest.approx(50, abs=3))
+    assert number(screen.text("#region-list .area")) == pytest.approx(area, rel=0.01)
+    screen.page.locator("#draw-rectangle").click()
+    screen.draw(beside(act))
+    screen.expect("#ratio-more", "10 images")
+    target, reference = [Region.parse(shape) for shape in plans[-1]["shapes"]]
+    ratio = number(screen.text("#ratio-value"))
+    assert ratio == pytest.approx(true_ratio(act, target, reference), rel=0.05)
+    screen.press("a", *["ArrowUp"] * 30)  # against the upper border, which it does not cross
+    screen.until(lambda: plans[-1]["shapes"][0]["depth"][0] < target.depth_mm[0] - 1)
+    screen.page.wait_for_timeout(300)
+    at_border = Region.parse(plans[-1]["shapes"][0])
+    assert at_border.outline[:, 0].min() == pytest.approx(0, abs=0.05)
+    assert at_border.pixels(BeamSpace.of(act.scanner.scan, act.images[0].reference.shape)) is not None
 
 
 def sizes(screen: Screen) -> tuple[float, float]:

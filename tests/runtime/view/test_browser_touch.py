@@ -86,6 +86,46 @@ def test_everything_has_room_at_each_size(url: str, look: Open, language: str) -
         assert image > 0.04 * width * height  # of each panel, and there are two
 
 
+SCAN = """(text) => {
+  for (const key of [...text, 'Enter']) {
+    document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+  }
+}"""
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (800, 1180), (1180, 800)])
+def test_the_images_stay_where_they_are_whatever_the_state_says(
+    show: Show, url: str, look: Open, size: tuple[int, int]
+) -> None:
+    """In the language with the longest words, and with an identifier of two lines."""
+    screen = look(f"{url}?lang=de", viewport={"width": size[0], "height": size[1]})
+    screen.wait_state("live")
+    screen.page.evaluate(SCAN, "MRN 2026-11-30 4711")
+    screen.wait_state("live")
+    screen.page.wait_for_timeout(400)
+    before = screen.panels()
+    show.held = True
+    screen.wait_state("held", "stale")
+    screen.press(" ")
+    screen.expect("#why", "gehaltenes Bild")
+    screen.page.wait_for_timeout(400)
+    assert [(one["x"], one["y"], one["width"]) for one in screen.panels()] == [
+        (one["x"], one["y"], one["width"]) for one in before
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_identifier_is_seen_to_its_end(url: str, look: Open, size: tuple[int, int]) -> None:
+    """Two patients may differ in the last of 64 characters."""
+    screen = look(url, viewport={"width": size[0], "height": size[1]})
+    screen.wait_state("live")
+    shown = screen.page.locator("#case-shown")
+    for identifier in ("4711", "X" * 19, "MRN-0815/" * 7 + "A"):
+        screen.page.evaluate(SCAN, identifier)
+        screen.expect("#case-shown", identifier)
+        screen.until(lambda: shown.evaluate("(one) => one.scrollHeight - one.clientHeight") <= 1)
+
+
 def pinch(screen: Screen, x: float, y: float) -> float:
     """Two fingers apart; the zoom of the page after it."""
     session = screen.page.context.new_cdp_session(screen.page)

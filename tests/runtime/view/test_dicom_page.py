@@ -7,6 +7,7 @@ import json
 import re
 import resource
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -93,7 +94,11 @@ def test_an_image_is_what_was_drawn_and_says_what_it_is(page: LivePage) -> None:
     assert len(found.StudyDate) == 8
 
 
-def test_a_film_has_its_images_and_their_times(page: LivePage) -> None:
+def test_a_film_has_its_images_and_their_times(page: LivePage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is encoded, other threads, such as those of live images, run after half a millisecond."""
+    make, apart = dicom_study.Study.make, [sys.getswitchinterval()]
+    noted = lambda study, one: (apart.append(sys.getswitchinterval()), make(study, one))[1]  # noqa: E731
+    monkeypatch.setattr(dicom_study.Study, "make", noted)
     bodies = {
         "FrameTime": (0, 50, 100),
         "FrameTimeVector": (0, 50, 250),
@@ -109,6 +114,8 @@ def test_a_film_has_its_images_and_their_times(page: LivePage) -> None:
     unknown = made(page, upload(IMAGE, IMAGE, times_ms=(0, 0)))  # no clock: by the order of arrival
     assert "AcquisitionDateTime" not in unknown
     assert float(unknown.FrameTime) == 50
+    assert apart[1] == pytest.approx(5e-4)
+    assert sys.getswitchinterval() == apart[0]
 
 
 def test_a_case_is_a_study_and_its_images_and_films_are_series(page: LivePage) -> None:

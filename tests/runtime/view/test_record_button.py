@@ -10,23 +10,24 @@ from usert.runtime.view.record_button import record_fields
 
 
 @pytest.mark.parametrize(
-    ("record", "files", "images", "missing"),
+    ("record", "running", "images", "missing"),
     [
-        (None, [], 0, 0),
-        ({"files": ["a.h5"], "frames": {}, "images": {}}, ["a.h5"], 0, 0),
+        (None, False, 0, 0),
+        ({"files": ["a.h5"], "frames": {}, "images": {}}, True, 0, 0),
+        ({"files": [], "frames": {}, "images": {"recorded": 0, "missing": {"disk full": 3}}}, True, 0, 3),
         (
             {
                 "files": ["a.h5"],
                 "frames": {"received": 9, "recorded": 7, "missing": {"queue_full": 2}},
                 "images": {"received": 5, "recorded": 4, "missing": {"queue_full": 1}},
             },
-            ["a.h5"],
+            True,
             4,
             3,
         ),
     ],
 )
-def test_a_record_is_told(record: Any, files: list[str], images: int, missing: int) -> None:
-    expected = {"error": "", "files": files, "images": images, "missing": missing}
+def test_a_record_is_told(record: Any, running: bool, images: int, missing: int) -> None:
+    expected = {"error": "", "running": running, "images": images, "missing": missing}
     assert record_fields({"record": record}) == expected
-    assert record_fields({}) == {"error": "", "files": [], "images": 0, "missing": 0}
+    assert record_fields({}) == {"error": "", "running": False, "images": 0, "missing": 0}

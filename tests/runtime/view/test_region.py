@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import json
 import math
 from typing import Any
@@ -27,9 +28,9 @@ def star(centre: tuple[float, float], points: int, radii: tuple[float, float], t
     return Region.parse({"kind": "polygon", "points": corners.tolist()})
 
 
-def box(kind: str, centre: tuple[float, float], half: tuple[float, float]) -> Region:
+def box(kind: str, centre: tuple[float, float], half: tuple[float, float], **more: float) -> Region:
     spans = [[at - by, at + by] for at, by in zip(centre, half, strict=True)]
-    return Region.parse({"kind": kind, "depth": spans[0], "lateral": spans[1]})
+    return Region.parse({"kind": kind, "depth": spans[0], "lateral": spans[1], **more})
 
 
 def inside(region: Region, z: float, x: float) -> bool:
@@ -38,7 +39,8 @@ def inside(region: Region, z: float, x: float) -> bool:
     if region.kind == "rectangle":
         return a <= z <= b and c <= x <= d
     if region.kind == "ellipse":
-        return ((z - (a + b) / 2) / ((b - a) / 2)) ** 2 + ((x - (c + d) / 2) / ((d - c) / 2)) ** 2 <= 1
+        place = complex(z - (a + b) / 2, x - (c + d) / 2) * cmath.exp(-1j * math.radians(region.angle_deg))
+        return (place.real / ((b - a) / 2)) ** 2 + (place.imag / ((d - c) / 2)) ** 2 <= 1
     towards = np.array(region.points) - (z, x)
     angles = np.unwrap(np.arctan2(*np.vstack((towards, towards[:1])).T))
     return abs(angles[-1] - angles[0]) > math.pi
@@ -62,16 +64,17 @@ def area_of(mask: np.ndarray, space: BeamSpace) -> float:
 
 
 @pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize("kind", ["rectangle", "ellipse", "triangle", "star", "many"])
+@pytest.mark.parametrize("kind", ["rectangle", "ellipse", "turned", "triangle", "star", "many"])
 def test_the_pixels_are_those_whose_centres_lie_inside(name: str, kind: str) -> None:
     space, centre = SPACES[name]
     region = {
+        "turned": box("ellipse", centre, (1.2, 3.4), angle_deg=35),
         "triangle": star(centre, 3, (3.1, 3.1)),
         "star": star(centre, 10, (3.3, 1.2)),
         "many": star(centre, MOST_POINTS, (3.0, 2.0)),
     }.get(kind) or box(kind, centre, (2.3, 3.1))
     mask = mask_of(region, space)
-    (a, b), (c, d) = region.depth_mm, region.lateral_mm
+    (a, c), (b, d) = region.outline.min(axis=0), region.outline.max(axis=0)
     z, x = np.broadcast_arrays(
         *space.place_mm(np.arange(space.shape[0])[:, np.newaxis], np.arange(space.shape[1]))
     )
@@ -88,6 +91,8 @@ def test_the_pixels_cover_the_area_of_the_formula(name: str) -> None:
     assert area_of(mask_of(box("rectangle", centre, (2, 3)), space), space) == pytest.approx(24, rel=0.03)
     ellipse = mask_of(box("ellipse", centre, (2, 3)), space)
     assert area_of(ellipse, space) == pytest.approx(6 * math.pi, rel=0.01)
+    turned = mask_of(box("ellipse", centre, (1.2, 3.4), angle_deg=-50), space)
+    assert area_of(turned, space) == pytest.approx(1.2 * 3.4 * math.pi, rel=0.01)
     hexagon = mask_of(star(centre, 6, (3, 3)), space)
     assert area_of(hexagon, space) == pytest.approx(1.5 * math.sqrt(3) * 9, rel=0.01)
 
@@ -122,6 +127,18 @@ def test_an_ellipse_fits_into_the_corner_of_a_fan_where_its_rectangle_does_not()
     assert box("ellipse", place, (1.5, 1.5)).pixels(FAN) is not None
 
 
+def test_one_that_is_turned_may_leave_the_image_or_come_into_it() -> None:
+    """Down is turned towards larger lateral positions: by a right angle, what is wide is tall."""
+    wide, tall = ((2.0, 7.5), (0.5, 3.0)), ((5.0, 1.0), (3.013, 0.507))
+    assert box("ellipse", *wide).pixels(PLANE) is not None
+    assert box("ellipse", *wide, angle_deg=90).pixels(PLANE) is None
+    upright = box("ellipse", tall[0], tall[1][::-1], angle_deg=90)
+    assert (mask_of(upright, PLANE) == mask_of(box("ellipse", *tall), PLANE)).all()
+    low, high = (mask_of(box("ellipse", (5.0, 7.5), (3.0, 0.5), angle_deg=by), PLANE) for by in (30, -30))
+    rows = slice(PLANE.shape[0] // 2, None)
+    assert np.argwhere(low[rows])[:, 1].mean() > np.argwhere(high[rows])[:, 1].mean() + 5
+
+
 def test_one_between_the_samples_is_empty_but_inside() -> None:
     for region in (box("ellipse", (5.01, 6.06), (1e-3, 1e-3)), star((5.01, 6.06), 4, (1e-3, 1e-3))):
         assert not mask_of(region, PLANE).any()
@@ -146,6 +163,10 @@ def test_one_between_the_samples_is_empty_but_inside() -> None:
         {"kind": "ellipse", "depth": [True, 2], "lateral": [1, 2]},
         {"kind": "ellipse", "depth": "12", "lateral": "12"},
         {"kind": "ellipse", "depth": {"1": 2}, "lateral": [1, 2]},
+        {"kind": "ellipse", "depth": [1, 2], "lateral": [1, 2], "angle_deg": "30"},
+        {"kind": "ellipse", "depth": [1, 2], "lateral": [1, 2], "angle_deg": True},
+        {"kind": "ellipse", "depth": [1, 2], "lateral": [1, 2], "angle_deg": math.nan},
+        {"kind": "ellipse", "depth": [1, 2], "lateral": [1, 2], "angle_deg": 10**400},
         {"kind": "polygon"},
         {"kind": "polygon", "points": "1234"},
         {"kind": "polygon", "points": [[1, 1], [2, 2]]},

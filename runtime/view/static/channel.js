@@ -1,0 +1,3 @@
+// Between the main window and the second one, of one browser.
+
+export const CHANNEL = 'usert-view';
