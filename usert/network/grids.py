@@ -25,7 +25,7 @@ def block_mean(image: Tensor, rows: int, lines: int = 1) -> Tensor:
 
 def box_mean(image: Tensor, rows: int, lines: int) -> Tensor:
     """Mean over `rows` × `lines` points about each, both odd, with 0 outside: (B, C, N, M) → (B, C, N, M)."""
-    if not isinstance(image.shape[2], torch.SymInt):
+    if type(image.shape[2]) is int:  # and no symbol of an exported graph
         return functional.avg_pool2d(image, (rows, lines), 1, (rows // 2, lines // 2))
     # the same numbers for the graph of any shape, in which OpenVINO (2026.4) takes five times as long to pool
     if rows > 1:
