@@ -149,8 +149,9 @@ def test_window_depth_and_frequency_may_change(library: Path, tmp_path: Path) ->
         tell(process, "frequency 7")
         while receive(socket).frame.scan.f0_hz != 12e6:
             pass
-        tell(process, "window 20")
-        wait_for_line(process, "'window 20' is no command")
+        for line in ("window 20", "depth --1", "depth 1 mm", f"depth {10**30}", "freeze now", ""):
+            tell(process, line)
+            wait_for_line(process, f"{line!r} is no command")
         tell(process, "depth 1")
         wait_for_line(process, "depth 50")
 
