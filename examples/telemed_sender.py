@@ -116,6 +116,9 @@ class ArtUs:
                 self._hz, _ = self._step("frequency", 0)
             case "window", [_, _, _, _]:
                 self.library.RF_window_set(*numbers)
+                self.options.window = ask(self.library.RF_window_get, [c_long] * 5)[
+                    :4
+                ]  # when it is opened again
             case _:
                 print(f"telemed: {line.strip()!r} is no command: see the top of this file", flush=True)
 
