@@ -245,10 +245,11 @@ def measure(
         size = Stream(endpoint="", shape=shape, kind=kind, rate_hz=1, folder=folder).bytes
         row: dict[str, Any] = {"size": "{} × {}".format(*shape), "kind": kind, "MB": size / 1e6}
         row |= {"transport": transport, "copy ms": copy_ms(size)}
-        for way in itertools.chain.from_iterable((way, f"{way} held") for way in ways):
-            if ordered := sorted(found[shape, kind, transport, way]):
-                row[f"{way} ms"] = [round(nearest_rank(ordered, share), 3) for share in (0.5, 0.99)]
-                row[f"{way} lost"] = lost[shape, kind, transport, way]
+        for way in ways:
+            for name in (way, f"{way} held"):
+                if ordered := sorted(found[shape, kind, transport, name]):
+                    row[f"{name} ms"] = [round(nearest_rank(ordered, share), 3) for share in (0.5, 0.99)]
+            row[f"{way} lost"] = lost[shape, kind, transport, way]
         rows.append(row)
     return rows
 

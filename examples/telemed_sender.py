@@ -14,6 +14,7 @@ import cmath
 import ctypes
 import math
 import queue
+import re
 import sys
 import threading
 import time
@@ -100,20 +101,24 @@ class ArtUs:
         return ask(self.library.B_FrequencySetPrevNext, [c_int, c_long], steps)
 
     def command(self, line):
-        words = line.split()
-        numbers = [int(word) for word in words[1:] if word.lstrip("+-").isdecimal()]
-        match words[:1], numbers:
-            case ["freeze"], []:
+        is_command = re.fullmatch(r"\s*[a-z]+(\s+[+-]?[0-9]{1,6})*\s*", line)
+        name, *words = line.split() if is_command else [""]
+        numbers = [int(word) for word in words]
+        match name, numbers:
+            case "freeze", []:
                 self.library.Freeze_ultrasound_scanning()
                 self.frozen = True
-            case ["run"], []:
+            case "run", []:
                 self.library.Run_ultrasound_scanning()
                 self.frozen = False
-            case ["depth" | "frequency" as name], [steps]:
+            case "depth" | "frequency", [steps]:
                 print(f"telemed: {name} {self._step(name, steps)[0]}", flush=True)
                 self._hz, _ = self._step("frequency", 0)
-            case ["window"], [_, _, _, _]:
+            case "window", [_, _, _, _]:
                 self.library.RF_window_set(*numbers)
+                self.options.window = ask(self.library.RF_window_get, [c_long] * 5)[
+                    :4
+                ]  # when it is opened again
             case _:
                 print(f"telemed: {line.strip()!r} is no command: see the top of this file", flush=True)
 

@@ -71,6 +71,9 @@ def test_version() -> None:
     [
         (("run", "absent.h5", "--out", "out.h5"), "absent.h5"),
         (("info", "absent.h5"), "absent.h5"),
+        (("info", f"{'n' * 300}.h5"), "cannot be used: File name too long: name another"),
+        (("simulate", "--out", f"{'n' * 300}.h5"), "cannot be used: File name too long: name another"),
+        (("export", "--weights", "absent", "--out", "n" * 300), "cannot be used: File name too long"),
         (("export", "--weights", "absent", "--out", "b", "--no-any-shape", "--shape", "128x64"), "absent"),
         (("export", "--weights", "absent", "--out", "b", "--shape", "sixty"), "'sixty'"),
         (

@@ -9,7 +9,6 @@ import errno
 import os
 import sys
 import traceback
-from typing import NoReturn
 
 import typer
 
@@ -92,19 +91,23 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _end_without_room(error)
+        if isinstance(error, OSError):
+            _end_for_file(error)
         traceback.print_exc()
         told = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"usert: this is a bug: {told}; please report it with the lines above", file=sys.stderr)
         sys.exit(BUG)
 
 
-def _end_without_room(error: OSError) -> NoReturn:
-    """End where a disk is full, such as that of the file that standard output goes to."""
-    where = error.filename or "the output"
-    print(
-        f"usert: {where}: cannot be written: {error.strerror}: make room, or write elsewhere", file=sys.stderr
-    )
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its end
+def _end_for_file(error: OSError) -> None:
+    """End where a file is at fault: its name, who may use it, or its disk, such as that of standard output."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or "the output"
+        told = f"{where}: cannot be written: {error.strerror}: make room, or write elsewhere"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its end
+    elif error.filename and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EROFS):
+        told = f"{error.filename}: cannot be used: {error.strerror}: name another, or change who may use it"
+    else:
+        return
+    print(f"usert: {told}", file=sys.stderr)
     sys.exit(FAULT)

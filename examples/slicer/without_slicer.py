@@ -55,7 +55,7 @@ class Connector:
 
 
 def axial_view() -> slicer.vtkMRMLSliceLogic:
-    """The scene, and the logic of its one slice view."""
+    """The logic of the one slice view of a new scene, which becomes 3D Slicer's."""
     slicer.mrmlScene = slicer.vtkMRMLScene()
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(slicer.mrmlScene)
     slicer.colours = slicer.vtkMRMLColorLogic()  # kept: its tables go with it

@@ -140,12 +140,18 @@ def check_file(option: str, path: Path, suffix: str = "") -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all, or to a device such as `/dev/stdout`. Errors: `OptionError`."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        path.write_text(text, encoding="utf-8")
+    """Write a text file, whole or not at all; a link or a device, such as `/dev/stdout`, is written to as it is.
+
+    Errors: `OptionError`.
+    """
+    if not path.is_symlink() and (path.is_file() or not path.exists()):
+        with beside(path) as part:
+            part.write_text(text, encoding="utf-8")
         return
-    with beside(path) as part:
-        part.write_text(text, encoding="utf-8")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _legend(report: Report) -> list[str]:

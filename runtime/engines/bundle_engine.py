@@ -39,7 +39,7 @@ DEPTHS = "depths"
 START = "start"
 OUTPUTS = ("displacement", "strain", "quality")
 MOST_THREADS = 1024
-"""A library that is asked for many thousands does not come to its work."""
+"""Most threads of an engine: with many thousands a library takes minutes, or for ever, before its first image."""
 MOST_FINER = 3
 """How many times as many rows as needed IQ is turned up to, so that it fits a graph of one shape."""
 

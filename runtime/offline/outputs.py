@@ -113,9 +113,8 @@ def beside(path: Path) -> Iterator[Path]:
             _remove(path)
         part.replace(path)
     except OSError as error:
-        reason = (
-            error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
-        )  # pydicom adds its stack
+        # pydicom adds its stack in further lines
+        reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
         raise OptionError(f"cannot write {path}: {reason}") from error
     finally:
         _remove(part)

@@ -143,7 +143,7 @@ def warm_up(engine: Engine, site: Site, handover: Handover | None = None) -> tup
     warm = tuple(map(FrameFormat, site.shapes))
     for frames in warm:
         n, m = frames.shape
-        expect(is_within_limits(n, m), "--shape", f"{n}x{m}", f"at most {LIMITS}")
+        expect(is_within_limits(n, m), "--shape", f"{n}x{m}", LIMITS)
         try:
             engine.warm_up(*frames)
         except FrameError as error:

@@ -111,8 +111,10 @@ class RecordButton(Worker):
 
 
 def record_fields(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a server's status that the page shows; keys may be missing. A record runs without a file, too, on a
-    full disk: then all of it is missing."""
+    """The part of a server's status that the page shows; keys may be missing.
+
+    A record may run without a file, as on a full disk; all of it is then missing.
+    """
     record = status.get("record")
     running = bool(record)
     record = record if isinstance(record, dict) else {}

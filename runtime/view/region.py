@@ -33,13 +33,13 @@ class Region:
 
     kind: Kind
     depth_mm: Span
-    """Of the rectangle around the region, of an ellipse before it is turned."""
+    """Depths of the rectangle around the region; of an ellipse, before it is turned."""
     lateral_mm: Span
-    """Of the rectangle around the region, of an ellipse before it is turned."""
+    """Lateral positions of the rectangle around the region; of an ellipse, before it is turned."""
     points: tuple[tuple[float, float], ...] = ()
     """Depth and lateral of the corners of a polygon; it is closed from the last to the first."""
     angle_deg: float = 0.0
-    """By which an ellipse is turned about its centre, from down towards larger lateral positions."""
+    """Degrees by which an ellipse is turned about its centre, from down towards larger lateral positions."""
 
     @classmethod
     def parse(cls, fields: Any) -> Self:

@@ -77,6 +77,8 @@ KINDS: dict[str, tuple[SignalKind, Callable[[Samples, Scan], Samples]]] = {
         "unsigned",
         lambda samples, scan: (samples + 32768.0).astype(np.uint16).view(np.int16),
     ),
+    "far above 0": ("offset", lambda samples, scan: (samples / 8 + 16384).astype(np.int16)),
+    "far below 0": ("rf", lambda samples, scan: (samples / 8 - 16384).astype(np.int16)),
     "saturated": ("rf", lambda samples, scan: (100.0 * samples).clip(-32768, 32767).astype(np.int16)),
     "lines first": ("lines_first", lambda samples, scan: samples.T),
     "bytes swapped": ("byte_order", lambda samples, scan: samples.byteswap()),

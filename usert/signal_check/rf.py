@@ -167,8 +167,9 @@ def _kind(samples: NDArray[Any], depth: _Spectrum, cycles: float) -> SignalKind:
 
 
 def _unsigned(samples: NDArray[Any]) -> bool:
-    """Whether they were unsigned of 16 bits, about 32768, and were taken for signed: far from 0, and not clipped."""
-    if samples.dtype.kind != "i" or samples.dtype.itemsize != 2:
+    """Whether they were unsigned of 16 bits, about 32768, and were taken for signed: far from 0 on both sides of it,
+    and not clipped."""
+    if samples.dtype.kind != "i" or samples.dtype.itemsize != 2 or not samples.min() < 0 < samples.max():
         return False
     about_0 = (samples > -_HOLE) & (samples < _HOLE)
     clipped = (samples == samples.max()) | (samples == samples.min())

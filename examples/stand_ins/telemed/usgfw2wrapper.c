@@ -89,7 +89,6 @@ void scan_type_control(void) {}
 void turn_on_scan_type(int type) { (void)type; }
 void frequency_control(void) {}
 void depth_control(void) {}
-void gain_control(void) {}
 void set_callback_Sample_Grabber(void) {}
 void RF_data_controls(void) {}
 void RF_Data_source_ID(int source) { (void)source; }
@@ -102,7 +101,6 @@ void B_FrequencySetPrevNext(int step, int *hz, long *number)
 }
 
 void DepthSetPrevNext(int step, int *mm) { *mm = depth_mm += 10 * step; }
-void B_GainSetByIdx(int index, int *gain) { *gain = index; }
 
 void RF_lines_get(long *first, long *last) { *first = 0, *last = LINES - 1; }
 

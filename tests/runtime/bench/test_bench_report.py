@@ -259,3 +259,12 @@ def test_a_full_disk_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.M
         write(path, "new")
     assert path.read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_device_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    write(Path("/dev/null"), "new")
+    assert Path("/dev/null").is_char_device()
+    (tmp_path / "link").symlink_to("/dev/full")
+    for path in (Path("/dev/full"), tmp_path / "link"):
+        with pytest.raises(OptionError, match=f"^cannot write {path}: No space left on device$"):
+            write(path, "new")

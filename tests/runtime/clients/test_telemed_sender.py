@@ -149,8 +149,9 @@ def test_window_depth_and_frequency_may_change(library: Path, tmp_path: Path) ->
         tell(process, "frequency 7")
         while receive(socket).frame.scan.f0_hz != 12e6:
             pass
-        tell(process, "window 20")
-        wait_for_line(process, "'window 20' is no command")
+        for line in ("window 20", "depth --1", "depth 1 mm", f"depth {10**30}", "freeze now", ""):
+            tell(process, line)
+            wait_for_line(process, f"{line!r} is no command")
         tell(process, "depth 1")
         wait_for_line(process, "depth 50")
 
@@ -206,8 +207,12 @@ def test_a_library_that_is_not_there_or_without_rf_is_one_line(tmp_path: Path) -
 def test_a_probe_that_sends_no_more_is_opened_again(library: Path, tmp_path: Path) -> None:
     rf = f"ipc://{tmp_path}/rf"
     with sender(library, rf, amiss="lost") as process, receiver(rf) as socket:
-        while receive(socket).frame.sequence < 15:  # ten frames, then none, until it is opened again
+        tell(process, "window 20 32 40 87")
+        while (
+            message := receive(socket)
+        ).frame.sequence < 15:  # ten frames, then none, until it is opened again
             pass
+        assert message.frame.shape == (623 - 3, 48)
         out = end(process)
     assert "no new frame for 5 s" in out
     assert out.count("stand-in: released") == 2

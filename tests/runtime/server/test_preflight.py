@@ -85,7 +85,7 @@ def test_the_first_fault_is_one_line_and_exit_code_1(tmp_path: Path, bundle: Bun
             ),
             (
                 words(bundle.folder, shape="10x99999999"),
-                "--shape: got 10x99999999, expected at most N <= 32768, M <= 4096, N·M <= 16777216",
+                "--shape: got 10x99999999, expected N <= 32768, M <= 4096, N·M <= 16777216",
             ),
             (
                 words(bundle.folder, rf=in_use, publish=in_use),
