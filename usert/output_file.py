@@ -27,3 +27,8 @@ def check_output_file(path: str | os.PathLike[str], *, option: str, suffix: str 
         raise OptionError(f"{option}: got {target}, a device or a pipe, expected the name of a file to write")
     if suffix and target.suffix.lower() != suffix:
         raise OptionError(f"{option}: got {target}, expected a name that ends in {suffix}")
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for a person: in GB, or in MB below one."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.2f} MB"

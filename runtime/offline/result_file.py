@@ -28,6 +28,7 @@ from usert import __version__
 from usert.bundle.manifest import Conventions
 from usert.errors import OptionError, RecordingError
 from usert.frame import Scan
+from usert.output_file import size_text
 from usert.recording.layout import HDF5_ERRORS, one_line
 
 from ..imaging.estimate import Estimate
@@ -128,9 +129,8 @@ class ResultWriter:
         with self._writing():
             free = shutil.disk_usage(self._path.absolute().parent).free
         if needed > free:
-            unit, size = ("GB", 1e9) if needed >= 1e9 else ("MB", 1e6)
             raise OptionError(
-                f"cannot write {self._path}: needs {needed / size:.2f} {unit}, {free / size:.2f} {unit} are free; "
+                f"cannot write {self._path}: needs {size_text(needed)}, {size_text(free)} are free; "
                 "choose fewer pairs or another disk"
             )
 

@@ -15,6 +15,7 @@ import pytest
 
 from usert.errors import RecordingError
 from usert.frame import RFFrame
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording import Recording, RecordingWriter
 from usert.recording.device import Device, _lookup3
 
@@ -82,9 +83,12 @@ def test_a_file_that_may_not_grow_is_whole_up_to_there(tmp_path: Path, limit: in
         assert len(writer) == count
 
 
-def test_a_full_disk_is_one_line(small_disk: Path) -> None:
-    command = [sys.executable, "-m", "usert", "simulate", "--frames", "4", "--out", str(small_disk / "s.h5")]
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_a_full_disk_is_one_line(small_disk: Path, tmp_path: Path) -> None:
+    scanner = SimulatedScanner(ScannerConfig(shape=(512, 128)), seed=1)
+    np.save(tmp_path / "frames.npy", np.stack([scanner.frame(k).samples for k in range(4)] * 5))  # 2.6 MB
+    scan = ["--format", "numpy", "--fs-mhz", "40", "--f0-mhz", "6.5", "--line-pitch-mm", "0.2"]
+    command = [sys.executable, "-m", "usert", "import", str(tmp_path / "frames.npy"), *scan]
+    done = subprocess.run([*command, "--out", str(small_disk / "s.h5")], capture_output=True, text=True)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert done.stderr.count("\n") == 1

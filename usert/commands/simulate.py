@@ -52,7 +52,7 @@ def simulate(
     from usert.errors import OptionError, expect
     from usert.frame import RFFrame
     from usert.iq import as_iq, decimated_motion
-    from usert.output_file import check_output_file
+    from usert.output_file import check_output_file, size_text
     from usert.phantom.fem import compress, slab_with_disc
     from usert.phantom.scanner import ScannerConfig, SimulatedScanner
     from usert.recording import write_recording
@@ -86,8 +86,8 @@ def simulate(
     check_output_file(out, option="--out")
     needed = frames * config.shape[0] // decimation * config.shape[1] * (10 if kind == "rf" else 12)
     free = shutil.disk_usage(out.absolute().parent).free
-    held = f"at most the {free / 1e9:.2f} GB that are free: fewer, or another disk"
-    expect(needed <= free, "--frames", f"{frames}, which take {needed / 1e9:.2f} GB", held)
+    held = f"at most the {size_text(free)} that are free: fewer, or another disk"
+    expect(needed <= free, "--frames", f"{frames}, which take {size_text(needed)}", held)
     scanner, stop = SimulatedScanner(config, seed), Event()
     progress = progress_bar("simulate")
     start_ns = time.time_ns()

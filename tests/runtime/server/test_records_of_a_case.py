@@ -141,7 +141,7 @@ def test_what_a_server_that_does_not_answer_records_runs_on(
         one.say("record", True)
         wait_until(lambda: room.server.recorder is not None)
         room.image()
-        while not (told := one.text("record"))["files"]:
+        while not (told := one.text("record"))["running"]:
             pass
         with monkeypatch.context() as patch:
             patch.setattr(page._control, "ask", silent)
