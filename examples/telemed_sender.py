@@ -116,9 +116,9 @@ class ArtUs:
                 self._hz, _ = self._step("frequency", 0)
             case "window", [_, _, _, _]:
                 self.library.RF_window_set(*numbers)
-                self.options.window = ask(self.library.RF_window_get, [c_long] * 5)[
-                    :4
-                ]  # when it is opened again
+                *self.options.window, _ = ask(
+                    self.library.RF_window_get, [c_long] * 5
+                )  # when it is opened again
             case _:
                 print(f"telemed: {line.strip()!r} is no command: see the top of this file", flush=True)
 
@@ -181,7 +181,11 @@ class ArtUs:
             line_angle_deg=angle_deg,
             first_depth_mm=top + options.skip * SOUND_SPEED_M_S * period_ns * 0.5e-6,
         )
-        print(f"telemed: {top} to {bottom} mm, lines {first} to {last}, {scan}", flush=True)
+        shape = f"line pitch {pitch_mm:.3g} mm"
+        if angle_deg is not None:
+            shape = f"radius {radius_mm:.3g} mm, {angle_deg:.3g} degrees a line"
+        rates = f"{scan.fs_hz / 1e6:g} MHz, f0 {scan.f0_hz / 1e6:g} MHz"
+        print(f"telemed: {top} to {bottom} mm, lines {first} to {last}, {rates}, {shape}", flush=True)
         return scan
 
 

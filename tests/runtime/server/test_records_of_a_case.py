@@ -22,18 +22,23 @@ from usert.runtime.view.live_page import LivePage, PageConfig
 NAME = "Geheim 4711"
 
 
-def test_the_case_is_in_the_record_and_a_new_case_ends_it(
-    room: Room, folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    before = room.image()
-    page = LivePage(
+def page_of(room: Room) -> LivePage:
+    """A page that records by the room's server."""
+    return LivePage(
         PageConfig(
             strain=room.server.publish_endpoint,
             control=room.server.control_endpoint,
             http=Address.parse("127.0.0.1:0"),
         )
     )
+
+
+def test_the_case_is_in_the_record_and_a_new_case_ends_it(
+    room: Room, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    before = room.image()
+    page = page_of(room)
     assert before is not None
     with running(page), eyes(page) as one:
         one.say("case", {"identifier": NAME})
@@ -59,13 +64,7 @@ def test_the_case_is_in_the_record_and_a_new_case_ends_it(
 
 def test_a_record_that_cannot_be_ended_keeps_the_case(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     room.image()
-    page = LivePage(
-        PageConfig(
-            strain=room.server.publish_endpoint,
-            control=room.server.control_endpoint,
-            http=Address.parse("127.0.0.1:0"),
-        )
-    )
+    page = page_of(room)
 
     def stuck() -> None:
         raise OptionError("the disk is gone")
@@ -88,13 +87,7 @@ def test_a_record_that_cannot_be_ended_keeps_the_case(room: Room, monkeypatch: p
 
 def test_while_a_record_ends_nothing_else_begins(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     room.image()
-    page = LivePage(
-        PageConfig(
-            strain=room.server.publish_endpoint,
-            control=room.server.control_endpoint,
-            http=Address.parse("127.0.0.1:0"),
-        )
-    )
+    page = page_of(room)
     stop, begun, go_on = room.server._switch._stop, threading.Event(), threading.Event()
 
     def slow() -> Any:
@@ -126,13 +119,7 @@ def test_what_a_server_that_does_not_answer_records_runs_on(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room.image()
-    page = LivePage(
-        PageConfig(
-            strain=room.server.publish_endpoint,
-            control=room.server.control_endpoint,
-            http=Address.parse("127.0.0.1:0"),
-        )
-    )
+    page = page_of(room)
 
     def silent(command: Any) -> Any:
         raise OptionError("control: no answer")
@@ -158,13 +145,7 @@ def test_what_was_ended_does_not_run_though_the_server_answers_no_more(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room.image()
-    page = LivePage(
-        PageConfig(
-            strain=room.server.publish_endpoint,
-            control=room.server.control_endpoint,
-            http=Address.parse("127.0.0.1:0"),
-        )
-    )
+    page = page_of(room)
     ask = page._control.ask
 
     def ends(command: Any) -> Any:
