@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
+from example_process import running_example
 from live import TIMEOUT_S
 from server_process import ServerProcess
 
@@ -29,20 +28,9 @@ STAND_IN = EXAMPLE.parent / "stand_ins" / "arrus_package"
 @contextmanager
 def sender(rf: str, *words: str, config: str = "us4r.prototxt") -> Iterator[subprocess.Popen[str]]:
     path = os.pathsep.join([str(STAND_IN), os.environ.get("PYTHONPATH", "")])
-    with subprocess.Popen(
-        [sys.executable, str(EXAMPLE), config, rf, "--voltage", "20", *words],
-        env=os.environ | {"PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # also where tests run in the background
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    env = {"PYTHONPATH": path}
+    with running_example(EXAMPLE, config, rf, "--voltage", "20", *words, env=env) as process:
+        yield process
 
 
 def frame_of(rf: str) -> RFMessage:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
+from example_process import running_example
 from live import TIMEOUT_S
 from server_process import ServerProcess
 
@@ -40,21 +38,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def sender(library: Path, rf: str, *words: str, amiss: str = "") -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, str(EXAMPLE), str(library), rf, *words],
-        env=os.environ | {"TELEMED": amiss},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # also where tests run in the background
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with running_example(EXAMPLE, library, rf, *words, env={"TELEMED": amiss}) as process:
+        yield process
 
 
 def tell(process: subprocess.Popen[str], line: str) -> None:
