@@ -28,9 +28,9 @@ from .smoothing import Grid, Smoothing
 
 GRID_BLOCK = 4
 """Rows of the depth grid of one point: one and a third wavelengths."""
-ROUNDS = ((12, 4), (8, 2), (6, 2), (5, 1))
+ROUNDS = ((36, 4), (8, 2), (6, 2), (8, 1))
 """Of each round: steps of conjugate gradients, and how many points of the grid, along depth and across lines, are taken
-together."""
+together. Wide frames in a hard press need the many of the first round; the last one then has farther to go itself."""
 MIXED, PRESSED = 1.8, 0.02
 """Factor of the axial field's λ_rc in a pair that hardly moves, and the strain of a pair at which half of it is left;
 it falls with the square. How strain changes from line to line is noise in a pair of little strain, and in a hard press
