@@ -87,7 +87,7 @@ class TorchEngine(GraphEngine):
             )
         return self._bundle.manifest.follow[0], shape
 
-    def _open(self, graph: Graph) -> Session:
+    def _open(self, graph: Graph, at_once: int) -> Session:
         run = self._forward
         follows = graph in self._bundle.manifest.follow
         if follows and isinstance(self._graph, BasebandGraph):

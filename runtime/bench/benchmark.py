@@ -138,6 +138,7 @@ class Benchmark:
                             precision=precision,
                             shape=shape,
                             threads=self._threads,
+                            at_once=self._config.pairs_at_once,
                             iq=self._config.iq,
                         )
 

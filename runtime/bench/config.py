@@ -14,6 +14,7 @@ from usert.errors import OptionError, expect
 
 from ..engines import ENGINES, REFERENCE
 from ..engines.bundle_engine import MOST_THREADS
+from ..engines.concurrency import MOST_AT_ONCE
 from ..transport.address import check_endpoint
 from .live_server import PATIENCE_S
 from .roofline import Rates
@@ -45,6 +46,8 @@ class BenchConfig:
     """Frames are IQ, one sample of so many; None: RF."""
     threads: int | None = None
     """Threads of an engine; None: one for each core."""
+    at_once: int | None = None
+    """Pairs that run at once and share the threads; None: by the size of the frames."""
     seconds: float = 10.0
     """Length of all measurements of a variant together."""
     rounds: int = 5
@@ -78,6 +81,17 @@ class BenchConfig:
         for name in self.precisions:
             expect(name in PRECISIONS, "--precision", f"{name!r}", ", ".join(PRECISIONS))
         most = MOST_THREADS
+        expect(
+            self.at_once is None or 1 <= self.at_once <= MOST_AT_ONCE,
+            "--at-once",
+            self.at_once,
+            f"1 to {MOST_AT_ONCE}",
+        )
+        if (self.at_once or 1) > 1 and self.pairs_at_once == 1:
+            raise OptionError(
+                f"--at-once: got {self.at_once} with --rate, expected --wire as well: without sockets frames follow "
+                "one another"
+            )
         expect(self.threads is None or 1 <= self.threads <= most, "--threads", self.threads, f"1 to {most}")
         if not 0 < self.seconds <= _LONGEST_S:
             raise OptionError(
@@ -113,6 +127,11 @@ class BenchConfig:
             raise OptionError(f"--limit-ms: got {self.limit_ms:g}, expected more than 0")
         if self.hold_s is not None and not 0 < self.hold_s <= _LONGEST_S:
             raise OptionError(f"--hold: got {self.hold_s:g}, expected more than 0, at most {_LONGEST_S:g}")
+
+    @property
+    def pairs_at_once(self) -> int | None:
+        """What engines are opened with: of frames that arrive at a rate, one after the other without sockets."""
+        return 1 if self.rate_hz is not None and not self.wire else self.at_once
 
     @property
     def workload(self) -> Workload:

@@ -18,6 +18,7 @@ import zmq
 from usert.errors import EngineError
 from usert.frame import RFFrame
 
+from ..engines.concurrency import chosen
 from ..imaging.estimate import Estimate
 from ..protocol.strain_message import MAX_STRAIN_BYTES, StrainMessage
 from ..sources.child_process import ChildProcess
@@ -101,6 +102,11 @@ class LiveServer(Service):
             warm_up_s=warm_up_s,
             first_ms=self._seen[-1].age_ms,
             answer=Estimate(displacement=image.displacement, strain=image.strain, quality=image.quality),
+            at_once=chosen(
+                self.variant.at_once if "cpu" in runs_on.lower() else 1,
+                threads=self.variant.threads,
+                shape=image.shape,
+            ),
         )
 
     @property
@@ -143,11 +149,12 @@ class LiveServer(Service):
         variant = self.variant
         ours = ["--rf", _LOOPBACK, "--rf-type", "pull", "--rf-bind"]
         source = ["--rf", self._rf] if self._rf else ours
+        at_once = () if variant.at_once is None else ("--at-once", str(variant.at_once))
         switches = {"--every-frame": self._every_frame, "--insecure": self._insecure}
         return [
             *("serve", *source, "--publish", _LOOPBACK, "--monitor", "127.0.0.1:0", "--lag", "1"),
             *("--bundle", str(variant.bundle), "--engine", variant.engine, "--precision", variant.precision),
-            *("--threads", str(variant.threads), *(name for name, on in switches.items() if on)),
+            *("--threads", str(variant.threads), *at_once, *(name for name, on in switches.items() if on)),
         ]
 
     def _line(self, pattern: str) -> str:

@@ -83,6 +83,7 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
         "engine": variant.engine,
         "precision": variant.precision,
         "threads": variant.threads,
+        "at_once": None if result.opened is None else result.opened.at_once,
         "runs_on": None if opened is None else opened.runs_on,
         "mode": mode(workload, wire=wire),
         "rate_hz": workload.rate_hz,

@@ -22,6 +22,7 @@ from usert.bundle import Bundle
 from usert.errors import UsertError
 from usert.frame import Scan
 
+from ..engines.concurrency import pairs_at_once
 from ..engines.interface import TYPICAL_SCAN, Engine
 from ..imaging.estimate import Estimate
 from ..monitor.gpu_memory import gpu_memory
@@ -44,6 +45,8 @@ class Variant:
     shape: tuple[int, int] | None
     """(N, M) of the frames, of IQ that of the RF that it was; None: that of the frames received."""
     threads: int
+    at_once: int | None = None
+    """Pairs that run at once and share the threads; None: by the size of the frames."""
     iq: int | None = None
     """Of IQ: one sample of so many; None: RF."""
 
@@ -69,6 +72,8 @@ class Opened:
     """Time of the run after that."""
     answer: Estimate
     """Result of that run."""
+    at_once: int = 1
+    """Pairs that run at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +139,10 @@ class _Held:
 def _measure(workload: Workload, held: _Held) -> Measurement:
     reference, current = held.pair
     return run_workload(
-        lambda: held.engine.run(reference, current.copy(), held.scan), workload
-    )  # a new frame
+        lambda: held.engine.run(reference, current.copy(), held.scan),  # a new frame
+        workload,
+        at_once=pairs_at_once(held.engine, reference.shape[:2], held.scan),
+    )
 
 
 def _run(reference: Frame, current: Frame, held: _Held) -> Estimate:
@@ -172,6 +179,7 @@ def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener:
                 engine=variant.engine,
                 threads=variant.threads,
                 precision=variant.precision,
+                at_once=variant.at_once,
             )
             stack.callback(engine.close)
             engine.warm_up(pair[0].shape[:2], scan)
@@ -182,6 +190,7 @@ def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener:
                 warm_up_s=warm - begin,
                 first_ms=1e3 * (time.monotonic() - warm),
                 answer=answer,
+                at_once=pairs_at_once(engine, pair[0].shape[:2], scan),
             )
         except UsertError as error:
             pipe.send(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,16 +94,17 @@ def run_workload(
     run: Callable[[], object],
     workload: Workload,
     *,
+    at_once: int = 1,
     clock_ns: Callable[[], int] = now_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Measurement:
-    """Call `run` as `workload` says, and measure."""
+    """Call `run` as `workload` says, in a closed loop by `at_once` threads at once, and measure."""
     if workload.pause_s:
         sleep(workload.pause_s)
     used_s = time.process_time()
     dropped = waiting = 0
     if workload.rate_hz is None:
-        times = _closed(run, workload.seconds, clock_ns)
+        times = _closed(run, workload.seconds, clock_ns, at_once)
     else:
         times, dropped, waiting = _paced(run, workload, clock_ns, sleep)
     latency = [(end - due) / 1e6 for due, _, end in times]
@@ -121,14 +123,23 @@ Times = list[tuple[int, int, int]]
 """Due, start and end of each frame that was run, in ns."""
 
 
-def _closed(run: Callable[[], object], seconds: float, clock_ns: Callable[[], int]) -> Times:
+def _closed(run: Callable[[], object], seconds: float, clock_ns: Callable[[], int], at_once: int) -> Times:
+    """The times in the order of the ends."""
     times: Times = []
     until = clock_ns() + round(1e9 * seconds)
-    while len(times) < LEAST_RUNS or clock_ns() < until:
-        start = clock_ns()
-        run()
-        times.append((start, start, clock_ns()))
-    return times
+
+    def loop(_: int) -> None:
+        while len(times) < LEAST_RUNS or clock_ns() < until:
+            start = clock_ns()
+            run()
+            times.append((start, start, clock_ns()))
+
+    if at_once == 1:
+        loop(0)
+    else:
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(loop, range(at_once)))
+    return sorted(times, key=lambda each: each[2])
 
 
 def _paced(

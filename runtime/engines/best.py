@@ -6,6 +6,7 @@ is that of the engine that really runs.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from usert.errors import BundleError, EngineError, MissingExtraError, UsertError
 from usert.frame import Scan, Shape
 
 from ..imaging.estimate import Estimate
+from .concurrency import pairs_at_once
 from .interface import Engine, Follower
 
 Opener = Callable[[], Engine]
@@ -28,6 +30,7 @@ class BestEngine:
         """`candidates`: openers by name, best first. Errors: where none works, that of the candidate `blame`."""
         self._waiting = dict(candidates)
         self._opened: list[Engine] = []
+        self._opening = threading.Lock()
         refused: dict[str, UsertError] = {}
         self._open_next(refused)
         if not self._opened:
@@ -62,6 +65,9 @@ class BestEngine:
         self._first_that_takes_it(lambda engine: found.append(engine.run(reference, current, scan)))
         return found[0]
 
+    def at_once(self, shape: Shape, scan: Scan | None = None) -> int:
+        return pairs_at_once(self._running, shape, scan)
+
     def grid_rows_at(self, shape: Shape, scan: Scan) -> int:
         """Rows of the depth grid in the engine that ran last. Errors: as `follow`."""
         return self._follower.grid_rows_at(shape, scan)
@@ -89,8 +95,9 @@ class BestEngine:
                 use(self._opened[at])
             except BundleError:
                 at += 1
-                if at == len(self._opened) and not self._open_next({}):
-                    raise
+                with self._opening:
+                    if at == len(self._opened) and not self._open_next({}):
+                        raise
             else:
                 self._running = self._opened[at]
                 return

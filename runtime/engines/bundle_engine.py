@@ -5,12 +5,14 @@ A file is opened when a frame of its shape first comes, and stays open. The cont
 float32 (3, 32, 8); outputs `displacement` (2, N, M), `strain` and `quality` (N, M), float32. Invariant: outputs have
 the shapes of the contract, or an error is raised.
 
-Ownership: an engine is used by one thread at a time; two engines share nothing and may run in two threads. Frames are
-only read, and only until `run` returns; returned arrays belong to the caller.
+Ownership: `run` may be called by as many threads at once as `at_once` allows, all else by one thread at a time; two
+engines share nothing and may run in two threads. Frames are only read, and only until `run` returns; returned arrays
+belong to the caller.
 """
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,6 +30,7 @@ from usert.iq import common_sample, rf_rows, rf_scan
 from usert.machine import usable_cores
 
 from ..imaging.estimate import Estimate
+from .concurrency import checked, chosen
 from .graph_choice import by_preference, choose_graph
 from .int16 import to_int16
 from .interface import noise_pair
@@ -58,8 +61,18 @@ class BundleEngine(ABC, Generic[Artefact]):
     preferred: ClassVar[tuple[str, ...]] = ("float32",)
     """Precisions that suit the library, best first; others are used where there is nothing else."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
-        """`threads`: None for one on each core that this process may use. `precision`: None for `preferred`."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        precision: str | None = None,
+        at_once: int | None = 1,
+    ) -> None:
+        """`threads`: None for one on each core that this process may use. `precision`: None for `preferred`.
+
+        `at_once`: pairs that run at once and share the threads; None: by the size of the frames.
+        """
         expect(
             threads is None or 1 <= threads <= MOST_THREADS,
             "threads",
@@ -69,8 +82,11 @@ class BundleEngine(ABC, Generic[Artefact]):
         )
         self._bundle = bundle
         self._threads = threads or usable_cores()
+        self._at_once = checked(at_once)
         self._precisions = by_preference(precision, self.preferred)
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[tuple[str, int], Session] = {}
+        """Open files, each by its name and the number of pairs that it runs at once."""
+        self._opening = threading.Lock()
         self._iq = IqPairs()
         self._last_fit: dict[tuple[Shape, float | None, bool], tuple[Artefact, Shape]] = {}
         """What was chosen for the shape and sampling of the last pair, without a start and with one."""
@@ -90,8 +106,13 @@ class BundleEngine(ABC, Generic[Artefact]):
         raise BundleError(f"{self.name}: has nothing that follows")
 
     @abstractmethod
-    def _open(self, artefact: Artefact) -> Session:
-        """Load one file. Errors: `EngineError` that names it."""
+    def _open(self, artefact: Artefact, at_once: int) -> Session:
+        """Load one file, for so many pairs at once. Errors: `EngineError` that names it."""
+
+    def at_once(self, shape: Shape, scan: Scan | None = None) -> int:
+        if scan is not None and scan.kind == "iq":
+            shape = self._rf_rows(shape, scan), shape[1]
+        return chosen(self._at_once, threads=self._threads, shape=shape)
 
     def strain_window_at(self, scan: Scan) -> int:
         if self._front_end == "baseband":  # whose window counts wavelengths
@@ -105,10 +126,12 @@ class BundleEngine(ABC, Generic[Artefact]):
     def open_one(self) -> None:
         """Open one file, to check that the engine works. Errors: `EngineError`, `BundleError`."""
         shape = self._bundle.manifest.graphs[0].shape or (2 * self._bundle.manifest.strain_window_samples, 64)
-        self._session(self._fit(shape, TYPICAL)[0])
+        self._session(self._fit(shape, TYPICAL)[0], shape)
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
-        self.run(*noise_pair(shape, scan))
+        pair = noise_pair(shape, scan)
+        for _ in range(self.at_once(shape, scan)):  # each session in turn
+            self.run(*pair)
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         return self._run_scan(reference, current, scan, None)
@@ -184,7 +207,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         if start is not None:
             inputs = (*inputs, start)
         whole: Shape = inputs[0].shape[0], inputs[0].shape[1]
-        session = self._session(artefact)
+        session = self._session(artefact, shape)
         try:
             displacement, strain, quality = session(inputs)
         except Exception as error:  # the libraries have no common base for what they raise
@@ -217,10 +240,12 @@ class BundleEngine(ABC, Generic[Artefact]):
             return *FRAMES, DEPTHS, START
         return (*FRAMES, DEPTHS) if self._front_end == "baseband" else FRAMES
 
-    def _session(self, artefact: Artefact) -> Session:
-        if artefact.file not in self._sessions:
-            self._sessions[artefact.file] = self._open(artefact)
-        return self._sessions[artefact.file]
+    def _session(self, artefact: Artefact, shape: Shape) -> Session:
+        key = artefact.file, self.at_once(shape)
+        with self._opening:
+            if key not in self._sessions:
+                self._sessions[key] = self._open(artefact, key[1])
+            return self._sessions[key]
 
     def close(self) -> None:
         self._sessions.clear()

@@ -24,6 +24,7 @@ from usert.silent import import_openvino
 
 from .bundle_engine import FRAMES, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
 from .cache import cache_folder, intact
+from .concurrency import in_turns
 
 openvino = import_openvino()
 
@@ -39,8 +40,15 @@ class OpenVinoEngine(GraphEngine):
 
     preferred = ("int8", "float32")
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, precision: str | None = None) -> None:
-        super().__init__(bundle, threads=threads, precision=precision)
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        precision: str | None = None,
+        at_once: int | None = 1,
+    ) -> None:
+        super().__init__(bundle, threads=threads, precision=precision, at_once=at_once)
         self._core: Any = openvino.Core()
         self._precision = PRECISION
         if DEVICE not in self._core.available_devices:
@@ -52,31 +60,37 @@ class OpenVinoEngine(GraphEngine):
     def name(self) -> str:
         return f"openvino {DEVICE}"
 
-    def _open(self, graph: Graph) -> Session:
+    def _open(self, graph: Graph, at_once: int) -> Session:
         try:
             with _OPENING:
-                compiled = self._compile(graph)
+                compiled = self._compile(graph, at_once)
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
         names = self._inputs(graph)
         expected = {name: "i16" if name in FRAMES else "f32" for name in names}
         check_contract(self.name, graph, _types(compiled.inputs), expected)
         check_contract(self.name, graph, _types(compiled.outputs), dict.fromkeys(OUTPUTS, "f32"))
-        request = compiled.create_infer_request()
 
-        def run(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
-            request.infer(dict(zip(names, inputs, strict=True)))
-            return [np.array(request.get_tensor(name).data) for name in OUTPUTS]
+        def session() -> Session:
+            request = compiled.create_infer_request()
 
-        return run
+            def run(inputs: Inputs) -> Sequence[NDArray[np.float32]]:
+                request.infer(dict(zip(names, inputs, strict=True)))
+                return [np.array(request.get_tensor(name).data) for name in OUTPUTS]
 
-    def _compile(self, graph: Graph) -> Any:
+            return run
+
+        return in_turns([session() for _ in range(at_once)])
+
+    def _compile(self, graph: Graph, at_once: int) -> Any:
         """The compiled model, from the cache if possible."""
         path = str(self._bundle.path_of(graph))
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": at_once,
+            "ENABLE_CPU_PINNING": False,  # else one thread of each of two processes shares a core with the other
         }
         try:
             kept = cache_folder(

@@ -31,6 +31,7 @@ from usert.silent import import_onnxruntime
 
 from .bundle_engine import FRAMES, OUTPUTS, START, GraphEngine, Inputs, Session, check_contract, first_line
 from .cache import cache_folder
+from .concurrency import in_turns
 from .graph_choice import by_preference
 from .ort_providers import CPU, CUDA, TENSORRT, Providers, attempts
 
@@ -54,9 +55,13 @@ class OrtEngine(GraphEngine):
         *,
         threads: int | None = None,
         precision: str | None = None,
+        at_once: int | None = 1,
         provider: str = CPU,
     ) -> None:
-        super().__init__(bundle, threads=threads, precision=precision)
+        """`provider`: one that ONNX Runtime names; `at_once` counts on the CPU only."""
+        super().__init__(
+            bundle, threads=threads, precision=precision, at_once=at_once if provider == CPU else 1
+        )
         if provider != CPU:
             self._precisions = by_preference(precision, GPU_PRECISIONS)
         available = onnxruntime.get_available_providers()
@@ -76,13 +81,13 @@ class OrtEngine(GraphEngine):
     def name(self) -> str:
         return f"onnxruntime {self._provider}"
 
-    def _open(self, graph: Graph) -> Session:
+    def _open(self, graph: Graph, at_once: int) -> Session:
         kept = self._cache(graph) if self._provider == TENSORRT else None
         if self._provider != CPU:
             _load_libraries(self._provider)
         for providers in attempts(self._provider, graph.shape, cache=kept):
             try:
-                return self._bound(graph, providers)
+                return self._bound(graph, providers, at_once)
             except EngineError:
                 raise
             except Exception as error:  # onnxruntime has no common base for what it raises
@@ -98,10 +103,10 @@ class OrtEngine(GraphEngine):
             )
         return cache_folder(self._bundle, graph, device=gpu, library=f"onnxruntime {onnxruntime.__version__}")
 
-    def _bound(self, graph: Graph, providers: Providers) -> Session:
+    def _bound(self, graph: Graph, providers: Providers, at_once: int) -> Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _LOG_FATAL  # errors come back as exceptions
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = max(1, self._threads // at_once)
         options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(
             str(self._bundle.path_of(graph)),
@@ -119,7 +124,8 @@ class OrtEngine(GraphEngine):
         check_contract(
             self.name, graph, _types(session.get_outputs()), dict.fromkeys(OUTPUTS, "tensor(float)")
         )
-        bound = _BoundSession(session, names, "cpu" if self._provider == CPU else "cuda")
+        device = "cpu" if self._provider == CPU else "cuda"
+        bound = in_turns([_BoundSession(session, names, device) for _ in range(at_once)])
         if self._provider != CPU and graph.shape is not None:
             nothing = np.zeros(graph.shape, np.int16)
             inputs = graph_inputs(self._front_end, nothing, nothing, TYPICAL)

@@ -39,20 +39,22 @@ def open_engine(
     engine: str = BEST,
     threads: int | None = None,
     precision: str | None = None,
+    at_once: int | None = 1,
     reference: Opener | None = None,
 ) -> Engine:
     """Open `bundle` with the engine of that name, or with the first of `ENGINES` that really runs a frame here.
 
-    `precision` is that of the graphs; None: what suits the engine. `reference` opens the engine `torch` on a GPU, which
+    `precision` is that of the graphs; None: what suits the engine. `at_once`: pairs that run at once and share the
+    threads, where the engine can; None: by the size of the frames. `reference` opens the engine `torch` on a GPU, which
     is tried after the other engines for GPUs. The caller closes the engine. Errors: `OptionError` for
     an unknown name, `MissingExtraError` where its library is not installed, `EngineError` where it cannot run here,
     `BundleError` for graphs that the bundle lacks; where none can run, that of ONNX Runtime.
     """
     if engine != BEST:
-        return _make(engine, bundle, threads, precision)
+        return _make(engine, bundle, threads, precision, at_once)
 
     def opened(name: str) -> Engine:
-        made = _make(name, bundle, threads, precision)
+        made = _make(name, bundle, threads, precision, at_once)
         if name in _ON_GPU:
             made.open_one()  # what is listed may still not work
         return made
@@ -91,15 +93,19 @@ def open_classical(method: str) -> Engine:
     return ClassicalEngine(method, strain_window_samples=manifest.strain_window_samples)
 
 
-def _make(name: str, bundle: Bundle, threads: int | None, precision: str | None) -> BundleEngine[Any]:
+def _make(
+    name: str, bundle: Bundle, threads: int | None, precision: str | None, at_once: int | None
+) -> BundleEngine[Any]:
     if name == "openvino":
         from .openvino import OpenVinoEngine
 
-        return OpenVinoEngine(bundle, threads=threads, precision=precision)
+        return OpenVinoEngine(bundle, threads=threads, precision=precision, at_once=at_once)
     if name in _PROVIDERS:
         from .ort import OrtEngine
 
-        return OrtEngine(bundle, threads=threads, precision=precision, provider=_PROVIDERS[name])
+        return OrtEngine(
+            bundle, threads=threads, precision=precision, at_once=at_once, provider=_PROVIDERS[name]
+        )
     if name in _TENSORRTS:
         from .tensorrt import TensorRtEngine
 

@@ -58,12 +58,12 @@ class TensorRtEngine(BundleEngine[Plan]):
         return f"{self._module} {self._gpu}"
 
     def open_one(self) -> None:
-        self._session(self._plans[0])
+        self._session(self._plans[0], self._plans[0].most)
 
     def _fit(self, shape: Shape, cycles: float | None) -> tuple[Plan, Shape]:
         return choose_plan(self._plans, shape)
 
-    def _open(self, plan: Plan) -> Session:
+    def _open(self, plan: Plan, at_once: int) -> Session:
         try:
             depths = grid_rows(plan.most[0], CYCLES_PER_SAMPLE[1]) if self._front_end == "baseband" else None
             if depths is not None and plan.least == plan.most:

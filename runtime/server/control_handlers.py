@@ -112,6 +112,11 @@ class ControlHandlers:
             self._waiting.put((command, future))
         return future
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits for `run_waiting`."""
+        return not self._waiting.empty() or (self._loading is not None and self._loading[0].done())
+
     def run_waiting(self) -> None:
         """Handle the commands that wait for the serving thread; between two frames."""
         while not self._waiting.empty():

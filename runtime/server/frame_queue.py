@@ -99,10 +99,16 @@ class FrameQueue:
             source.waiting += 1
             self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> tuple[ReceivedFrame, tuple[ReceivedFrame, ...]] | None:
-        """The next frame and those of its source before it, oldest first; None when none came within `timeout_s`."""
+    def take(
+        self, timeout_s: float, interrupted: Callable[[], bool] = lambda: False
+    ) -> tuple[ReceivedFrame, tuple[ReceivedFrame, ...]] | None:
+        """The next frame and those of its source before it, oldest first.
+
+        None when none came within `timeout_s`, or before `interrupted` was true, which is looked at after each `wake`.
+        """
         with self._changed:
-            if not self._changed.wait_for(lambda: any(self._ready()), timeout_s):
+            self._changed.wait_for(lambda: interrupted() or any(self._ready()), timeout_s)
+            if interrupted() or not any(self._ready()):
                 return None
             name, source = next(self._ready())
             self._sources[name] = self._sources.pop(name)  # the others come first next time
@@ -112,6 +118,11 @@ class FrameQueue:
             self._changed.notify_all()
             frames = tuple(source.frames)
             return frames[at], frames[max(0, at - self._kept) : at]
+
+    def wake(self) -> None:
+        """Let a `take` that waits look again whether it is interrupted; for any thread."""
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End every `put` that waits for room; idempotent."""

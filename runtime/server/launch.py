@@ -48,10 +48,12 @@ class Site:
     config: ServerConfig
     bundle: Bundle
     open_engine: Callable[..., Engine]
-    """Opens a bundle with the names `engine` and `precision`, which may be None, and `threads`."""
+    """Opens a bundle with the names `engine` and `precision`, which may be None, `threads` and `at_once`."""
     engine: str = "best"
     precision: str | None = None
     threads: int | None = None
+    at_once: int | None = None
+    """Pairs that the engine may run at once; None: by the size of the frames."""
     follow: bool = False
     """Whether pairs start from the motion of the image before, where a session runs."""
     lag: str
@@ -80,6 +82,7 @@ class Site:
             engine=engine or self.engine,
             threads=self.threads,
             precision=precision or self.precision,
+            at_once=1 if self.follow else self.at_once,
         )
         return FollowingEngine(opened) if self.follow else opened
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from .control_socket import ControlServer
 from .counters import FROZEN, ServerCounters
 from .engine_runner import EngineRunner
 from .frame_queue import FrameQueue
+from .pairs_under_way import PairsUnderWay
 from .status import status_fields
 from .stream import Shown, Stream
 
@@ -107,11 +109,12 @@ class StrainServer(Service):
     def _open(self, stack: ExitStack) -> None:
         config = self._config
         stack.callback(self.engine.close)
+        self._pairs = PairsUnderWay(self.engine, publish=self._publish, ended=self._frames.wake)
+        stack.callback(self._pairs.close)
         stack.callback(self._switch.close)
         context = stack.enter_context(zmq.Context())
-        self._authenticator = stack.enter_context(
-            Authenticator(context, strain=config.keys, rf=config.rf_keys, control=config.control_keys)
-        )
+        keys = Authenticator(context, strain=config.keys, rf=config.rf_keys, control=config.control_keys)
+        self._authenticator = stack.enter_context(keys)
         self._output = stack.enter_context(
             BoundSocket(
                 context,
@@ -160,18 +163,20 @@ class StrainServer(Service):
     def run(self) -> None:
         """Serve until `stop()`."""
         with self._loop():
+            ended = self._pairs.oldest_has_ended
             while not self.stopping:
-                self._health.turn(now_ns())
-                for worker in (self._authenticator, self._control, *self._receivers):
-                    if worker is not None:
-                        worker.check()
+                self._health.turn(self._pairs.oldest_ns)  # an engine that hangs is no turn
+                for worker in filter(None, (self._authenticator, self._control, *self._receivers)):
+                    worker.check()
                 self._output.renew()  # disconnects clients whose key was revoked
-                self._handlers.run_waiting()
+                if self._handlers.waiting:
+                    self._pairs.finish()
+                    self._handlers.run_waiting()
                 self._counters.log_repeated()
                 self._log_silent_sources()
-                taken = self._frames.take(POLL_MS / 1e3)
-                if taken is not None:
+                if self._pairs.has_room(POLL_MS / 1e3) and (taken := self._frames.take(POLL_MS / 1e3, ended)):
                     self._serve(*taken)
+            self._pairs.finish()
 
     @property
     def recorder(self) -> Recorder | None:
@@ -208,12 +213,11 @@ class StrainServer(Service):
     def _admitted(self, frame: ReceivedFrame) -> None:
         """In the receiving threads, before an image can be made of the frame."""
         self._health.frame_ns = frame.received_ns
-        recorder = self.recorder
-        if recorder is not None:
+        if (recorder := self.recorder) is not None:
             recorder.put_frame(frame)
 
     def _serve(self, current: ReceivedFrame, before: tuple[ReceivedFrame, ...]) -> None:
-        """Make and publish the image of `current`; `before`: frames of its source, oldest first."""
+        """Start the image of `current`, and publish what has ended; `before`: frames of its source, oldest first."""
         stream = self._stream(current)
         stream.first_frames.look(current)
         if stream.frozen:
@@ -223,35 +227,38 @@ class StrainServer(Service):
             else:
                 self._send(self._message(frozen))
             return
-        reference = stream.reference(current, before)
-        if reference is None:
+        if (reference := stream.reference(current, before)) is None:
             stream.no_image = self._counters.unpaired(stream.explain_unpaired(current, before))
             return
-        engine = self.engine
+        self._pairs.start(stream, reference, current)
+
+    def _publish(self, stream: Stream, estimated: Future[EstimatedPair]) -> None:
+        """Publish the image of a pair that has ended."""
         try:
-            pair = engine.estimate(reference, current)
-            window = engine.engine.strain_window_at(current.frame.scan)
-            shown = stream.show(pair, rule=engine.quality_rule, strain_window=window)
+            pair = estimated.result()
+            window = self.engine.engine.strain_window_at(pair.current.frame.scan)
+            shown = stream.show(pair, rule=self.engine.quality_rule, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
             stream.no_image = self._counters.failed(error)
             return
         stream.no_image = ""
         message = self._message(shown, pair)
-        recorder = self.recorder
-        if recorder is not None:  # before a client may have seen the image, and end the record
+        if (
+            recorder := self.recorder
+        ) is not None:  # before a client may have seen the image, and end the record
             recorder.put_image(RecordedImage.of(pair, message, quality=shown.newest))
         self._send(message)
         self._handlers.on_pair(pair)
 
     def _stream(self, current: ReceivedFrame) -> Stream:
         name, frame = current.stream, current.frame
-        stream = self._streams.get(name)
-        if stream is None:
+        if (stream := self._streams.get(name)) is None:
             stream = Stream(self._config)
             stream.set_rectangles(self._handlers.rectangles)
             served = self._frames.sources
             self._streams = {k: s for k, s in self._streams.items() if k in served} | {name: stream}
         if stream.session != current.session:
+            self._pairs.finish()
             if current.session <= _LOGGED_SESSIONS or current.received_ns - self._logged_ns >= _LOG_EVERY_NS:
                 self._logged_ns = current.received_ns
                 log.info(

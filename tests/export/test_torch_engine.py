@@ -226,8 +226,8 @@ def test_the_name_is_that_of_the_whole_graph_whatever_becomes_of_one_that_follow
     monkeypatch.setattr(torch_engine, "Replay", lambda run: made.append(Replay(run)) or made[-1])
     with closing(TorchEngine(BUNDLE, threads=1, device="cpu")) as engine:
         engine._device = torch.device("cuda")
-        engine._open(BUNDLE.manifest.graphs[0])
-        engine._open(BUNDLE.manifest.follow[0])
+        engine._open(BUNDLE.manifest.graphs[0], 1)
+        engine._open(BUNDLE.manifest.follow[0], 1)
         whole, follows = made
         follows.captures = False
         assert engine.name == "torch cuda"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from usert.commands.engine import AT_ONCE_HELP
 from usert.commands.interrupt import interrupt, stoppable
 from usert.commands.option import option, switch
 
@@ -31,6 +32,7 @@ def bench(
         None, "K", "Frames of IQ instead of RF: turned down by f0, one sample of K of --shape."
     ),
     threads: int | None = option(None, "N", "Threads of each engine; all cores by default."),
+    at_once: int | None = option(None, "N", AT_ONCE_HELP),
     seconds: float | None = option(
         None,
         "S",
@@ -105,6 +107,7 @@ def bench(
         shapes=tuple(parse_shape(text) for text in shape),
         iq=iq,
         threads=threads,
+        at_once=at_once,
         seconds=(120.0 if critical_rate else 10.0) if seconds is None else seconds,
         rounds=(30 if critical_rate else 5) if rounds is None else rounds,
         rate_hz=rate,

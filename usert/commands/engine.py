@@ -19,6 +19,10 @@ ENGINE_HELP = (
     "Engine: openvino, onnxruntime, onnxruntime-cuda, tensorrt, torch, …; best: the best that works here."
 )
 PRECISION_HELP = "float32, float16 or int8, if the bundle has it; by default what suits the engine."
+AT_ONCE_HELP = (
+    "Pairs that run at once on a CPU and share its threads; by default two for frames of up to 524,288 samples, where "
+    "that gives more images a second, and one for larger frames, whose images would come later."
+)
 
 BUNDLE = option(None, "DIR", "Bundle to use instead of the default one.")
 ENGINE = option("best", "NAME", ENGINE_HELP)
@@ -32,7 +36,9 @@ def load_bundle(folder: Path | None) -> Bundle:
     return Bundle.load(default_bundle_path() if folder is None else folder)
 
 
-def open_named(bundle: Bundle, *, engine: str, threads: int | None, precision: str | None) -> Engine:
+def open_named(
+    bundle: Bundle, *, engine: str, threads: int | None, precision: str | None, at_once: int | None = 1
+) -> Engine:
     """Open `bundle` by the engine of that name; the caller closes the engine.
 
     The best engine is `torch` where there is an NVIDIA GPU and torch, and no other library runs on it. Errors: as
@@ -59,7 +65,14 @@ def open_named(bundle: Bundle, *, engine: str, threads: int | None, precision: s
 
     worth = engine == BEST and find_spec("torch") is not None and has_gpu()
     reference = on_gpu if worth else None
-    return open_engine(bundle, engine=engine, threads=threads, precision=precision, reference=reference)
+    return open_engine(
+        bundle,
+        engine=engine,
+        threads=threads,
+        precision=precision,
+        at_once=at_once,
+        reference=reference,
+    )
 
 
 def has_gpu() -> bool:

@@ -112,6 +112,10 @@ def _site(
             f"--follow: got bundle {bundle.folder} without graphs that follow, expected one of "
             "`usert export --follow`"
         )
+    if images.follow and (engine.at_once or 1) > 1:
+        raise OptionError(
+            f"--at-once: got {engine.at_once} with --follow, expected 1: each image starts from the last"
+        )
     rule = ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
     return Site(
         config=replace(config, quality_rule=rule),
@@ -120,6 +124,7 @@ def _site(
         engine=engine.engine,
         precision=engine.precision,
         threads=engine.threads,
+        at_once=engine.at_once,
         follow=images.follow,
         lag=lag,
         record=records.record,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from usert.commands.engine import BUNDLE, ENGINE, PRECISION
+from usert.commands.engine import AT_ONCE_HELP, BUNDLE, ENGINE, PRECISION
 from usert.commands.keys import ALLOW_HELP, KEY_HELP, server_keys, source_keys
 from usert.commands.option import option, switch
 from usert.errors import OptionError
@@ -81,6 +81,7 @@ class Engine:
     engine: str = ENGINE
     precision: str | None = PRECISION
     threads: int | None = option(None, "N", "Threads of the engine; all cores by default.")
+    at_once: int | None = option(None, "N", AT_ONCE_HELP)
     shape: list[str] = option(
         [], "NxM", "Warm up for frames of this shape before the start; may be repeated."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Iterable
 
 import pytest
@@ -40,6 +42,18 @@ def test_a_closed_loop_runs_one_after_the_other() -> None:
     assert measurement.done == 6
     assert measurement.seconds == pytest.approx(0.1)
     assert not measurement.grows
+
+
+def test_a_closed_loop_of_two_at_once_counts_the_runs_of_both() -> None:
+    both, ran = threading.Barrier(2), itertools.count(1)
+
+    def run() -> None:
+        if next(ran) <= 2:
+            both.wait(20)  # the first two run at once
+
+    measurement = run_workload(run, Workload(seconds=0.05), at_once=2)
+    assert measurement.done == next(ran) - 1
+    assert len(measurement.engine_ms) == measurement.done - 1
 
 
 def test_a_turn_has_three_runs_however_slow_the_engine() -> None:

@@ -62,14 +62,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def opened_from_cache(bundle: Bundle, *, threads: int = 1) -> bool:
+def opened_from_cache(bundle: Bundle, *, threads: int = 1, at_once: int = 1) -> bool:
     """Whether a new engine found its model compiled; it must give the right answer either way."""
     reference, current = frames()
-    with closing(OpenVinoEngine(bundle, threads=threads)) as engine:
-        compiled = engine._compile(bundle.manifest.graphs[0])
+    with closing(OpenVinoEngine(bundle, threads=threads, at_once=at_once)) as engine:
+        compiled = engine._compile(bundle.manifest.graphs[0], at_once)
         found = engine.run(reference, current).displacement[1]
     np.testing.assert_array_equal(found, current.astype(np.float32) - reference)
     assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
+    assert compiled.get_property("NUM_STREAMS") == at_once
     assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
     return bool(compiled.get_property("LOADED_FROM_CACHE"))
 
@@ -79,6 +80,7 @@ def test_the_second_start_finds_the_model_compiled(tmp_path: Path, cache: Path) 
     assert not opened_from_cache(bundle)
     assert opened_from_cache(bundle)
     assert opened_from_cache(bundle, threads=2)
+    assert opened_from_cache(bundle, threads=2, at_once=2)
     assert len(list(cache.rglob("*.blob"))) == 1
 
 

@@ -44,7 +44,7 @@ def test_any_shape_and_a_faster_graph_where_there_is_one(tmp_path: Path) -> None
     engine = OrtEngine(tiny_bundle(tmp_path / "b", shapes=(None, SHAPE)), threads=1)
     for shape in (SHAPE, (33, 7), (64, 5)):
         assert engine.run(*frames(shape)).strain.shape == shape
-    assert set(engine._sessions) == {"strain.onnx", "strain_40x12.onnx"}
+    assert set(engine._sessions) == {("strain.onnx", 1), ("strain_40x12.onnx", 1)}
     engine.close()
 
 
@@ -52,7 +52,7 @@ def test_sessions_open_when_first_needed(tmp_path: Path) -> None:
     engine = OrtEngine(tiny_bundle(tmp_path / "b", shapes=(None, SHAPE)), threads=1)
     assert not engine._sessions
     engine.warm_up(SHAPE)
-    assert set(engine._sessions) == {"strain_40x12.onnx"}
+    assert set(engine._sessions) == {("strain_40x12.onnx", 1)}
     engine.close()
 
 
@@ -68,7 +68,7 @@ def test_tensors_stay_where_they_are_until_the_shape_changes(tmp_path: Path) -> 
     engine = OrtEngine(tiny_bundle(tmp_path / "b"), threads=1)
 
     def addresses() -> list[int]:
-        return [tensor.data_ptr() for tensor in engine._sessions["strain.onnx"]._inputs]
+        return [tensor.data_ptr() for tensor in engine._sessions["strain.onnx", 1]._inputs]
 
     found = engine.run(*frames())
     before = addresses()

@@ -1,0 +1,70 @@
+"""How many pairs an engine runs at once, and the sessions that they take turns in.
+
+A pair is hundreds of small operators, which two threads hardly share: two pairs at once, of one thread each, come out
+at nearly twice the rate (`benchmarks/RESULTS.md`). Large frames are other work: there all threads serve one pair, since
+each of two would take nearly twice as long.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+from usert.errors import EngineError, expect
+from usert.frame import Scan, Shape
+
+from .interface import Engine
+
+AUTOMATIC = 2
+"""Pairs at once where the number is not given and there is a thread for each."""
+LARGEST = 2**19
+"""Samples of a frame up to which several pairs run at once: 1024 x 256 is half of it, 1920 x 768 nearly three times."""
+MOST_AT_ONCE = 8
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+
+@runtime_checkable
+class ConcurrentEngine(Engine, Protocol):
+    """An engine whose `run` may be called by several threads at once."""
+
+    def at_once(self, shape: Shape, scan: Scan | None = None) -> int:
+        """Number of pairs of frames of `shape` (N, M) and `scan` that may be run at once, each in its own thread."""
+
+
+def pairs_at_once(engine: Engine, shape: Shape, scan: Scan | None = None) -> int:
+    """Number of pairs of frames of `shape` (N, M) that `engine` may run at once, each in a thread of its own."""
+    return engine.at_once(shape, scan) if isinstance(engine, ConcurrentEngine) else 1
+
+
+def checked(at_once: int | None) -> int | None:
+    """`at_once` as it is. Errors: `EngineError` for a number out of range."""
+    whole = at_once is None or 1 <= at_once <= MOST_AT_ONCE
+    expect(whole, "pairs at once", at_once, f"1 to {MOST_AT_ONCE}", error=EngineError)
+    return at_once
+
+
+def chosen(at_once: int | None, *, threads: int, shape: Shape) -> int:
+    """Pairs at once of frames of RF `shape` (N, M) for an option `at_once`; None chooses by the frames' size."""
+    if at_once is not None:
+        return at_once
+    return min(AUTOMATIC, threads) if shape[0] * shape[1] <= LARGEST else 1
+
+
+def in_turns(sessions: Sequence[Callable[[Input], Output]]) -> Callable[[Input], Output]:
+    """One function of `sessions`, each of which runs one call at a time: a call waits until one of them is free."""
+    if len(sessions) == 1:
+        return sessions[0]
+    free: queue.SimpleQueue[Callable[[Input], Output]] = queue.SimpleQueue()
+    for session in sessions:
+        free.put(session)
+
+    def run(inputs: Input) -> Output:
+        session = free.get()
+        try:
+            return session(inputs)
+        finally:
+            free.put(session)
+
+    return run

@@ -1,0 +1,214 @@
+"""A live server whose engine runs several pairs at once: real sockets, and gates that the test opens in any order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from live import (
+    TIMEOUT_S,
+    Feed,
+    Source,
+    WrappedEngine,
+    books_balance,
+    make_server,
+    numbered_message,
+    running,
+    wait_until,
+)
+from numpy.typing import NDArray
+
+from usert.errors import EngineError
+from usert.frame import Scan, Shape
+from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.engines.interface import Engine
+from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.monitor.health import Health
+from usert.runtime.protocol.age import clock_id, now_ns
+from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.server import StrainServer
+
+AT_ONCE = 2
+
+
+class Gates(WrappedEngine):
+    """The real engine, which runs two pairs at once; each waits for a gate of its own once `closed`."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.closed = False
+        self.entered: list[Gate] = []
+        self._one_at_a_time = threading.Lock()
+        """Of the real engine."""
+
+    def at_once(self, shape: Shape, scan: Scan | None = None) -> int:
+        return AT_ONCE
+
+    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
+        if self.closed:
+            gate = Gate(current)
+            self.entered.append(gate)
+            assert gate.opened.wait(TIMEOUT_S)
+            if gate.fault is not None:
+                raise gate.fault
+        with self._one_at_a_time:
+            return super().run(reference, current, scan)
+
+    def gate_of(self, message: Any) -> Gate:
+        """The gate at which the pair of the frame of `message` waits."""
+        samples = message.frame.samples
+        wait_until(lambda: any(np.array_equal(gate.current, samples) for gate in self.entered))
+        return next(gate for gate in self.entered if np.array_equal(gate.current, samples))
+
+    def open_all(self) -> None:
+        self.closed = False
+        for gate in self.entered:
+            gate.opened.set()
+
+
+@dataclass
+class Gate:
+    current: NDArray[Any]
+    opened: threading.Event = field(default_factory=threading.Event)
+    fault: Exception | None = None
+
+
+@dataclass
+class Live:
+    server: StrainServer
+    engine: Gates
+    feed: Feed
+    client: StrainClient
+
+
+@contextmanager
+def serving(engine: Engine, source: Source, **changes: Any) -> Iterator[Live]:
+    gates = Gates(engine)
+    with (
+        running(make_server(gates, source, **changes)) as server,
+        StrainClient(server.publish_endpoint) as client,
+    ):
+        feed = Feed(source, client)
+        feed.prime()
+        gates.closed = True
+        try:
+            yield Live(server, gates, feed, client)
+        finally:
+            gates.open_all()
+
+
+@pytest.fixture
+def live(engine: Engine, source: Source) -> Iterator[Live]:
+    with serving(engine, source) as opened:
+        yield opened
+
+
+def test_images_are_published_in_the_order_of_the_frames_whichever_ends_first(live: Live) -> None:
+    first, second = live.feed.next(), None
+    gate = live.engine.gate_of(first)
+    second = live.feed.next()
+    live.engine.gate_of(second).opened.set()
+    assert live.client.receive(0.2) is None
+    gate.opened.set()
+    images = [live.feed.image(), live.feed.image()]
+    assert [image.current.sequence for image in images] == [m.frame.sequence for m in (first, second)]
+    assert [image.counters.published for image in images] == [
+        images[0].counters.published,
+        images[0].counters.published + 1,
+    ]
+
+
+def test_no_more_pairs_run_than_the_engine_allows_and_the_newest_frame_is_next(live: Live) -> None:
+    messages = []
+    for _ in range(AT_ONCE):
+        messages.append(live.feed.next())
+        live.engine.gate_of(messages[-1])
+    received = live.server.counts.frames.received
+    later = [live.feed.next() for _ in range(4)]
+    wait_until(lambda: live.server.counts.frames.received == received + 4)
+    assert len(live.engine.entered) == AT_ONCE
+    live.engine.gate_of(messages[0]).opened.set()
+    live.engine.gate_of(later[-1])
+    live.engine.open_all()
+    shown = [live.feed.image().current.sequence for _ in range(3)]
+    assert shown == [m.frame.sequence for m in (*messages, later[-1])]
+    assert live.server.counts.frames.dropped == 3
+    wait_until(lambda: books_balance(live.server))
+
+
+def test_a_pair_that_fails_beside_another_costs_its_own_image_alone(live: Live) -> None:
+    first, second = (live.feed.next(),), None
+    gate = live.engine.gate_of(first[0])
+    second = live.feed.next()
+    live.engine.gate_of(second).opened.set()
+    gate.fault = EngineError("out of order")
+    gate.opened.set()
+    assert live.feed.image().current.sequence == second.frame.sequence
+    assert live.server.counts.failed == {"EngineError": 1}
+
+
+def test_a_session_begins_after_the_last_image_of_the_one_before(live: Live) -> None:
+    last = live.feed.next()
+    gate = live.engine.gate_of(last)
+    other = replace(last.frame.scan, line_pitch_mm=0.5)
+    sequences = (last.frame.sequence + 1, last.frame.sequence + 2)
+    received = live.server.counts.frames.received
+    for sequence in sequences:
+        message = numbered_message(sequence, clock=clock_id(), time_ns=last.frame.time_ns + sequence)
+        live.feed.source.send(replace(message, frame=replace(message.frame, scan=other)))
+        received += 1
+        wait_until(lambda received=received: live.server.counts.frames.received == received)
+    assert live.client.receive(0.1) is None
+    live.engine.closed = False
+    gate.opened.set()
+    before, after = live.feed.image(), live.feed.image()
+    assert (before.session, after.session) == (before.session, before.session + 1)
+    assert before.current.sequence == last.frame.sequence
+    assert after.scan.line_pitch_mm == 0.5
+
+
+def test_an_engine_that_hangs_beside_a_loop_that_turns_is_stuck(engine: Engine, source: Source) -> None:
+    gates, health = Gates(engine), Health(now_ns())
+    config = ServerConfig(rf=source.endpoint, rf_type="pull", publish="tcp://127.0.0.1:0")
+    server = StrainServer(engine=gates, config=config, weights_hash="abc", health=health)
+    with running(server), StrainClient(server.publish_endpoint) as client:
+        feed = Feed(source, client)
+        feed.prime()
+        wait_until(lambda: health.report(now_ns() + 10**9).status == "ok")
+        gates.closed = True
+        gate = gates.gate_of(feed.next())
+        turned_ns = now_ns()
+        wait_until(lambda: now_ns() - turned_ns > 3 * 10**8)  # the loop turns all the while
+        assert health.report(turned_ns + 6 * 10**9).status == "stuck"
+        gate.opened.set()
+        feed.image()
+        wait_until(lambda: health.report(now_ns() + 10**9).status == "ok")
+        gates.open_all()
+
+
+def test_what_runs_when_the_server_is_told_to_stop_is_published(live: Live) -> None:
+    message = live.feed.next()
+    gate = live.engine.gate_of(message)
+    live.server.stop()
+    gate.opened.set()
+    assert live.feed.image().current.sequence == message.frame.sequence
+
+
+def test_every_frame_has_its_image_in_order(engine: Engine, source: Source) -> None:
+    with serving(engine, source, every_frame=16) as live:
+        live.engine.closed = False
+        before = live.server.counts.published
+        for _ in range(40):
+            live.feed.next()
+        wait_until(lambda: live.server.counts.published == before + 40)
+        shown = []  # a client that reads slowly loses some
+        while (image := live.client.receive(0.2)) is not None:
+            shown.append(image.current.sequence)
+        assert shown
+        assert shown == sorted(set(shown))
+        assert books_balance(live.server)
