@@ -24,7 +24,7 @@ def import_frames(
     file_format: str = typer.Option(
         ..., "--format", help="alpinion, clarius, mat, metaimage, nrrd, numpy, raw, uff, ultrasonix or zea."
     ),
-    out: Path = typer.Option(..., help="The recording to write (HDF5)."),
+    out: Path = typer.Option(..., help="The recording to write (HDF5): a new file."),
     fs_mhz: float | None = typer.Option(
         None,
         help="Sampling frequency along depth; required, like the next two, where the file does not state it.",
@@ -101,9 +101,9 @@ def import_frames(
         transpose=transpose,
         kind=cast("SampleKind | None", kind),
     )
-    check_output_file(out, option="--out")
     if out.resolve() in [path.resolve() for path in paths]:
         raise OptionError(f"--out: got {out}, which is also read, expected another name")
+    check_output_file(out, option="--out", new=True)
     asked = Declared(
         fs_hz=None if fs_mhz is None else 1e6 * fs_mhz,
         f0_hz=None if f0_mhz is None else 1e6 * f0_mhz,

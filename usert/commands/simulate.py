@@ -14,7 +14,7 @@ from usert.commands.option import option, switch
 
 
 def simulate(
-    out: Path = option(..., "REC.h5", "Recording to write; replaced when it is complete."),
+    out: Path = option(..., "REC.h5", "Recording to write: a new file."),
     frames: int = option(40, "F", "Frames; the hand presses and releases once in 40."),
     shape: str = option("512x128", "NxM", "Axial samples and scan lines of a frame."),
     rate: float = option(20.0, "HZ", "Frames a second."),
@@ -83,7 +83,7 @@ def simulate(
         )
     expect(1 <= decimation <= config.shape[0], "--decimation", decimation, f"1 to {config.shape[0]}")
     demodulation_hz = config.scan.f0_hz if demodulation_mhz is None else 1e6 * demodulation_mhz
-    check_output_file(out, option="--out")
+    check_output_file(out, option="--out", new=True)
     needed = frames * config.shape[0] // decimation * config.shape[1] * (10 if kind == "rf" else 12)
     free = shutil.disk_usage(out.absolute().parent).free
     held = f"at most the {size_text(free)} that are free: fewer, or another disk"
