@@ -133,12 +133,6 @@ def to_csv(report: Report) -> str:
     return out.getvalue()
 
 
-def check_file(option: str, path: Path, suffix: str = "") -> None:
-    """Check, before minutes of work, that a file can be written. Errors: `OptionError` that names the `option`."""
-    if path.is_dir() or not path.absolute().parent.is_dir() or (suffix and path.suffix.lower() != suffix):
-        raise OptionError(f"{option}: got {path}, expected a file NAME{suffix} in a folder that exists")
-
-
 def write(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; a link or a device, such as `/dev/stdout`, is written to as it is.
 

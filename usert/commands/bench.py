@@ -88,16 +88,18 @@ def bench(
     from usert.commands.engine import open_named
     from usert.commands.shape_option import parse_shape
     from usert.errors import FAULT
+    from usert.output_file import check_output_file
     from usert.runtime.bench.benchmark import Benchmark
     from usert.runtime.bench.config import BenchConfig, parse_rates
     from usert.runtime.bench.plot import draw_plot
-    from usert.runtime.bench.report import check_file, to_csv, to_json, told, write
+    from usert.runtime.bench.report import to_csv, to_json, told, write
     from usert.runtime.offline.figure import save_png
     from usert.signals import stop_on_signals
 
     for flag, path in (("--json", json_file), ("--csv", csv_file), ("--plot", plot)):
         if path is not None:
-            check_file(flag, path, ".png" if flag == "--plot" else "")
+            drawn = flag == "--plot"
+            check_output_file(path, option=flag, suffix=".png" if drawn else "", device=not drawn)
     config = BenchConfig(
         bundles=tuple(bundle) or (default_bundle_path(),),
         engines=tuple(engine),
