@@ -82,7 +82,8 @@ def bench(
     """Time every engine that works here, side by side, with its accuracy and the least time possible.
 
     Answers are checked before they are timed. Latency counts from when a frame was due. Progress goes to stderr; the
-    last line on stdout is one JSON object. Ends with 1 if an engine's answer was wrong.
+    last line on stdout is one JSON object. Ends with 1 if an engine's answer was wrong, or a search for a rate
+    could not be ended.
     """
     from usert.bundle import default_bundle_path
     from usert.commands.engine import open_named
@@ -134,5 +135,5 @@ def bench(
         title = f"usert bench: {report.mode}, {report.machine['cpu']}"
         save_png(draw_plot(report.rows, title=title), plot)
     typer.echo(text)
-    if any(row["error"] is not None for row in report.rows):
+    if any(row["error"] is not None or row["search_fault"] is not None for row in report.rows):
         raise typer.Exit(FAULT)

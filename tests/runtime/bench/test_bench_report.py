@@ -17,12 +17,11 @@ from PIL import Image
 
 from usert.errors import OptionError
 from usert.runtime.bench.accuracy import Difference
-from usert.runtime.bench.benchmark import Report
 from usert.runtime.bench.critical_rate import CriticalRate
 from usert.runtime.bench.plot import draw_plot, scale_ms
 from usert.runtime.bench.rate_search import Threshold
 from usert.runtime.bench.report import flat, table, to_csv, to_json, told, write
-from usert.runtime.bench.result import Accuracy, Result, Row, to_row
+from usert.runtime.bench.result import Accuracy, Report, Result, Row, to_row
 from usert.runtime.bench.roofline import Cost, Rates
 from usert.runtime.bench.worker import Memory, Variant
 from usert.runtime.bench.workload import Measurement, Workload
@@ -161,6 +160,24 @@ def test_a_critical_rate_is_told_in_words_with_its_ends() -> None:
     assert "holds no rate, not even 45 frames a second within 40 ms (17 trials)" in "\n".join(
         told(report(hopeless))
     )
+
+
+def test_a_search_that_could_not_be_ended_tells_what_is_known() -> None:
+    found = CriticalRate(
+        rate_hz=45.0,
+        held=False,
+        limit_ms=40.0,
+        threshold=Threshold(hz=47.0, low_hz=40.0, high_hz=None, trials=9),
+        trial_s=4.0,
+        fault="usert serve ended with exit code -9: no message",
+    )
+    begun = replace(found, threshold=Threshold(hz=47.0, low_hz=None, high_hz=None, trials=0))
+    lines = "\n".join(told(report(row(PACED, critical=found), row(PACED, critical=begun))))
+    assert (
+        "2 threads: no rate is confirmed: usert serve ended with exit code -9: no message; so far half of the trials "
+        "are held beyond 40 a second (90 % probability, 9 trials)" in lines
+    )
+    assert "exit code -9: no message; no rate was tried" in lines
 
 
 def test_the_row_of_a_critical_rate_is_of_the_run_that_confirmed_it() -> None:
