@@ -182,7 +182,7 @@ class Demo:
                 source.check()
                 server.check()
                 if self._last is None and time.monotonic() > end_s:
-                    said = server.errors[-1] if server.errors else "the server says nothing"
+                    said = server.errors[-1] if server.errors else "the server logged nothing"
                     raise EngineError(f"demo: got no image in {_FIRST_IMAGE_S:g} s: {said}")
 
         def observe(message: StrainMessage) -> None:

@@ -36,12 +36,12 @@ def test_iq_becomes_a_recording_of_iq(tmp_path: Path) -> None:
     result = call("import", file, "--out", out, *IQ, "--demodulation-mhz", "6", "--f0-mhz", "6.5")
     assert "2 frames of 512 x 96 float32" in result.output
     assert "f0 6.5 MHz" in result.output
-    assert result.output.splitlines()[1].endswith("turned down by 6 MHz")
+    assert result.output.splitlines()[1].endswith("demodulated at 6 MHz")
     with Recording(out) as recording:
         assert (recording.scan.kind, recording.scan.demodulation_hz) == ("iq", 6e6)
         np.testing.assert_array_equal([frame.samples for frame in recording], pairs)
     card = call("info", out).output
-    assert "kind        IQ, turned down by 6 MHz" in card
+    assert "kind        IQ, demodulated at 6 MHz" in card
     assert "signal      IQ, 9" in card
 
 

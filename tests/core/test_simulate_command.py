@@ -158,7 +158,7 @@ def test_iq_is_the_scanner_s_rf_turned_down_with_its_truth(tmp_path: Path) -> No
     rf, iq = tmp_path / "rf.h5", tmp_path / "iq.h5"
     call("--out", rf, *SMALL)
     result = call("--out", iq, *SMALL, "--kind", "iq", "--demodulation-mhz", "6", "--decimation", "4")
-    assert f"{iq}: 4 frames of 48 x 48 of IQ, turned down by 6 MHz, at 20 Hz" in result.stdout
+    assert f"{iq}: 4 frames of 48 x 48 of IQ, demodulated at 6 MHz, at 20 Hz" in result.stdout
     with Recording(rf) as real, Recording(iq) as turned:
         assert (turned.shape, turned.dtype, turned.scan.kind) == ((48, 48), np.int16, "iq")
         assert turned.scan == iq_scan(real.scan, 6e6, 4)

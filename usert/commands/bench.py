@@ -28,7 +28,7 @@ def bench(
         [], "NxM", "Frame shape; may be repeated; by default those that the bundle has graphs for."
     ),
     iq: int | None = option(
-        None, "K", "Frames of IQ instead of RF: turned down by f0, one sample of K of --shape."
+        None, "K", "Frames of IQ instead of RF: demodulated at f0, one sample of K of --shape."
     ),
     threads: int | None = option(None, "N", "Threads of each engine; all cores by default."),
     seconds: float | None = option(

@@ -52,7 +52,7 @@ def import_frames(
     demodulation_mhz: str | None = option(
         None,
         "MHZ",
-        "Frequency by which IQ was turned down; required where the file does not state it, and f0 unless that is "
+        "Demodulation frequency of IQ; required where the file does not state it, and f0 unless that is "
         "known. Where it changes with depth, row:MHZ,row:MHZ,…",
     ),
     sound_speed: float | None = typer.Option(

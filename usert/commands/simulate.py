@@ -23,7 +23,7 @@ def simulate(
     noise: float = option(0.02, "R", "Rms electronic noise over rms echo."),
     seed: int = option(0, "K", "Another seed is another phantom."),
     kind: str = typer.Option("rf", help="rf, or iq: what the simulated scanner sends."),
-    demodulation_mhz: float | None = option(None, "MHZ", "Of IQ: turned down by so much; by default f0."),
+    demodulation_mhz: float | None = option(None, "MHZ", "Of IQ: demodulation frequency; by default f0."),
     decimation: int = option(
         1, "K", "Of IQ: one sample of K; frames have N/K rows, at a K-th of the sampling frequency."
     ),
@@ -110,7 +110,7 @@ def simulate(
         motions = (decimated_motion(scanner.truth(k, k + 1), decimation) for k in range(frames - 1))
         write_recording(out, images(), motions)
     rows, lines = -(-config.shape[0] // decimation), config.shape[1]
-    iq = f" of IQ, turned down by {demodulation_hz / 1e6:g} MHz," if kind == "iq" else ""
+    iq = f" of IQ, demodulated at {demodulation_hz / 1e6:g} MHz," if kind == "iq" else ""
     typer.echo(
         f"{out}: {frames} frames of {rows} x {lines}{iq} at {rate:g} Hz, strain up to {strain:g} %,"
         f" true strain ratio of the lesion {scanner.strain_ratio:.3f}"
