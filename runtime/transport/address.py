@@ -42,7 +42,7 @@ def check_endpoint(endpoint: str, *, insecure: bool, keyed: bool = False) -> str
     if _IPC.fullmatch(endpoint):
         return endpoint
     match = _TCP.fullmatch(endpoint)
-    if match is None:
+    if match is None or (match["port"] != "*" and int(match["port"]) > 0xFFFF):
         raise OptionError(f"endpoint: got {endpoint!r}, expected tcp://HOST:PORT or ipc://PATH")
     require_loopback(
         match["host"].strip("[]"),

@@ -8,7 +8,7 @@ import pytest
 
 from usert.errors import OptionError
 from usert.runtime.server.config import ServerConfig
-from usert.runtime.transport.address import same_endpoint
+from usert.runtime.transport.address import check_endpoint, same_endpoint
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,14 @@ from usert.runtime.transport.address import same_endpoint
 )
 def test_endpoints_are_compared_by_the_place_they_name(one: str, other: str, same: bool) -> None:
     assert same_endpoint(one, other) is same_endpoint(other, one) is same
+
+
+def test_a_port_has_16_bits() -> None:
+    assert check_endpoint("tcp://127.0.0.1:65535", insecure=False) == "tcp://127.0.0.1:65535"
+    with pytest.raises(
+        OptionError, match=r"endpoint: got 'tcp://127\.0\.0\.1:65536', expected tcp://HOST:PORT"
+    ):
+        check_endpoint("tcp://127.0.0.1:65536", insecure=False)
 
 
 def test_a_file_by_way_of_a_link_is_the_same(tmp_path: Path) -> None:
