@@ -88,7 +88,7 @@ def bench(
     from usert.bundle import default_bundle_path
     from usert.commands.engine import open_named
     from usert.commands.shape_option import parse_shape
-    from usert.errors import FAULT
+    from usert.errors import FAULT, OptionError
     from usert.output_file import check_output_file
     from usert.runtime.bench.benchmark import Benchmark
     from usert.runtime.bench.config import BenchConfig, parse_rates
@@ -101,6 +101,8 @@ def bench(
         if path is not None:
             drawn = flag == "--plot"
             check_output_file(path, option=flag, suffix=".png" if drawn else "", device=not drawn)
+    if json_file is not None and csv_file is not None and json_file.resolve() == csv_file.resolve():
+        raise OptionError(f"--csv: got {csv_file}, as --json, expected another file")
     config = BenchConfig(
         bundles=tuple(bundle) or (default_bundle_path(),),
         engines=tuple(engine),
