@@ -162,6 +162,14 @@ def test_what_is_no_rf_is_imported_only_unchecked_and_then_told(tmp_path: Path) 
     assert "signal      looks like frames with lines first" in call("info", out).output
 
 
+def test_blank_frames_are_imported_and_told(tmp_path: Path) -> None:
+    file, out = tmp_path / "blank.npy", tmp_path / "rec.h5"
+    np.save(file, np.zeros((1, 256, 64), np.int16))
+    result = call("import", file, "--out", out, *TOLD, "--f0-mhz", "6.5")
+    assert "blank.npy: the frames are blank, or too short to judge their signal" in result.output
+    assert "rec.h5: 1 frame of 256 x 64" in result.output
+
+
 def test_a_centre_frequency_that_the_echo_has_not_is_told(tmp_path: Path) -> None:
     file, out = pressed(tmp_path), tmp_path / "rec.h5"
     result = call("import", file, "--out", out, *TOLD, "--f0-mhz", "2.5")

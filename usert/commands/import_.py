@@ -133,6 +133,8 @@ def import_frames(
     signal = check_frames((frame.samples for frame in frames), scan)
     if signal.kind == "iq":
         signal = check_axes((frame.samples for frame in frames), scan)
+    if signal.kind == "blank":
+        typer.echo(f"usert: {paths[0]}: the frames are blank, or too short to judge their signal", err=True)
     line = signal.line.replace("--transpose", "leave --transpose out") if transpose else signal.line
     if signal.refused and not unchecked:
         raise FormatError(f"{paths[0]}: {line}; --unchecked imports it all the same")
@@ -142,7 +144,7 @@ def import_frames(
     count = write_recording(out, frames)
     with Recording(out) as recording:
         rows_kept, lines = recording.shape
-        typer.echo(f"{out}: {count} frames of {rows_kept} x {lines} {recording.dtype}")
+        typer.echo(f"{out}: {count} frame{'s' * (count > 1)} of {rows_kept} x {lines} {recording.dtype}")
         typer.echo(
             f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, "
             f"line pitch {scan.line_pitch_mm:.6g} mm{describe_lines(recording)}, "
