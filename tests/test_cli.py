@@ -80,7 +80,16 @@ def test_version() -> None:
             ("export", "--weights", "absent", "--out", "/dev/null", "--shape", "128x64"),
             "bundle /dev/null: holds something that is not a bundle; name another folder",
         ),
-        (("train", "absent.h5", "--out", "/dev/null"), "--out: got /dev/null, expected a folder"),
+        (("train", "absent.h5", "--out", "/dev/null"), "--out: got /dev/null, a file, expected a folder"),
+        (("train", "absent.h5", "--out", "/dev/null/run"), "got /dev/null/run, but /dev/null is no folder"),
+        (("pretrain", "--out", "/dev/null/run"), "got /dev/null/run, but /dev/null is no folder"),
+        (
+            ("export", "--weights", "absent", "--out", "/dev/null/b"),
+            "/dev/null/b, but /dev/null is no folder",
+        ),
+        (("eval", "absent.h5", "--out", "nowhere/r.html"), "nowhere/r.html, but there is no folder nowhere"),
+        (("eval", "absent.h5", "--out", "r.html", "--json", "/dev/null"), "/dev/null, a device or a pipe"),
+        (("bench", "--json", "nowhere/a.json"), "nowhere/a.json, but there is no folder nowhere"),
         (("export", "--verify", "absent"), "absent"),
         (
             ("export", "--verify", "b", "--out", "c"),

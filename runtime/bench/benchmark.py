@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from usert.bundle import Bundle
 from usert.bundle.manifest import PRECISIONS, Graph
@@ -27,27 +26,12 @@ from .critical_rate import CriticalRate, CriticalSearch
 from .live_server import LiveServer
 from .monitor_client import SilentError
 from .rates import better, cpu_rates
-from .result import Result, Row, mode, to_row
+from .result import Report, Result, mode, to_row
 from .roofline import Cost, Rates, graph_cost
 from .worker import Opener, Variant, Worker
 from .workload import Measurement
 
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """Everything that a benchmark measured."""
-
-    mode: str
-    machine: dict[str, Any]
-    rates: Rates
-    """Peak rates of the CPU."""
-    rows: list[Row]
-    absent: dict[str, str]
-    """Reasons, by engine or engine and precision, for what was not timed."""
-    notes: list[str]
-    """Remarks that belong to the rows."""
 
 
 @dataclass(slots=True)
@@ -90,6 +74,7 @@ class Benchmark:
         self._threads = config.threads or usable_cores()
         self._notes: dict[str, None] = {}
         self._absent: dict[str, str] = {}
+        self._silent: list[Result] = []
 
     def run(self) -> Report:
         """Measure all variants.
@@ -112,7 +97,10 @@ class Benchmark:
             mode=mode(config.workload, wire=config.wire, critical=config.critical),
             machine=found,
             rates=rates,
-            rows=[to_row(self._with_rates(r, rates), config.workload, wire=config.wire) for r in results],
+            rows=[
+                to_row(self._with_rates(result, rates), config.workload, wire=config.wire)
+                for result in (*results, *self._silent)
+            ],
             absent=self._absent,
             notes=list(self._notes),
         )
@@ -150,7 +138,7 @@ class Benchmark:
         else:
             self._log(f"{shape[0]}x{shape[1]}: simulating frames")
             found = self._group(variants, Scene.of(shape, self._config.iq))
-        if not found:
+        if not (found or self._silent):
             told = "; ".join([*(f"{name}: {why}" for name, why in self._absent.items()), *self._notes])
             raise EngineError(f"bench: got no engine that runs here: {told or 'none was asked for'}")
         return found
@@ -180,16 +168,26 @@ class Benchmark:
                 self._confirm(entry)
             return [self._result(entry) for entry in entries]
 
-    def _opened(self, stack: ExitStack, variant: Variant, scene: Scene | None) -> Worker | LiveServer | None:
-        """The open worker or server of `variant`; None, with a note, where it cannot run here and was not named."""
+    def _opened(
+        self, stack: ExitStack, variant: Variant, scene: Scene | None, *, again: bool = False
+    ) -> Worker | LiveServer | None:
+        """The open worker or server of `variant`; None, with a note, where it cannot run here and was not named.
+
+        A search for a rate starts a server that gives no image once more, and goes on with the other variants.
+        """
         if variant.engine in self._absent:
             return None
         try:
             stage = self._stage(variant, scene)
             stack.enter_context(stage)
             return stage
-        except SilentError:
-            raise
+        except SilentError as error:
+            if not self._config.critical:
+                raise
+            self._log(f"{variant}: {error}")
+            if not again:
+                return self._opened(stack, variant, scene, again=True)
+            self._silent.append(Result(variant=variant, error=str(error)))
         except BundleError as error:
             self._note(f"{variant}: left out: {error}")
         except (MissingExtraError, EngineError) as error:

@@ -16,6 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
+from usert.errors import EngineError
+
+from .monitor_client import SilentError
 from .rate_search import RateSearch, Threshold
 from .worker import Opened
 from .workload import Measurement, Workload
@@ -40,6 +43,8 @@ _IN_ALL = 1.1
 """All long confirming runs together take at most this many times the length of one."""
 _LEAST_HOLD_S = 20.0
 """Length below which no further long confirming run is begun."""
+_ATTEMPTS = 2
+"""So often a run is begun in which no images come."""
 _LEAST_READINGS = 10
 """With fewer readings of memory no trend is reported."""
 
@@ -67,7 +72,9 @@ class CriticalRate:
     trial_s: float
     """Length of a trial."""
     run: Measurement | None = None
-    """The last confirming run; None where the search found that not even the lowest rate is held."""
+    """The last confirming run; None where the search found that not even the lowest rate is held, or `fault`."""
+    fault: str | None = None
+    """Why no rate could be confirmed; None where nothing went wrong."""
 
     @property
     def rss_mb_per_min(self) -> float | None:
@@ -100,19 +107,27 @@ class CriticalSearch:
         lowest_hz = min(max(alone_hz / _REACH, _LEAST_HZ), _MOST_HZ / _REACH)
         highest_hz = min(max(alone_hz * _REACH, lowest_hz * _REACH), _MOST_HZ)
         self._search = RateSearch(lowest_hz, highest_hz, trials=trials)
+        self._fault: str | None = None
+        """Why the last measurement failed; None where it did not."""
+        self._ended = False
+        """Whether the stage can measure no more."""
 
     @property
     def decided(self) -> bool:
-        """Whether no further trial is needed."""
-        return self._search.decided
+        """Whether no further trial is needed, or possible."""
+        return self._ended or self._search.decided
 
     def trial(self) -> str:
-        """Try one rate, and return a line about it. Errors: those of the stage."""
+        """Try one rate, and return a line about it. A rate at which no images come, twice, is not held."""
         rate_hz = self._search.next_hz
         run = self._measure(rate_hz, self._workload.seconds, LEAST_FRAMES)
+        if self._ended:
+            return f"{rate_hz:.3g} frames/s: the search ends: {self._fault}"
         limit_ms = self.limit_ms(rate_hz)
-        held = is_held(run, limit_ms)
+        held = run is not None and is_held(run, limit_ms)
         self._search.add(rate_hz, held)
+        if run is None:
+            return f"{rate_hz:.3g} frames/s: not held, twice: {self._fault}"
         late = f"{100 * late_share(run, limit_ms):.3g} % later than {limit_ms:.3g} ms"
         return f"{rate_hz:.3g} frames/s: {'held' if held else 'not held'}, {late}"
 
@@ -122,21 +137,19 @@ class CriticalSearch:
 
         A run ends as soon as it cannot be held any more. Of long ones the next has the rest of the time, and its length
         is told by `run.seconds`.
-
-        Errors: those of the stage.
         """
         threshold, trial_s = self._search.threshold, self._workload.seconds
         rate_hz, run, held = threshold.low_hz or self._search.lowest_hz, None, False
         long = self._hold_s >= _LONG_S
         rate_hz *= _FIRST_SHARE if long else 1
         left_s, attempts = _IN_ALL * self._hold_s, 0
-        while not (
-            held or self._search.hopeless or (left_s < _LEAST_HOLD_S if long else attempts == _CONFIRMATIONS)
-        ):
+        over = held or self._ended or self._search.hopeless
+        while not (over or (left_s < _LEAST_HOLD_S if long else attempts == _CONFIRMATIONS)):
             rate_hz = max(rate_hz * (_STEP_DOWN if attempts else 1), _LEAST_HZ)
             seconds, begun_s = min(self._hold_s, left_s) if long else self._hold_s, self._clock()
             run = self._measure(rate_hz, seconds, LEAST_CONFIRMED_FRAMES, give_up=True)
-            held, attempts = is_held(run, self.limit_ms(rate_hz)), attempts + 1
+            held, attempts = run is not None and is_held(run, self.limit_ms(rate_hz)), attempts + 1
+            over = held or self._ended
             left_s -= self._clock() - begun_s
         return CriticalRate(
             rate_hz=rate_hz,
@@ -145,14 +158,20 @@ class CriticalSearch:
             threshold=threshold,
             trial_s=trial_s,
             run=run,
+            fault=self._fault,
         )
 
     def limit_ms(self, rate_hz: float) -> float:
         """Limit of the age at a rate."""
         return self._limit_ms or LIMIT_FRAMES * 1e3 / rate_hz
 
-    def _measure(self, rate_hz: float, seconds: float, frames: int, *, give_up: bool = False) -> Measurement:
-        """`give_up`: whether the run ends as soon as it cannot be held any more."""
+    def _measure(
+        self, rate_hz: float, seconds: float, frames: int, *, give_up: bool = False
+    ) -> Measurement | None:
+        """None where no images came, also when tried again: on a busy machine a server may stall for seconds once.
+
+        `give_up`: whether the run ends as soon as it cannot be held any more.
+        """
         workload = Workload(
             seconds=max(seconds, frames / rate_hz),
             rate_hz=rate_hz,
@@ -161,7 +180,17 @@ class CriticalSearch:
         if give_up:
             most_late = int(LATE_SHARE * workload.frames)
             workload = replace(workload, limit_ms=self.limit_ms(rate_hz), most_late=most_late)
-        return self._stage.measure(workload)
+        for _ in range(_ATTEMPTS):
+            try:
+                run = self._stage.measure(workload)
+                self._fault = None
+                return run
+            except SilentError as error:
+                self._fault = str(error)
+            except EngineError as error:  # a process has ended
+                self._fault, self._ended = str(error), True
+                break
+        return None
 
 
 def is_held(run: Measurement, limit_ms: float) -> bool:

@@ -89,6 +89,7 @@ class LiveServer(Service):
         stack.enter_context(self._receiver)
         self._scanner = None if self._rf else stack.enter_context(Scanner(rf, self._frames))
         self._until_images_come()
+        self._server.errors.clear()  # what it said while it opened explains no later silence
         warm_up_s = time.monotonic() - begin
         image = self._one_image()
         if self._frames:
@@ -115,7 +116,13 @@ class LiveServer(Service):
         return all(image.exact for image in self._seen)
 
     def measure(self, workload: Workload) -> Measurement:
-        """Send the frames of `workload` and measure. Errors: `EngineError`, as on entering."""
+        """Send the frames of `workload` and measure. Errors: `EngineError`, as on entering.
+
+        After a `SilentError` it may be called again.
+        """
+        if self._scanner is not None and not self._scanner.done():
+            self._skip_rest(self._scanner)
+            self._wait(lambda: False, quiet_s=_QUIET_S)
         if workload.pause_s:
             time.sleep(workload.pause_s)
         dropped, before, read = self._seen[-1].counters.dropped, self._monitor.read(), len(self._rss_mb)
@@ -202,7 +209,7 @@ class LiveServer(Service):
             images = [image for image in self._seen[begin:] if image.state != "held"]
             if len(images) >= LEAST_RUNS:
                 return images, waiting
-        raise EngineError(
+        raise SilentError(
             f"{self.variant}: got {len(images)} images in a measurement, expected {LEAST_RUNS} or more"
         )
 
@@ -214,11 +221,14 @@ class LiveServer(Service):
         scanner.send(frames, workload.rate_hz or 1)
         self._wait(lambda: scanner.done() or time.monotonic() >= end or late.too_many)
         if not scanner.done():
-            scanner.skip_rest()
-            self._wait(scanner.done)
+            self._skip_rest(scanner)
         newest = scanner.sent - 1
         self._wait(lambda: self._seen[-1].sequence >= newest, quiet_s=_QUIET_S)
         return before + frames - scanner.sent
+
+    def _skip_rest(self, scanner: Scanner) -> None:
+        scanner.skip_rest()
+        self._wait(scanner.done)
 
     def _wait(self, until: Callable[[], bool], *, quiet_s: float = math.inf) -> None:
         """Wait for `until`, or until no image has come for `quiet_s`, or for longer than the last ones took.

@@ -48,7 +48,7 @@ class MonitorClient:
         self._address = address
 
     def read(self) -> Reading:
-        """The counters now. Errors: `EngineError` where the server does not answer."""
+        """The counters now. Errors: `SilentError` where the server does not answer."""
         found: dict[str, float] = {}
         for family in text_string_to_metric_families(self._get("/metrics").decode()):
             for sample in family.samples:
@@ -90,6 +90,6 @@ class MonitorClient:
                 connection.request("GET", page)
                 return connection.getresponse().read()
         except (OSError, http.client.HTTPException) as error:
-            raise EngineError(
+            raise SilentError(
                 f"usert serve: got no answer of its monitor at {self._address}: {error}"
             ) from error

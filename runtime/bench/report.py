@@ -15,10 +15,9 @@ from usert.errors import OptionError
 from usert.machine import machine_lines
 
 from ..offline.outputs import beside
-from .benchmark import Report
 from .image_times import STAGES
 from .rate_search import PROBABILITY
-from .result import Row
+from .result import Report, Row
 
 FORMAT = 1
 """Format number of the JSON object."""
@@ -133,12 +132,6 @@ def to_csv(report: Report) -> str:
     return out.getvalue()
 
 
-def check_file(option: str, path: Path, suffix: str = "") -> None:
-    """Check, before minutes of work, that a file can be written. Errors: `OptionError` that names the `option`."""
-    if path.is_dir() or not path.absolute().parent.is_dir() or (suffix and path.suffix.lower() != suffix):
-        raise OptionError(f"{option}: got {path}, expected a file NAME{suffix} in a folder that exists")
-
-
 def write(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; a link or a device, such as `/dev/stdout`, is written to as it is.
 
@@ -182,20 +175,22 @@ def _critical(row: Row) -> str | None:
     low, high = told.get("threshold_low_hz"), told.get("threshold_high_hz")
     who = f"{row['shape']} {row['engine']} {row['precision']}, {row['threads']} threads"
     rate, within = f"{told['rate_hz']} frames a second", f"within {told['limit_ms']} ms"
-    if row["held_s"] is None:
+    if row["search_fault"] is None and row["held_s"] is None:
         return f"{who}: holds no rate, not even {rate} {within} ({row['trials']} trials)"
     if low is None:
         ends = "at a rate that was not found" if high is None else f"below {high}"
     else:
         ends = f"beyond {low}" if high is None else f"at {low} to {high}"
+    sure = f"{100 * PROBABILITY:.0f} % probability, {row['trials']} trials"
+    half = f"half of the trials are held {ends} a second ({sure})"
+    if row["search_fault"] is not None:
+        known = f"so far {half}" if row["trials"] else "no rate was tried"
+        return f"{who}: no rate is confirmed: {row['search_fault']}; {known}"
     in_time = f"{100 - 100 * row['late_share']:.4g} % of the frames had their image {within}"
     figures = [f"in {told['held_s']} s {in_time}", f"age p50 {told['p50_ms']} ms, p99 {told['p99_ms']} ms"]
     if row["rss_end_mb"] is not None:
         figures.append(f"memory {row['rss_begin_mb']:.0f} to {row['rss_end_mb']:.0f} MB")
-    return (
-        f"{who}: {'does not hold' if row['held_hz'] is None else 'holds'} {rate} ({'; '.join(figures)}); half of the "
-        f"trials are held {ends} a second ({100 * PROBABILITY:.0f} % probability, {row['trials']} trials)"
-    )
+    return f"{who}: {'does not hold' if row['held_hz'] is None else 'holds'} {rate} ({'; '.join(figures)}); {half}"
 
 
 def _queue(row: Row) -> str | None:

@@ -1,4 +1,4 @@
-"""The result of one variant, and the row of plain figures that the report shows."""
+"""The result of one variant, the row of plain figures that is shown of it, and the report of all."""
 
 from __future__ import annotations
 
@@ -56,6 +56,21 @@ class Result:
     rates: Rates | None = None
     """Peak rates of the device that it ran on; None: not measured."""
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that a benchmark measured."""
+
+    mode: str
+    machine: dict[str, Any]
+    rates: Rates
+    """Peak rates of the CPU."""
+    rows: list[Row]
+    absent: dict[str, str]
+    """Reasons, by engine or engine and precision, for what was not timed."""
+    notes: list[str]
+    """Remarks that belong to the rows."""
 
 
 def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
@@ -150,6 +165,7 @@ def _critical(found: CriticalRate | None) -> Row:
         "threshold_hz": None if found is None else found.threshold.hz,
         "threshold_low_hz": None if found is None else found.threshold.low_hz,
         "threshold_high_hz": None if found is None else found.threshold.high_hz,
+        "search_fault": None if found is None else found.fault,
         "trials": None if found is None else found.threshold.trials,
         "trial_s": None if found is None else found.trial_s,
         "rss_begin_mb": memory[0] if memory else None,

@@ -111,7 +111,7 @@ def _served(counts: ServerCounts, output: Readings, *, lost: int) -> Iterator[Me
             "lost": lost,
             "duplicate": frames.duplicates,
             "late": frames.late,
-            "turned_away": frames.turned_away,
+            "rejected": frames.rejected,
             "unpaired": counts.unpaired,
         },
     )

@@ -1,6 +1,6 @@
 """The counts of a live server since it opened, for its summary, its status, its metrics and its messages.
 
-Invariant: received = duplicates + late + turned_away + dropped + waiting + used; used = unpaired + failed + published.
+Invariant: received = duplicates + late + rejected + dropped + waiting + used; used = unpaired + failed + published.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FrameCounts:
     """Frames that had already been received."""
     late: int
     """Frames that a newer one had overtaken on the way."""
-    turned_away: int
+    rejected: int
     """Frames rejected because there are too many sources, or another source has that name."""
     clock_jumps: int
     """Number of times that a source's clock fell or leapt while its frames went on."""
@@ -55,7 +55,7 @@ class ServerCounts:
     def summary(self, output: Readings) -> str:
         """One line for the end of a run; `output`: rate and ages of the images."""
         frames = self.frames
-        unused = {"duplicates": frames.duplicates, "late": frames.late, "turned away": frames.turned_away}
+        unused = {"duplicates": frames.duplicates, "late": frames.late, "rejected": frames.rejected}
         more = "".join(f", {what} {count}" for what, count in unused.items() if count)
         return (
             f"{frames.received} frames received, {output}, dropped {frames.dropped}, lost {frames.lost}, "

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from usert.bundle import Bundle
+from usert.errors import expect
 from usert.frame import Scan
 from usert.recording import Recording
 from usert.strain import window_samples
@@ -36,11 +37,14 @@ class Recipe:
     overwrite: bool = False
     """Whether to replace a result of another origin."""
 
-    def window(self, engine: Engine, scan: Scan) -> int:
-        """Length of the strain window in samples. Errors: `OptionError`."""
+    def window(self, engine: Engine, scan: Scan, rows: int) -> int:
+        """Length of the strain window in samples of frames of so many `rows`. Errors: `OptionError`."""
         if self.strain_window_mm is None:
             return engine.strain_window_at(scan)
-        return window_samples(scan, self.strain_window_mm)
+        window = window_samples(scan, self.strain_window_mm)
+        most = f"at most the {rows * scan.axial_pitch_mm:.3g} of a frame"
+        expect(window <= rows, "--strain-window-mm", f"{self.strain_window_mm:g}", most)
+        return window
 
     def origin(
         self, source: Recording, *, called: str, engine: Engine, engine_name: str, bundle: Bundle | None
@@ -66,7 +70,7 @@ class Recipe:
             engine=engine_name,
             engine_version=library_version(engine_name),
             precision=self.precision or DEFAULT,
-            strain_window_samples=self.window(engine, source.scan),
+            strain_window_samples=self.window(engine, source.scan, source.shape[0]),
             strain_window_mm=self.strain_window_mm or 0.0,
             **of_bundle,
         )

@@ -18,6 +18,7 @@ import numpy as np
 
 from usert.bundle import Bundle
 from usert.errors import OptionError, RecordingError, UsertError
+from usert.output_file import check_output_folder
 from usert.recording import Recording
 
 from ..engines.interface import Engine, FrameFormat
@@ -62,8 +63,7 @@ def find_jobs(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> tu
     Errors: `OptionError` for an invalid `out`, `RecordingError` where there is no recording.
     """
     source, target = Path(folder).absolute(), Path(out).absolute()
-    if target.exists() and not target.is_dir():
-        raise OptionError(f"--out: got {out}, a file, expected a folder, since {folder} is one")
+    check_output_folder(out, option="--out")
     if target.resolve().is_relative_to(source.resolve()):
         raise OptionError(
             f"--out: got {out}, inside {folder}: results would be taken for recordings; name another"

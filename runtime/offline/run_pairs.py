@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from usert.bundle import Bundle
@@ -131,24 +130,12 @@ def estimate_pairs(
 def check_output(
     path: str | os.PathLike[str], recording: str | os.PathLike[str], *, option: str, suffix: str = ""
 ) -> None:
-    """Check, before hours of work, that an output can be written and would not replace a recording, this or another.
-
-    Errors: `OptionError` that names the `option`.
-    """
+    """`check_output_file`, with a line of its own where `path` is the `recording` itself. Errors: `OptionError`."""
+    if os.path.exists(path) and os.path.samefile(path, recording):
+        raise OptionError(
+            f"{option}: got {os.fspath(path)}, which is the recording itself; name another file"
+        )
     check_output_file(path, option=option, suffix=suffix)
-    target = Path(path)
-    if target.exists() and os.path.samefile(target, recording):
-        raise OptionError(f"{option}: got {target}, which is the recording itself; name another file")
-    if _is_recording(target):
-        raise OptionError(f"{option}: got {target}, which is a recording; name another file, or remove it")
-
-
-def _is_recording(path: Path) -> bool:
-    try:
-        with h5py.File(path) as file:
-            return "rf" in file
-    except OSError:  # missing, or no HDF5
-        return False
 
 
 def extrapolation(bundle: Bundle, scan: Scan) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from usert.errors import OptionError, expect
 
@@ -13,7 +14,7 @@ from ..imaging.live_or_held import HoldRule
 from ..imaging.pairing import PairingRule
 from ..imaging.persistence import PersistenceRule
 from ..imaging.strain_ratio import Rectangle
-from ..transport.address import check_endpoint
+from ..transport.address import check_endpoint, same_endpoint
 from ..transport.keys import Keys, ServerKeys
 from ..transport.receiver import ReceiverType
 
@@ -62,19 +63,26 @@ class ServerConfig:
         expect(bool(self.rf_endpoints), "rf", "no endpoint", "one or more")
         for endpoint in self.rf_endpoints:
             check_endpoint(endpoint, insecure=self.insecure, keyed=self.rf_keys is not None)
-            if self.rf_endpoints.count(endpoint) > 1 and not endpoint.endswith(":0"):
-                raise OptionError(f"rf: got {endpoint} twice, expected another for each source")
-            if endpoint == self.publish and not endpoint.endswith(":0"):
-                raise OptionError(f"publish: got {endpoint}, as rf, expected another: images are no frames")
         check_endpoint(self.publish, insecure=self.insecure, keyed=self.keys is not None)
         if self.control is not None:
             check_endpoint(self.control, insecure=self.insecure, keyed=self.control_keys is not None)
+        self._check_apart()
         if self.every_frame is not None and not 1 <= self.every_frame <= MAX_QUEUE:
             raise OptionError(f"every frame: got a queue of {self.every_frame}, expected 1 to {MAX_QUEUE}")
         if self.rows is not None and not 0 <= self.rows[0] < self.rows[1]:
             first, end = self.rows
             raise OptionError(f"rows: got {first}:{end}, expected a:b with 0 <= a < b")
         expect(0 < self.deadline_ms < math.inf, "deadline", f"{self.deadline_ms:g} ms", "more than 0")
+
+    def _check_apart(self) -> None:
+        """Check that no two endpoints are the same; a socket that connects to its own server fails later, or never."""
+        used = [("rf", endpoint) for endpoint in self.rf_endpoints] + [("publish", self.publish)]
+        used += [] if self.control is None else [("control", self.control)]
+        for (first, there), (option, endpoint) in combinations(used, 2):
+            if same_endpoint(there, endpoint):
+                raise OptionError(
+                    f"{option}: got {endpoint}, the same endpoint as {first} {there}, expected one of its own"
+                )
 
     @property
     def rf_endpoints(self) -> tuple[str, ...]:

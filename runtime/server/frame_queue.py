@@ -67,7 +67,7 @@ class FrameQueue:
         self._received = self._dropped = self._taken = 0
         self._past: Counter[str] = Counter()
         """Counts of sources that have made room for others."""
-        self._turned_away = FaultCounter(log, "frames rejected")
+        self._rejected = FaultCounter(log, "frames rejected")
 
     def put(self, message: RFMessage, arrived_ns: int, origin: int = 0) -> None:
         """Add a frame that receiver `origin` read at `arrived_ns`; a frame that is rejected is counted."""
@@ -145,7 +145,7 @@ class FrameQueue:
                 received=self._received,
                 used=self._taken,
                 dropped=self._dropped,
-                turned_away=self._turned_away.total,
+                rejected=self._rejected.total,
                 sources=len(self._sources),
                 **{name: totals[name] for name in ("lost", "duplicates", "late", "sessions", "clock_jumps")},
             )
@@ -163,14 +163,14 @@ class FrameQueue:
         if source is not None and source.origin == origin:
             return source
         if source is not None and not self._give_up(name, now_ns):
-            self._turned_away.add(
+            self._rejected.add(
                 "name", f"{name!r} arrives at two endpoints, expected one name for each source"
             )
             return None
         if len(self._sources) >= MAX_SOURCES and not any(
             self._give_up(other, now_ns) for other in tuple(self._sources)
         ):
-            self._turned_away.add("sources", f"got more than {MAX_SOURCES} sources at once")
+            self._rejected.add("sources", f"got more than {MAX_SOURCES} sources at once")
             return None
         frames: deque[ReceivedFrame] = deque(maxlen=self._kept + 1 + (self._queue or 0))
         sessions = SessionTracker(lambda: next(self._numbers))

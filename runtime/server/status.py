@@ -20,7 +20,7 @@ from .control_handlers import shortened
 from .engine_runner import EngineRunner
 from .stream import Stream
 
-_SOURCES = "lost", "duplicates", "late", "turned_away", "clock_jumps", "sessions"
+_SOURCES = "lost", "duplicates", "late", "rejected", "clock_jumps", "sessions"
 """Counts of frames and sessions that a source is the cause of."""
 
 

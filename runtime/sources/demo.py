@@ -12,16 +12,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.bundle import Bundle
 from usert.errors import EngineError, expect
 from usert.output_file import check_output_file
 
 from ..clients.rf_history import RecentFrames
 from ..clients.strain_client import StrainClient
 from ..clients.terminal import watch
+from ..imaging.pairing import PairingRule
 from ..offline.figure import figure_page, save_png
 from ..protocol.age import Meter, Readings, now_ns
 from ..protocol.strain_message import StrainMessage
 from .child_process import ChildProcess
+from .replay import ReplayConfig
 from .simulated import SIZES, LesionRatio, simulated_scanner
 
 KEPT_SHARE, PROMPT_FRAMES = 0.98, 1.5
@@ -40,7 +43,7 @@ _STALE_MS = 2000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoConfig:
-    """Configuration of the demo."""
+    """Configuration of the demo. Errors: `OptionError`, `BundleError`."""
 
     out: Path
     seconds: float = 30.0
@@ -58,6 +61,15 @@ class DemoConfig:
         expect(0 < self.seconds < float("inf"), "--seconds", f"{self.seconds:g}", "more than 0")
         expect(self.size in SIZES, "--size", f"{self.size!r}", f"one of {', '.join(SIZES)}")
         check_output_file(self.out, option="--out", suffix=".png")
+        # what the child processes would refuse
+        ReplayConfig(endpoint=_LOOPBACK, rate_hz=self.rate_hz)
+        rule = PairingRule(lag=self.lag)
+        least_hz = 1e3 * max(1, self.lag - rule.max_gap_frames) / rule.max_interval_ms
+        near = f"frames of a pair are at most {rule.max_interval_ms:g} ms apart"
+        wanted = f"at least {least_hz:g} with lag {self.lag}: {near}"
+        expect(self.rate_hz >= least_hz, "--rate", f"{self.rate_hz:g} Hz", wanted)
+        if self.bundle is not None:
+            Bundle.load(self.bundle, verify=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +182,7 @@ class Demo:
                 source.check()
                 server.check()
                 if self._last is None and time.monotonic() > end_s:
-                    said = server.errors[-1] if server.errors else "the server says nothing"
+                    said = server.errors[-1] if server.errors else "the server logged nothing"
                     raise EngineError(f"demo: got no image in {_FIRST_IMAGE_S:g} s: {said}")
 
         def observe(message: StrainMessage) -> None:

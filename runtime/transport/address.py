@@ -42,7 +42,7 @@ def check_endpoint(endpoint: str, *, insecure: bool, keyed: bool = False) -> str
     if _IPC.fullmatch(endpoint):
         return endpoint
     match = _TCP.fullmatch(endpoint)
-    if match is None:
+    if match is None or (match["port"] != "*" and int(match["port"]) > 0xFFFF):
         raise OptionError(f"endpoint: got {endpoint!r}, expected tcp://HOST:PORT or ipc://PATH")
     require_loopback(
         match["host"].strip("[]"),
@@ -51,6 +51,34 @@ def check_endpoint(endpoint: str, *, insecure: bool, keyed: bool = False) -> str
         insecure=insecure or keyed,
     )
     return endpoint
+
+
+def same_endpoint(one: str, other: str) -> bool:
+    """Whether two endpoints that passed `check_endpoint` are one place on this machine, however they are written.
+
+    Ports that the system chooses differ; other machines' names are compared as they are.
+    """
+    ours, theirs = _TCP.fullmatch(one), _TCP.fullmatch(other)
+    if ours is None or theirs is None:
+        return ours is theirs and _path(one) == _path(other)
+    if ours["port"] in ("0", "*") or ours["port"] != theirs["port"]:
+        return False
+    first, second = (_bare_host(match["host"]) for match in (ours, theirs))
+    return first == second or (
+        "*" in (first, second) and all(host == "*" or is_loopback(host) for host in (first, second))
+    )
+
+
+def _path(endpoint: str) -> str:
+    """Of an ipc endpoint; a name that begins with @ is no file."""
+    path = endpoint.removeprefix("ipc://")
+    return path if path.startswith("@") else os.path.realpath(path)
+
+
+def _bare_host(text: str) -> str:
+    """The host in one spelling: `*` for all interfaces, 127.0.0.1 for localhost."""
+    host = text.strip("[]").lower()
+    return {"0.0.0.0": "*", "::": "*", "localhost": "127.0.0.1"}.get(host, host)
 
 
 def check_fixed_port(option: str, endpoint: str | None) -> None:

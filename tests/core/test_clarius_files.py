@@ -240,14 +240,16 @@ def test_where_the_first_sample_lies_is_told(cases_folder: Path, tmp_path: Path)
         "--line-pitch-mm",
         "0.12",
     ]
-    words += ["--out", str(tmp_path / "rec.h5")]
+    out = tmp_path / "rec.h5"
+    words += ["--out", str(out)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0
     assert "fs 20 MHz, f0 5 MHz" in result.output
     assert "first row 10.82 mm deep" in result.output
+    out.unlink()
     result = CliRunner().invoke(app, [*words, "--rows", "100:400"])
     assert "first row 14.67 mm deep" in result.output
-    with Recording(tmp_path / "rec.h5") as recording:
+    with Recording(out) as recording:
         assert recording.scan.first_depth_mm == pytest.approx(381 * 0.0385)
 
 

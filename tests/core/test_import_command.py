@@ -41,9 +41,9 @@ def test_an_error_writes_nothing_and_spares_what_is_there(
 ) -> None:
     good, short = raw_file(tmp_path / "a", 1), tmp_path / "b"
     short.write_bytes(b"123")
-    out = tmp_path / "rec.h5"
-    write_recording(out, [make_frame()])
-    before = out.read_bytes()
+    out, there = tmp_path / "new.h5", tmp_path / "rec.h5"
+    write_recording(there, [make_frame()])
+    before = there.read_bytes()
     base = ["--format", "raw", *GEOMETRY, "--sample-type", "int16"]
     with pytest.raises(FormatError, match=r"3 bytes, expected .*\b48\b"):
         call("import", good, short, "--out", out, *base, "--shape", "6,4")
@@ -53,7 +53,12 @@ def test_an_error_writes_nothing_and_spares_what_is_there(
         call("import", good, "--out", good, *base, "--shape", "6,4")
     with pytest.raises(OptionError, match=r"absent/rec\.h5, but there is no folder"):
         call("import", good, "--out", tmp_path / "absent" / "rec.h5", *base, "--shape", "6,4")
-    assert out.read_bytes() == before
+    with pytest.raises(OptionError, match=r"rec\.h5, which is a recording; name another file, or remove it"):
+        call("import", good, "--out", there, *base, "--shape", "6,4")
+    with pytest.raises(OptionError, match=r"b, which is there already; name another file"):
+        call("import", good, "--out", short, *base, "--shape", "6,4")
+    assert there.read_bytes() == before
+    assert short.read_bytes() == b"123"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "rec.h5"]
 
 
@@ -69,12 +74,15 @@ def test_a_curved_array_is_what_was_told_and_its_pitch_that_half_way_down(tmp_pa
         scan = recording.scan
     assert (scan.radius_mm, scan.line_angle_deg, scan.first_depth_mm) == (60, 0.5, pytest.approx(first))
     assert scan.line_pitch_mm == pytest.approx(math.radians(0.5) * (60 + first + 2 * 0.01925))
+    out.unlink()
     assert "half-way down, phased array" in call(*words, "--radius-mm", "0", "--line-angle-deg", "2").output
     card = call("info", out).output
     assert "0.1 mm deep" in card
     assert "phased array, 2° between lines, 6° in all, first row 0.04 mm deep" in card
+    out.unlink()
     told = call(*words, "--radius-mm", "60", "--line-angle-deg", "0.5", "--line-pitch-mm", "0.6")
     assert "line pitch 0.6 mm" in told.output
+    out.unlink()
     for option, value in (("--radius-mm", "60"), ("--line-angle-deg", "0.5")):
         with pytest.raises(OptionError, match="got none, and the file does not say"):
             call(*words, option, value)
@@ -101,6 +109,7 @@ def test_a_header_that_contradicts_is_told_and_the_user_wins(
     output = call(*words, "--fs-mhz", "40", "--f0-mhz", "6").output
     assert "fs 40 MHz, f0 6 MHz" in output
     assert ("--fs-mhz 40: taken, but the file states 20 MHz" in output) == told
+    out.unlink()
     if sampling > 1e6:
         assert f"fs {sampling / 1e6:g} MHz, f0 6 MHz" in call(*words).output
     else:
@@ -139,6 +148,7 @@ def test_frames_with_lines_first_are_refused_until_transposed(tmp_path: Path) ->
     assert not out.exists()
     assert "looks like" not in call("import", file, "--out", out, *told, "--transpose").output
     assert "signal      RF, 9" in call("info", out).output
+    out.unlink()
     upright = pressed(tmp_path, samples=(512, 128))
     with pytest.raises(FormatError, match=r"lines first.*: leave --transpose out; --unchecked"):
         call("import", upright, "--out", out, *told, "--transpose")
@@ -150,6 +160,14 @@ def test_what_is_no_rf_is_imported_only_unchecked_and_then_told(tmp_path: Path) 
     assert result.exit_code == 0
     assert "looks like frames with lines first" in result.output
     assert "signal      looks like frames with lines first" in call("info", out).output
+
+
+def test_blank_frames_are_imported_and_told(tmp_path: Path) -> None:
+    file, out = tmp_path / "blank.npy", tmp_path / "rec.h5"
+    np.save(file, np.zeros((1, 256, 64), np.int16))
+    result = call("import", file, "--out", out, *TOLD, "--f0-mhz", "6.5")
+    assert "blank.npy: the frames are blank, or too short to judge their signal" in result.output
+    assert "rec.h5: 1 frame of 256 x 64" in result.output
 
 
 def test_a_centre_frequency_that_the_echo_has_not_is_told(tmp_path: Path) -> None:

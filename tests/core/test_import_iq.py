@@ -36,12 +36,12 @@ def test_iq_becomes_a_recording_of_iq(tmp_path: Path) -> None:
     result = call("import", file, "--out", out, *IQ, "--demodulation-mhz", "6", "--f0-mhz", "6.5")
     assert "2 frames of 512 x 96 float32" in result.output
     assert "f0 6.5 MHz" in result.output
-    assert result.output.splitlines()[1].endswith("turned down by 6 MHz")
+    assert result.output.splitlines()[1].endswith("demodulated at 6 MHz")
     with Recording(out) as recording:
         assert (recording.scan.kind, recording.scan.demodulation_hz) == ("iq", 6e6)
         np.testing.assert_array_equal([frame.samples for frame in recording], pairs)
     card = call("info", out).output
-    assert "kind        IQ, turned down by 6 MHz" in card
+    assert "kind        IQ, demodulated at 6 MHz" in card
     assert "signal      IQ, 9" in card
 
 
@@ -94,6 +94,7 @@ def test_too_few_rows_of_iq_are_counted_as_those_of_its_rf(tmp_path: Path) -> No
     file, out = iq_file(tmp_path)[0], tmp_path / "rec.h5"
     words = ["import", file, "--out", out, *IQ, "--demodulation-mhz", "6", "--rows"]
     assert "30 rows are too few for strain, which needs 41" in call(*words, "0:30").output
+    out.unlink()
     assert "too few" not in call(*words, "0:41").output
 
 
@@ -168,6 +169,7 @@ def test_q_of_the_other_sign_is_told_and_not_refused(tmp_path: Path) -> None:
     words = ["import", file, "--out", out, *IQ, "--demodulation-mhz", "6"]
     assert "Q had the other sign" not in call(*words).output
     np.save(file, np.conj(np.load(file)))
+    out.unlink()
     result = call(*words)
     assert result.exit_code == 0
     assert "the echoes move as if Q had the other sign: conjugate the samples" in result.output
@@ -184,6 +186,7 @@ def test_lines_first_are_refused_and_info_tells_them(tmp_path: Path) -> None:
     told = "looks like IQ with lines first"
     assert told in call(*words, "--unchecked").output
     assert told in call("info", out).output
+    out.unlink()
     assert told not in call(*words, "--transpose").output
     assert told not in call("info", out).output
     with Recording(out) as recording:

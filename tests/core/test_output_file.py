@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import pytest
 
 from usert.errors import OptionError
-from usert.output_file import check_output_file
+from usert.frame import RFFrame
+from usert.output_file import check_output_file, check_output_folder
+from usert.recording import RecordingWriter
 
 
 def test_a_new_file_and_one_that_is_replaced_are_fine(
@@ -39,3 +43,49 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK))
     with pytest.raises(OptionError, match=f"--out: got .*a.h5, but folder {tmp_path} cannot be written to"):
         check_output_file(tmp_path / "a.h5", option="--out")
+
+
+def test_a_recording_is_never_replaced(tmp_path: Path, make_frame: Callable[..., RFFrame]) -> None:
+    path = tmp_path / "a.h5"
+    with RecordingWriter(path) as writer:
+        writer.append(make_frame())
+        with pytest.raises(OptionError, match="may be a recording; name another file, or remove it"):
+            check_output_file(path, option="--out")
+    with pytest.raises(OptionError, match=r"--out: got .*a\.h5, which is a recording"):
+        check_output_file(path, option="--out")
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(OptionError, match="may be a recording"):
+        check_output_file(damaged, option="--out")
+
+
+def test_results_and_other_files_are_replaced_unless_a_new_file_is_expected(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "result.h5", "w") as file:
+        file["strain"] = 0.0
+    (tmp_path / "a.txt").write_text("a")
+    for name in ("result.h5", "a.txt"):
+        check_output_file(tmp_path / name, option="--out")
+        with pytest.raises(OptionError, match="which is there already; name another file, or remove it"):
+            check_output_file(tmp_path / name, option="--out", new=True)
+
+
+def test_a_device_is_fine_where_it_is_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/stdout", "/dev/null", tmp_path / "pipe"):
+        check_output_file(path, option="--json", device=True)
+
+
+def test_a_folder_that_takes_no_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "old").mkdir()
+    for name in ("old", "new", "new/newer", "."):
+        check_output_folder(tmp_path / name, option="--out")
+    for name, told in (("file", "a file, expected a folder"), ("file/a", "but .*file is no folder")):
+        with pytest.raises(OptionError, match=f"--out: got .*{name}, {told}"):
+            check_output_folder(tmp_path / name, option="--out")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+    check_output_folder(tmp_path / "old", option="--out")
+    told = f"but folder {tmp_path} cannot be written to"
+    for name, replaced in (("new/newer", False), ("old", True)):
+        with pytest.raises(OptionError, match=told):
+            check_output_folder(tmp_path / name, option="--out", replaced=replaced)

@@ -102,10 +102,10 @@ def test_times_in_whole_seconds_are_told(tmp_path: Path) -> None:
     geometry = ["--fs-mhz", "40", "--f0-mhz", "6.5", "--line-pitch-mm", "0.1", "--unchecked"]
     for seconds, told in (((20, 20, 21), True), ((20, 21, 22), False)):
         times = {f"Seq_Frame{k:04d}_Timestamp": str(second) for k, second in enumerate(seconds)}
-        path = sequence(tmp_path / "a.mha", **times)
-        result = call("import", path, "--format", "metaimage", "--out", tmp_path / "a.h5", *geometry)
+        path, out = sequence(tmp_path / "a.mha", **times), tmp_path / f"{told}.h5"
+        result = call("import", path, "--format", "metaimage", "--out", out, *geometry)
         assert ("times are whole seconds, and the same for several" in result.output) == told
-        assert ("times are whole seconds" in call("info", tmp_path / "a.h5").output) == told
+        assert ("times are whole seconds" in call("info", out).output) == told
 
 
 def test_spacing_is_geometry_unless_it_is_left_at_1(tmp_path: Path) -> None:
@@ -149,6 +149,7 @@ def test_what_the_user_states_beats_the_file_and_is_told(tmp_path: Path) -> None
     assert result.exit_code == 0
     assert "fs 59.9586 MHz, f0 6.5 MHz, line pitch 0.1 mm" in result.output
     assert "taken" not in result.output
+    out.unlink()
     result = CliRunner().invoke(app, [*words, "--fs-mhz", "40"])
     assert "--fs-mhz 40: taken, but the file states 59.9586 MHz" in result.output
     with Recording(out) as recording:

@@ -36,7 +36,7 @@ def test_what_is_right_is_not_remarked_and_what_is_wrong_is_told(
     assert "Q had the other sign: conjugate" in check_motion([s * CONJUGATE for s in samples], scan)
     wrong = replace(scan, demodulation_hz=1.4 * demodulation_hz, f0_hz=1.4 * demodulation_hz)
     line = check_motion(samples, wrong)
-    found = float(line.split("turned down by ")[1].split(" MHz")[0])
+    found = float(line.split("demodulated at ")[1].split(" MHz")[0])
     assert found == pytest.approx(demodulation_hz / 1e6, rel=0.05)
     assert line.endswith(": --demodulation-mhz, or --fs-mhz?")
 

@@ -132,12 +132,17 @@ def test_without_scikit_fem_the_cure_is_named(tmp_path: Path, monkeypatch: pytes
     assert not list(tmp_path.iterdir())
 
 
-def test_stopped_it_writes_nothing_and_spares_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recording_is_not_replaced(tmp_path: Path) -> None:
     out = tmp_path / "rec.h5"
     call("--out", out, *SMALL)
     before = out.read_bytes()
+    with pytest.raises(OptionError, match=r"rec\.h5, which is a recording; name another file, or remove it"):
+        call("--out", out, *SMALL, "--seed", "1")
+    assert out.read_bytes() == before
+
+
+def test_stopped_it_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "rec.h5"
 
     def interrupted(self: SimulatedScanner, i: int, j: int) -> None:
         raise KeyboardInterrupt
@@ -146,15 +151,14 @@ def test_stopped_it_writes_nothing_and_spares_what_is_there(
     result = call("--out", out, *SMALL)
     assert result.exit_code == 130
     assert f"stopped, {out} not written" in result.stderr
-    assert out.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["rec.h5"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_iq_is_the_scanner_s_rf_turned_down_with_its_truth(tmp_path: Path) -> None:
     rf, iq = tmp_path / "rf.h5", tmp_path / "iq.h5"
     call("--out", rf, *SMALL)
     result = call("--out", iq, *SMALL, "--kind", "iq", "--demodulation-mhz", "6", "--decimation", "4")
-    assert f"{iq}: 4 frames of 48 x 48 of IQ, turned down by 6 MHz, at 20 Hz" in result.stdout
+    assert f"{iq}: 4 frames of 48 x 48 of IQ, demodulated at 6 MHz, at 20 Hz" in result.stdout
     with Recording(rf) as real, Recording(iq) as turned:
         assert (turned.shape, turned.dtype, turned.scan.kind) == ((48, 48), np.int16, "iq")
         assert turned.scan == iq_scan(real.scan, 6e6, 4)

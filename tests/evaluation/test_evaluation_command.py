@@ -170,7 +170,8 @@ def test_every_classical_method_is_there_and_told(tmp_path: Path) -> None:
         (["REC", "--pairs", "0:1", "--method", "ncc", "--method", "ncc"], r"methods: got 'ncc' twice"),
         (["REC", "--pairs", "0:1", "--weights", "net"], r"--weights: got 'net', expected NAME=FILE"),
         (["REC", "--pairs", "0:1", "--bundle", "nowhere"], r"nowhere"),
-        (["REC", "--pairs", "0:1", "--json", "REC"], r"got .*sim.h5 twice"),
+        (["REC", "--pairs", "0:1", "--json", "REC"], r"--json: got .*sim.h5, which is a recording"),
+        (["PLAN", "--json", "PLAN"], r"got .*pairs.toml twice"),
         (["PLAN", "--pairs", "0:1"], r"--pairs: "),
     ],
 )
@@ -191,7 +192,7 @@ def test_what_cannot_be_is_said_in_one_line_and_nothing_is_written(
 
 
 def test_a_report_that_is_no_page_is_refused_before_any_work(recording: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"--out: got .*r\.txt, expected .*NAME\.html"):
+    with pytest.raises(OptionError, match=r"--out: got .*r\.txt, expected a name that ends in \.html"):
         call(recording, "--out", tmp_path / "r.txt")
 
 

@@ -89,5 +89,5 @@ def counts_of(summary: str) -> dict[str, int]:
 
 def books(counts: dict[str, int]) -> bool:
     """Whether every frame received was used or left out for a reason that was counted."""
-    reasons = ("images", "dropped", "unpaired", "failed", "duplicates", "late", "turned away")
+    reasons = ("images", "dropped", "unpaired", "failed", "duplicates", "late", "rejected")
     return counts["received"] == sum(counts.get(name, 0) for name in reasons)

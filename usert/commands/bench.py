@@ -29,7 +29,7 @@ def bench(
         [], "NxM", "Frame shape; may be repeated; by default those that the bundle has graphs for."
     ),
     iq: int | None = option(
-        None, "K", "Frames of IQ instead of RF: turned down by f0, one sample of K of --shape."
+        None, "K", "Frames of IQ instead of RF: demodulated at f0, one sample of K of --shape."
     ),
     threads: int | None = option(None, "N", "Threads of each engine; all cores by default."),
     at_once: int | None = option(None, "N", AT_ONCE_HELP),
@@ -84,22 +84,27 @@ def bench(
     """Time every engine that works here, side by side, with its accuracy and the least time possible.
 
     Answers are checked before they are timed. Latency counts from when a frame was due. Progress goes to stderr; the
-    last line on stdout is one JSON object. Ends with 1 if an engine's answer was wrong.
+    last line on stdout is one JSON object. Ends with 1 if an engine's answer was wrong, or a search for a rate
+    could not be ended.
     """
     from usert.bundle import default_bundle_path
     from usert.commands.engine import open_named
     from usert.commands.shape_option import parse_shape
-    from usert.errors import FAULT
+    from usert.errors import FAULT, OptionError
+    from usert.output_file import check_output_file
     from usert.runtime.bench.benchmark import Benchmark
     from usert.runtime.bench.config import BenchConfig, parse_rates
     from usert.runtime.bench.plot import draw_plot
-    from usert.runtime.bench.report import check_file, to_csv, to_json, told, write
+    from usert.runtime.bench.report import to_csv, to_json, told, write
     from usert.runtime.offline.figure import save_png
     from usert.signals import stop_on_signals
 
     for flag, path in (("--json", json_file), ("--csv", csv_file), ("--plot", plot)):
         if path is not None:
-            check_file(flag, path, ".png" if flag == "--plot" else "")
+            drawn = flag == "--plot"
+            check_output_file(path, option=flag, suffix=".png" if drawn else "", device=not drawn)
+    if json_file is not None and csv_file is not None and json_file.resolve() == csv_file.resolve():
+        raise OptionError(f"--csv: got {csv_file}, as --json, expected another file")
     config = BenchConfig(
         bundles=tuple(bundle) or (default_bundle_path(),),
         engines=tuple(engine),
@@ -135,5 +140,5 @@ def bench(
         title = f"usert bench: {report.mode}, {report.machine['cpu']}"
         save_png(draw_plot(report.rows, title=title), plot)
     typer.echo(text)
-    if any(row["error"] is not None for row in report.rows):
+    if any(row["error"] is not None or row["search_fault"] is not None for row in report.rows):
         raise typer.Exit(FAULT)

@@ -95,7 +95,7 @@ def igtl_rf(
     demodulation_mhz: str | None = option(
         None,
         "MHZ",
-        "Of IQ: the frequency by which it was turned down; row:MHZ,row:MHZ,… where it changes with depth.",
+        "Of IQ: the demodulation frequency; row:MHZ,row:MHZ,… where it changes with depth.",
     ),
     radius_mm: float | None = option(
         None, "MM", "Radius of a curved array, 0 of a phased one; by default lines are parallel."

@@ -71,13 +71,13 @@ def evaluation(
     from usert.evaluation.planning import Look, plan
     from usert.evaluation.report import Report, hashes, save, to_json, to_markdown, told
     from usert.machine import describe_machine
-    from usert.runtime.bench.report import check_file
+    from usert.output_file import check_output_file
     from usert.signals import stop_on_signals
 
-    check_file("--out", out, ".html")
+    check_output_file(out, option="--out", suffix=".html")
     for flag, path in (("--json", json_file), ("--markdown", markdown)):
         if path is not None:
-            check_file(flag, path)
+            check_output_file(path, option=flag)
     written = [path.resolve() for path in (out, json_file, markdown) if path is not None]
     default_window = Bundle.load(default_bundle_path(), verify=False).manifest.strain_window_samples
     look = Look(

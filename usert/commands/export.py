@@ -83,6 +83,7 @@ def export(
     from usert.export.exporter import ExportConfig, export_bundle
     from usert.export.verify import recorded_pairs
     from usert.network.refine import as_kind
+    from usert.output_file import check_output_folder
 
     if verify is not None:
         if weights is not None or out is not None:
@@ -92,7 +93,7 @@ def export(
         return
     if weights is None or out is None:
         raise OptionError("export: got no --weights or no --out, expected both, or --verify BUNDLE")
-    bundle_place(out)  # which shows now, not when minutes are spent
+    check_output_folder(bundle_place(out), option="--out", replaced=True)
     expect(finest_level is None or finest_level in (2, 3, 4), "--finest-level", finest_level, "2, 3 or 4")
     if not 3 <= strain_window <= 255 or strain_window % 2 == 0:
         raise OptionError(

@@ -24,7 +24,7 @@ def import_frames(
     file_format: str = typer.Option(
         ..., "--format", help="alpinion, clarius, mat, metaimage, nrrd, numpy, raw, uff, ultrasonix or zea."
     ),
-    out: Path = typer.Option(..., help="The recording to write (HDF5)."),
+    out: Path = typer.Option(..., help="The recording to write (HDF5): a new file."),
     fs_mhz: float | None = typer.Option(
         None,
         help="Sampling frequency along depth; required, like the next two, where the file does not state it.",
@@ -52,7 +52,7 @@ def import_frames(
     demodulation_mhz: str | None = option(
         None,
         "MHZ",
-        "Frequency by which IQ was turned down; required where the file does not state it, and f0 unless that is "
+        "Demodulation frequency of IQ; required where the file does not state it, and f0 unless that is "
         "known. Where it changes with depth, row:MHZ,row:MHZ,…",
     ),
     sound_speed: float | None = typer.Option(
@@ -101,9 +101,9 @@ def import_frames(
         transpose=transpose,
         kind=cast("SampleKind | None", kind),
     )
-    check_output_file(out, option="--out")
     if out.resolve() in [path.resolve() for path in paths]:
         raise OptionError(f"--out: got {out}, which is also read, expected another name")
+    check_output_file(out, option="--out", new=True)
     asked = Declared(
         fs_hz=None if fs_mhz is None else 1e6 * fs_mhz,
         f0_hz=None if f0_mhz is None else 1e6 * f0_mhz,
@@ -133,6 +133,8 @@ def import_frames(
     signal = check_frames((frame.samples for frame in frames), scan)
     if signal.kind == "iq":
         signal = check_axes((frame.samples for frame in frames), scan)
+    if signal.kind == "blank":
+        typer.echo(f"usert: {paths[0]}: the frames are blank, or too short to judge their signal", err=True)
     line = signal.line.replace("--transpose", "leave --transpose out") if transpose else signal.line
     if signal.refused and not unchecked:
         raise FormatError(f"{paths[0]}: {line}; --unchecked imports it all the same")
@@ -142,7 +144,7 @@ def import_frames(
     count = write_recording(out, frames)
     with Recording(out) as recording:
         rows_kept, lines = recording.shape
-        typer.echo(f"{out}: {count} frames of {rows_kept} x {lines} {recording.dtype}")
+        typer.echo(f"{out}: {count} frame{'s' * (count > 1)} of {rows_kept} x {lines} {recording.dtype}")
         typer.echo(
             f"fs {scan.fs_hz / 1e6:.6g} MHz, f0 {scan.f0_hz / 1e6:.6g} MHz, "
             f"line pitch {scan.line_pitch_mm:.6g} mm{describe_lines(recording)}, "

@@ -72,9 +72,9 @@ def describe_demodulation(scan: Scan) -> str:
     """A few words on the demodulation frequency of IQ, by depth where it changes."""
     told = scan.demodulation_hz
     if not isinstance(told, tuple):
-        return f"turned down by {(told or 0) / 1e6:g} MHz"
+        return f"demodulated at {(told or 0) / 1e6:g} MHz"
     steps = [f"{hz / 1e6:g} at row {row:g}" for row, hz in told]
-    return f"turned down by MHz {', '.join(steps[:4])}{', …' * (len(steps) > 4)}"
+    return f"demodulated at MHz {', '.join(steps[:4])}{', …' * (len(steps) > 4)}"
 
 
 def _signal(recording: Recording) -> str:

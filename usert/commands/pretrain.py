@@ -35,9 +35,11 @@ def pretrain(
     from threading import Event
 
     from usert.errors import OptionError, expect, require
+    from usert.output_file import check_output_folder
     from usert.signals import stop_on_signals
 
     expect(device in ("cpu", "cuda"), "--device", f"{device!r}", "cpu or cuda")
+    check_output_folder(out, option="--out")
     torch = require("torch", "train")
     require("safetensors", "train")
     if device == "cuda" and not torch.cuda.is_available():

@@ -71,6 +71,7 @@ def _site(
     from dataclasses import replace
 
     from usert.commands.shape_option import parse_rows, parse_shape
+    from usert.output_file import check_output_folder
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -83,7 +84,9 @@ def _site(
     if operation.monitor is not None:
         parse_monitor_address(operation.monitor, insecure=access.insecure)
     folder, lag = records.record_folder, images.lag
-    expect(folder is None or folder.is_dir(), "--record-folder", folder, "a folder that exists")
+    if folder is not None:
+        expect(folder.is_dir(), "--record-folder", folder, "a folder that exists")
+        check_output_folder(folder, option="--record-folder")
     if lag != "auto" and not lag.isdecimal():
         raise OptionError(f"--lag: got {lag!r}, expected auto or a number of frames")
     rectangles = images.rectangles()

@@ -14,7 +14,7 @@ from usert.commands.option import option, switch
 
 
 def simulate(
-    out: Path = option(..., "REC.h5", "Recording to write; replaced when it is complete."),
+    out: Path = option(..., "REC.h5", "Recording to write: a new file."),
     frames: int = option(40, "F", "Frames; the hand presses and releases once in 40."),
     shape: str = option("512x128", "NxM", "Axial samples and scan lines of a frame."),
     rate: float = option(20.0, "HZ", "Frames a second."),
@@ -23,7 +23,7 @@ def simulate(
     noise: float = option(0.02, "R", "Rms electronic noise over rms echo."),
     seed: int = option(0, "K", "Another seed is another phantom."),
     kind: str = typer.Option("rf", help="rf, or iq: what the simulated scanner sends."),
-    demodulation_mhz: float | None = option(None, "MHZ", "Of IQ: turned down by so much; by default f0."),
+    demodulation_mhz: float | None = option(None, "MHZ", "Of IQ: demodulation frequency; by default f0."),
     decimation: int = option(
         1, "K", "Of IQ: one sample of K; frames have N/K rows, at a K-th of the sampling frequency."
     ),
@@ -83,7 +83,7 @@ def simulate(
         )
     expect(1 <= decimation <= config.shape[0], "--decimation", decimation, f"1 to {config.shape[0]}")
     demodulation_hz = config.scan.f0_hz if demodulation_mhz is None else 1e6 * demodulation_mhz
-    check_output_file(out, option="--out")
+    check_output_file(out, option="--out", new=True)
     needed = frames * config.shape[0] // decimation * config.shape[1] * (10 if kind == "rf" else 12)
     free = shutil.disk_usage(out.absolute().parent).free
     held = f"at most the {size_text(free)} that are free: fewer, or another disk"
@@ -110,7 +110,7 @@ def simulate(
         motions = (decimated_motion(scanner.truth(k, k + 1), decimation) for k in range(frames - 1))
         write_recording(out, images(), motions)
     rows, lines = -(-config.shape[0] // decimation), config.shape[1]
-    iq = f" of IQ, turned down by {demodulation_hz / 1e6:g} MHz," if kind == "iq" else ""
+    iq = f" of IQ, demodulated at {demodulation_hz / 1e6:g} MHz," if kind == "iq" else ""
     typer.echo(
         f"{out}: {frames} frames of {rows} x {lines}{iq} at {rate:g} Hz, strain up to {strain:g} %,"
         f" true strain ratio of the lesion {scanner.strain_ratio:.3f}"

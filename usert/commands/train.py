@@ -37,10 +37,12 @@ def train(
     from threading import Event
 
     from usert.errors import OptionError, expect, require
+    from usert.output_file import check_output_folder
     from usert.signals import stop_on_signals
 
     expect(device in ("cpu", "cuda"), "--device", f"{device!r}", "cpu or cuda")
-    expect(out.is_dir() or not out.exists(), "--out", out, "a folder, or the name of a new one")
+    if not dry_run:
+        check_output_folder(out, option="--out")
     torch = require("torch", "train")
     for module in ("safetensors", "lightning_fabric", "tensorboard"):
         require(module, "train")

@@ -15,6 +15,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import cast, get_args
 
 import torch
@@ -112,7 +113,9 @@ def load_published(path: Path, *, finest: int | None = None) -> LiteFlowNet:
         raise WeightsError(f"{path}: no such weights file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever unpickling makes of a broken or foreign file
+    except UnpicklingError as error:  # whose text advises to trust the file
+        raise WeightsError(f"{path}: not a PyTorch state_dict; usert's own end in {OURS}") from error
+    except Exception as error:  # whatever else unpickling makes of a broken or foreign file
         raise WeightsError(
             f"{path}: not a PyTorch state_dict: {type(error).__name__}: {_line(error)}; usert's own end in {OURS}"
         ) from error

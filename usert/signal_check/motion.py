@@ -63,8 +63,8 @@ def check_motion(frames: Iterable[NDArray[Any]], scan: Scan) -> str:
                 return "the echoes move as if Q had the other sign: conjugate the samples"
             if abs(share - 1) > _OFF:
                 return (
-                    f"the echoes move as if they were turned down by {share * told / 1e6:.2g} MHz, but "
-                    f"{told / 1e6:.4g} was told: --demodulation-mhz, or --fs-mhz?"
+                    f"the echoes move as if they were demodulated at {share * told / 1e6:.2g} MHz, but "
+                    f"{told / 1e6:.4g} was given: --demodulation-mhz, or --fs-mhz?"
                 )
             return ""
     return ""

@@ -59,6 +59,10 @@ const channel = new BroadcastChannel(CHANNEL);
 const main = { from: 0, heardMs: 0 };
 channel.onmessage = ({ data }) => {
   if (data.hello) return;
+  if (data.raise) {
+    window.focus();
+    channel.postMessage({ here: true });
+  }
   if (data.view) {
     main.from = data.from;
     if (JSON.stringify(data.view.box) !== JSON.stringify(view.box)) box = boxOf(data.view); // else it goes on, with its range

@@ -16,10 +16,12 @@ from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, EngineError, OptionError
-from usert.runtime.bench.benchmark import Benchmark, Report
+from usert.runtime.bench.benchmark import Benchmark
 from usert.runtime.bench.config import BenchConfig, parse_rates
+from usert.runtime.bench.live_server import LiveServer
+from usert.runtime.bench.monitor_client import SilentError
 from usert.runtime.bench.rates import cpu_rates
-from usert.runtime.bench.result import Row
+from usert.runtime.bench.result import Report, Row
 from usert.runtime.bench.roofline import Rates
 from usert.runtime.bench.worker import Opener
 from usert.runtime.engines import open_engine
@@ -194,6 +196,29 @@ def test_a_critical_rate_is_sought_and_confirmed_over_sockets(bundle: Bundle) ->
         assert (row["held_hz"] is None) or row["p99_ms"] <= row["limit_ms"]
     trials = [line for line in said if "frames/s: " in line]
     assert len(trials) == row["trials"]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_search_starts_a_silent_server_once_more_and_goes_on_without_it(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Of two shapes; at three times in a row the first has none, and the second is started once more."""
+    silent = iter([True] * times)
+    wait = LiveServer._until_images_come
+
+    def until_images_come(server: LiveServer) -> None:
+        if next(silent, False):
+            raise SilentError("no image for 10 s")
+        wait(server)
+
+    monkeypatch.setattr(LiveServer, "_until_images_come", until_images_come)
+    shapes = SHAPE, (128, 32)
+    report = bench(bundle, shapes=shapes, critical=True, wire=True, seconds=0.8, rounds=2, hold_s=0.2)
+    errors = [row["error"] for row in report.rows]
+    assert errors == ([None, None] if times == 1 else [None, "no image for 10 s"])
+    assert report.rows[0]["trials"] == 2
+    if times > 1:
+        assert [row["shape"] for row in report.rows] == ["128x32", "64x32"]
 
 
 @pytest.mark.parametrize("wire", [False, True])

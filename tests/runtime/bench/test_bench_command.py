@@ -52,6 +52,7 @@ def test_a_run_ends_in_files_and_one_line_of_json(bundle: Bundle, tmp_path: Path
     [
         (("--shape", "sixty"), "--shape: got 'sixty'"),
         (("--json", "/nowhere/a.json"), "--json: got /nowhere/a.json"),
+        (("--json", "same", "--csv", "./same"), "--csv: got same, as --json, expected another file"),
         (("--bundle", "absent"), "no such folder"),
         (("--every-frame",), "--every-frame: got no --rate"),
         (("--critical-rate", "--rate", "5"), "--critical-rate: expected none of --rate"),

@@ -72,6 +72,17 @@ def test_or_a_queue_grow_where_every_frame_is_wanted(bundle: Bundle) -> None:
         assert not slow.grows, "nothing of the measurement before is left"
 
 
+def test_after_a_server_that_stalled_it_measures_again(bundle: Bundle) -> None:
+    with stage(bundle, patience_s=0.5) as opened:
+        os.kill(pid_of(opened, "scanner"), signal.SIGSTOP)
+        with pytest.raises(SilentError):
+            opened.measure(Workload(seconds=1.0, rate_hz=100.0))
+        os.kill(pid_of(opened, "scanner"), signal.SIGCONT)
+        run = opened.measure(Workload(seconds=0.5, rate_hz=40.0))
+    assert run.done > 15, "and those of the first measurement are over"
+    assert run.seconds < TIMEOUT_S
+
+
 @pytest.mark.parametrize(
     ("name", "number", "error", "message"),
     [

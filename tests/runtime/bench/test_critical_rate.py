@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from usert.errors import EngineError
 from usert.runtime.bench.critical_rate import (
     LEAST_CONFIRMED_FRAMES,
     CriticalRate,
@@ -14,6 +16,7 @@ from usert.runtime.bench.critical_rate import (
     is_held,
     late_share,
 )
+from usert.runtime.bench.monitor_client import SilentError
 from usert.runtime.bench.worker import Opened
 from usert.runtime.bench.workload import Measurement, Workload, run_workload
 from usert.runtime.imaging.estimate import Estimate
@@ -130,6 +133,59 @@ def test_a_long_confirmation_begins_lower_and_ends_in_time_whatever_happens(
     if found.held:
         assert found.rate_hz == rates[-1]
         assert found.run.seconds == pytest.approx(lengths[-1])
+
+
+class Failing(Server):
+    """A server whose measurements fail with what `fault` returns for their number, if anything."""
+
+    def __init__(self, fault: Callable[[int], EngineError | None]) -> None:
+        super().__init__(20.0)
+        self._fault = fault
+
+    def measure(self, workload: Workload) -> Measurement:
+        if (error := self._fault(len(self.workloads))) is not None:
+            self.workloads.append(workload)
+            raise error
+        return super().measure(workload)
+
+
+def search(server: Server) -> tuple[CriticalRate, list[str]]:
+    trials = CriticalSearch(server, Workload(seconds=1.0), trials=30, limit_ms=None, hold_s=4.0)
+    lines = []
+    while not trials.decided:
+        lines.append(trials.trial())
+    return trials.confirm(), lines
+
+
+def test_a_run_in_which_no_images_come_is_tried_again() -> None:
+    server = Failing(lambda number: SilentError("no image for 10 s") if number in (0, 3) else None)
+    found, lines = search(server)
+    assert found.held
+    assert found.fault is None
+    assert server.workloads[0] == server.workloads[1]
+    assert server.workloads[3] == server.workloads[4]
+    assert not any("no image" in line for line in lines)
+
+
+def test_a_rate_at_which_no_images_come_twice_is_not_held() -> None:
+    server = Failing(lambda number: SilentError("no image for 10 s") if number in (0, 1) else None)
+    found, lines = search(server)
+    assert found.held
+    assert lines[0].endswith(" frames/s: not held, twice: no image for 10 s")
+    silent, _ = search(Failing(lambda number: SilentError("no image for 10 s")))
+    assert not silent.held
+    assert silent.run is None
+    assert silent.fault == "no image for 10 s"
+
+
+def test_a_server_that_ends_ends_the_search_with_what_is_known_by_then() -> None:
+    server = Failing(lambda number: EngineError("exit code -9") if number == 5 else None)
+    found, lines = search(server)
+    assert lines[-1].endswith(" frames/s: the search ends: exit code -9")
+    assert (found.held, found.run, found.fault) == (False, None, "exit code -9")
+    assert found.threshold.trials == 5
+    assert found.threshold.low_hz is None or found.threshold.low_hz < 50
+    assert len(server.workloads) == 6
 
 
 def test_a_frame_without_an_image_is_a_late_one() -> None:

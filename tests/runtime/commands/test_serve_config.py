@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from types import NoneType
@@ -10,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 import typer
 from server_process import ended
+from typer.testing import CliRunner
 
 from usert.bundle import Bundle
 from usert.cli import app
@@ -190,3 +192,13 @@ def test_a_server_starts_from_a_file_alone(bundle: Bundle, file: Path) -> None:
     file.write_text(ENDPOINTS + 'bundel = "tiny"\n')
     code, out, errors = ended("--config", file)
     assert (code, out, errors) == (1, "", f"usert: {file}: unknown key 'bundel', expected bundle\n")
+
+
+def test_a_folder_of_records_that_takes_no_files_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path or not mode & os.W_OK)
+    words = ["serve", "--rf", "tcp://127.0.0.1:5555", "--publish", "tcp://127.0.0.1:0"]
+    error = CliRunner().invoke(app, [*words, "--record-folder", str(tmp_path)]).exception
+    assert isinstance(error, OptionError)
+    assert f"--record-folder: got {tmp_path}, but folder {tmp_path} cannot be written to" in str(error)

@@ -35,7 +35,7 @@ def test_every_count_of_the_server_is_shown() -> None:
         lost=2,
         duplicates=3,
         late=4,
-        turned_away=5,
+        rejected=5,
         unpaired=6,
         failed={"EngineError": 7},
         malformed={"size": 8, "version": 9},
@@ -52,7 +52,7 @@ def test_every_count_of_the_server_is_shown() -> None:
         "lost": 2,
         "duplicate": 3,
         "late": 4,
-        "turned_away": 5,
+        "rejected": 5,
         "unpaired": 6,
     }
     assert found["usert_frames_received_total",] == 100

@@ -65,6 +65,7 @@ def nan_frame(path: Path) -> Path:
         (3, ["--out", "nowhere/o.h5"], "--out: got nowhere/o.h5, but there is no folder nowhere"),
         (3, ["--out", "/dev/null"], "--out: got /dev/null, a device or a pipe, expected the name of a file"),
         (3, ["--threads", "0"], "threads: got 0, expected 1 to 1024"),
+        (3, ["--strain-window-mm", "99"], "--strain-window-mm: got 99, expected at most the "),
         (3, ["--strain-window-mm", "-1"], "strain window: got -1.0 mm, expected a finite length above 0"),
     ],
 )

@@ -24,7 +24,7 @@ def taken(inbox: FrameQueue) -> list[tuple[str, int, list[int]]]:
 def balance(inbox: FrameQueue) -> int:
     """How many wait, by the books."""
     counts = inbox.counts
-    refused = counts.duplicates + counts.late + counts.turned_away
+    refused = counts.duplicates + counts.late + counts.rejected
     return counts.received - refused - counts.dropped - counts.used
 
 
@@ -133,7 +133,7 @@ def test_a_name_belongs_to_the_way_it_came_by_until_that_is_silent() -> None:
     inbox = FrameQueue(kept=1)
     inbox.put(numbered_message(1), 1, origin=0)
     inbox.put(numbered_message(1), 2, origin=1)
-    assert inbox.counts.turned_away == 1
+    assert inbox.counts.rejected == 1
     assert taken(inbox) == [("test", 1, [])]
     inbox.put(numbered_message(1), 1 + SILENT_NS, origin=1)
     assert taken(inbox) == [("test", 1, [])]
@@ -144,7 +144,7 @@ def test_there_are_only_so_many_sources_and_a_silent_one_makes_room() -> None:
     inbox = FrameQueue(kept=1)
     for k in range(MAX_SOURCES + 2):
         inbox.put(numbered_message(1, stream=f"s{k}"), k)
-    assert inbox.counts.turned_away == 2
+    assert inbox.counts.rejected == 2
     assert len(taken(inbox)) == MAX_SOURCES
     inbox.put(numbered_message(1, stream="late"), SILENT_NS)
     assert "s0" not in inbox.sources
@@ -157,7 +157,7 @@ def test_a_source_whose_frame_waits_keeps_its_place() -> None:
     for k in range(MAX_SOURCES):
         inbox.put(numbered_message(1, stream=f"s{k}"), 0)
     inbox.put(numbered_message(1, stream="late"), 2 * SILENT_NS)
-    assert inbox.counts.turned_away == 1
+    assert inbox.counts.rejected == 1
     assert len(taken(inbox)) == MAX_SOURCES
 
 

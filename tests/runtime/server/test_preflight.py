@@ -89,7 +89,7 @@ def test_the_first_fault_is_one_line_and_exit_code_1(tmp_path: Path, bundle: Bun
             ),
             (
                 words(bundle.folder, rf=in_use, publish=in_use),
-                f"publish: got {in_use}, as rf, expected another",
+                f"publish: got {in_use}, the same endpoint as rf {in_use}, expected one of its own",
             ),
             (words(bundle.folder, key=tmp_path / "none", allow=tmp_path), "cannot read"),
         ):

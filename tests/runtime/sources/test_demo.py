@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from PIL import Image
 from tiny_bundle import QUALITY, STRAIN
 
 from usert.bundle import Bundle
-from usert.errors import EngineError, OptionError
+from usert.errors import BundleError, EngineError, OptionError
 from usert.runtime.protocol.age import Readings
 from usert.runtime.sources.demo import Demo, DemoConfig, DemoReport
 from usert.runtime.sources.simulated import Cycle, LesionRatio, simulated_scanner
@@ -75,8 +76,11 @@ def test_it_says_whether_it_kept_up_with_its_scanner() -> None:
         assert each.pace.startswith("does not keep up: ")
 
 
-def test_a_server_that_fails_ends_the_demo_with_its_line(tmp_path: Path) -> None:
-    config = DemoConfig(out=tmp_path / "demo.png", bundle=tmp_path / "none")
+def test_a_server_that_fails_ends_the_demo_with_its_line(bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle.folder, folder)
+    config = DemoConfig(out=tmp_path / "demo.png", bundle=folder)
+    (folder / "manifest.json").unlink()
     with pytest.raises(EngineError, match=r"serve .*exit code 1: .*bundle "):
         Demo(config, ignore, ignore).run()
     assert not config.out.exists()
@@ -137,11 +141,20 @@ def test_ctrl_c_ends_usert_demo_and_its_children(bundle: Bundle, tmp_path: Path)
         ({"seconds": float("nan")}, "--seconds"),
         ({"size": "vast"}, "small"),
         ({"out": Path("demo.txt")}, "^--out: got demo.txt, expected"),
+        ({"rate_hz": 0.0}, "^rate: got 0 Hz, expected more than 0"),
+        ({"rate_hz": float("nan")}, "^rate: got nan Hz"),
+        ({"rate_hz": 0.5}, "^--rate: got 0.5 Hz, expected at least 1 with lag 4"),
+        (
+            {"lag": 90},
+            "^--rate: got 20 Hz, expected at least 86 with lag 90: frames of a pair are at most 1000 ms",
+        ),
+        ({"lag": 0}, "^lag: got 0, expected 1 to 256 frames"),
+        ({"bundle": Path("nowhere")}, "^bundle nowhere: no such folder"),
         ({"out": Path("/nowhere/demo.png")}, "^--out: got /nowhere/demo.png, but there is no folder"),
     ],
 )
 def test_impossible_options_are_refused(fields: dict[str, object], message: str) -> None:
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises((OptionError, BundleError), match=message):
         DemoConfig(**({"out": Path("demo.png")} | fields))  # type: ignore[arg-type]
 
 

@@ -201,5 +201,5 @@ def books_balance(server: StrainServer) -> bool:
     used = counts.unpaired + sum(counts.failed.values()) + counts.published
     return (
         frames.used == used
-        and frames.received == frames.duplicates + frames.late + frames.turned_away + frames.dropped + used
+        and frames.received == frames.duplicates + frames.late + frames.rejected + frames.dropped + used
     )

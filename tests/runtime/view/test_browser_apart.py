@@ -161,6 +161,29 @@ def test_an_average_is_called_one_there_without_the_key_that_ends_it(first: Scre
     assert "O:" not in second.text("#why")
 
 
+def test_there_is_one_second_window_however_often_it_is_asked_for(first: Screen) -> None:
+    second = second_of(first)
+    windows = len(first.page.context.pages)
+    second.page.evaluate("() => { window.focus = () => { window.raised = true; }; }")
+    first.press("w")
+    first.expect("#notices", "The second window is open already")
+    assert second.page.evaluate("window.raised")
+    assert len(first.page.context.pages) == windows
+    second.page.close()
+    second = second_of(first)
+    assert len(first.page.context.pages) == windows
+    assert first.faults == second.faults == []
+
+
+def test_a_second_press_while_the_window_opens_is_none(first: Screen) -> None:
+    windows = len(first.page.context.pages)
+    for _ in range(3):
+        first.press("w")
+        first.page.wait_for_timeout(150)
+    first.page.wait_for_timeout(1500)
+    assert len(first.page.context.pages) == windows + 1
+
+
 def test_a_browser_that_opens_no_window_is_said(first: Screen) -> None:
     first.page.evaluate("() => { window.open = () => null; }")
     first.press("w")
