@@ -20,13 +20,17 @@ ENGINE_HELP = (
 )
 PRECISION_HELP = "float32, float16 or int8, if the bundle has it; by default what suits the engine."
 
-BUNDLE = option(None, "DIR", "Bundle to use instead of the default one.")
+BUNDLE = option(
+    None,
+    "DIR",
+    "Bundle to use instead of the default one: a folder, or small, the faster one of the package.",
+)
 ENGINE = option("best", "NAME", ENGINE_HELP)
 PRECISION = option(None, "NAME", PRECISION_HELP)
 
 
 def load_bundle(folder: Path | None) -> Bundle:
-    """The bundle in `folder`, or the default one. Errors: `BundleError`."""
+    """The bundle in `folder` or of that name, or the default one. Errors: `BundleError`."""
     from usert.bundle import Bundle, default_bundle_path
 
     return Bundle.load(default_bundle_path() if folder is None else folder)
