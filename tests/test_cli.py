@@ -93,9 +93,23 @@ def test_version() -> None:
         (("export", "--verify", "absent"), "absent"),
         (
             ("export", "--verify", "b", "--out", "c"),
-            "--verify: got --weights or --out, too, expected neither",
+            "--verify: got --weights, --network or --out, too, expected none",
         ),
-        (("export", "--out", "b"), "got no --weights or no --out, expected both, or --verify BUNDLE"),
+        (
+            ("export", "--out", "b"),
+            "got no --weights or --network, or no --out, expected both, or --verify BUNDLE",
+        ),
+        (("export", "--network", "small"), "got no --weights or --network, or no --out"),
+        (
+            ("export", "--network", "smal", "--out", "b"),
+            "--network: got 'smal', expected one of default, small",
+        ),
+        (
+            ("export", "--network", "small", "--weights", "absent", "--out", "b"),
+            "--network: got --weights, too, expected one of them",
+        ),
+        (("run", "absent.h5", "--out", "out.h5", "--bundle", "smal"), "absent.h5"),
+        (("info", "smal"), "smal"),
         (
             ("export", "--weights", "absent", "--out", "b", "--refinement", "much"),
             "--refinement: got 'much', expected off, cheap, full",

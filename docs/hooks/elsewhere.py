@@ -21,6 +21,7 @@ PAGES = {
     "changelog.md": "CHANGELOG.md",
     "measurements.md": "benchmarks/RESULTS.md",
     "model-card.md": "usert/bundles/default/MODEL_CARD.md",
+    "model-card-small.md": "usert/bundles/small/MODEL_CARD.md",
 }
 """Pages of the site, and the files that they are."""
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")

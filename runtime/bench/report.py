@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from usert.bundle import packaged_bundles
 from usert.errors import OptionError
 from usert.machine import machine_lines
 
@@ -101,6 +102,7 @@ def told(report: Report) -> list[str]:
     lines = [*machine_lines(report.machine), _rates(report), "", f"{report.mode}:", *table(report.rows), ""]
     lines += _legend(report)
     lines += [line for row in report.rows for line in (_critical(row), _queue(row)) if line is not None]
+    lines += _fastest(report.rows)
     lines += report.notes
     if report.absent:
         lines.append(f"not here: {', '.join(report.absent)}")
@@ -207,6 +209,29 @@ def _queue(row: Row) -> str | None:
             f"{row['frames_per_s']:.3g} a second"
         )
     return None
+
+
+def _fastest(rows: Sequence[Row]) -> list[str]:
+    """For each shape the options of its least median time; nothing where there is no choice, or a rate was sought."""
+    by_shape: dict[str, list[Row]] = {}
+    for row in rows:
+        if _known(row["p50_ms"]) and row["trials"] is None:
+            by_shape.setdefault(row["shape"], []).append(row)
+    several = len({row["bundle"] for row in rows}) > 1
+    lines = []
+    for shape, timed in by_shape.items():
+        if len(timed) > 1:
+            best = min(timed, key=lambda row: row["p50_ms"])
+            words = f"--engine {best['engine']} --precision {best['precision']}"
+            if several:
+                words = f"--bundle {_bundle_word(best['bundle'])} {words}"
+            lines.append(f"{shape}: the fastest here: {words}")
+    return lines
+
+
+def _bundle_word(folder: str) -> str:
+    """What `--bundle` takes for `folder`: the name of a bundle of the package, else the folder."""
+    return next((name for name, path in packaged_bundles().items() if path == Path(folder)), folder)
 
 
 def _known(value: Any) -> bool:

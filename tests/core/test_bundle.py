@@ -12,7 +12,7 @@ import pytest
 from small_bundle import CONTENT, PLAN, SPEED, manifest
 
 import usert.bundle.folder as bundle_module
-from usert.bundle import Bundle, default_bundle_path, sha256_of, write_bundle
+from usert.bundle import Bundle, default_bundle_path, packaged_bundles, sha256_of, write_bundle
 from usert.bundle.card import bundle_card
 from usert.errors import BundleError
 
@@ -154,11 +154,25 @@ def test_default_bundle_that_is_missing_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     monkeypatch.setattr(bundle_module, "__file__", str(tmp_path / "usert" / "bundle" / "folder.py"))
-    with pytest.raises(BundleError, match=r"default.*: reinstall usert, .*--bundle"):
+    with pytest.raises(BundleError, match=r"bundle default: missing.*: reinstall usert, .*--bundle"):
         default_bundle_path()
     (tmp_path / "usert" / "bundles").mkdir(parents=True)
     shutil.copytree(folder, tmp_path / "usert" / "bundles" / "default")
     assert default_bundle_path() == tmp_path / "usert" / "bundles" / "default"
+
+
+def test_a_name_is_that_of_a_bundle_of_the_package_unless_there_is_such_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(packaged_bundles()) == ["default", "small"]
+    for name, packaged in packaged_bundles().items():
+        assert Bundle.load(name, verify=False).folder == packaged
+    assert Bundle.load("default", verify=False).folder == default_bundle_path()
+    with pytest.raises(BundleError, match=r"^bundle smal: no such folder; .*the package: default, small$"):
+        Bundle.load("smal")
+    shutil.copytree(folder, "small")
+    assert Bundle.load("small").manifest == manifest()
 
 
 def test_importing_the_contract_loads_no_library() -> None:

@@ -1,7 +1,15 @@
 """Bundles: folders with a manifest, graphs and weights, for the runtime to open; specified in `docs/files.md`."""
 
 from .card import accuracy_line, bundle_card
-from .folder import MANIFEST, Bundle, bundle_place, default_bundle_path, sha256_of, write_bundle
+from .folder import (
+    MANIFEST,
+    Bundle,
+    bundle_place,
+    default_bundle_path,
+    packaged_bundles,
+    sha256_of,
+    write_bundle,
+)
 from .manifest import (
     PRECISIONS,
     TENSORRTS,
@@ -34,6 +42,7 @@ __all__ = [
     "bundle_card",
     "bundle_place",
     "default_bundle_path",
+    "packaged_bundles",
     "sha256_of",
     "write_bundle",
 ]

@@ -39,12 +39,21 @@ class Bundle:
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
         """Open the bundle at `path`: read its manifest, check that its files exist and, with `verify`, their hashes.
 
+        `path` is its folder, or the name of a bundle of the package, such as `small`; where there is a folder of that
+        name, too, it is the folder.
+
         Errors: `BundleError` for a missing folder, manifest or file, a manifest of another format or with invalid keys
         or values, a file whose hash differs.
         """
         folder = Path(path)
         if not folder.is_dir():
-            raise BundleError(f"bundle {folder}: no such folder; make one with `usert export`")
+            packaged = packaged_bundles()
+            if (name := os.fspath(path)) not in packaged:
+                raise BundleError(
+                    f"bundle {folder}: no such folder; make one with `usert export`, or name one of the package: "
+                    f"{', '.join(packaged)}"
+                )
+            folder = packaged[name]
         try:
             text = (folder / MANIFEST).read_bytes()
         except FileNotFoundError as error:
@@ -82,13 +91,17 @@ class Bundle:
         return self.folder / part.file
 
 
+def packaged_bundles() -> dict[str, Path]:
+    """Folders of the bundles that are installed with the package, by name: `default` and `small`."""
+    manifests = sorted(Path(__file__).parents[1].glob(f"bundles/*/{MANIFEST}"))
+    return {manifest.parent.name: manifest.parent for manifest in manifests}
+
+
 def default_bundle_path() -> Path:
-    """Folder of the bundle that is installed with the package. Errors: `BundleError` if it is missing."""
-    folder = Path(__file__).parents[1] / "bundles" / "default"
-    if not (folder / MANIFEST).is_file():
-        raise BundleError(
-            f"{folder}: the default bundle is missing: reinstall usert, or name one by --bundle"
-        )
+    """Folder of the bundle that is used where none is named. Errors: `BundleError` if it is missing."""
+    folder = packaged_bundles().get("default")
+    if folder is None:
+        raise BundleError("bundle default: missing in the package: reinstall usert, or name one by --bundle")
     return folder
 
 

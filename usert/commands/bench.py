@@ -15,7 +15,8 @@ def bench(
     bundle: list[Path] = option(
         [],
         "DIR",
-        "Bundle to use instead of the default one; may be repeated. Accuracy is against float32 of the first.",
+        "Bundle to use instead of the default one: a folder, default or small; may be repeated. Accuracy is against "
+        "float32 of the first.",
     ),
     engine: list[str] = option(
         [],

@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from usert.bundle import packaged_bundles
 from usert.errors import OptionError
 from usert.toml_file import read_toml
 
@@ -67,6 +68,8 @@ def _options(context: typer.Context, path: Path, without: Collection[str]) -> di
         option = known[key]
         try:
             taken = _taken(kinds[option.name], value, path.parent)
+            if key == "bundle" and str(value) in packaged_bundles() and not Path(taken).is_dir():
+                taken = value
             option.process_value(context, taken)  # rules of the option itself, such as a least value
         except typer.BadParameter as error:
             raise OptionError(f"{path}: {key}: {' '.join(error.message.split()).rstrip('.')}") from error

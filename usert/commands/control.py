@@ -78,7 +78,7 @@ def record_stop(*, connection: Connection) -> None:
 @grouped
 def bundle(
     *,
-    path: str = typer.Argument(..., metavar="DIR", help="Bundle on the server's machine."),
+    path: str = typer.Argument(..., metavar="DIR", help="Bundle on the server's machine, or small."),
     engine: str = option("", "NAME", ENGINE_HELP),
     precision: str = option("", "NAME", PRECISION_HELP),
     connection: Connection,

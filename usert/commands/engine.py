@@ -24,13 +24,17 @@ AT_ONCE_HELP = (
     "that gives more images a second, and one for larger frames, whose images would come later."
 )
 
-BUNDLE = option(None, "DIR", "Bundle to use instead of the default one.")
+BUNDLE = option(
+    None,
+    "DIR",
+    "Bundle to use instead of the default one: a folder, or small, the faster one of the package.",
+)
 ENGINE = option("best", "NAME", ENGINE_HELP)
 PRECISION = option(None, "NAME", PRECISION_HELP)
 
 
 def load_bundle(folder: Path | None) -> Bundle:
-    """The bundle in `folder`, or the default one. Errors: `BundleError`."""
+    """The bundle in `folder` or of that name, or the default one. Errors: `BundleError`."""
     from usert.bundle import Bundle, default_bundle_path
 
     return Bundle.load(default_bundle_path() if folder is None else folder)

@@ -26,7 +26,9 @@ def evaluation(
         "usert|ncc|glue|glue-smooth",
         "May be repeated: the default bundle's network, block matching, GLUE.",
     ),
-    bundle: list[str] = option([], "[NAME=]DIR", "A bundle as one more method; may be repeated."),
+    bundle: list[str] = option(
+        [], "[NAME=]DIR", "A bundle as one more method: a folder, or small; may be repeated."
+    ),
     weights: list[str] = option(
         [],
         "NAME=FILE[,REFINEMENT[,LEVEL]]",

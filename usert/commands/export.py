@@ -28,6 +28,9 @@ def export(
         "FILE",
         "weights.safetensors of `usert pretrain`, or published LiteFlowNet weights (a PyTorch state_dict).",
     ),
+    network: str | None = option(
+        None, "default|small", "Weights of the package instead, of the network of this name."
+    ),
     out: Path | None = option(None, "BUNDLE", "Folder to write; an older bundle there is replaced."),
     shape: list[str] = option(
         [], "NxM", "Frame shape to make a faster graph for, such as 1024x256; may be repeated."
@@ -78,7 +81,7 @@ def export(
     require("torch", "export")
     require("onnx", "export")
     require("onnxscript", "export")
-    from usert.bundle import bundle_card, bundle_place
+    from usert.bundle import Bundle, bundle_card, bundle_place, packaged_bundles
     from usert.commands.shape_option import parse_range, parse_shape
     from usert.export.exporter import ExportConfig, export_bundle
     from usert.export.verify import recorded_pairs
@@ -86,13 +89,24 @@ def export(
     from usert.output_file import check_output_folder
 
     if verify is not None:
-        if weights is not None or out is not None:
-            raise OptionError("--verify: got --weights or --out, too, expected neither: it writes nothing")
+        if weights is not None or network is not None or out is not None:
+            raise OptionError(
+                "--verify: got --weights, --network or --out, too, expected none: it writes nothing"
+            )
         with stoppable(", nothing was written"):
             _verify(verify, recording)
         return
+    if network is not None:
+        packaged = packaged_bundles()
+        expect(network in packaged, "--network", f"{network!r}", f"one of {', '.join(packaged)}")
+        if weights is not None:
+            raise OptionError("--network: got --weights, too, expected one of them")
+        bundle = Bundle.load(packaged[network])
+        weights = bundle.path_of(bundle.manifest.weights)
     if weights is None or out is None:
-        raise OptionError("export: got no --weights or no --out, expected both, or --verify BUNDLE")
+        raise OptionError(
+            "export: got no --weights or --network, or no --out, expected both, or --verify BUNDLE"
+        )
     check_output_folder(bundle_place(out), option="--out", replaced=True)
     expect(finest_level is None or finest_level in (2, 3, 4), "--finest-level", finest_level, "2, 3 or 4")
     if not 3 <= strain_window <= 255 or strain_window % 2 == 0:

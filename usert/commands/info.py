@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from usert.recording import Recording
 
 
-def info(path: Path = typer.Argument(..., help="A recording, or the folder of a bundle.")) -> None:
+def info(path: Path = typer.Argument(..., help="A recording, the folder of a bundle, or small.")) -> None:
     """Describe a recording or a bundle."""
-    if path.is_dir():
-        from usert.bundle import Bundle
-        from usert.bundle.card import bundle_card
+    from usert.bundle import Bundle, bundle_card, packaged_bundles
 
+    if path.is_dir() or (str(path) in packaged_bundles() and not path.exists()):
         typer.echo(bundle_card(Bundle.load(path)))
         return
     from usert.recording import Recording

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from usert.bundle import packaged_bundles
 from usert.errors import OptionError
 from usert.runtime.bench.accuracy import Difference
 from usert.runtime.bench.critical_rate import CriticalRate
@@ -129,6 +130,17 @@ def test_a_queue_that_grows_and_frames_that_are_dropped_are_told_in_words() -> N
     )
     assert "50 % of the frames were dropped for newer ones" in lines
     assert "not here: tensorrt" in lines
+
+
+def test_the_fastest_of_each_shape_is_told_as_options() -> None:
+    slow = (measurement(30.0),)
+    variants = row(measurements=slow), row(engine="onnxruntime")
+    assert "512x128: the fastest here: --engine onnxruntime --precision int8" in told(report(*variants))
+    small = row()
+    small["bundle"] = str(packaged_bundles()["small"])
+    lines = told(report(variants[0], small))
+    assert "512x128: the fastest here: --bundle small --engine openvino --precision int8" in lines
+    assert "the fastest" not in "\n".join(told(report(row()))), "there is no choice"
 
 
 def critical(

@@ -179,6 +179,13 @@ def test_the_command_lines_in_the_documentation_name_options_that_exist() -> Non
     assert {word for line in shown for word in line.split() if word.startswith("--")} <= known
 
 
+def test_a_bundle_of_the_package_is_named_in_a_file_unless_there_is_such_a_folder(file: Path) -> None:
+    file.write_text(ENDPOINTS + 'bundle = "small"\n')
+    assert parsed(SERVE, file)["bundle"] == Path("small")
+    (file.parent / "small").mkdir()
+    assert parsed(SERVE, file)["bundle"] == file.parent / "small"
+
+
 def test_a_server_starts_from_a_file_alone(bundle: Bundle, file: Path) -> None:
     (file.parent / "tiny").symlink_to(bundle.folder.resolve())
     file.write_text(

@@ -1,4 +1,4 @@
-"""The bundle that comes with the package: every engine that runs here says what torch says, and keeps saying it."""
+"""The bundles that come with the package: every engine that runs here says what torch says, and keeps saying it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from usert.bundle import Bundle, default_bundle_path
+from usert.bundle import Bundle, packaged_bundles
 from usert.bundle.manifest import PRECISIONS
 from usert.commands.engine import open_named
 from usert.errors import FrameError
@@ -30,8 +30,12 @@ from usert.runtime.engines.interface import Engine, Follower
 ENGINES = ("torch", "onnxruntime", "openvino")
 SHAPES = ((512, 128), (333, 77), (1024, 256))
 """Two that have graphs of their own, and one for the graph of any shape."""
-BUNDLE = Bundle.load(default_bundle_path())
+PACKAGED = {name: Bundle.load(folder) for name, folder in packaged_bundles().items()}
+BUNDLE = PACKAGED["default"]
+"""For what does not depend on the weights."""
 THERE = sorted({graph.precision for graph in BUNDLE.manifest.graphs}, key=PRECISIONS.index)
+Outputs = dict[tuple[str, tuple[int, int]], list[np.ndarray[Any, Any]]]
+"""Displacement, strain and quality by bundle and shape."""
 
 
 def pair(shape: tuple[int, int], seed: int = 1) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Scan]:
@@ -49,37 +53,53 @@ def _threads_of_torch() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def expected() -> dict[tuple[int, int], list[np.ndarray[Any, Any]]]:
-    graph = reference_graph(BUNDLE)
-    return {shape: list(by_torch(graph, FramePair(*pair(shape)[:2]))) for shape in SHAPES}
+def expected() -> Outputs:
+    graphs = {which: reference_graph(bundle) for which, bundle in PACKAGED.items()}
+    return {
+        (which, shape): list(by_torch(graph, FramePair(*pair(shape)[:2])))
+        for which, graph in graphs.items()
+        for shape in SHAPES
+    }
 
 
-def opened(name: str, precision: str | None) -> Engine:
-    return open_named(BUNDLE, engine=name, threads=1, precision=None if name == "torch" else precision)
+def opened(name: str, precision: str | None, which: str = "default") -> Engine:
+    return open_named(
+        PACKAGED[which], engine=name, threads=1, precision=None if name == "torch" else precision
+    )
 
 
+@pytest.mark.parametrize("which", PACKAGED)
+def test_each_has_the_graphs_that_the_default_one_has_and_a_model_card(which: str) -> None:
+    manifest = PACKAGED[which].manifest
+    for field in ("graphs", "follow"):
+        files = [[graph.file for graph in getattr(each, field)] for each in (manifest, BUNDLE.manifest)]
+        assert files[0] == files[1]
+    assert manifest.weights.model_card is not None
+
+
+@pytest.mark.parametrize("which", PACKAGED)
 @pytest.mark.parametrize("precision", THERE)
 @pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_says_what_torch_says(
-    name: str, precision: str, expected: dict[tuple[int, int], list[np.ndarray[Any, Any]]]
-) -> None:
+def test_every_engine_says_what_torch_says(name: str, precision: str, which: str, expected: Outputs) -> None:
     limits = tolerances(precision)
-    with closing(opened(name, precision)) as engine:
+    with closing(opened(name, precision, which)) as engine:
         for shape in SHAPES:
             got = engine.run(*pair(shape))
-            apart = got.displacement - expected[shape][0]
+            apart = got.displacement - expected[which, shape][0]
             assert np.abs(apart).max() <= limits["max_abs_displacement_samples"], shape
             assert np.sqrt(np.mean(apart**2)) <= limits["rms_displacement_samples"], shape
-            assert np.abs(got.strain - expected[shape][1]).max() <= limits["max_abs_strain"], shape
-            assert np.abs(got.quality - expected[shape][2]).max() <= limits["max_abs_quality"], shape
+            assert np.abs(got.strain - expected[which, shape][1]).max() <= limits["max_abs_strain"], shape
+            assert np.abs(got.quality - expected[which, shape][2]).max() <= limits["max_abs_quality"], shape
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_follows_as_torch_does(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "which"), [*((name, "default") for name in ENGINES), ("onnxruntime", "small")]
+)
+def test_every_engine_follows_as_torch_does(name: str, which: str) -> None:
     limits, scale = tolerances("float32"), 0.9
-    whole = reference_graph(BUNDLE)
+    whole = reference_graph(PACKAGED[which])
     assert isinstance(whole, BasebandGraph)
-    with closing(opened(name, "float32")) as engine:
+    with closing(opened(name, "float32", which)) as engine:
         assert isinstance(engine, Follower)
         for shape in SHAPES:
             frames = FramePair(*pair(shape)[:2])
@@ -99,11 +119,12 @@ def test_every_engine_follows_as_torch_does(name: str) -> None:
             assert np.abs(got.displacement - alone[0])[0][readable].max() < 0.02, shape
 
 
+@pytest.mark.parametrize("which", PACKAGED)
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_the_graph_of_one_shape_and_that_of_any_say_the_same(name: str) -> None:
+def test_the_graph_of_one_shape_and_that_of_any_say_the_same(name: str, which: str) -> None:
     frames = pair((512, 128))
     estimates = []
-    for bundle in (BUNDLE, only_any_shape()):
+    for bundle in (PACKAGED[which], only_any_shape(PACKAGED[which])):
         with closing(open_named(bundle, engine=name, threads=1, precision="float32")) as engine:
             estimates.append(engine.run(*frames))
     one, free = estimates
@@ -134,9 +155,9 @@ def test_frequencies_that_cannot_be_are_named_before_any_length_made_of_them() -
         engine.run(first, second, replace(scan, f0_hz=0.01 * scan.fs_hz))
 
 
-def only_any_shape() -> Bundle:
-    graphs = tuple(graph for graph in BUNDLE.manifest.graphs if graph.shape is None)
-    return replace(BUNDLE, manifest=replace(BUNDLE.manifest, graphs=graphs))
+def only_any_shape(bundle: Bundle) -> Bundle:
+    graphs = tuple(graph for graph in bundle.manifest.graphs if graph.shape is None)
+    return replace(bundle, manifest=replace(bundle.manifest, graphs=graphs))
 
 
 @pytest.mark.parametrize("name", ENGINES)
