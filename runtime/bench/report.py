@@ -26,6 +26,7 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("shape", "shape", "s"),
     ("engine", "engine", "s"),
     ("precision", "precision", "s"),
+    ("at once", "at_once", "d"),
     ("holds/s", "held_hz", "3g"),
     ("from", "threshold_low_hz", "3g"),
     ("to", "threshold_high_hz", "3g"),
@@ -212,7 +213,10 @@ def _queue(row: Row) -> str | None:
 
 
 def _fastest(rows: Sequence[Row]) -> list[str]:
-    """For each shape the options of its least median time; nothing where there is no choice, or a rate was sought."""
+    """For each shape the options of the most frames a second in a closed loop, of the least median time at a given rate.
+
+    Nothing where there is no choice, or a rate was sought.
+    """
     by_shape: dict[str, list[Row]] = {}
     for row in rows:
         if _known(row["p50_ms"]) and row["trials"] is None:
@@ -221,7 +225,7 @@ def _fastest(rows: Sequence[Row]) -> list[str]:
     lines = []
     for shape, timed in by_shape.items():
         if len(timed) > 1:
-            best = min(timed, key=lambda row: row["p50_ms"])
+            best = min(timed, key=lambda row: row["p50_ms"] if row["rate_hz"] else -row["frames_per_s"])
             words = f"--engine {best['engine']} --precision {best['precision']}"
             if several:
                 words = f"--bundle {_bundle_word(best['bundle'])} {words}"
