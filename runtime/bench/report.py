@@ -213,7 +213,7 @@ def _queue(row: Row) -> str | None:
 
 
 def _fastest(rows: Sequence[Row]) -> list[str]:
-    """For each shape the options of the most frames a second in a closed loop, of the least median time at a given rate.
+    """For each shape the options of the most frames a second in a closed loop, of the least median time at a rate.
 
     Nothing where there is no choice, or a rate was sought.
     """
