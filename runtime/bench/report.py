@@ -213,7 +213,8 @@ def _queue(row: Row) -> str | None:
 
 
 def _fastest(rows: Sequence[Row]) -> list[str]:
-    """For each shape the options of the most frames a second in a closed loop, of the least median time at a given rate.
+    """For each shape the options of the most frames a second in a closed loop, of the least median time at a rate,
+    the scanner's own included.
 
     Nothing where there is no choice, or a rate was sought.
     """
@@ -225,7 +226,7 @@ def _fastest(rows: Sequence[Row]) -> list[str]:
     lines = []
     for shape, timed in by_shape.items():
         if len(timed) > 1:
-            best = min(timed, key=lambda row: row["p50_ms"] if row["rate_hz"] else -row["frames_per_s"])
+            best = min(timed, key=lambda row: -row["frames_per_s"] if row["queue"] is None else row["p50_ms"])
             words = f"--engine {best['engine']} --precision {best['precision']}"
             if several:
                 words = f"--bundle {_bundle_word(best['bundle'])} {words}"

@@ -66,7 +66,8 @@ class BestEngine:
         return found[0]
 
     def at_once(self, shape: Shape, scan: Scan | None = None) -> int:
-        return pairs_at_once(self._running, shape, scan)
+        """Number of pairs that every engine opened so far may run at once: which of them takes a frame is not known."""
+        return min(pairs_at_once(engine, shape, scan) for engine in self._opened)
 
     def grid_rows_at(self, shape: Shape, scan: Scan) -> int:
         """Rows of the depth grid in the engine that ran last. Errors: as `follow`."""

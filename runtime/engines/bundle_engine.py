@@ -195,12 +195,12 @@ class BundleEngine(ABC, Generic[Artefact]):
         if self._front_end == "baseband" and cycles is not None:
             grid_rows(shape[0], cycles)  # refuses frequencies that cannot be before lengths are made of them
         least = self._check_length(shape[0], cycles)
-        follows = start is not None
-        if (shape, cycles, follows) not in self._last_fit:
-            kept = {key: fit for key, fit in self._last_fit.items() if key[:2] == (shape, cycles)}
+        follows, last = start is not None, self._last_fit  # which another thread may replace
+        if (fit := last.get((shape, cycles, follows))) is None:
+            kept = {key: old for key, old in last.items() if key[:2] == (shape, cycles)}
             fit = self._fit_to_follow(shape, cycles) if follows else self._fit(shape, cycles)
             self._last_fit = {**kept, (shape, cycles, follows): fit}
-        artefact, room = self._last_fit[shape, cycles, follows]
+        artefact, room = fit
         if room != shape:
             first, second = padded(first, room), padded(second, room)
         inputs: Inputs = graph_inputs(self._front_end, first, second, cycles)

@@ -68,8 +68,8 @@ def _options(context: typer.Context, path: Path, without: Collection[str]) -> di
         option = known[key]
         try:
             taken = _taken(kinds[option.name], value, path.parent)
-            if key == "bundle" and str(value) in packaged_bundles() and not Path(taken).is_dir():
-                taken = value
+            if key == "bundle" and not Path(taken).is_dir():
+                taken = str(packaged_bundles().get(str(value), taken))
             option.process_value(context, taken)  # rules of the option itself, such as a least value
         except typer.BadParameter as error:
             raise OptionError(f"{path}: {key}: {' '.join(error.message.split()).rstrip('.')}") from error

@@ -141,6 +141,10 @@ def test_the_fastest_of_each_shape_is_told_as_options() -> None:
     lines = told(report(variants[0], small))
     assert "512x128: the fastest here: --bundle small --engine openvino --precision int8" in lines
     assert "the fastest" not in "\n".join(told(report(row()))), "there is no choice"
+    late, prompt = row(engine="onnxruntime"), row()  # at the scanner's own rate: the same frames a second
+    late |= {"queue": "keeps up", "p50_ms": 30.0, "frames_per_s": 20.01}
+    prompt |= {"queue": "keeps up", "p50_ms": 20.0, "frames_per_s": 20.0}
+    assert "512x128: the fastest here: --engine openvino --precision int8" in told(report(late, prompt))
 
 
 def critical(

@@ -13,7 +13,7 @@ import typer
 from server_process import ended
 from typer.testing import CliRunner
 
-from usert.bundle import Bundle
+from usert.bundle import Bundle, packaged_bundles
 from usert.cli import app
 from usert.commands.config_file import config_reader
 from usert.commands.serve import ONE_START
@@ -179,11 +179,18 @@ def test_the_command_lines_in_the_documentation_name_options_that_exist() -> Non
     assert {word for line in shown for word in line.split() if word.startswith("--")} <= known
 
 
-def test_a_bundle_of_the_package_is_named_in_a_file_unless_there_is_such_a_folder(file: Path) -> None:
-    file.write_text(ENDPOINTS + 'bundle = "small"\n')
-    assert parsed(SERVE, file)["bundle"] == Path("small")
-    (file.parent / "small").mkdir()
-    assert parsed(SERVE, file)["bundle"] == file.parent / "small"
+@pytest.mark.parametrize("name", packaged_bundles())
+def test_a_bundle_of_the_package_is_named_in_a_file_unless_there_is_such_a_folder(
+    name: str, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere" / name).mkdir(
+        parents=True
+    )  # a folder of the place that it starts in is not meant
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    file.write_text(ENDPOINTS + f'bundle = "{name}"\n')
+    assert parsed(SERVE, file)["bundle"] == packaged_bundles()[name]
+    (file.parent / name).mkdir()
+    assert parsed(SERVE, file)["bundle"] == file.parent / name
 
 
 def test_a_server_starts_from_a_file_alone(bundle: Bundle, file: Path) -> None:

@@ -157,6 +157,20 @@ def test_the_best_leaves_what_it_does_not_take_to_the_next() -> None:
         BestEngine({"b": absent}, blame="b")
 
 
+def test_the_best_runs_as_many_pairs_at_once_as_each_engine_that_it_opened() -> None:
+    class Concurrent(OneShape):
+        def at_once(self, shape: tuple[int, int], scan: object = None) -> int:
+            return 4
+
+    opened: list[str] = []
+    kinds = {"a": OneShape("a", (4, 4), opened), "b": Concurrent("b", (8, 8), opened)}
+    best = BestEngine({name: lambda name=name: kinds[name] for name in kinds}, blame="a")  # type: ignore[misc]
+    best.run(np.ones((8, 8)), np.ones((8, 8)))
+    assert best.name == "b"
+    assert best.at_once((4, 4)) == best.at_once((8, 8)) == 1  # frames that `a` takes may come next
+    assert BestEngine({"b": lambda: kinds["b"]}, blame="b").at_once((8, 8)) == 4
+
+
 def test_every_engine_has_a_name_of_its_own() -> None:
     assert len(set(engines.ENGINES)) == len(engines.ENGINES)
     assert engines.BEST not in engines.ENGINES
