@@ -117,6 +117,7 @@ def measure(
                             precision=precision,
                             shape=shape,
                             threads=options.threads,
+                            at_once=1,  # as the peers
                         )
                         try:
                             worker = stack.enter_context(Worker(variant, scene.pair, open_named))
