@@ -154,6 +154,11 @@ def _legend(report: Report) -> list[str]:
     lines = [
         "times: from when a frame was due to its answer, of n frames; of fewer than 1000, p99.9 is the largest"
     ]
+    if any((row["at_once"] or 1) > 1 for row in report.rows):
+        lines.append(
+            "at once: pairs that run at the same time and share the threads, so that each takes longer and more are "
+            "done; the floor is that of a pair on all threads"
+        )
     if any(row["displacement_rms_samples"] is not None for row in report.rows):
         lines.append(
             "displ. rms (samples), strain rms: from the float32 graph of the first bundle; every answer was within its "

@@ -127,7 +127,7 @@ def test_the_server_may_bind_for_publishers(engine: Engine) -> None:
         wait_until(lambda: server.counts.frames.received == 1)
 
 
-def test_a_lag_that_is_no_number_and_a_bundle_that_cannot_follow_are_said(bundle: Bundle) -> None:
+def test_options_that_cannot_be_or_contradict_each_other_are_refused(bundle: Bundle) -> None:
     endpoints = ["--rf", "tcp://127.0.0.1:1", "--publish", "tcp://127.0.0.1:0"]
     folder = str(bundle.folder)
     for options, expected in (
@@ -135,6 +135,11 @@ def test_a_lag_that_is_no_number_and_a_bundle_that_cannot_follow_are_said(bundle
         (
             ["--follow", "--bundle", folder],
             f"--follow: got bundle {folder} without graphs that follow, expected one of `usert export --follow`",
+        ),
+        (["--at-once", "9"], "--at-once: got 9, expected 1 to 8"),
+        (
+            ["--at-once", "2", "--follow"],
+            "--at-once: got 2 with --follow, expected 1: each image starts from the last",
         ),
     ):
         done = subprocess.run(
