@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from live import (
     books_balance,
     make_server,
     numbered_message,
+    received_frame,
     running,
     wait_until,
 )
@@ -28,10 +30,14 @@ from usert.frame import Scan, Shape
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
 from usert.runtime.imaging.estimate import Estimate
+from usert.runtime.imaging.image_quality import ImageQualityRule
 from usert.runtime.monitor.health import Health
 from usert.runtime.protocol.age import clock_id, now_ns
 from usert.runtime.server.config import ServerConfig
+from usert.runtime.server.engine_runner import EngineRunner
+from usert.runtime.server.pairs_under_way import PairsUnderWay
 from usert.runtime.server.server import StrainServer
+from usert.runtime.server.stream import Stream
 
 AT_ONCE = 2
 
@@ -108,19 +114,44 @@ def live(engine: Engine, source: Source) -> Iterator[Live]:
         yield opened
 
 
-def test_images_are_published_in_the_order_of_the_frames_whichever_ends_first(live: Live) -> None:
-    first, second = live.feed.next(), None
-    gate = live.engine.gate_of(first)
-    second = live.feed.next()
-    live.engine.gate_of(second).opened.set()
+def test_pairs_are_published_in_the_order_of_their_frames_whichever_ends_first(engine: Engine) -> None:
+    gates, published, ended = Gates(engine), [], threading.Semaphore(0)
+    gates.closed = True
+    runner = EngineRunner(gates, quality_rule=ImageQualityRule())
+    stream = Stream(ServerConfig(rf="tcp://127.0.0.1:1", publish="tcp://127.0.0.1:0"))
+    messages = [numbered_message(sequence) for sequence in range(4)]
+    frames = [received_frame(message) for message in messages]
+    pairs = PairsUnderWay(
+        runner,
+        publish=lambda _, pair: published.append(pair.result().current.frame.sequence),
+        ended=ended.release,
+    )
+    with closing(pairs):
+        for first, second in pairwise(frames[:3]):
+            pairs.start(stream, first, second)
+        assert not pairs.has_room(0)
+        gates.gate_of(messages[2]).opened.set()
+        assert ended.acquire(timeout=TIMEOUT_S)
+        assert not pairs.has_room(0)
+        assert published == []
+        gates.gate_of(messages[1]).opened.set()
+        assert ended.acquire(timeout=TIMEOUT_S)
+        assert pairs.has_room(TIMEOUT_S)
+        assert published == [1, 2]
+        pairs.start(stream, *frames[2:])
+        gates.open_all()
+        pairs.finish()
+        assert published == [1, 2, 3]
+
+
+def test_no_image_passes_one_whose_pair_still_runs(live: Live) -> None:
+    gate = live.engine.gate_of(live.feed.next())
+    before = live.server.counts.published
+    live.engine.gate_of(live.feed.next()).opened.set()
     assert live.client.receive(0.2) is None
+    assert live.server.counts.published == before
     gate.opened.set()
-    images = [live.feed.image(), live.feed.image()]
-    assert [image.current.sequence for image in images] == [m.frame.sequence for m in (first, second)]
-    assert [image.counters.published for image in images] == [
-        images[0].counters.published,
-        images[0].counters.published + 1,
-    ]
+    wait_until(lambda: live.server.counts.published == before + 2)
 
 
 def test_no_more_pairs_run_than_the_engine_allows_and_the_newest_frame_is_next(live: Live) -> None:
@@ -128,16 +159,14 @@ def test_no_more_pairs_run_than_the_engine_allows_and_the_newest_frame_is_next(l
     for _ in range(AT_ONCE):
         messages.append(live.feed.next())
         live.engine.gate_of(messages[-1])
-    received = live.server.counts.frames.received
+    received, dropped = live.server.counts.frames.received, live.server.counts.frames.dropped
     later = [live.feed.next() for _ in range(4)]
     wait_until(lambda: live.server.counts.frames.received == received + 4)
     assert len(live.engine.entered) == AT_ONCE
-    live.engine.gate_of(messages[0]).opened.set()
-    live.engine.gate_of(later[-1])
-    live.engine.open_all()
-    shown = [live.feed.image().current.sequence for _ in range(3)]
-    assert shown == [m.frame.sequence for m in (*messages, later[-1])]
-    assert live.server.counts.frames.dropped == 3
+    for message in (*messages, later[-1]):
+        live.engine.gate_of(message).opened.set()
+        assert live.feed.image().current.sequence == message.frame.sequence
+    assert live.server.counts.frames.dropped == dropped + 3
     wait_until(lambda: books_balance(live.server))
 
 
@@ -164,9 +193,10 @@ def test_a_session_begins_after_the_last_image_of_the_one_before(live: Live) -> 
         received += 1
         wait_until(lambda received=received: live.server.counts.frames.received == received)
     assert live.client.receive(0.1) is None
-    live.engine.closed = False
     gate.opened.set()
-    before, after = live.feed.image(), live.feed.image()
+    before = live.feed.image()
+    live.engine.gate_of(message).opened.set()
+    after = live.feed.image()
     assert (before.session, after.session) == (before.session, before.session + 1)
     assert before.current.sequence == last.frame.sequence
     assert after.scan.line_pitch_mm == 0.5
