@@ -107,7 +107,7 @@ class BundleEngine(ABC, Generic[Artefact]):
 
     @abstractmethod
     def _open(self, artefact: Artefact, at_once: int) -> Session:
-        """Load one file, for so many pairs at once. Errors: `EngineError` that names it."""
+        """Load one file, for `at_once` pairs at a time. Errors: `EngineError` that names it."""
 
     def at_once(self, shape: Shape, scan: Scan | None = None) -> int:
         if scan is not None and scan.kind == "iq":

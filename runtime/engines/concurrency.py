@@ -39,7 +39,7 @@ def pairs_at_once(engine: Engine, shape: Shape, scan: Scan | None = None) -> int
 
 
 def checked(at_once: int | None) -> int | None:
-    """`at_once` as it is. Errors: `EngineError` for a number out of range."""
+    """Check a number of pairs at once, None for an automatic one; returns it. Errors: `EngineError` if out of range."""
     whole = at_once is None or 1 <= at_once <= MOST_AT_ONCE
     expect(whole, "pairs at once", at_once, f"1 to {MOST_AT_ONCE}", error=EngineError)
     return at_once

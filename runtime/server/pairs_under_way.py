@@ -30,7 +30,10 @@ class _Pair:
 
 
 class PairsUnderWay:
-    """All methods are for the serving thread; closing waits for what runs, and publishes nothing."""
+    """The pairs of one server that its engine runs, or has run and that are not published yet.
+
+    All methods are for the serving thread. Closing waits for what runs, and publishes nothing.
+    """
 
     def __init__(self, runner: EngineRunner, *, publish: Publish, ended: Callable[[], None]) -> None:
         """`publish` is called in the serving thread. `ended` is called in another one when it has run a pair."""

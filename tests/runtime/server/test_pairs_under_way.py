@@ -25,7 +25,7 @@ from live import (
 )
 from numpy.typing import NDArray
 
-from usert.errors import EngineError
+from usert.errors import EngineError, FrameError
 from usert.frame import Scan, Shape
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.engines.interface import Engine
@@ -179,6 +179,25 @@ def test_a_pair_that_fails_beside_another_costs_its_own_image_alone(live: Live) 
     gate.opened.set()
     assert live.feed.image().current.sequence == second.frame.sequence
     assert live.server.counts.failed == {"EngineError": 1}
+
+
+def test_frames_that_the_engine_refuses_before_it_runs_cost_their_own_images_alone(
+    engine: Engine, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(engine, source) as live:
+        live.engine.closed = False
+        fault = FrameError("f0: got 1 Hz, expected more")
+
+        def refused(*_: Any) -> Any:
+            raise fault
+
+        with monkeypatch.context() as patch:
+            patch.setattr(live.engine, "at_once", refused)
+            patch.setattr(live.engine, "run", refused)
+            live.feed.next()
+            wait_until(lambda: live.server.counts.failed == {"FrameError": 1})
+        sent = live.feed.next()
+        assert live.feed.image().current.sequence == sent.frame.sequence
 
 
 def test_a_session_begins_after_the_last_image_of_the_one_before(live: Live) -> None:
