@@ -137,13 +137,25 @@ def warped_ncc(
 ) -> NDArray[np.float32]:
     """Local NCC of `pre` (N, M) with `post` moved back by `displacement` (2, N, M): float32 (N, M), from -1 to 1.
 
-    It is 0 where the displacement leads outside the frame. `window` as in `local_ncc`. Errors: `ValueError` as in
-    `local_ncc` and `usert.warp.warp`.
+    It is 0 where the displacement leads outside the frame: farther than half a sample or half a line, since a pixel
+    reaches so far about its centre, and hundredths of a line beyond the outermost one say nothing. `window` as in
+    `local_ncc`. Errors: `ValueError` as in `local_ncc` and `usert.warp.warp`.
     """
-    moved, valid = warp(post, displacement)
+    moved, valid = warp(post, _onto_the_border(displacement))
     ncc = local_ncc(pre, moved, window, valid)
     ncc[~valid] = 0
     return ncc
+
+
+def _onto_the_border(displacement: NDArray[Any]) -> NDArray[np.float64]:
+    """A displacement (2, N, M) that ends on the border where it led up to half a sample or line beyond it."""
+    onto = np.array(displacement, np.float64)
+    for axis, size in enumerate(onto.shape[1:]):
+        at = np.arange(size).reshape((-1, 1) if axis == 0 else (1, -1))
+        end = at + onto[axis]
+        beside = (end >= -0.5) & (end <= size - 0.5)
+        onto[axis] = np.where(beside, np.clip(end, 0, size - 1) - at, onto[axis])
+    return onto
 
 
 def _ratio(above: float, below: float) -> float:

@@ -121,6 +121,23 @@ def test_the_right_displacement_brings_two_frames_together() -> None:
     assert (warped_ncc(pre, post, d)[100] == 0).all()
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_pixel_reaches_half_a_sample_or_line_beyond_the_frame(axis: int) -> None:
+    """Hundredths of a line beyond the outermost one change nothing; what leads farther correlates with nothing."""
+    frame = np.random.default_rng(4).standard_normal((80, 12))
+    still = np.zeros((2, 80, 12))
+    edges = (np.s_[0], np.s_[-1]) if axis == 0 else (np.s_[:, 0], np.s_[:, -1])
+    for sign, edge in zip((-1, 1), edges, strict=True):
+        for beyond in (0.01, 0.49, 0.51, 3.0):
+            moved = still.copy()
+            moved[axis][edge] = sign * beyond
+            ncc = warped_ncc(frame, frame, moved)[edge]
+            if beyond < 0.5:
+                np.testing.assert_allclose(ncc, 1, atol=1e-6)
+            else:
+                assert (ncc == 0).all()
+
+
 def test_local_ncc_wrong_arguments() -> None:
     a = np.zeros((4, 4))
     with pytest.raises(ValueError, match=r"\(4, 4\) .*\(3, 4\)"):
