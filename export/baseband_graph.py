@@ -25,7 +25,7 @@ from usert.network.baseband import TILE
 from usert.network.companding import moved
 from usert.network.complex import power, times
 from usert.network.grid_refine import GRID_BLOCK
-from usert.network.grids import at_depths, block_mean, box_mean
+from usert.network.grids import at_depths, block_mean, box_mean, box_min
 from usert.network.liteflownet import LiteFlowNet
 from usert.network.motion import BasebandMotion, OnGrid, at_samples
 from usert.network.refine import RefinementKind
@@ -117,7 +117,7 @@ class BasebandGraph(nn.Module):
         trust = ((tracked - LOST) / (TRACKED - LOST)).clamp(0.0, 1.0)
         # the strain of a row reaches so many blocks either way; near an end the window stays whole
         reach = round((self.strain_window / 2 + SMOOTHED) * SAMPLES_PER_WAVELENGTH / GRID_BLOCK)
-        least = -functional.max_pool2d(-torch.minimum(quality, trust), (2 * reach + 1, 1), 1, (reach, 0))
+        least = box_min(torch.minimum(quality, trust), 2 * reach + 1, 1)
         last = torch.floor(inside.sum() / GRID_BLOCK) - 1
         centre = torch.minimum(block.clamp_min(float(reach)), (last - reach).clamp_min(0.0))
         return least.index_select(2, centre.to(torch.int64))
@@ -152,7 +152,7 @@ def _with_neighbours(rows: Tensor, reach: int) -> Tensor:
 
 
 def _without_mean(reference: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
-    frames = torch.stack((reference, current)).float()
+    frames = torch.stack((reference.float(), current.float()))
     frames = frames - frames.mean(dim=(-2, -1), keepdim=True)
     return frames[0:1], frames[1:2]
 

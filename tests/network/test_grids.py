@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from usert.network.grids import block_mean, interpolated
+from usert.network.grids import block_mean, box_mean, box_min, interpolated
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -14,6 +14,22 @@ from usert.network.grids import block_mean, interpolated
 def test_block_mean_is_average_pooling(batch: int, rows: int, lines: int) -> None:
     image = torch.randn(batch, 3, 64, 48, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(block_mean(image, rows, lines), functional.avg_pool2d(image, (rows, lines)))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(("rows", "lines"), [(1, 1), (9, 3), (5, 5), (1, 7), (15, 1)])
+def test_box_mean_is_average_pooling_with_nothing_outside(channels: int, rows: int, lines: int) -> None:
+    image = torch.randn(2, channels, 24, 19, generator=torch.Generator().manual_seed(2))
+    expected = functional.avg_pool2d(image, (rows, lines), 1, (rows // 2, lines // 2))
+    torch.testing.assert_close(box_mean(image, rows, lines), expected)
+
+
+@pytest.mark.parametrize("size", range(1, 26, 2))
+def test_box_min_is_the_least_of_the_points_that_there_are(size: int) -> None:
+    image = torch.randn(2, 2, 33, 29, generator=torch.Generator().manual_seed(3))
+    for rows, lines in ((size, 1), (1, size), (size, 5)):
+        expected = -functional.max_pool2d(-image, (rows, lines), 1, (rows // 2, lines // 2))
+        assert torch.equal(box_min(image, rows, lines), expected)
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .complex import power
 from .eigen_smoothing import EigenSmoothing
-from .grids import block_mean, box_mean, interpolated
+from .grids import block_mean, box_mean, box_min, interpolated
 from .warp import warp
 
 LARGEST = 80
@@ -143,7 +143,7 @@ def speckle(signal: Tensor) -> Tensor:
     """Envelope (B, 1, H, M) of a signal (B, 2, H, M) over its local level, less its mean; 0 where there is no echo."""
     strength = power(signal)
     here = (box_mean(strength, 9, 3) > NOTHING).to(strength.dtype)
-    here = -functional.max_pool2d(-here, (19, 1), 1, (9, 0))  # nor where the tails of the filter reach
+    here = box_min(here, 19, 1)  # nor where the tails of the filter reach
     envelope = torch.sqrt(strength.clamp_min(1e-12)) * here
     whole = envelope.mean(dim=(2, 3), keepdim=True)
     blocks = block_mean(torch.cat((envelope, here), dim=1), *LEVEL)

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from .grids import box_min
+
 LEAST = 1e-9
 """Mean squared strain below which there is none to speak of."""
 DOUBT = 0.05
@@ -61,10 +63,7 @@ def trusted(weight: Tensor) -> Tensor:
     """Trust (B, 1, K, M), 0 to 1, in each point and the least trusted about it, from weights (B, 1, K, M)."""
     doubt = DOUBT * weight.mean(dim=(2, 3), keepdim=True)
     trust = weight.square() / (weight.square() + doubt.square())
-    # along depth, then across lines: the same in a quarter of the time
-    reach = ABOUT // 2
-    beside = functional.max_pool2d(-trust, (ABOUT, 1), 1, (reach, 0))
-    return LEAST_TRUST - functional.max_pool2d(beside, (1, ABOUT), 1, (0, reach))
+    return LEAST_TRUST + box_min(trust, ABOUT, ABOUT)
 
 
 def _filled(strain: Tensor, trust: Tensor) -> Tensor:
