@@ -84,6 +84,31 @@ def test_more_steps_come_closer() -> None:
     assert errors[-1] < 1e-3 * errors[0]
 
 
+def test_few_steps_reach_what_is_hardly_known() -> None:
+    """Outer lines with a thousandth of the weight, where the start is off: with means alone .85 of it is left."""
+    rows, lines = 32, 48
+    line = torch.arange(lines, dtype=torch.float64)
+    weight = torch.where((line < 6) | (line >= lines - 8), 0.01, 10.0).expand(1, 1, rows, lines)
+    weight = weight * (1 + 0.5 * random(1, 1, rows, lines, seed=1)).clamp_min(0.2)
+    measured = torch.sin(line / 9) + 0.3 * random(1, 1, rows, lines)
+    start = torch.where(line < 10, 1.0, 0.0) + torch.sin(line / 9) + torch.zeros_like(measured)
+    grid, costs = Grid(measured), Roughness(along=one(2.0), mixed=one(0.5), across=one(0.5))
+    few, exact = (
+        steps(grid, measured, weight, steps.penalty(grid, costs), start)
+        for steps in (Smoothing(16), Smoothing(400))
+    )
+    assert float((few - exact).abs().max()) < 0.12 * float((start - exact).abs().max())
+
+
+def test_equal_weights_make_no_wave_of_another() -> None:
+    """D is one number then: a wave of the cosine transform, if borders cut no difference, comes right in one step."""
+    measured = torch.zeros(1, 1, K, M, dtype=torch.float64)
+    weight, grid = torch.ones_like(measured), Grid(measured)
+    penalty = torch.cat((one(0.0), one(20.0), one(0.0)), dim=1) * grid.whole
+    wave = torch.outer(grid.up[:, 3], grid.back[2])[None, None]
+    assert float(Smoothing(1)(grid, measured, weight, penalty, wave).abs().max()) < 1e-12
+
+
 def test_uniform_strain_costs_nothing() -> None:
     r, c = torch.meshgrid(torch.arange(K), torch.arange(M), indexing="ij")
     affine = (0.3 * r - 0.2 * c + 1.5).double()[None, None]

@@ -28,7 +28,7 @@ from .smoothing import Grid, Smoothing
 
 GRID_BLOCK = 4
 """Rows of the depth grid of one point: one and a third wavelengths."""
-ROUNDS = ((24, 4), (8, 2), (6, 2), (8, 1))
+ROUNDS = ((14, 4), (6, 2), (6, 2), (7, 1))
 """Of each round: steps of conjugate gradients, and how many points of the grid, along depth and across lines, are taken
 together. Wide frames in a hard press need the many of the first round; the last one then has farther to go itself."""
 MIXED, PRESSED = 1.8, 0.02

@@ -13,7 +13,9 @@ the paper's Eq. 5 charge the first derivative's distance from its mean, and flat
 Solved by a fixed number of steps of conjugate gradients. The matrix is never made: differences and their adjoint are
 sums of a field moved by a point, which the libraries that run the exported graph do faster than convolutions of one
 channel. The preconditioner is the same matrix with W and λ replaced by their means, which cosine transforms make
-diagonal (two small matrix products a direction).
+diagonal (two small matrix products a direction). Means alone are poor where W spans decades, as where echoes end: steps
+then go to what little can be known there. So the field is solved for in units in which weights are alike: before and
+after the transforms it is multiplied by 1 / √D, and D is W averaged over about as far as the field is smoothed.
 
 Knows nothing of ultrasound. Invariant: a field whose second derivatives are 0 and that is measured as it is stays.
 """
@@ -28,6 +30,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 TINY = 1e-20
+LEAST_LEVEL = 0.045
+"""Of the root of the mean weight times the sum of the λ: added to D, for where W is less than that the λ rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +101,7 @@ class Smoothing(nn.Module):
         return penalty * torch.rsqrt(1 + change.square())
 
     def forward(self, grid: Grid, measured: Tensor, weight: Tensor, penalty: Tensor, start: Tensor) -> Tensor:
-        mean = penalty.mean(dim=(2, 3), keepdim=True)
-        spectrum = (
-            weight.mean(dim=(2, 3), keepdim=True)
-            + mean[:, 0:1] * grid.depth.square()
-            + mean[:, 1:2] * grid.depth * grid.width
-            + mean[:, 2:3] * grid.width.square()
-        )
-        damping = 1 / spectrum  # once: in each step a product is faster than a quotient
+        even, damping = _levelled(grid, weight, penalty)
         cost = penalty.chunk(3, dim=1)
 
         def matrix(field: Tensor) -> Tensor:
@@ -112,7 +109,7 @@ class Smoothing(nn.Module):
             return weight * field + _adjoint(along, mixed, across)
 
         def inverse(field: Tensor) -> Tensor:
-            return grid.up @ (grid.down @ field @ grid.over * damping) @ grid.back
+            return grid.up @ (grid.down @ (even * field) @ grid.over * damping) @ grid.back * even
 
         field, residual = start, weight * measured - matrix(start)
         direction = better = inverse(residual)
@@ -128,6 +125,24 @@ class Smoothing(nn.Module):
             before, size = size, _dot(residual, better)
             direction = better + size / before.clamp_min(TINY) * direction
         return field
+
+
+def _levelled(grid: Grid, weight: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+    """1 / √D (B, 1, K, M) and the damping (B, 1, K, M) of each cosine: the parts of the preconditioner.
+
+    D is what (1 - ℓ_r² ∂²/∂r² - ℓ_c² ∂²/∂c²) makes W, with ℓ⁴ = λ / W the length over which a field is smoothed, and a
+    least level more: the lower it is, the rougher D, and the less do means of λ / D tell.
+    """
+    known, (along, mixed, across) = _mean(weight), _mean(penalty).chunk(3, dim=1)
+    near = 1 / (1 + torch.sqrt(along / known) * grid.depth + torch.sqrt(across / known) * grid.width)
+    level = grid.up @ (grid.down @ weight @ grid.over * near) @ grid.back
+    # never below 0 but for rounding
+    level = level.clamp_min(0.0) + LEAST_LEVEL * torch.sqrt(known * (along + mixed + across))
+    known, (along, mixed, across) = _mean(weight / level), _mean(penalty / level).chunk(3, dim=1)
+    spectrum = (
+        known + along * grid.depth.square() + mixed * grid.depth * grid.width + across * grid.width.square()
+    )
+    return torch.rsqrt(level), 1 / spectrum  # once: in each step a product is faster than a quotient
 
 
 def _differences(field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,6 +177,10 @@ def _cosines(frequency: Tensor, place: Tensor) -> Tensor:
 def _eigenvalues(at: Tensor) -> Tensor:
     """(size,): of -∂², differences with free ends."""
     return 2 - 2 * torch.cos(math.pi * at / (at[-1] + 1))
+
+
+def _mean(field: Tensor) -> Tensor:
+    return field.mean(dim=(2, 3), keepdim=True)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
