@@ -218,17 +218,17 @@ def _graphs(
     reference, half = strain_graph(network, config), None
     for shape in config.wanted:
         fitting = [pair for pair in recorded if shape in (None, pair.reference.shape)]
-        plain = None
         for precision in dict.fromkeys(config.precisions):
             path = stored.with_name(graph_file(shape, precision))
             report(f"{path.name}: exporting")
             if precision == "float16":
                 half = half or strain_graph(in_half(network), config)
                 model = trace_onnx(half, shape)
-            else:
-                model = plain = plain or trace_onnx(reference, shape)
-            if precision == "int8":
+            elif precision == "int8":  # for CPUs alone
+                model = trace_onnx(reference, shape, loops=True)
                 model = quantised(model, shape or RANGES_SHAPE, fitting, front_end=network.front_end)
+            else:
+                model = trace_onnx(reference, shape)
             save_onnx(model, path, stored)
             yield proven(reference, path, shape, precision, fitting, report)
 
@@ -236,13 +236,13 @@ def _graphs(
 def _follow_graphs(
     network: LiteFlowNet, config: ExportConfig, stored: Path, recorded: Sequence[FramePair], report: Report
 ) -> Iterator[Graph]:
-    """One for each shape, in float32 alone: nothing of the network is in them. Errors: `BundleError`."""
+    """One for each shape, in float32 alone, for CPUs: nothing of the network is in them. Errors: `BundleError`."""
     whole = strain_graph(network, config)
     assert isinstance(whole, BasebandGraph)
     for shape in config.wanted:
         graph, path = FollowGraph(whole), stored.with_name(follow_file(shape))
         report(f"{path.name}: exporting")
-        write_onnx(graph, shape, path, stored)
+        write_onnx(graph, shape, path, stored, loops=True)
         fitting = [pair for pair in recorded if shape in (None, pair.reference.shape)]
         yield proven(graph, path, shape, "float32", fitting, report)
 

@@ -36,6 +36,7 @@ from usert.front_end import (
     depth_grid,
     grid_rows,
 )
+from usert.network.smoothing import Smoothing
 
 from .baseband_graph import FollowGraph
 from .pair_graph import AnyGraph
@@ -58,15 +59,19 @@ PREFIX = "motion.network."
 """Prefix of the network's parameters in a graph."""
 
 
-def write_onnx(graph: AnyGraph, shape: tuple[int, int] | None, path: Path, weights: Path) -> None:
+def write_onnx(
+    graph: AnyGraph, shape: tuple[int, int] | None, path: Path, weights: Path, *, loops: bool = False
+) -> None:
     """Trace `graph` and write it, by `trace_onnx` and `save_onnx`. Errors: `WeightsError` as in `save_onnx`."""
-    save_onnx(trace_onnx(graph, shape), path, weights)
+    save_onnx(trace_onnx(graph, shape, loops=loops), path, weights)
 
 
-def trace_onnx(graph: AnyGraph, shape: tuple[int, int] | None) -> onnx.ModelProto:
+def trace_onnx(graph: AnyGraph, shape: tuple[int, int] | None, *, loops: bool = False) -> onnx.ModelProto:
     """Trace `graph` for frames of `shape` (N, M), or None for any shape, with its parameters inside.
 
     With the front end `baseband` a graph for a shape also has the depth grid of that shape at a `TYPICAL` sampling.
+    With `loops` the steps of the refinement are ONNX loops: a CPU opens such a graph in half of the time and runs it
+    faster, but a GPU cannot capture it as a CUDA graph.
     """
     rows, lines = shape or EXAMPLE_SHAPE
     names = INPUTS[graph.front_end]
@@ -86,7 +91,7 @@ def trace_onnx(graph: AnyGraph, shape: tuple[int, int] | None) -> onnx.ModelProt
         names = (*names, START)
         frames.append(torch.zeros(START_SHAPE))
         axes.append({})
-    with torch.no_grad(), _quiet(), _interruptible():
+    with torch.no_grad(), _quiet(), _interruptible(), _looped(graph, loops):
         program = torch.onnx.export(
             graph.eval(),
             tuple(frames),
@@ -102,11 +107,20 @@ def trace_onnx(graph: AnyGraph, shape: tuple[int, int] | None) -> onnx.ModelProt
         _simplify(program.model)
     model = program.model_proto
     _name_axes(model, (rows, frames[0].shape[1]) if shape else None)
-    del model.metadata_props[:], model.graph.value_info[:]
-    for node in model.graph.node:  # stack traces of the tracing machine
+    del model.metadata_props[:]
+    _forget_origins(model.graph)
+    return model
+
+
+def _forget_origins(graph: onnx.GraphProto) -> None:
+    """Take the stack traces of the tracing machine out of a graph, and what is known of its inner values."""
+    del graph.value_info[:], graph.metadata_props[:]
+    for node in graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    return model
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _forget_origins(attribute.g)
 
 
 def _simplify(model: onnx_ir.Model) -> None:
@@ -143,6 +157,20 @@ def save_onnx(model: onnx.ModelProto, path: Path, weights: Path) -> None:
 def is_parameter(name: str) -> bool:
     """Whether the initializer called `name` is one of the network's weights."""
     return name.startswith(PREFIX) and name.endswith((".weight", ".bias"))
+
+
+@contextmanager
+def _looped(graph: AnyGraph, loops: bool) -> Iterator[None]:
+    """Traced meanwhile, the steps of `graph` become loops, or not."""
+    solvers = [module for module in graph.modules() if isinstance(module, Smoothing)]
+    before = [solver.looped for solver in solvers]
+    for solver in solvers:
+        solver.looped = loops
+    try:
+        yield
+    finally:
+        for solver, was in zip(solvers, before, strict=True):
+            solver.looped = was
 
 
 @contextmanager

@@ -23,11 +23,13 @@ Knows nothing of ultrasound. Invariant: a field whose second derivatives are 0 a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+from torch._higher_order_ops.while_loop import while_loop
 
 TINY = 1e-20
 LEAST_LEVEL = 0.045
@@ -87,6 +89,8 @@ class Smoothing(nn.Module):
         if steps < 1:
             raise ValueError(f"steps: got {steps}, expected at least 1")
         self.steps = steps
+        self.looped = False
+        """Whether the steps are one loop of the exported graph, and not each its own operators."""
 
     def penalty(self, grid: Grid, roughness: Roughness, earlier: Tensor | None = None) -> Tensor:
         """The λ (B, 3, K, M) of each second difference, 0 where it would reach over the border.
@@ -102,29 +106,43 @@ class Smoothing(nn.Module):
 
     def forward(self, grid: Grid, measured: Tensor, weight: Tensor, penalty: Tensor, start: Tensor) -> Tensor:
         even, damping = _levelled(grid, weight, penalty)
-        cost = penalty.chunk(3, dim=1)
 
         def matrix(field: Tensor) -> Tensor:
+            cost = penalty.chunk(3, dim=1)
             along, mixed, across = (one * part for one, part in zip(cost, _differences(field), strict=True))
             return weight * field + _adjoint(along, mixed, across)
 
-        def inverse(field: Tensor) -> Tensor:
-            return grid.up @ (grid.down @ (even * field) @ grid.over * damping) @ grid.back * even
-
-        field, residual = start, weight * measured - matrix(start)
-        direction = better = inverse(residual)
-        size = _dot(residual, better)
-        for step in range(self.steps):
+        def step(
+            field: Tensor, residual: Tensor, direction: Tensor, before: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            waves = Grid(field) if self.looped else grid  # a loop's constants lie in the loop
+            better = waves.up @ (waves.down @ (even * residual) @ waves.over * damping) @ waves.back * even
+            size = _dot(residual, better)
+            direction = better + size / before.clamp_min(TINY) * direction
             ahead = matrix(direction)
             length = size / _dot(direction, ahead).clamp_min(TINY)
-            field = field + length * direction
-            if step + 1 == self.steps:
-                break
-            residual = residual - length * ahead
-            better = inverse(residual)
-            before, size = size, _dot(residual, better)
-            direction = better + size / before.clamp_min(TINY) * direction
-        return field
+            return field + length * direction, residual - length * ahead, direction, size
+
+        residual = weight * measured - matrix(start)
+        state = start, residual, torch.zeros_like(start), torch.ones_like(start[:, :1, :1, :1])
+        if self.looped:
+            return _repeated(step, self.steps, state)
+        for _ in range(self.steps):
+            state = step(*state)
+        return state[0]
+
+
+def _repeated(step: Callable[..., tuple[Tensor, ...]], times: int, state: tuple[Tensor, ...]) -> Tensor:
+    """The first tensor of what `step` makes of `state`, applied so many times: one operator of an exported graph."""
+
+    def goes_on(done: Tensor, *_: Tensor) -> Tensor:
+        return done < times
+
+    def once(done: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        return done + 1, *step(*state)
+
+    found: Tensor = while_loop(goes_on, once, (torch.tensor(0), *state))[1]  # type: ignore[no-untyped-call]
+    return found
 
 
 def _levelled(grid: Grid, weight: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
