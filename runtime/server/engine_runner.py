@@ -11,7 +11,7 @@ from pathlib import Path
 
 from usert.frame import RFFrame
 
-from ..engines.concurrency import pairs_at_once
+from ..engines.concurrency import allowed_at_once
 from ..engines.following import FollowingEngine
 from ..engines.interface import Engine, FrameFormat
 from ..imaging.estimate import Estimate, EstimatedPair
@@ -77,14 +77,8 @@ class EngineRunner:
             self.cold.add(type(error).__name__, str(error))
 
     def at_once(self, frame: RFFrame) -> int:
-        """Number of pairs of frames like `frame` that `estimate` may run at once, each in a thread of its own.
-
-        1 for frames that the engine refuses: `estimate` raises why.
-        """
-        try:
-            return pairs_at_once(self.engine, frame.shape, frame.scan)
-        except Exception:  # an engine runs foreign code
-            return 1
+        """Number of pairs of frames like `frame` that `estimate` may run at once, each in a thread of its own."""
+        return allowed_at_once(self.engine, frame.shape, frame.scan)
 
     def estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> EstimatedPair:
         """Run the engine on a pair. Errors: all that an engine may raise, and `EngineError`."""
