@@ -87,6 +87,7 @@ class BundleSwap:
     ) -> Future[PreparedBundle]:
         """Begin to load the bundle at `path`, for `frames`; without a `trial` pair the engine runs on noise.
 
+        `frames` with the scans of their sessions: frames of one shape and another sampling may need another graph.
         `opener` is called in the loading thread. The future carries figures and errors; the engine comes by `take`.
         `cancel()` of the future cancels the loading. Errors, here: `BundleError` until the outcome of the previous
         call was taken, and after `close`; in the future: a `UsertError` that names the bundle.

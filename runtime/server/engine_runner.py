@@ -58,7 +58,7 @@ class EngineRunner:
         if frames in self._warm:
             return ""
         n, m = frame.shape
-        if frames.iq is not None:  # for which `--shape` does not warm up
+        if frames.scan is not None:  # for which `--shape` does not warm up
             return f"opening the engine for {n} x {m} IQ: some seconds"
         return f"opening the engine for {n} x {m}: some seconds (--shape {n}x{m} does it before the start)"
 
@@ -113,7 +113,9 @@ class EngineRunner:
         self.engine, self._owned = prepared.engine, True
         self.quality_rule, self.weights_hash = prepared.quality_rule, prepared.weights_sha256
         self.bundle = prepared.path
-        self._warm = set(prepared.frames)
+        self._warm = {
+            each if each.scan is None else FrameFormat.of(each.shape, each.scan) for each in prepared.frames
+        }
         log.info(
             "bundle %s: %s runs, weights %s",
             prepared.path,

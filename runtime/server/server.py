@@ -271,7 +271,7 @@ class StrainServer(Service):
                 )
                 if opening := self.engine.opening(frame):
                     log.info("%s", opening)
-            stream.begin(current.session, FrameFormat.of(frame.shape, frame.scan), current.session_reason)
+            stream.begin(current.session, FrameFormat(frame.shape, frame.scan), current.session_reason)
             self._health.turn(now_ns(), warming=True)
             self.engine.warm_up(frame)
             self._health.turn(now_ns())

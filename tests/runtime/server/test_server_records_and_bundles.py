@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from control_room import STATUS, Room
-from live import SHAPE, TIMEOUT_S, Feed, Source, WrappedEngine, running
+from live import SCAN, SHAPE, TIMEOUT_S, Feed, Source, WrappedEngine, running
 from tiny_bundle import STRAIN, other_bundle, tiny_bundle
 
 from usert.bundle import Bundle
@@ -85,6 +85,7 @@ def test_a_session_that_begins_while_a_bundle_loads_finds_its_graph_open(
 
     class Gated(WrappedEngine):
         def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
+            assert scan == SCAN  # of another sampling it might open another graph
             warming.put((shape, threading.current_thread().name))
             assert gates[shape].wait(TIMEOUT_S)
             super().warm_up(shape, scan)
