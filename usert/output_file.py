@@ -28,6 +28,7 @@ def check_output_file(
     folder = target.absolute().parent
     if target.is_dir():
         raise OptionError(f"{option}: got {target}, a folder, expected the name of a file to write")
+    _check_links(target, option)
     if not folder.is_dir():
         raise OptionError(f"{option}: got {target}, but there is no folder {target.parent}: make it first")
     special = folder == Path("/dev") or (target.exists() and not target.is_file())
@@ -52,6 +53,7 @@ def check_output_folder(path: str | os.PathLike[str], *, option: str, replaced: 
     target = Path(path)
     if target.exists() and not target.is_dir():
         raise OptionError(f"{option}: got {target}, a file, expected a folder, or the name of a new one")
+    _check_links(target, option)
     nearest = target.absolute().parent if replaced else target.absolute()
     while not nearest.exists():
         nearest = nearest.parent
@@ -59,6 +61,20 @@ def check_output_folder(path: str | os.PathLike[str], *, option: str, replaced: 
         raise OptionError(f"{option}: got {target}, but {nearest} is no folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise OptionError(f"{option}: got {target}, but folder {nearest} cannot be written to")
+
+
+def _check_links(target: Path, option: str) -> None:
+    """Check that no part of `target` is a link to nothing, such as a disk that is not there.
+
+    What is written would take the place of the link, or fail. Errors: `OptionError`.
+    """
+    for path in (target, *target.absolute().parents):
+        if path.is_symlink() and not path.exists():
+            where = "a link" if path == target else f"in {path}, a link"
+            raise OptionError(
+                f"{option}: got {target}, {where} to {os.readlink(path)}, where nothing is: make that, or remove "
+                "the link"
+            )
 
 
 def _why_kept(path: Path) -> str:

@@ -14,7 +14,7 @@ from usert.errors import OptionError, expect
 
 from ..engines import ENGINES, REFERENCE
 from ..engines.bundle_engine import MOST_THREADS
-from ..engines.concurrency import MOST_AT_ONCE
+from ..engines.concurrency import check_option
 from ..transport.address import check_endpoint
 from .live_server import PATIENCE_S
 from .roofline import Rates
@@ -81,12 +81,7 @@ class BenchConfig:
         for name in self.precisions:
             expect(name in PRECISIONS, "--precision", f"{name!r}", ", ".join(PRECISIONS))
         most = MOST_THREADS
-        expect(
-            self.at_once is None or 1 <= self.at_once <= MOST_AT_ONCE,
-            "--at-once",
-            self.at_once,
-            f"1 to {MOST_AT_ONCE}",
-        )
+        check_option(self.at_once)
         if (self.at_once or 1) > 1 and self.pairs_at_once == 1:
             raise OptionError(
                 f"--at-once: got {self.at_once} with --rate, expected --wire as well: without sockets frames follow "

@@ -74,8 +74,9 @@ class ControlClient(Service):
             self._wait(socket, timeout_s)
             return Reply.from_parts(socket.recv_multipart())
         except zmq.Again as error:  # the connection has ended since
+            refusal = self._no_reply(0.0)
             self._disconnect()
-            raise self._no_reply(0.0) from error
+            raise refusal from error
         except BaseException:
             self._disconnect()
             raise
@@ -91,9 +92,13 @@ class ControlClient(Service):
 
     def _no_reply(self, timeout_s: float) -> ControlError:
         allowed = "" if self._keys is None else ", and does it allow this key"
+        obstacle = ""
+        if self._connected is not None:
+            self._connected.look()
+            obstacle = self._connected.obstacle
         return ControlError(
-            f"no answer from {self._endpoint} in {timeout_s:g} s: "
-            f"is `usert serve --control` running there{allowed}?"
+            f"no answer from {self._endpoint} in {timeout_s:g} s: {obstacle or 'connected, and no reply came'}; "
+            f"is it the --control of a `usert serve` that runs{allowed}?"
         )
 
     def _socket(self) -> zmq.Socket[bytes]:

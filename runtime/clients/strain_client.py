@@ -158,6 +158,12 @@ class StrainClient(Service):
         return self._newest.dropped
 
     @property
+    def obstacle(self) -> str:
+        """Why no image has come yet: the endpoint, and what can be told of it, in words; empty where one has."""
+        obstacle = self._receiver.obstacle
+        return f"{self._endpoint}: {obstacle}" if obstacle else ""
+
+    @property
     def malformed(self) -> dict[str, int]:
         """Messages that broke the protocol, by fault."""
         return self._receiver.malformed.counts

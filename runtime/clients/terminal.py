@@ -17,6 +17,8 @@ from .strain_client import StrainClient
 
 _REFRESH_S = 0.1
 _PLAIN_LINE_S = 1.0
+_TELLING_S = 1.0
+"""Time without an image after which it is told why: a connection takes some tenths of a second."""
 
 
 class StatusLine:
@@ -69,7 +71,8 @@ def watch(
     """
     meter = meter or Meter()
     message: StrainMessage | None = None
-    end_s = time.monotonic() + (float("inf") if seconds is None else seconds)
+    begun_s = time.monotonic()
+    end_s = begun_s + (float("inf") if seconds is None else seconds)
     while not client.stopping and (left_s := end_s - time.monotonic()) > 0:
         newest = client.receive(min(_REFRESH_S, left_s))
         if newest is not None and (age := client.age) is not None:
@@ -78,17 +81,26 @@ def watch(
             if observe is not None:
                 observe(message)
         readings = meter.read(now_ns())
-        show(status_text(client, message, readings))
+        if message is None:
+            show(no_image_text(client, time.monotonic() - begun_s))
+        else:
+            show(status_text(client, message, readings))
         if count is not None and readings.count >= count:
             break
     return meter.read(now_ns())
 
 
-def status_text(client: StrainClient, message: StrainMessage | None, readings: Readings) -> str:
+def no_image_text(client: StrainClient, waited_s: float) -> str:
+    """The status line before the first image."""
+    because = (
+        f" in {waited_s:.0f} s from {client.obstacle}" if client.obstacle and waited_s >= _TELLING_S else ""
+    )
+    return f"stale   no image yet{because}"
+
+
+def status_text(client: StrainClient, message: StrainMessage, readings: Readings) -> str:
     """The status line for the image that the client returned last."""
     age, state = client.age, client.image_state
-    if message is None or age is None:
-        return "stale   no image yet"
     text = (
         f"{state:<6}  {readings.rate_hz:5.1f} images/s  age {age}  "
         f"strain {100 * message.mean_strain:+.2f} %  quality {message.mean_quality:.2f}  "

@@ -38,11 +38,27 @@ def pairs_at_once(engine: Engine, shape: Shape, scan: Scan | None = None) -> int
     return engine.at_once(shape, scan) if isinstance(engine, ConcurrentEngine) else 1
 
 
+def allowed_at_once(engine: Engine, shape: Shape, scan: Scan) -> int:
+    """Number of pairs at once as by `pairs_at_once`; 1 for frames that `engine` refuses, which its run says why."""
+    try:
+        return pairs_at_once(engine, shape, scan)
+    except Exception:  # an engine runs foreign code
+        return 1
+
+
 def checked(at_once: int | None) -> int | None:
     """Check a number of pairs at once, None for an automatic one; returns it. Errors: `EngineError` if out of range."""
-    whole = at_once is None or 1 <= at_once <= MOST_AT_ONCE
-    expect(whole, "pairs at once", at_once, f"1 to {MOST_AT_ONCE}", error=EngineError)
+    expect(_in_range(at_once), "pairs at once", at_once, f"1 to {MOST_AT_ONCE}", error=EngineError)
     return at_once
+
+
+def check_option(at_once: int | None) -> None:
+    """Check the option `--at-once`, None where it is not given. Errors: `OptionError` if it is out of range."""
+    expect(_in_range(at_once), "--at-once", at_once, f"1 to {MOST_AT_ONCE}")
+
+
+def _in_range(at_once: int | None) -> bool:
+    return at_once is None or 1 <= at_once <= MOST_AT_ONCE
 
 
 def chosen(at_once: int | None, *, threads: int, shape: Shape) -> int:

@@ -23,8 +23,8 @@ class FrameFormat(NamedTuple):
     """Frames that an engine is warmed up for."""
 
     shape: Shape
-    iq: Scan | None = None
-    """The scan of IQ; None: RF, sampled as is common."""
+    scan: Scan | None = None
+    """The scan of IQ, or of RF for which that of common sampling may not do; None: RF, sampled as is common."""
 
     @classmethod
     def of(cls, shape: Shape, scan: Scan) -> FrameFormat:

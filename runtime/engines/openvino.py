@@ -35,6 +35,14 @@ there, after which only ASCII can be read; and a graph has one cache folder."""
 _log = logging.getLogger(__name__)
 
 
+def _find_numpy() -> None:
+    """Let the library's binding find numpy, in one thread: two that first do so at once wait for each other for ever.
+
+    OpenVINO 2026.4, in `Tensor.data`: one gives the interpreter away while it makes a static that the other waits for.
+    """
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
+
+
 class OpenVinoEngine(GraphEngine):
     """A bundle opened by OpenVINO, with one compiled model a graph file."""
 
@@ -64,6 +72,7 @@ class OpenVinoEngine(GraphEngine):
         try:
             with _OPENING:
                 compiled = self._compile(graph, at_once)
+                _find_numpy()
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
         names = self._inputs(graph)

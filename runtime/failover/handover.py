@@ -128,7 +128,7 @@ class Handover(Worker):
 def frames_words(frames: FrameFormat) -> list[str]:
     """Frames as messages hold them, such as `1920x256`."""
     shape = "{}x{}".format(*frames.shape)
-    return [shape] if frames.iq is None else [shape, json.dumps(frames.iq.stated, separators=(",", ":"))]
+    return [shape] if frames.scan is None else [shape, json.dumps(frames.scan.stated, separators=(",", ":"))]
 
 
 def parse_frames(words: list[str]) -> FrameFormat:

@@ -1,6 +1,7 @@
 """Runs pairs of a recording through an engine and writes the result file.
 
-Invariant: one pair at a time is in memory, whatever the length of the recording.
+Invariants: results are written in the order of the pairs, whichever ends first; in memory are the pairs that the engine
+runs at once and one more, whatever the length of the recording.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +26,8 @@ from usert.quality import readable_mean
 from usert.recording import Recording
 from usert.strain import axial_strain
 
+from ..engines.concurrency import allowed_at_once
+from ..engines.in_order import CallsInOrder
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate
 from .pairs import LeftOut, Pair, describe_left_out
@@ -40,7 +46,9 @@ class PairReport:
     """Share of the image that may be read, 0 to 1."""
     median_quality: float
     elapsed_ms: float
-    """Time of the engine alone; that of the first pair includes opening the graph."""
+    """Time of the engine alone, beside the other pairs that it ran at once; that of the first ones includes opening the
+    graph.
+    """
 
     @property
     def figures(self) -> str:
@@ -55,6 +63,8 @@ def figures_of(mean_strain: float, share: float, median_quality: float) -> str:
     return f"{strain}{part}, median quality {median_quality:.2f}"
 
 
+_Started = tuple[Pair, RFFrame]
+"""A pair that the engine runs, and its reference frame."""
 Observer = Callable[[PairReport, RFFrame, Estimate], None]
 """Called after each pair is stored, with its reference frame and its estimate."""
 
@@ -75,7 +85,9 @@ def estimate_pairs(
     A pair with a frame that the engine refuses (blank, constant, not finite) is left out, and named in the file.
     Returns the reports of the pairs that were estimated, and the pairs that were left out.
 
-    If anything else goes wrong, Ctrl-C included, what stood at `out` before stays.
+    As many pairs run at once as `engine` allows; the estimates are those of one after the other.
+
+    If anything else goes wrong, Ctrl-C included, what stood at `out` before stays, once the pairs in work have ended.
     `stopped` is asked before each pair and at the end; once it says yes, `KeyboardInterrupt` is raised and nothing is
     written.
     `bundle` is the one that `engine` runs, None if it runs none. `made_of` goes into the file, with the engine that
@@ -84,38 +96,34 @@ def estimate_pairs(
     """
     reports: list[PairReport] = []
     left_out: list[LeftOut] = []
-    with ResultWriter(
+    results = ResultWriter(
         out,
         pairs=pairs,
         shape=recording.shape,
         scan=recording.scan,
         conventions=Conventions() if bundle is None else bundle.manifest.conventions,
-    ) as results:
+    )
+
+    def keep(started: _Started, estimated: Future[tuple[PairReport, Estimate]]) -> None:
+        pair, reference = started
+        try:
+            report, estimate = estimated.result()
+        except FrameError as error:
+            left_out.append(LeftOut.of(pair, error))
+            return
+        results.write(len(reports), estimate)
+        reports.append(report)
+        observe(report, reference, estimate)
+
+    with results, closing(CallsInOrder(keep)) as calls:
         for pair in pairs:
             if stopped():
                 raise KeyboardInterrupt
             reference, current = recording.frame(pair[0]), recording.frame(pair[1])
-            started = time.perf_counter_ns()
-            try:
-                estimate = engine.run(reference.samples, current.samples, recording.scan)
-            except FrameError as error:
-                left_out.append(LeftOut.of(pair, error))
-                continue
-            elapsed_ms = (time.perf_counter_ns() - started) / 1e6
-            if made_of.strain_window_mm:
-                strain = axial_strain(estimate.displacement[0], made_of.strain_window_samples)
-                estimate = replace(estimate, strain=strain)
-            results.write(len(reports), estimate)
-            mean, share = readable_mean(estimate.strain, estimate.quality)
-            report = PairReport(
-                pair=pair,
-                mean_strain=mean,
-                readable_share=share,
-                median_quality=float(np.median(estimate.quality)),
-                elapsed_ms=elapsed_ms,
-            )
-            reports.append(report)
-            observe(report, reference, estimate)
+            run = partial(_estimate, engine, pair, reference, current, made_of)
+            at_once = allowed_at_once(engine, recording.shape, recording.scan)
+            calls.start((pair, reference), run, at_once=at_once)
+        calls.finish()
         if stopped():
             raise KeyboardInterrupt
         if not reports:
@@ -125,6 +133,27 @@ def estimate_pairs(
         ran = replace(made_of, engine=engine.name, engine_version=library_version(engine.name))
         results.describe(asdict(ran))
     return tuple(reports), tuple(left_out)
+
+
+def _estimate(
+    engine: Engine, pair: Pair, reference: RFFrame, current: RFFrame, made_of: Origin
+) -> tuple[PairReport, Estimate]:
+    """Run `engine` on a pair, with the strain over the window of `made_of`. Errors: those of the engine."""
+    started = time.perf_counter_ns()
+    estimate = engine.run(reference.samples, current.samples, reference.scan)
+    elapsed_ms = (time.perf_counter_ns() - started) / 1e6
+    if made_of.strain_window_mm:
+        strain = axial_strain(estimate.displacement[0], made_of.strain_window_samples)
+        estimate = replace(estimate, strain=strain)
+    mean, share = readable_mean(estimate.strain, estimate.quality)
+    report = PairReport(
+        pair=pair,
+        mean_strain=mean,
+        readable_share=share,
+        median_quality=float(np.median(estimate.quality)),
+        elapsed_ms=elapsed_ms,
+    )
+    return report, estimate
 
 
 def check_output(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from usert.errors import FrameError, RecordingError
 
+from ..engines.concurrency import allowed_at_once
+from ..engines.in_order import CallsInOrder
 from ..engines.interface import Engine
 from ..imaging.estimate import Estimate
 from .contents import Record, hash_of
@@ -70,31 +75,45 @@ def rerun(
     observe: Observer = lambda done: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> RerunReport:
-    """Run the pairs of `record` through `engine` and compare.
+    """Run the pairs of `record` through `engine`, as many at once as it allows, and compare.
 
     `stopped` is asked after each image; once it says yes, `KeyboardInterrupt` is raised.
     Errors: `RecordingError` for frames that the engine refuses, `EngineError` when it fails.
     """
-    compared = identical = without_frames = 0
+    compared = identical = without_frames = done = 0
     first: Difference | None = None
     largest = 0.0
     engines: set[tuple[str, str]] = set()
-    for k, row in enumerate(record.images):
-        reference, current = record.frame(int(row["reference"])), record.frame(int(row["current"]))
-        if reference is None or current is None:
-            without_frames += 1
-        else:
-            try:
-                estimate = engine.run(reference.samples, current.samples, reference.scan)
-            except FrameError as error:
-                raise RecordingError(f"{record.recording.path}: image {k}: {error}") from error
-            engines.add((row["engine"].decode(), engine.name))
-            differences = _compare(record, k, estimate)
-            compared += 1
-            identical += not differences
-            first = first or next(iter(differences), None)
-            largest = max([largest, *(each.largest for each in differences if each.largest is not None)])
-        observe(k + 1)
+
+    def compare(k: int, estimated: Future[Estimate]) -> None:
+        nonlocal compared, identical, first, largest, done
+        try:
+            estimate = estimated.result()
+        except FrameError as error:
+            raise RecordingError(f"{record.recording.path}: image {k}: {error}") from error
+        engines.add((record.images[k]["engine"].decode(), engine.name))
+        differences = _compare(record, k, estimate)
+        compared += 1
+        identical += not differences
+        first = first or next(iter(differences), None)
+        largest = max([largest, *(each.largest for each in differences if each.largest is not None)])
+        done += 1
+        observe(done)
+
+    with closing(CallsInOrder(compare)) as calls:
+        for k, row in enumerate(record.images):
+            reference, current = record.frame(int(row["reference"])), record.frame(int(row["current"]))
+            if reference is None or current is None:
+                without_frames += 1
+                done += 1
+                observe(done)
+            else:
+                run = partial(engine.run, reference.samples, current.samples, reference.scan)
+                at_once = allowed_at_once(engine, reference.shape, reference.scan)
+                calls.start(k, run, at_once=at_once)
+            if stopped():
+                raise KeyboardInterrupt
+        calls.finish()
         if stopped():
             raise KeyboardInterrupt
     return RerunReport(

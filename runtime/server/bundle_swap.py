@@ -87,11 +87,27 @@ class BundleSwap:
     ) -> Future[PreparedBundle]:
         """Begin to load the bundle at `path`, for `frames`; without a `trial` pair the engine runs on noise.
 
+        `frames` with the scans of their sessions: frames of one shape and another sampling may need another graph.
         `opener` is called in the loading thread. The future carries figures and errors; the engine comes by `take`.
         `cancel()` of the future cancels the loading. Errors, here: `BundleError` until the outcome of the previous
         call was taken, and after `close`; in the future: a `UsertError` that names the bundle.
         """
-        folder, future = Path(path), Future[PreparedBundle]()
+        folder = Path(path)
+        return self._begin(
+            folder, lambda future: self._prepared(folder, opener, tuple(frames), trial, future)
+        )
+
+    def warm_further(self, prepared: PreparedBundle, frames: Sequence[FrameFormat]) -> Future[PreparedBundle]:
+        """Warm the engine of `prepared`, as `take` gave it, up for further `frames`; then it is taken again.
+
+        Errors: as `start`; the engine is closed then.
+        """
+        return self._begin(prepared.path, lambda future: _warmer(prepared, tuple(frames), future))
+
+    def _begin(
+        self, folder: Path, prepare: Callable[[Future[PreparedBundle]], PreparedBundle]
+    ) -> Future[PreparedBundle]:
+        future = Future[PreparedBundle]()
         with self._lock:
             if self._closed:
                 raise BundleError(f"bundle {folder}: the server is closing, no bundle is loaded any more")
@@ -101,9 +117,8 @@ class BundleSwap:
                     "try again when that is done"
                 )
             self._under_way, self._future = folder, future
-            prepare = partial(self._prepared, folder, opener, tuple(frames), trial, future)
             self._thread = threading.Thread(
-                target=self._work, args=(folder, prepare, future), name="bundle", daemon=True
+                target=self._work, args=(folder, partial(prepare, future), future), name="bundle", daemon=True
             )
             self._thread.start()
         return future
@@ -201,6 +216,22 @@ class BundleSwap:
             )
             stack.pop_all()
         return prepared
+
+
+def _warmer(
+    prepared: PreparedBundle, frames: tuple[FrameFormat, ...], future: Future[PreparedBundle]
+) -> PreparedBundle:
+    """`prepared`, warm for `frames`, too, as far as its engine takes them: those of one source are not another's."""
+    with ExitStack() as stack:
+        stack.callback(_close, prepared.engine)
+        for each in frames:
+            _check_wanted(future)
+            try:
+                prepared.engine.warm_up(*each)
+            except Exception as error:  # as in a session that begins later: its pairs will fail alike
+                log.warning("bundle %s: %s", prepared.path, first_line(error))
+        stack.pop_all()
+    return replace(prepared, frames=(*prepared.frames, *frames))
 
 
 def trained_strain(manifest: Manifest) -> tuple[float, float] | None:

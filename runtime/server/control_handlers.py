@@ -19,7 +19,7 @@ from usert.bundle import Bundle
 from usert.errors import ControlError, OptionError
 from usert.iq import common_sample
 
-from ..engines.interface import Engine
+from ..engines.interface import Engine, FrameFormat
 from ..imaging.estimate import EstimatedPair
 from ..imaging.forward_backward import LIMIT_SAMPLES, consistency
 from ..imaging.strain_ratio import Rectangle
@@ -42,6 +42,9 @@ from .bundle_swap import BundleSwap, PreparedBundle
 from .engine_runner import EngineRunner
 from .stream import Stream
 
+_MOST_ROUNDS = 4
+"""How often a change of bundle waits for the graphs of sessions that began meanwhile: a source may begin one after the
+other."""
 Result = Mapping[str, Any]
 _Queued = StreamCommand | ChangeBundle | Compare
 """Commands that are carried out between two frames."""
@@ -79,6 +82,8 @@ class ControlHandlers:
         self._running = RunningBundle(folder=engine.bundle)
         self._next = self._running
         """What runs if the bundle that is loading takes over."""
+        self._rounds = 0
+        """How often the bundle that is loading was sent back for sessions that had begun."""
         self._compare: list[tuple[str, Future[Result]]] = []
         self._changing: Future[Result] | None = None
         """The last change of bundle that was requested; written by the control thread."""
@@ -209,13 +214,17 @@ class ControlHandlers:
         change = self._swap.start(
             command.path,
             opener=lambda bundle: opening(bundle, command.engine, command.precision),
-            frames=list(dict.fromkeys(stream.frames for stream in self._streams().values())),
+            frames=self._frames_served(),
             trial=max(good, key=lambda pair: pair.ended_ns, default=None),
         )
-        self._loading = change, future
+        self._loading, self._rounds = (change, future), 0
         self._next = RunningBundle(
             folder=Path(command.path), engine=command.engine, precision=command.precision
         )
+
+    def _frames_served(self) -> list[FrameFormat]:
+        """The frames of all sessions."""
+        return list(dict.fromkeys(stream.frames for stream in self._streams().values()))
 
     def _refuse_beside_a_record(self) -> None:
         starting = self._starting is not None and not self._starting.done()
@@ -238,6 +247,11 @@ class ControlHandlers:
         except OptionError as error:
             prepared.engine.close()
             asked.set_exception(error)
+            return
+        new = [frames for frames in self._frames_served() if frames not in prepared.frames]
+        if new and self._rounds < _MOST_ROUNDS:  # a session has begun since, and its graph is opened first
+            self._rounds += 1
+            self._loading = self._swap.warm_further(prepared, new), asked
             return
         self._engine.swap(prepared)
         self._running = self._next

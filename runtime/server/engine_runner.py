@@ -11,7 +11,7 @@ from pathlib import Path
 
 from usert.frame import RFFrame
 
-from ..engines.concurrency import pairs_at_once
+from ..engines.concurrency import allowed_at_once
 from ..engines.following import FollowingEngine
 from ..engines.interface import Engine, FrameFormat
 from ..imaging.estimate import Estimate, EstimatedPair
@@ -58,7 +58,7 @@ class EngineRunner:
         if frames in self._warm:
             return ""
         n, m = frame.shape
-        if frames.iq is not None:  # for which `--shape` does not warm up
+        if frames.scan is not None:  # for which `--shape` does not warm up
             return f"opening the engine for {n} x {m} IQ: some seconds"
         return f"opening the engine for {n} x {m}: some seconds (--shape {n}x{m} does it before the start)"
 
@@ -77,14 +77,8 @@ class EngineRunner:
             self.cold.add(type(error).__name__, str(error))
 
     def at_once(self, frame: RFFrame) -> int:
-        """Number of pairs of frames like `frame` that `estimate` may run at once, each in a thread of its own.
-
-        1 for frames that the engine refuses: `estimate` raises why.
-        """
-        try:
-            return pairs_at_once(self.engine, frame.shape, frame.scan)
-        except Exception:  # an engine runs foreign code
-            return 1
+        """Number of pairs of frames like `frame` that `estimate` may run at once, each in a thread of its own."""
+        return allowed_at_once(self.engine, frame.shape, frame.scan)
 
     def estimate(self, reference: ReceivedFrame, current: ReceivedFrame) -> EstimatedPair:
         """Run the engine on a pair. Errors: all that an engine may raise, and `EngineError`."""
@@ -119,7 +113,9 @@ class EngineRunner:
         self.engine, self._owned = prepared.engine, True
         self.quality_rule, self.weights_hash = prepared.quality_rule, prepared.weights_sha256
         self.bundle = prepared.path
-        self._warm = set(prepared.frames)
+        self._warm = {
+            each if each.scan is None else FrameFormat.of(each.shape, each.scan) for each in prepared.frames
+        }
         log.info(
             "bundle %s: %s runs, weights %s",
             prepared.path,

@@ -38,7 +38,7 @@ from .control_socket import ControlServer
 from .counters import FROZEN, ServerCounters
 from .engine_runner import EngineRunner
 from .frame_queue import FrameQueue
-from .pairs_under_way import PairsUnderWay
+from .pairs_under_way import PairsUnderWay, StartedPair
 from .status import status_fields
 from .stream import Shown, Stream
 
@@ -221,27 +221,29 @@ class StrainServer(Service):
         stream = self._stream(current)
         stream.first_frames.look(current)
         if stream.frozen:
-            frozen, stream.no_image = stream.frozen_image(), FROZEN
-            if frozen is None:
+            stream.note(current, no_image=FROZEN)
+            if (frozen := stream.frozen_image()) is None:
                 self._counters.unpaired(FROZEN)
             else:
                 self._send(self._message(frozen))
             return
         if (reference := stream.reference(current, before)) is None:
-            stream.no_image = self._counters.unpaired(stream.explain_unpaired(current, before))
+            reason = self._counters.unpaired(stream.explain_unpaired(current, before))
+            stream.note(current, no_image=reason)
             return
-        self._pairs.start(stream, reference, current)
+        self._pairs.start_pair(stream, reference, current)
 
-    def _publish(self, stream: Stream, estimated: Future[EstimatedPair]) -> None:
+    def _publish(self, started: StartedPair, estimated: Future[EstimatedPair]) -> None:
         """Publish the image of a pair that has ended."""
+        stream = started.stream
         try:
             pair = estimated.result()
             window = self.engine.engine.strain_window_at(pair.current.frame.scan)
             shown = stream.show(pair, rule=self.engine.quality_rule, strain_window=window)
         except Exception as error:  # an engine runs foreign code: nothing that it raises may end the server
-            stream.no_image = self._counters.failed(error)
+            stream.note(started.current, no_image=self._counters.failed(error))
             return
-        stream.no_image = ""
+        stream.note(started.current)
         message = self._message(shown, pair)
         if (
             recorder := self.recorder
@@ -269,7 +271,7 @@ class StrainServer(Service):
                 )
                 if opening := self.engine.opening(frame):
                     log.info("%s", opening)
-            stream.begin(current.session, FrameFormat.of(frame.shape, frame.scan), current.session_reason)
+            stream.begin(current.session, FrameFormat(frame.shape, frame.scan), current.session_reason)
             self._health.turn(now_ns(), warming=True)
             self.engine.warm_up(frame)
             self._health.turn(now_ns())

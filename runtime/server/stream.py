@@ -112,6 +112,8 @@ class Stream:
         self.frozen = False
         self.no_image = ""
         """Why the newest frame gave no image of its own; empty where it did."""
+        self._noted = (0, 0)
+        """Session and sequence of that frame."""
         self.rectangles: tuple[Rectangle, Rectangle] | None = config.rectangles
         self.begin(0, FrameFormat((0, 0)))
 
@@ -152,6 +154,12 @@ class Stream:
         return explain_unpaired(
             current, before, rule, lag=rule.lag if self._config.lag is None else self.lag.lag
         )
+
+    def note(self, frame: ReceivedFrame, *, no_image: str = "") -> None:
+        """Note why `frame` gave no image of its own, empty where it did, unless that of a newer frame is noted."""
+        which = frame.session, frame.frame.sequence
+        if which >= self._noted:  # an older frame's pair may end later
+            self._noted, self.no_image = which, no_image
 
     def show(self, pair: EstimatedPair, *, rule: ImageQualityRule, strain_window: int) -> Shown:
         """The image to publish after the newest pair; `strain_window`: rows, of the engine.

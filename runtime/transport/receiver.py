@@ -65,6 +65,9 @@ class Receiver(Worker, Generic[M]):
         """Messages that broke the protocol, by fault; they are dropped."""
         self.received = False
         """Whether any message, well-formed or not, ever came."""
+        self._accepted = False
+        self._fault = ""
+        """Fault of the newest malformed message."""
 
     @property
     def endpoint(self) -> str:
@@ -75,6 +78,15 @@ class Receiver(Worker, Generic[M]):
     def connected(self) -> bool:
         """Whether the sender that the socket connects to is there; False where the socket binds."""
         return self._socket.connected
+
+    @property
+    def obstacle(self) -> str:
+        """Why no well-formed message has come yet, as far as it can be told, in words; empty where one has."""
+        if self._accepted:
+            return ""
+        if self._fault:
+            return f"what comes from there is malformed: {self._fault}"
+        return self._socket.obstacle or "connected, and nothing was sent yet"
 
     def _open(self, stack: ExitStack) -> None:
         stack.enter_context(self._socket)
@@ -93,8 +105,10 @@ class Receiver(Worker, Generic[M]):
         try:
             message = self._decode(parts)
         except MalformedError as error:
+            self._fault = str(error)
             self.malformed.add(error.fault, str(error))
             return
+        self._accepted = True
         self._accept(message, arrived_ns)
 
 

@@ -29,6 +29,11 @@ _FAILED = _KEY_REFUSED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHA
 _TRYING = zmq.EVENT_CONNECTED | zmq.EVENT_CONNECT_DELAYED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
 _UP_OR_DOWN = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
+_ABSENT = "nobody listens there"
+_MUTE = "what listens there does not answer as ZeroMQ does: another program, or one that stands still"
+_HANGS_UP = "hangs up: it is an endpoint of another kind, asks for keys, or is no ZeroMQ"
+_GONE = "what listened there has gone"
+
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +78,11 @@ class ManagedSocket(ABC, Generic[S]):
     def connected(self) -> bool:
         """Whether the socket is connected to its peer; False where that is not known, as of one that binds."""
         return False
+
+    @property
+    def obstacle(self) -> str:
+        """Why the socket is not connected, as far as it can be told, in words; empty where it is, or binds."""
+        return ""
 
     @abstractmethod
     def renew(self) -> None:
@@ -161,15 +171,24 @@ class ConnectedSocket(ManagedSocket[ClientKeys]):
 
     _action = "connect"
     _failures = 0
+    _obstacle = _ABSENT
 
     @property
     def connected(self) -> bool:
         return self._connected
 
-    def renew(self) -> None:
-        """Connect another socket in place of this one if ZeroMQ has given up."""
+    @property
+    def obstacle(self) -> str:
+        return self._obstacle
+
+    def look(self) -> None:
+        """Note what has become of the connection."""
         while self._monitor.poll(0):
             self._note(recv_monitor_message(self._monitor)["event"])
+
+    def renew(self) -> None:
+        """Connect another socket in place of this one if ZeroMQ has given up."""
+        self.look()
         if not self._connected and time.monotonic() - self._event_s > _SILENCE_S:
             self._close(linger_ms=0)
             self._make()
@@ -189,13 +208,24 @@ class ConnectedSocket(ManagedSocket[ClientKeys]):
         self._event_s = time.monotonic()
         self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
         if self._connected:
-            self._failures = 0
+            self._failures, self._obstacle = 0, ""
+        elif event == zmq.EVENT_CLOSED:
+            self._obstacle = _ABSENT
+        elif event == zmq.EVENT_CONNECTED and self._obstacle in ("", _ABSENT):
+            self._obstacle = _MUTE
+        elif event == zmq.EVENT_DISCONNECTED and self._obstacle == _MUTE:
+            self._obstacle = f"what listens there {_HANGS_UP}"
+        elif event == zmq.EVENT_DISCONNECTED and not self._obstacle:
+            self._obstacle = _GONE
         elif event & _FAILED:
             self._failures += 1
+            kind, reason = "handshake", "has another key, or only one side has keys"
+            if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and self._security is None:
+                reason = _HANGS_UP
+            if event == _KEY_REFUSED:
+                kind, reason = "key", "does not allow this key"
+            self._obstacle = f"what listens there {reason}"
             if self._failures > 1:  # the first may be a server that was just going away
-                kind, reason = "handshake", "has another key, or only one side has keys"
-                if event == _KEY_REFUSED:
-                    kind, reason = "key", "does not allow this key"
                 self._refused.add(kind, f"{self.endpoint} {reason}")
 
 

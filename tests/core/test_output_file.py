@@ -39,6 +39,29 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             check_output_file(tmp_path / name, option="--out", suffix=".png")
 
 
+@pytest.mark.parametrize("device", [False, True])
+def test_a_link_to_nothing_is_refused_whatever_is_written(tmp_path: Path, device: bool) -> None:
+    """The file would take the place of the link, on another disk than the one that was meant."""
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, told in (
+        ("link", f"got {tmp_path}/link, a link to {tmp_path}/gone, where nothing is: make that, or remove"),
+        ("loop", "/loop, a link to loop, where nothing is"),
+        ("link/a.h5", f"/link/a.h5, in {tmp_path}/link, a link to {tmp_path}/gone, where nothing is"),
+    ):
+        with pytest.raises(OptionError, match=f"^--out: .*{told}"):
+            check_output_file(tmp_path / name, option="--out", device=device)
+        for replaced in (False, True):
+            with pytest.raises(OptionError, match=f"^--out: .*{told}"):
+                check_output_folder(tmp_path / name, option="--out", replaced=replaced)
+    (tmp_path / "gone").mkdir()
+    check_output_file(tmp_path / "link" / "a.h5", option="--out")
+    check_output_folder(tmp_path / "link" / "new", option="--out")
+    (tmp_path / "file").symlink_to(tmp_path / "there.h5")
+    (tmp_path / "there.h5").write_bytes(b"")
+    check_output_file(tmp_path / "file", option="--out")
+
+
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK))
     with pytest.raises(OptionError, match=f"--out: got .*a.h5, but folder {tmp_path} cannot be written to"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from usert.commands.engine import BUNDLE, PRECISION_HELP
+from usert.commands.engine import AT_ONCE_HELP, BUNDLE, PRECISION_HELP
 from usert.commands.option import option
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def rerun(
     engine: str | None = option(None, "NAME", "As the live server's unless given."),
     precision: str | None = option(None, "NAME", f"{PRECISION_HELP} As the live server's."),
     threads: int | None = option(None, "N", "As the live server's unless given."),
+    at_once: int | None = option(None, "N", AT_ONCE_HELP),
 ) -> None:
     """Recompute the images of a record from its frames, and compare them bit for bit.
 
@@ -35,8 +36,10 @@ def rerun(
     from contextlib import closing
 
     from usert.commands.engine import load_bundle, open_named
+    from usert.runtime.engines.concurrency import check_option
     from usert.runtime.record.contents import Record
 
+    check_option(at_once)
     loaded = load_bundle(bundle)
     same = True
     for path in records:
@@ -55,6 +58,7 @@ def rerun(
                     engine=engine or live.get("engine") or "best",
                     threads=threads or live.get("threads"),
                     precision=precision or live.get("precision"),
+                    at_once=at_once,
                 )
             ) as opened:
                 report = _watched(record, opened)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from usert.commands.engine import BUNDLE, ENGINE, PRECISION
+from usert.commands.engine import AT_ONCE_HELP, BUNDLE, ENGINE, PRECISION
 from usert.commands.option import option, switch
 
 
@@ -53,6 +53,7 @@ def run(
     engine: str = ENGINE,
     precision: str | None = PRECISION,
     threads: int | None = option(None, "N", "Threads of the engine; all cores by default, over Ray one."),
+    at_once: int | None = option(None, "N", AT_ONCE_HELP),
     overwrite: bool = switch("--overwrite", "With a folder: replace the results of earlier runs."),
     ray: str | None = option(
         None,
@@ -67,8 +68,8 @@ def run(
 
     Writes /pairs, /displacement, /strain and /quality; ends with a line a pair: mean strain, median quality,
     milliseconds of the engine. Pairs with a blank, constant or not finite frame are left out and named. Ctrl-C stops
-    after the pair in work and writes nothing. Of a folder: a result and a line each, under the same names; results that
-    are there are kept, so the same command goes on where it was stopped.
+    after the pairs in work and writes nothing. Of a folder: a result and a line each, under the same names; results
+    that are there are kept, so the same command goes on where it was stopped.
     """
     from functools import partial
 
@@ -80,7 +81,9 @@ def run(
     from usert.runtime.offline.outputs import require_kinds
     from usert.runtime.offline.recipe import Recipe
 
-    require_method(method, bundle=bundle, engine=engine, threads=threads, precision=precision)
+    require_method(
+        method, bundle=bundle, engine=engine, threads=threads, precision=precision, at_once=at_once
+    )
     require_kinds(also, dicom_like=dicom_like)
     recipe = Recipe(
         method=method,
@@ -99,7 +102,7 @@ def run(
         lines = None if fan is None else parse_fan(fan)
         if lines is not None and figure is None:
             raise OptionError(f"--fan: got {fan} without --figure: add it, or leave this out")
-        opener = partial(open_method, method, bundle, engine, threads, precision)
+        opener = partial(open_method, method, bundle, engine, threads, precision, at_once)
         One(recording, out, recipe, opener).run(figure, lines)
         return
     if figure is not None:
@@ -110,10 +113,11 @@ def run(
         raise OptionError(f"--workers: got {workers} without --ray: add it, or leave it out")
     place = None if bundle is None else bundle.absolute()
     if ray is None:
-        run_archive(recording, out, recipe, partial(open_method, method, place, engine, threads, precision))
+        opener = partial(open_method, method, place, engine, threads, precision, at_once)
+        run_archive(recording, out, recipe, opener)
     else:
         cpus = 1 if threads is None else threads
-        opener = partial(open_method, method, place, engine, cpus, precision)
+        opener = partial(open_method, method, place, engine, cpus, precision, at_once)
         run_on_ray(
             recording, out, recipe, opener, ray, workers=2 if workers is None else workers, threads=cpus
         )

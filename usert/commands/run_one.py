@@ -6,7 +6,8 @@ nothing there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from usert.commands.interrupt import stoppable
 from usert.commands.progress import progress_bar
 from usert.frame import RFFrame
 from usert.recording import Recording
+from usert.runtime.engines.concurrency import allowed_at_once
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.offline.figure import figure_page, save_png
 from usert.runtime.offline.outputs import make_output
@@ -59,18 +61,19 @@ class One:
         """
         stop = Event()
         with stop_on_signals(stop.set):
-            reports, left_out = self._estimate(figure, fan, stop.is_set)
+            reports, left_out, pace = self._estimate(figure, fan, stop.is_set)
             for report in reports:
                 typer.echo(f"{report.pair[0]}:{report.pair[1]}  {report.figures}, {report.elapsed_ms:.0f} ms")
             if left_out:
                 typer.echo(f"usert: left out {describe_left_out(left_out)}", err=True)
             missing = f", {len(left_out)} left out" if left_out else ""
-            typer.echo(f"{counted(len(reports))} in {self.out}{missing}")
+            typer.echo(f"{counted(len(reports))} in {self.out}{missing}{pace}")
             self._outputs(stop.is_set)
 
     def _estimate(
         self, figure: Path | None, fan: Fan | None, stopped: Callable[[], bool]
-    ) -> tuple[tuple[PairReport, ...], tuple[LeftOut, ...]]:
+    ) -> tuple[tuple[PairReport, ...], tuple[LeftOut, ...], str]:
+        """The reports, the pairs left out, and how fast it went where several ran at once."""
         with Recording(self.recording) as source:
             check_output(self.out, self.recording, option="--out")
             if figure is not None:
@@ -90,21 +93,20 @@ class One:
             for line in filter(None, (signal.line if signal.judged else "", moved)):
                 typer.echo(f"usert: {self.recording}: {line}", err=True)
             progress = progress_bar("strain")
-            done = 0
+            done_s: list[float] = []
 
             def observe(report: PairReport, reference: RFFrame, estimate: Estimate) -> None:
                 draw(report, reference, estimate)
-                nonlocal done
-                done += 1
-                progress.update(task, completed=done)
+                done_s.append(time.monotonic())
+                progress.update(task, completed=len(done_s))
 
             with (
-                stoppable(lambda: f" after {done} of {len(pairs)} pairs, {self.out} not written"),
+                stoppable(lambda: f" after {len(done_s)} of {len(pairs)} pairs, {self.out} not written"),
                 closing(engine),
                 progress,
             ):
                 task = progress.add_task("strain", total=len(pairs))
-                return estimate_pairs(
+                reports, left_out = estimate_pairs(
                     source,
                     engine,
                     bundle,
@@ -120,6 +122,8 @@ class One:
                     ),
                     stopped=stopped,
                 )
+                at_once = allowed_at_once(engine, source.shape, source.scan)
+                return reports, left_out, _pace(done_s, at_once)
 
     def _outputs(self, stopped: Callable[[], bool]) -> None:
         """The result stands already; a signal leaves it and the files that are complete."""
@@ -133,6 +137,13 @@ class One:
                     stopped=stopped,
                 )
             typer.echo(f"{kind} in {made}")
+
+
+def _pace(done_s: Sequence[float], at_once: int) -> str:
+    """Time a pair where several ran at once, of which each took longer; `done_s`: when each was written."""
+    if at_once == 1 or len(done_s) <= at_once:
+        return ""
+    return f", {at_once} at once: {1e3 * (done_s[-1] - done_s[0]) / (len(done_s) - 1):.0f} ms a pair"
 
 
 def _drawer(figure: Path | None, *, every: bool, fan: Fan | None) -> Observer:

@@ -72,7 +72,7 @@ def _site(
 
     from usert.commands.shape_option import parse_rows, parse_shape
     from usert.output_file import check_output_folder
-    from usert.runtime.engines.concurrency import MOST_AT_ONCE
+    from usert.runtime.engines.concurrency import check_option
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -116,8 +116,7 @@ def _site(
             f"--follow: got bundle {bundle.folder} without graphs that follow, expected one of "
             "`usert export --follow`"
         )
-    in_range = engine.at_once is None or 1 <= engine.at_once <= MOST_AT_ONCE
-    expect(in_range, "--at-once", engine.at_once, f"1 to {MOST_AT_ONCE}")
+    check_option(engine.at_once)
     if images.follow and (engine.at_once or 1) > 1:
         raise OptionError(
             f"--at-once: got {engine.at_once} with --follow, expected 1: each image starts from the last"

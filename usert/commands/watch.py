@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import typer
@@ -31,6 +32,13 @@ def watch(
     keys = client_keys(key, server_key)
     client = StrainClient(strain, stale_ms=stale_ms, keys=keys, insecure=insecure)
     with stop_on_signals(client.stop), client, StatusLine(Console()) as line:
+        begun_s = time.monotonic()
         readings = watch_stream(client, line.show, count=count, seconds=seconds)
-        skipped = client.skipped
-    typer.echo(f"watch: {readings}, skipped {skipped}")
+        told = f"{readings}, skipped {client.skipped}"
+        if client.obstacle:
+            waited_s = time.monotonic() - begun_s
+            told = (
+                f"no image in {waited_s:.1f} s from {client.obstacle}; "
+                "is it the --publish of a `usert serve` that gets frames?"
+            )
+    typer.echo(f"watch: {told}")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import socketserver
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import zmq
-from live import TIMEOUT_S
+from live import TIMEOUT_S, numbered_message, wait_until
 from publishing import Publisher, image
 from rich.console import Console
 
 from usert.runtime.clients.strain_client import StrainClient
 from usert.runtime.clients.terminal import StatusLine, watch
 from usert.runtime.imaging.strain_ratio import RatioReading
+from usert.runtime.protocol.rf_message import RFMessage
 from usert.runtime.protocol.strain_message import Counters
 
 
@@ -64,6 +66,40 @@ def test_silence_is_stale_and_ends_in_time(publisher: Publisher) -> None:
         watch(client, lines.append, seconds=0.3)
     assert any(line.startswith("live") for line in lines)
     assert client.image_state == "stale"
+
+
+def obstacle(endpoint: str, expected: str) -> None:
+    """What a client says of `endpoint`, and the line of `watch`."""
+    lines: list[str] = []
+    with StrainClient(endpoint) as client:
+        wait_until(lambda: client.obstacle.startswith(f"{endpoint}: {expected}"))
+        watch(client, lines.append, seconds=1.2)
+    assert lines[-1].startswith(f"stale   no image yet in 1 s from {endpoint}: {expected}")
+
+
+def test_what_listens_instead_of_a_server_is_told(publisher: Publisher) -> None:
+    """Nothing yet, a control endpoint, what is no ZeroMQ, and nobody."""
+    obstacle(publisher.endpoint, "connected, and nothing was sent yet")
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as control:
+        control.bind("tcp://127.0.0.1:0")
+        obstacle(
+            control.get_string(zmq.LAST_ENDPOINT), "what listens there hangs up: it is an endpoint of an"
+        )
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as other:
+        endpoint = f"tcp://127.0.0.1:{other.server_address[1]}"
+        obstacle(endpoint, "what listens there does not answer as ZeroMQ does")
+    obstacle(endpoint, "nobody listens there")
+
+
+def test_messages_of_another_kind_are_told() -> None:
+    def send(message: RFMessage) -> None:
+        frames.send_multipart(message.to_parts())
+
+    with zmq.Context() as context, context.socket(zmq.PUB) as frames:
+        frames.bind("tcp://127.0.0.1:0")
+        with StrainClient(frames.get_string(zmq.LAST_ENDPOINT)) as client:
+            wait_until(lambda: send(numbered_message(0)) or client.malformed != {})
+            assert client.obstacle.endswith("malformed: message kind: got 'rf', expected 'strain'")
 
 
 def test_a_pipe_gets_few_lines_a_terminal_one_that_changes() -> None:

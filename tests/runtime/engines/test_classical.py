@@ -151,6 +151,7 @@ def test_another_strain_window(recording: Path, tmp_path: Path) -> None:
             "--bundle: got b with --method ncc, which takes none: leave it out",
         ),
         (["--method", "glue", "--threads", "2"], "--threads: got 2 with --method glue, which takes none"),
+        (["--method", "ncc", "--at-once", "2"], "--at-once: got 2 with --method ncc, which takes none"),
     ],
 )
 def test_what_is_refused(recording: Path, tmp_path: Path, options: list[str], message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import locale
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -161,6 +163,35 @@ def test_two_engines_in_two_threads_do_not_disturb_each_other(tmp_path: Path) ->
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+FIRST_AT_ONCE = """
+import sys
+from contextlib import closing
+from threading import Thread
+
+import numpy as np
+
+from usert.bundle import Bundle
+from usert.runtime.engines import open_engine
+
+frames = np.random.default_rng(0).integers(-900, 900, (2, 96, 24), dtype=np.int16)
+with closing(open_engine(Bundle.load(sys.argv[1]), engine=sys.argv[2], threads=2, at_once=2)) as engine:
+    threads = [Thread(target=engine.run, args=tuple(frames)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_the_first_two_pairs_of_a_process_may_come_at_once(name: str, tmp_path: Path) -> None:
+    """The library's own binding waits for ever in half of the processes."""
+    bundle = tiny_bundle(tmp_path / "b")
+    for _ in range(4):
+        command = [sys.executable, "-c", FIRST_AT_ONCE, str(bundle.folder), name]
+        subprocess.run(command, check=True, timeout=120)
 
 
 def test_opened_in_many_threads_at_once_it_leaves_the_locale_alone(

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opener(bundle: Bundle) -> Opener:
-    return partial(open_method, "usert", bundle.folder, "onnxruntime", 1, None)
+    return partial(open_method, "usert", bundle.folder, "onnxruntime", 1, None, 1)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -123,11 +123,17 @@ def slow_folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_in_the_middle_it_goes_on(bundle: Bundle, tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "at_once"),
+    [(signal.SIGKILL, "1"), (signal.SIGKILL, "2"), (signal.SIGTERM, "2"), (signal.SIGINT, "1")],
+)
+def test_killed_in_the_middle_it_goes_on(
+    bundle: Bundle, tmp_path: Path, number: signal.Signals, at_once: str
+) -> None:
     folder = slow_folder(tmp_path / "in")
-    words = ["--bundle", str(bundle.folder), "--threads", "1"]
-    assert usert("run", folder, "--out", tmp_path / "whole", *words).returncode == 0
+    words = ["--bundle", str(bundle.folder), "--threads", "2"]
+    assert usert("run", folder, "--out", tmp_path / "whole", *words, "--at-once", "1").returncode == 0
+    words += ["--at-once", at_once]
     out = tmp_path / "out"
     command = [sys.executable, "-m", "usert", "run", str(folder), "--out", str(out), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -132,10 +132,11 @@ def test_ctrl_c_leaves_nothing_half_written(recording: Path, bundle: Bundle, tmp
     assert names(tmp_path) == ["rec.h5"]
 
 
-def test_ctrl_c_ends_the_command_without_a_traceback(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", ["1", "2"])
+def test_ctrl_c_ends_the_command_without_a_traceback(bundle: Bundle, tmp_path: Path, at_once: str) -> None:
     path = write(tmp_path / "rec.h5", speckle(3000))
     out, part = tmp_path / "o.h5", tmp_path / "o.h5.part"
-    words = ["run", path, "--out", out, "--bundle", bundle.folder, "--threads", "1"]
+    words = ["run", path, "--out", out, "--bundle", bundle.folder, "--threads", "2", "--at-once", at_once]
     with subprocess.Popen(
         [sys.executable, "-m", "usert", *map(str, words)], stderr=subprocess.PIPE, text=True
     ) as process:

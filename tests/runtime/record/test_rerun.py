@@ -116,13 +116,15 @@ def usert(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("displacement", [False, True])
+@pytest.mark.parametrize(("displacement", "at_once"), [(False, 1), (True, 1), (True, 2)])
 def test_the_same_engine_gives_the_same_bits(
-    tmp_path: Path, bundle: Bundle, engine: Engine, displacement: bool
+    tmp_path: Path, bundle: Bundle, engine: Engine, displacement: bool, at_once: int
 ) -> None:
-    path = recorded(tmp_path / "r.h5", bundle, engine, displacement=displacement)
-    with Record(path) as record, closing(open_engine(bundle, engine="onnxruntime", threads=1)) as again:
-        report = rerun(record, again)
+    path, done = recorded(tmp_path / "r.h5", bundle, engine, displacement=displacement), list[int]()
+    opened = open_engine(bundle, engine="onnxruntime", threads=2, at_once=at_once)
+    with Record(path) as record, closing(opened) as again:
+        report = rerun(record, again, observe=done.append)
+    assert done == [1, 2, 3, 4]
     assert (report.compared, report.identical, report.without_frames) == (4, 4, 0)
     assert (report.first, report.largest) == (None, 0.0)
     assert report.engines == {(engine.name, engine.name)}
@@ -133,8 +135,9 @@ def test_the_same_engine_gives_the_same_bits(
 def test_one_bit_is_found(tmp_path: Path, bundle: Bundle, engine: Engine, array: str) -> None:
     path = recorded(tmp_path / "r.h5", bundle, engine, displacement=True)
     spoil(path, array, 2)
-    with Record(path) as record:
-        report = rerun(record, engine)
+    opened = open_engine(bundle, engine="onnxruntime", threads=2, at_once=2)
+    with Record(path) as record, closing(opened) as again:
+        report = rerun(record, again)
     assert (report.compared, report.identical) == (4, 3)
     assert report.first is not None
     assert (report.first.image, report.first.reference, report.first.current) == (2, 0, 3)
@@ -180,6 +183,8 @@ def test_the_command_says_it_and_ends_with_a_code(tmp_path: Path, bundle: Bundle
     done = usert("rerun", path, "--bundle", bundle.folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{path}: 4 of 4 images identical, bit for bit\n"
+    done = usert("rerun", path, "--bundle", bundle.folder, "--at-once", "9")
+    assert (done.returncode, done.stderr) == (1, "usert: --at-once: got 9, expected 1 to 8\n")
     spoil(path, "strain", 1)
     done = usert("rerun", path, "--bundle", bundle.folder)
     assert done.returncode == 1

@@ -128,7 +128,7 @@ def test_pairs_are_published_in_the_order_of_their_frames_whichever_ends_first(e
     )
     with closing(pairs):
         for first, second in pairwise(frames[:3]):
-            pairs.start(stream, first, second)
+            pairs.start_pair(stream, first, second)
         assert not pairs.has_room(0)
         gates.gate_of(messages[2]).opened.set()
         assert ended.acquire(timeout=TIMEOUT_S)
@@ -138,7 +138,7 @@ def test_pairs_are_published_in_the_order_of_their_frames_whichever_ends_first(e
         assert ended.acquire(timeout=TIMEOUT_S)
         assert pairs.has_room(TIMEOUT_S)
         assert published == [1, 2]
-        pairs.start(stream, *frames[2:])
+        pairs.start_pair(stream, *frames[2:])
         gates.open_all()
         pairs.finish()
         assert published == [1, 2, 3]
@@ -198,6 +198,27 @@ def test_frames_that_the_engine_refuses_before_it_runs_cost_their_own_images_alo
             wait_until(lambda: live.server.counts.failed == {"FrameError": 1})
         sent = live.feed.next()
         assert live.feed.image().current.sequence == sent.frame.sequence
+
+
+def test_the_newest_frame_has_the_last_word_on_why_there_is_no_image(live: Live) -> None:
+    last = live.feed.next()
+    gate = live.engine.gate_of(last)
+    (stream,) = live.server._streams.values()
+    far, beside = (
+        numbered_message(last.frame.sequence + k, clock=clock_id(), time_ns=last.frame.time_ns + k)
+        for k in (50, 51)
+    )
+    unpaired = live.server.counts.unpaired
+    live.feed.source.send(far)
+    wait_until(lambda: live.server.counts.unpaired == unpaired + 1)
+    assert stream.no_image.startswith("no pair is allowed: got frames 50")
+    gate.opened.set()
+    assert live.feed.image().current.sequence == last.frame.sequence
+    assert stream.no_image.startswith("no pair is allowed: got frames 50")
+    live.feed.source.send(beside)
+    live.engine.gate_of(beside).opened.set()
+    assert live.feed.image().current.sequence == beside.frame.sequence
+    assert stream.no_image == ""
 
 
 def test_a_session_begins_after_the_last_image_of_the_one_before(live: Live) -> None:
