@@ -118,10 +118,6 @@ def _site(
         )
     in_range = engine.at_once is None or 1 <= engine.at_once <= MOST_AT_ONCE
     expect(in_range, "--at-once", engine.at_once, f"1 to {MOST_AT_ONCE}")
-    if images.follow and (engine.at_once or 1) > 1:
-        raise OptionError(
-            f"--at-once: got {engine.at_once} with --follow, expected 1: each image starts from the last"
-        )
     rule = ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
     return Site(
         config=replace(config, quality_rule=rule),

@@ -19,7 +19,8 @@ from usert.iq import as_iq
 from usert.phantom.field import Field, Rigid, Sum
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.following import MOST_FOLLOWED, MOST_PAUSE, FollowingEngine
+from usert.runtime.engines.course import MOST_FOLLOWED, MOST_PAUSE
+from usert.runtime.engines.following import FollowingEngine
 from usert.runtime.engines.interface import Follower
 from usert.runtime.engines.start import start_of
 from usert.runtime.imaging.estimate import Estimate
