@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from usert.errors import BundleError, EngineError
+from usert.bundle import Bundle
+from usert.errors import BundleError, EngineError, OptionError
 from usert.frame import Scan, Shape
 from usert.front_end import START_SHAPE
 from usert.quality import READABLE_QUALITY
@@ -152,6 +153,14 @@ class FollowingEngine:
         if not told:
             log.warning("--follow: %s; images start from nothing from now on", reason)
         return None
+
+
+def check_follows(bundle: Bundle) -> None:
+    """Check that a bundle has graphs that follow. Errors: `OptionError` for the option `--follow`."""
+    if not bundle.manifest.follow:
+        raise OptionError(
+            f"--follow: got bundle {bundle.folder} without graphs that follow, expected one of `usert export --follow`"
+        )
 
 
 def readable_share(estimate: Estimate) -> float:

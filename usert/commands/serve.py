@@ -73,6 +73,7 @@ def _site(
     from usert.commands.shape_option import parse_rows, parse_shape
     from usert.output_file import check_output_folder
     from usert.runtime.engines.concurrency import MOST_AT_ONCE
+    from usert.runtime.engines.following import check_follows
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -111,11 +112,8 @@ def _site(
         deadline_ms=images.deadline_ms,
     )
     bundle = load_bundle(engine.bundle)
-    if images.follow and not bundle.manifest.follow:
-        raise OptionError(
-            f"--follow: got bundle {bundle.folder} without graphs that follow, expected one of "
-            "`usert export --follow`"
-        )
+    if images.follow:
+        check_follows(bundle)
     in_range = engine.at_once is None or 1 <= engine.at_once <= MOST_AT_ONCE
     expect(in_range, "--at-once", engine.at_once, f"1 to {MOST_AT_ONCE}")
     rule = ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
