@@ -1,13 +1,15 @@
 """A recorded press with a jump in it, pair by pair and live, with pairs that follow and with each from nothing.
 
     python benchmarks/following.py [--parts pairs,live] [--engine openvino] [--lags 1,4] [--rates 20,60] [--seconds S]
+        [--threads 1] [--at-once 1] [--shape 512x128]
 
 The press goes to 5 % and back in 24 frames of a trembling hand; before frame 17 the probe jumps by 30 to 50 samples.
 `pairs`: each image twice by one engine, from nothing and as `FollowingEngine` gives it. Found: axial error below a
 quarter of a wavelength. `worst`: largest axial error, samples, of what is readable. `apart`: largest axial difference
 of both where both are readable. `late`: images after the last pair over the jump that are less readable than from
-nothing. CPU is that of the process for an image. `live`: `usert
-serve` with and without `--follow`, one process each, on what `usert replay` sends. Asserts that an image which follows
+nothing. CPU is that of the process for an image; with several pairs at once, each in a thread of its own, a mean over
+all. `live`: `usert serve` with and without `--follow`, one process each, on what `usert replay` sends, frames of
+`--shape`. Asserts that an image which follows
 is nowhere readable and a quarter of a wavelength off. The last line is one JSON object.
 """
 
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +91,7 @@ def presses() -> Iterator[tuple[str, Press]]:
     yield "512 x 128, jump along depth alone", Press(small, 5, tremor=1.5, jump=(45, 0))
 
 
-def pair_rows(engine: str, lags: list[int]) -> Iterator[Row]:
+def pair_rows(engine: str, lags: list[int], *, threads: int, at_once: int) -> Iterator[Row]:
     bundle = Bundle.load(default_bundle_path())
     for name, press in presses():
         frames = [
@@ -96,28 +99,35 @@ def pair_rows(engine: str, lags: list[int]) -> Iterator[Row]:
             for k in range(FRAMES)
         ]
         for lag in lags:
-            with closing(FollowingEngine(open_engine(bundle, engine=engine, threads=1))) as following:
+            opened = open_engine(bundle, engine=engine, threads=threads, at_once=at_once)
+            with closing(FollowingEngine(opened)) as following:
                 following.warm_up(frames[0].frame.shape, press.scan)
-                yield {"press": name, "lag": lag, **compared(following, press, frames, lag)}
+                row = compared(following, press, frames, lag, at_once=at_once)
+                yield {"press": name, "lag": lag, "at once": at_once, **row}
 
 
-def compared(following: FollowingEngine, press: Press, frames: list[ReceivedFrame], lag: int) -> Row:
+def compared(
+    following: FollowingEngine, press: Press, frames: list[ReceivedFrame], lag: int, *, at_once: int
+) -> Row:
     rows, scan = frames[0].frame.shape[0], press.scan
     inner = slice(rows // 16, -(rows // 16)), slice(4, -4)
     quarter = 0.25 / scan.cycles_per_sample
     figures: dict[str, list[float]] = {}
     followed, late = [], 0
-    for k in range(lag, FRAMES):
-        pair = frames[k - lag], frames[k]
-        truth = press.truth(k - lag, k)[0]
+    firsts, nexts = frames[:-lag], frames[lag:]
+    with ThreadPoolExecutor(at_once) as pool:
         start = time.process_time()
-        alone = following.run(pair[0].frame.samples, pair[1].frame.samples, scan)
+        all_alone = list(
+            pool.map(lambda a, b: following.run(a.frame.samples, b.frame.samples, scan), firsts, nexts)
+        )
         middle = time.process_time()
-        got, follows = following.after(*pair)
-        spent = middle - start, time.process_time() - middle
+        all_with = list(pool.map(following.after, firsts, nexts))
+        spent = [part / len(firsts) for part in (middle - start, time.process_time() - middle)]
+    for k, alone, (got, follows) in zip(range(lag, FRAMES), all_alone, all_with, strict=True):
+        truth = press.truth(k - lag, k)[0]
         followed.append(follows)
         both = (got.quality >= READABLE_QUALITY) & (alone.quality >= READABLE_QUALITY)
-        for kind, found, seconds in zip(("alone", "with"), (alone, got), spent, strict=True):
+        for kind, found, used_s in zip(("alone", "with"), (alone, got), spent, strict=True):
             error = (found.displacement[0] - truth)[inner]
             right, readable = np.abs(error) < quarter, (found.quality >= READABLE_QUALITY)[inner]
             add(figures, f"found {kind}", right.mean())
@@ -125,7 +135,7 @@ def compared(following: FollowingEngine, press: Press, frames: list[ReceivedFram
             if right.any():
                 add(figures, f"rmse {kind}", np.sqrt(np.mean(np.square(error[right]))))
             add(figures, f"worst {kind}", np.abs(error[readable]).max(initial=0.0))
-            add(figures, f"CPU ms {kind}", 1e3 * seconds)
+            add(figures, f"CPU ms {kind}", 1e3 * used_s)
             if kind == "with" and follows and (readable & ~right).any():
                 raise AssertionError(f"frame {k}: readable and wrong by more than a quarter of a wavelength")
         add(figures, "apart", np.abs(got.displacement - alone.displacement)[0][both].max(initial=0.0))
@@ -145,9 +155,12 @@ def add(figures: dict[str, list[float]], name: str, value: Any) -> None:
     figures.setdefault(name, []).append(float(value))
 
 
-def live_rows(engine: str, rates: list[float], seconds: float) -> Iterator[Row]:
+def live_rows(options: argparse.Namespace, rates: list[float], seconds: float) -> Iterator[Row]:
     """The press to and fro, in one session."""
     press = dict(presses())["512 x 128, jump along depth alone"]
+    if options.shape != "512x128":
+        rows, lines = (int(size) for size in options.shape.split("x"))
+        press = Press(replace(press.config, shape=(rows, lines)), 5, tremor=1.5, jump=(45, 0))
     frames = [press.frame(k) for k in (*range(FRAMES), *range(FRAMES - 2, 0, -1))]
     with tempfile.TemporaryDirectory() as folder:
         for rate in rates:
@@ -161,16 +174,18 @@ def live_rows(engine: str, rates: list[float], seconds: float) -> Iterator[Row]:
                         for n in range(count)
                     ),
                 )
-                yield live(recording, engine, rate, follow=follow)
+                yield live(recording, options, rate, follow=follow)
+                recording.unlink()
 
 
-def live(recording: Path, engine: str, rate: float, *, follow: bool) -> Row:
+def live(recording: Path, options: argparse.Namespace, rate: float, *, follow: bool) -> Row:
     folder = recording.parent
     rf, strain = (f"ipc://{folder}/{name}-{rate:g}-{follow}" for name in ("rf", "strain"))
     record = folder / f"record-{rate:g}-{follow}.h5"
     usert = sys.executable, "-m", "usert"
-    serve = [*usert, "serve", "--rf", rf, "--publish", strain, "--engine", engine, "--threads", "1"]
-    serve += ["--lag", "1", "--shape", "512x128", "--record", str(record), *(["--follow"] if follow else [])]
+    serve = [*usert, "serve", "--rf", rf, "--publish", strain, "--engine", options.engine]
+    serve += ["--threads", str(options.threads), "--at-once", str(options.at_once), "--shape", options.shape]
+    serve += ["--lag", "1", "--record", str(record), *(["--follow"] if follow else [])]
     replay = [*usert, "replay", str(recording), "--publish", rf, "--rate", f"{rate:g}"]
     ages: list[float] = []
     with (
@@ -190,9 +205,12 @@ def live(recording: Path, engine: str, rate: float, *, follow: bool) -> Row:
         count, score = len(made.recording), float(np.mean(made.images["score"]))
     p50, p99 = np.percentile(ages, (50, 99))
     return {
+        "shape": options.shape,
         "frames a second": rate,
+        "at once": options.at_once,
         "follow": "yes" if follow else "no",
         "images, of frames": round(len(followed) / count, 3),
+        "a second": round(rate * len(followed) / count, 1),
         "followed": round(sum(followed) / len(followed), 2),
         "score": round(score, 3),
         "age p50, ms": round(float(p50), 1),
@@ -207,14 +225,19 @@ def main() -> None:
     parser.add_argument("--lags", default="1,4")
     parser.add_argument("--rates", default="20,60")
     parser.add_argument("--seconds", default=10.0, type=float)
+    parser.add_argument("--threads", default=1, type=int)
+    parser.add_argument("--at-once", default=1, type=int)
+    parser.add_argument("--shape", default="512x128", help="of the part live")
     options = parser.parse_args()
     tables: dict[str, list[Row]] = {}
     for part in options.parts.split(","):
         if part == "pairs":
-            tables[part] = list(pair_rows(options.engine, [int(lag) for lag in options.lags.split(",")]))
+            lags = [int(lag) for lag in options.lags.split(",")]
+            rows = pair_rows(options.engine, lags, threads=options.threads, at_once=options.at_once)
+            tables[part] = list(rows)
         elif part == "live":
             rates = [float(rate) for rate in options.rates.split(",")]
-            tables[part] = list(live_rows(options.engine, rates, options.seconds))
+            tables[part] = list(live_rows(options, rates, options.seconds))
         else:
             parser.error(f"--parts: got {part!r}, expected pairs or live")
         print(f"\n#### {part}\n\n{markdown(tables[part])}", flush=True)

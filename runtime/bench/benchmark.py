@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from usert.bundle import Bundle
-from usert.bundle.manifest import PRECISIONS, Graph
+from usert.bundle.manifest import PRECISIONS
 from usert.errors import BundleError, EngineError, MissingExtraError, OptionError, UsertError
 from usert.frame import Shape
-from usert.front_end import TYPICAL, grid_rows
 from usert.machine import describe_machine, load_warning, usable_cores
 
 from ..engines import ENGINES, REFERENCE
-from ..engines.graph_choice import choose_graph
+from ..engines.following import check_follows
 from .accuracy import Accuracy, AccuracyCheck, Scene, check_answer
 from .config import HOLD_S, BenchConfig
 from .critical_rate import CriticalRate, CriticalSearch
@@ -27,18 +27,20 @@ from .live_server import LiveServer
 from .monitor_client import SilentError
 from .rates import better, cpu_rates
 from .result import Report, Result, mode, to_row
-from .roofline import Cost, Rates, graph_cost
+from .roofline import Cost, Rates
+from .variant_graph import cost_of, graphs_of
 from .worker import Opener, Variant, Worker
 from .workload import Measurement
 
 Log = Callable[[str], None]
+_Stage: TypeAlias = Worker | LiveServer
 
 
 @dataclass(slots=True)
 class _Entry:
     """An open variant and its measurements so far."""
 
-    stage: Worker | LiveServer
+    stage: _Stage
     accuracy: Accuracy | None = None
     measurements: list[Measurement] = field(default_factory=list)
     search: CriticalSearch | None = None
@@ -84,6 +86,8 @@ class Benchmark:
         """
         config = self._config
         self._bundles = {bundle.folder: bundle for bundle in map(Bundle.load, config.bundles)}
+        for bundle in self._bundles.values() if config.follow else ():
+            check_follows(bundle)
         shapes = self._shapes()
         found = describe_machine()
         if told := load_warning(found):
@@ -128,6 +132,7 @@ class Benchmark:
                             threads=self._threads,
                             at_once=self._config.pairs_at_once,
                             iq=self._config.iq,
+                            follow=self._config.follow,
                         )
 
     def _results(self, shape: Shape | None) -> list[Result]:
@@ -157,7 +162,7 @@ class Benchmark:
             for variant in variants:
                 stage = self._opened(stack, variant, scene)
                 if stage is not None:
-                    entries.append(self._checked(stage, check))
+                    entries.append(self._checked(stage, check, scene))
             for number in range(config.rounds if entries else 0):
                 self._log(f"round {number + 1} of {config.rounds}")
                 for entry in entries:
@@ -170,7 +175,7 @@ class Benchmark:
 
     def _opened(
         self, stack: ExitStack, variant: Variant, scene: Scene | None, *, again: bool = False
-    ) -> Worker | LiveServer | None:
+    ) -> _Stage | None:
         """The open worker or server of `variant`; None, with a note, where it cannot run here and was not named.
 
         A search for a rate starts a server that gives no image once more, and goes on with the other variants.
@@ -198,13 +203,13 @@ class Benchmark:
             self._log(f"{variant}: not here: {error}")
         return None
 
-    def _stage(self, variant: Variant, scene: Scene | None) -> Worker | LiveServer:
+    def _stage(self, variant: Variant, scene: Scene | None) -> _Stage:
         """The worker or server of `variant`, not open yet. Errors: `BundleError` for frames that no graph takes."""
         config = self._config
         if variant.shape is not None and variant.engine != REFERENCE:
-            self._graph(variant, variant.shape)
+            graphs_of(self._bundles[variant.bundle], variant, variant.shape)
         if scene is not None and not config.wire:
-            return Worker(variant, scene.pair, self._opener, scene.scan)
+            return self._worker(variant, scene)
         return LiveServer(
             variant,
             frames=() if scene is None else scene.to_and_fro,
@@ -214,12 +219,18 @@ class Benchmark:
             patience_s=config.patience_s,
         )
 
-    def _checked(self, stage: Worker | LiveServer, check: AccuracyCheck | None) -> _Entry:
-        """The entry of an open variant, with an error where its estimate is wrong."""
-        entry, answer = _Entry(stage), stage.opened.answer
+    def _worker(self, variant: Variant, scene: Scene) -> Worker:
+        return Worker(variant, scene.pair, self._opener, scene.scan, frames=scene.to_and_fro)
+
+    def _checked(self, stage: _Stage, check: AccuracyCheck | None, scene: Scene | None) -> _Entry:
+        """The entry of an open variant, with an error where its estimate from nothing is wrong."""
+        entry, answer, pair = _Entry(stage), stage.opened.answer, stage.pair
         try:
-            if check is not None and stage.pair is not None:
-                entry.accuracy = check.check(stage.variant, answer, stage.pair)
+            if scene is not None and stage.variant.follow and isinstance(stage, LiveServer):
+                with self._worker(replace(stage.variant, follow=False), scene) as worker:
+                    answer, pair = worker.opened.answer, worker.pair
+            if check is not None and pair is not None:
+                entry.accuracy = check.check(stage.variant, answer, pair)
             else:
                 check_answer(answer, answer.strain.shape, reference=None)
             self._log(f"{stage.variant}: right, after {stage.opened.warm_up_s:.1f} s")
@@ -270,19 +281,11 @@ class Benchmark:
             error=entry.error,
         )
 
-    def _graph(self, variant: Variant, shape: Shape) -> tuple[Graph, Shape]:
-        """The graph that runs, and the shape of its frames. Errors: `BundleError` for frames that no graph takes."""
-        manifest = self._bundles[variant.bundle].manifest
-        rows = grid_rows(shape[0], TYPICAL) if manifest.network.front_end == "baseband" else None
-        return choose_graph(manifest.graphs, shape, (variant.precision,), grid_rows=rows)
-
     def _cost(self, variant: Variant) -> Cost | None:
         """Cost of the graph that runs; None, with a note, where it cannot be counted."""
-        bundle = self._bundles[variant.bundle]
         assert variant.shape is not None
         try:
-            graph, whole = self._graph(variant, variant.shape)
-            return graph_cost(bundle.path_of(graph), whole)
+            return cost_of(self._bundles[variant.bundle], variant, variant.shape)
         except (BundleError, EngineError, MissingExtraError) as error:
             self._note(f"no floor: {error}")
             return None

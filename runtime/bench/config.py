@@ -52,6 +52,8 @@ class BenchConfig:
     """Length of all measurements of a variant together."""
     rounds: int = 5
     """Measurements of each variant, interleaved with those of the others."""
+    follow: bool = False
+    """Whether images start from the motion of those before, as with `usert serve --follow`."""
     rate_hz: float | None = None
     """Frames a second; None: closed loop, or over sockets `WIRE_RATE_HZ`."""
     every_frame: bool = False

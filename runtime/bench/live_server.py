@@ -158,6 +158,7 @@ class LiveServer(Service):
         source = ["--rf", self._rf] if self._rf else ours
         at_once = () if variant.at_once is None else ("--at-once", str(variant.at_once))
         switches = {"--every-frame": self._every_frame, "--insecure": self._insecure}
+        switches["--follow"] = variant.follow
         return [
             *("serve", *source, "--publish", _LOOPBACK, "--monitor", "127.0.0.1:0", "--lag", "1"),
             *("--bundle", str(variant.bundle), "--engine", variant.engine, "--precision", variant.precision),

@@ -41,6 +41,7 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("n", "frames", "d"),
     ("queue", "queue", "s"),
     ("dropped %", "dropped_percent", "3g"),
+    ("followed %", "followed_percent", "3g"),
     ("after pause p50", "after_pause_p50_ms", "3g"),
     ("max", "after_pause_max_ms", "3g"),
     *((f"{name} p50", f"stage_{name}_p50_ms", "3g") for name in STAGES),
@@ -67,6 +68,7 @@ def flat(row: Row) -> Row:
     stages: dict[str, dict[str, float]] = row["stages_ms"]
     plain = {key: value for key, value in row.items() if key != "stages_ms"}
     plain["dropped_percent"] = None if row["dropped_share"] is None else 100 * row["dropped_share"]
+    plain["followed_percent"] = None if row["followed_share"] is None else 100 * row["followed_share"]
     for name in STAGES:
         for key in ("p50", "p99"):
             plain[f"stage_{name}_{key}_ms"] = stages[name][key] if name in stages else None
@@ -158,6 +160,11 @@ def _legend(report: Report) -> list[str]:
         lines.append(
             "at once: pairs that run at the same time and share the threads, so that each takes longer and more are "
             "done; the floor is that of a pair on all threads"
+        )
+    if any(row["follow"] for row in report.rows):
+        lines.append(
+            "with --follow images start from the motion of those before, of frames in sequence; accuracy is of "
+            "images from nothing, and the floor is that of the graph that follows"
         )
     if any(row["displacement_rms_samples"] is not None for row in report.rows):
         lines.append(

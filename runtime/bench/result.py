@@ -89,6 +89,7 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
     done = sum(m.done for m in measurements)
     waits = queue(measurements, workload)
     dropped = None if waits is None else sum(m.dropped for m in measurements)
+    followed = [m.followed for m in measurements if m.followed is not None]
     used = [m.cpu_s for m in measurements if m.cpu_s is not None]
     opened, memory, accuracy = result.opened, result.memory, result.accuracy
     difference = None if accuracy is None else accuracy.difference
@@ -99,6 +100,7 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
         "precision": variant.precision,
         "threads": variant.threads,
         "at_once": None if result.opened is None else result.opened.at_once,
+        "follow": variant.follow,
         "runs_on": None if opened is None else opened.runs_on,
         "mode": mode(workload, wire=wire),
         "rate_hz": workload.rate_hz,
@@ -113,6 +115,7 @@ def to_row(result: Result, workload: Workload, *, wire: bool) -> Row:
         "dropped": dropped,
         "dropped_share": None if dropped is None else dropped / (dropped + done),
         "waited_more_ms": None if waits is None else max(m.grown_ms for m in measurements),
+        "followed_share": sum(followed) / done if followed else None,
         **_critical(result.critical),
         "after_pause_p50_ms": leads.p50 if measurements and workload.pause_s else None,
         "after_pause_max_ms": leads.most if measurements and workload.pause_s else None,

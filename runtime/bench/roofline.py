@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from usert.errors import EngineError, MissingExtraError, require
-from usert.front_end import LINE_MULTIPLE, TYPICAL, grid_rows
+from usert.front_end import LINE_MULTIPLE, START_SHAPE, TYPICAL, grid_rows
 
 from ..engines.bundle_engine import first_line
 
@@ -134,7 +134,10 @@ def _folded(model: Any, shape: tuple[int, int]) -> Any:
     sizes: dict[str, tuple[int, ...]] = {given.name: shape for given in model.graph.input}
     if "depths" in sizes:  # of a graph with a depth grid, whose lines are padded
         whole = shape[0], -(-shape[1] // LINE_MULTIPLE) * LINE_MULTIPLE
-        sizes = dict.fromkeys(sizes, whole) | {"depths": (grid_rows(shape[0], TYPICAL),)}
+        sizes = dict.fromkeys(sizes, whole) | {
+            "depths": (grid_rows(shape[0], TYPICAL),),
+            "start": START_SHAPE,
+        }
     for given in model.graph.input:
         for dim, size in zip(given.type.tensor_type.shape.dim, sizes[given.name], strict=True):
             dim.dim_value = size

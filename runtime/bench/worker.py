@@ -7,9 +7,9 @@ slow another. Invariant: the process ends with the `with` block, and a `UsertErr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from usert.bundle import Bundle
 from usert.errors import UsertError
-from usert.frame import Scan
+from usert.frame import RFFrame, Scan
 
 from ..engines.concurrency import pairs_at_once
+from ..engines.following import FollowingEngine
 from ..engines.interface import TYPICAL_SCAN, Engine
 from ..imaging.estimate import Estimate
 from ..monitor.gpu_memory import gpu_memory
+from .live_session import LiveSession
 from .process import PipedProcess
 from .workload import Measurement, Workload, run_workload
 
@@ -49,6 +51,8 @@ class Variant:
     """Pairs that run at once and share the threads; None: by the size of the frames."""
     iq: int | None = None
     """Of IQ: one sample of so many; None: RF."""
+    follow: bool = False
+    """Whether images start from the motion of those before."""
 
     def __str__(self) -> str:
         return f"{self.frames} {self.engine} {self.precision}".lstrip()
@@ -90,10 +94,19 @@ class Worker(PipedProcess):
     """An engine in another process: `with Worker(variant, pair, opener) as worker: worker.measure(workload)`."""
 
     def __init__(
-        self, variant: Variant, pair: tuple[Frame, Frame], opener: Opener, scan: Scan = TYPICAL_SCAN
+        self,
+        variant: Variant,
+        pair: tuple[Frame, Frame],
+        opener: Opener,
+        scan: Scan = TYPICAL_SCAN,
+        *,
+        frames: Sequence[RFFrame] = (),
     ) -> None:
-        """`pair`: reference and current frame of `scan` that every run is of, (N, M), or IQ (N, M, 2)."""
-        super().__init__(variant, _main, variant, pair, opener, scan)
+        """`pair`: reference and current frame of `scan` that every run is of, (N, M), or IQ (N, M, 2).
+
+        `frames`: one period of the stream that a variant which follows is measured on.
+        """
+        super().__init__(variant, _main, variant, pair, opener, scan, frames)
         self.variant = variant
         self.pair = pair
 
@@ -133,15 +146,20 @@ class _Held:
     engine: Engine
     pair: tuple[Frame, Frame]
     scan: Scan
+    session: LiveSession | None
     gpu_before_mb: float
 
 
 def _measure(workload: Workload, held: _Held) -> Measurement:
     reference, current = held.pair
+    at_once = pairs_at_once(held.engine, reference.shape[:2], held.scan)
+    if held.session is not None:
+        measurement = run_workload(held.session.run, workload, at_once=at_once)
+        return replace(measurement, followed=held.session.followed())
     return run_workload(
         lambda: held.engine.run(reference, current.copy(), held.scan),  # a new frame
         workload,
-        at_once=pairs_at_once(held.engine, reference.shape[:2], held.scan),
+        at_once=at_once,
     )
 
 
@@ -169,7 +187,14 @@ def resident_mb(pid: int | None = None, *, peak: bool = False) -> float | None:
         return None
 
 
-def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener: Opener, scan: Scan) -> None:
+def _main(
+    pipe: Connection,
+    variant: Variant,
+    pair: tuple[Frame, Frame],
+    opener: Opener,
+    scan: Scan,
+    frames: Sequence[RFFrame],
+) -> None:
     begin = time.monotonic()
     gpu_before_mb = gpu_mb_since() or 0.0
     with ExitStack() as stack:
@@ -182,6 +207,10 @@ def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener:
                 at_once=variant.at_once,
             )
             stack.callback(engine.close)
+            session = None
+            if variant.follow:
+                engine = following = FollowingEngine(engine)
+                session = LiveSession(following, frames)
             engine.warm_up(pair[0].shape[:2], scan)
             warm = time.monotonic()
             answer = engine.run(*pair, scan)
@@ -196,7 +225,7 @@ def _main(pipe: Connection, variant: Variant, pair: tuple[Frame, Frame], opener:
             pipe.send(error)
             return
         pipe.send(opened)
-        held = _Held(engine=engine, pair=pair, scan=scan, gpu_before_mb=gpu_before_mb)
+        held = _Held(engine=engine, pair=pair, scan=scan, session=session, gpu_before_mb=gpu_before_mb)
         while True:
             try:
                 question = pipe.recv()

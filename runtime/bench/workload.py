@@ -70,6 +70,8 @@ class Measurement:
     """Parts of each latency, by name, in sequence."""
     rss_mb: tuple[float, ...] = ()
     """Resident memory of the server, read once a second; over sockets only."""
+    followed: int | None = None
+    """Of all frames that were run, those that started from the motion of one before; None where it is not known."""
 
     @property
     def done(self) -> int:

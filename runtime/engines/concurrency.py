@@ -27,7 +27,7 @@ Output = TypeVar("Output")
 
 @runtime_checkable
 class ConcurrentEngine(Engine, Protocol):
-    """An engine whose `run` may be called by several threads at once."""
+    """An engine whose `run`, and `follow` where it has one, may be called by several threads at once."""
 
     def at_once(self, shape: Shape, scan: Scan | None = None) -> int:
         """Number of pairs of frames of `shape` (N, M) and `scan` that may be run at once, each in its own thread."""

@@ -43,7 +43,8 @@ def noise_pair(shape: Shape, scan: Scan | None = None) -> tuple[NDArray[np.int16
 class Engine(Protocol):
     """A bundle opened by one library, or a method without one.
 
-    Only one thread at a time may call it, but for `run` of a `usert.runtime.engines.concurrency.ConcurrentEngine`.
+    Only one thread at a time may call it, but for `run` and `Follower.follow` of a
+    `usert.runtime.engines.concurrency.ConcurrentEngine`.
     """
 
     @property

@@ -82,7 +82,7 @@ class Site:
             engine=engine or self.engine,
             threads=self.threads,
             precision=precision or self.precision,
-            at_once=1 if self.follow else self.at_once,
+            at_once=self.at_once,
         )
         return FollowingEngine(opened) if self.follow else opened
 

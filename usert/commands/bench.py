@@ -34,6 +34,10 @@ def bench(
     ),
     threads: int | None = option(None, "N", "Threads of each engine; all cores by default."),
     at_once: int | None = option(None, "N", AT_ONCE_HELP),
+    follow: bool = switch(
+        "--follow",
+        "Start images from the motion of those before, as `usert serve --follow` does, on frames in sequence.",
+    ),
     seconds: float | None = option(
         None,
         "S",
@@ -114,6 +118,7 @@ def bench(
         iq=iq,
         threads=threads,
         at_once=at_once,
+        follow=follow,
         seconds=(120.0 if critical_rate else 10.0) if seconds is None else seconds,
         rounds=(30 if critical_rate else 5) if rounds is None else rounds,
         rate_hz=rate,

@@ -73,6 +73,7 @@ def _site(
     from usert.commands.shape_option import parse_rows, parse_shape
     from usert.output_file import check_output_folder
     from usert.runtime.engines.concurrency import check_option
+    from usert.runtime.engines.following import check_follows
     from usert.runtime.imaging.image_quality import ImageQualityRule
     from usert.runtime.imaging.lag import LagRule
     from usert.runtime.imaging.pairing import PairingRule
@@ -111,16 +112,9 @@ def _site(
         deadline_ms=images.deadline_ms,
     )
     bundle = load_bundle(engine.bundle)
-    if images.follow and not bundle.manifest.follow:
-        raise OptionError(
-            f"--follow: got bundle {bundle.folder} without graphs that follow, expected one of "
-            "`usert export --follow`"
-        )
+    if images.follow:
+        check_follows(bundle)
     check_option(engine.at_once)
-    if images.follow and (engine.at_once or 1) > 1:
-        raise OptionError(
-            f"--at-once: got {engine.at_once} with --follow, expected 1: each image starts from the last"
-        )
     rule = ImageQualityRule(trained_strain=trained_strain(bundle.manifest))
     return Site(
         config=replace(config, quality_rule=rule),

@@ -46,8 +46,8 @@ class Images:
     )
     follow: bool = switch(
         "--follow",
-        "Start from the last image's motion, in about .6 of the time; from nothing at any doubt. Such images depend on "
-        "those before, so `usert rerun` finds them different.",
+        "Start from the motion of an image just made, in about .6 of the time; from nothing at any doubt. Such images "
+        "depend on those before, so `usert rerun` finds them different.",
     )
     persistence: float = option(
         0.0, "W", "Weight of past images in a running mean, from 0 (none) to below 1; .4 is mild."

@@ -21,6 +21,7 @@ from usert.runtime.bench.config import BenchConfig, parse_rates
 from usert.runtime.bench.live_server import LiveServer
 from usert.runtime.bench.monitor_client import SilentError
 from usert.runtime.bench.rates import cpu_rates
+from usert.runtime.bench.report import told as as_lines
 from usert.runtime.bench.result import Report, Row
 from usert.runtime.bench.roofline import Rates
 from usert.runtime.bench.worker import Opener
@@ -219,6 +220,26 @@ def test_a_search_starts_a_silent_server_once_more_and_goes_on_without_it(
     assert report.rows[0]["trials"] == 2
     if times > 1:
         assert [row["shape"] for row in report.rows] == ["128x32", "64x32"]
+
+
+@pytest.mark.parametrize("wire", [False, True])
+def test_images_follow_and_what_is_compared_starts_from_nothing(wire: bool) -> None:
+    told = {"wire": True, "rate_hz": 20.0} if wire else {"at_once": 2, "threads": 2}
+    bundle = Bundle.load(default_bundle_path(), verify=False)
+    report = bench(bundle, follow=True, shapes=((256, 32),), precisions=("float32",), seconds=1, **told)
+    (row,) = report.rows
+    assert (row["error"], row["follow"], row["at_once"]) == (None, True, 1 if wire else 2)
+    assert row["displacement_rms_samples"] < 1e-4
+    assert row["p50_ms"] > 0
+    assert row["followed_share"] is None if wire else row["followed_share"] > 0.4
+    assert any("followed %" in line for line in as_lines(report)) != wire
+
+
+def test_a_bundle_without_graphs_that_follow_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(
+        OptionError, match=r"^--follow: got bundle .*, expected one of `usert export --follow`$"
+    ):
+        bench(bundle, follow=True)
 
 
 @pytest.mark.parametrize("wire", [False, True])

@@ -112,6 +112,20 @@ def test_the_graph_for_any_shape_costs_what_the_one_for_a_shape_costs() -> None:
     assert 3.9 < larger.flops / static.flops < 4.5  # resampling along depth grows with the square of it
 
 
+def test_the_graph_that_follows_costs_much_less_at_any_shape() -> None:
+    bundle = Bundle.load(default_bundle_path(), verify=False)
+    follows, whole = (
+        {
+            graph.shape: graph_cost(bundle.path_of(graph), (512, 128))
+            for graph in graphs
+            if graph.precision == "float32"
+        }
+        for graphs in (bundle.manifest.follow, bundle.manifest.graphs)
+    )
+    for shape in ((512, 128), None):
+        assert 0 < follows[shape].flops < 0.2 * whole[shape].flops
+
+
 def test_the_floor_is_the_longer_of_the_two() -> None:
     cost = Cost(flops=4e9, bytes=1e9, layers=1)
     slow_memory, slow_cores = Rates(flops=1e12, bytes=1e10), Rates(flops=1e10, bytes=1e12)

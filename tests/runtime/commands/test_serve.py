@@ -137,10 +137,6 @@ def test_options_that_cannot_be_or_contradict_each_other_are_refused(bundle: Bun
             f"--follow: got bundle {folder} without graphs that follow, expected one of `usert export --follow`",
         ),
         (["--at-once", "9"], "--at-once: got 9, expected 1 to 8"),
-        (
-            ["--at-once", "2", "--follow"],
-            "--at-once: got 2 with --follow, expected 1: each image starts from the last",
-        ),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "usert", "serve", *endpoints, *options],

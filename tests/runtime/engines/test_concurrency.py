@@ -22,7 +22,6 @@ from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
 from usert.runtime.engines.classical import ClassicalEngine
 from usert.runtime.engines.concurrency import in_turns, pairs_at_once
-from usert.runtime.engines.following import FollowingEngine
 
 IQ = Scan(fs_hz=10e6, f0_hz=5e6, sound_speed_m_s=1540, line_pitch_mm=0.3, demodulation_hz=5e6)
 
@@ -65,9 +64,7 @@ def test_by_default_small_frames_run_two_at_once_where_there_is_a_thread_for_eac
     assert allowed((512, 768), IQ, threads=2, at_once=None) == 1  # 512 rows of IQ are more of RF
 
 
-def test_engines_that_run_one_pair_at_a_time(tmp_path: Path) -> None:
-    with closing(open_engine(tiny_bundle(tmp_path / "b"), at_once=2)) as engine:
-        assert pairs_at_once(FollowingEngine(engine), (64, 16)) == 1
+def test_a_method_without_a_bundle_runs_one_pair_at_a_time() -> None:
     assert pairs_at_once(ClassicalEngine("ncc", strain_window_samples=65), (64, 16)) == 1
 
 

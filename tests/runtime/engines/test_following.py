@@ -9,74 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jumping_press import Press
 from numpy.typing import NDArray
+from told_engine import SCAN, SHAPE, Told, received
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.errors import BundleError, EngineError
-from usert.frame import RFFrame, Scan
-from usert.front_end import grid_rows
 from usert.iq import as_iq
-from usert.phantom.field import Field, Rigid, Sum
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.engines import open_engine
-from usert.runtime.engines.following import MOST_FOLLOWED, MOST_PAUSE, FollowingEngine
+from usert.runtime.engines.course import MOST_FOLLOWED, MOST_PAUSE
+from usert.runtime.engines.following import FollowingEngine
 from usert.runtime.engines.interface import Follower
 from usert.runtime.engines.start import start_of
-from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
-
-SHAPE = (64, 32)
-SCAN = Scan(fs_hz=40e6, f0_hz=6.5e6, sound_speed_m_s=1540.0, line_pitch_mm=0.12)
-
-
-class Told:
-    """An engine that answers as readable images as the test tells it, and keeps what it was asked."""
-
-    name = "told"
-    strain_window_at = staticmethod(lambda scan: 3)
-
-    def __init__(self) -> None:
-        self.whole = self.near = 1.0
-        """Share of the image that may be read, from nothing and where it follows."""
-        self.raises: Exception | None = None
-        self.asked: list[str] = []
-        self.starts: list[NDArray[np.float32]] = []
-
-    def grid_rows_at(self, shape: tuple[int, int], scan: Scan) -> int:
-        return grid_rows(shape[0], scan.cycles_per_sample)
-
-    def warm_up(self, shape: tuple[int, int], scan: object = None) -> None:
-        self.asked.append("warm up")
-
-    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: object = None) -> Estimate:
-        self.asked.append("run")
-        return self._estimate(2.0, self.whole)
-
-    def follow(
-        self, reference: NDArray[Any], current: NDArray[Any], scan: object, start: NDArray[np.float32]
-    ) -> Estimate:
-        self.asked.append("follow")
-        if self.raises is not None:
-            raise self.raises
-        self.starts.append(start)
-        return self._estimate(2.0, self.near)
-
-    def _estimate(self, motion: float, share: float) -> Estimate:
-        quality = np.zeros(SHAPE, np.float32)
-        quality[: round(share * SHAPE[0])] = 0.9
-        return Estimate(
-            displacement=np.full((2, *SHAPE), motion, np.float32),
-            strain=np.zeros(SHAPE, np.float32),
-            quality=quality,
-        )
-
-    def close(self) -> None:
-        self.asked.append("close")
-
-
-def received(k: int, *, session: int = 1, stream: str = "s", scan: Scan = SCAN) -> ReceivedFrame:
-    frame = RFFrame(samples=np.zeros(SHAPE, np.int16), scan=scan, sequence=k)
-    return ReceivedFrame(frame=frame, stream=stream, clock="c", received_ns=k, session=session)
 
 
 class Live:
@@ -194,16 +140,6 @@ def test_where_nothing_can_follow_every_pair_is_run_and_the_log_tells_once(
     live.engine.warm_up(SHAPE, SCAN)
     live.engine.close()
     assert told.asked[-2:] == ["warm up", "close"]
-
-
-class Press(SimulatedScanner):
-    """A press in which the probe jumps by 30 samples before frame `JUMP`."""
-
-    JUMP = 10
-
-    def _state(self, k: int) -> Field:
-        moved = (k % 3) * 0.5 + (30.0 if k >= self.JUMP else 0.0)  # the hand trembles, too
-        return Sum(fields=(super()._state(k), Rigid(dz_mm=moved * self.scan.axial_pitch_mm, dx_mm=0.0)))
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from gated_pairs import AT_ONCE, Gates
 from live import (
     TIMEOUT_S,
     Feed,
     Source,
-    WrappedEngine,
     books_balance,
     make_server,
     numbered_message,
@@ -23,65 +24,24 @@ from live import (
     running,
     wait_until,
 )
-from numpy.typing import NDArray
+from tiny_bundle import STRAIN, other_bundle
 
+from usert.bundle import Bundle
 from usert.errors import EngineError, FrameError
-from usert.frame import Scan, Shape
+from usert.runtime.clients.control_client import ControlClient
 from usert.runtime.clients.strain_client import StrainClient
+from usert.runtime.engines import open_engine
+from usert.runtime.engines.following import FollowingEngine
 from usert.runtime.engines.interface import Engine
-from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.image_quality import ImageQualityRule
 from usert.runtime.monitor.health import Health
 from usert.runtime.protocol.age import clock_id, now_ns
+from usert.runtime.protocol.commands import ChangeBundle
 from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.engine_runner import EngineRunner
 from usert.runtime.server.pairs_under_way import PairsUnderWay
 from usert.runtime.server.server import StrainServer
 from usert.runtime.server.stream import Stream
-
-AT_ONCE = 2
-
-
-class Gates(WrappedEngine):
-    """The real engine, which runs two pairs at once; each waits for a gate of its own once `closed`."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self.closed = False
-        self.entered: list[Gate] = []
-        self._one_at_a_time = threading.Lock()
-        """Of the real engine."""
-
-    def at_once(self, shape: Shape, scan: Scan | None = None) -> int:
-        return AT_ONCE
-
-    def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
-        if self.closed:
-            gate = Gate(current)
-            self.entered.append(gate)
-            assert gate.opened.wait(TIMEOUT_S)
-            if gate.fault is not None:
-                raise gate.fault
-        with self._one_at_a_time:
-            return super().run(reference, current, scan)
-
-    def gate_of(self, message: Any) -> Gate:
-        """The gate at which the pair of the frame of `message` waits."""
-        samples = message.frame.samples
-        wait_until(lambda: any(np.array_equal(gate.current, samples) for gate in self.entered))
-        return next(gate for gate in self.entered if np.array_equal(gate.current, samples))
-
-    def open_all(self) -> None:
-        self.closed = False
-        for gate in self.entered:
-            gate.opened.set()
-
-
-@dataclass
-class Gate:
-    current: NDArray[Any]
-    opened: threading.Event = field(default_factory=threading.Event)
-    fault: Exception | None = None
 
 
 @dataclass
@@ -240,6 +200,42 @@ def test_a_session_begins_after_the_last_image_of_the_one_before(live: Live) -> 
     assert (before.session, after.session) == (before.session, before.session + 1)
     assert before.current.sequence == last.frame.sequence
     assert after.scan.line_pitch_mm == 0.5
+
+
+def test_another_bundle_waits_for_the_pairs_under_way_of_an_engine_that_follows(
+    engine: Engine, bundle: Bundle, source: Source, tmp_path: Path
+) -> None:
+    gates, other = Gates(engine), other_bundle(tmp_path / "other", strain=2 * STRAIN)
+    server = StrainServer(
+        engine=FollowingEngine(gates),
+        config=ServerConfig(
+            rf=source.endpoint, rf_type="pull", publish="tcp://127.0.0.1:0", control="tcp://127.0.0.1:0"
+        ),
+        weights_hash="abc",
+        bundle=bundle.folder,
+        open_bundle=lambda bundle, *_: FollowingEngine(open_engine(bundle, threads=1)),
+    )
+    with running(server), StrainClient(server.publish_endpoint) as client, ThreadPoolExecutor(1) as pool:
+        assert server.control_endpoint is not None
+        feed = Feed(source, client)
+        feed.prime()
+        gates.closed = True
+        try:
+            waiting = [gates.gate_of(feed.next()) for _ in range(AT_ONCE)]
+            with ControlClient(server.control_endpoint) as console:
+                change = pool.submit(console.ask, ChangeBundle(path=str(other.folder)))
+                assert client.receive(0.5) is None
+                assert not change.done()
+                for gate in reversed(waiting):
+                    gate.opened.set()
+                shown = [feed.image() for _ in waiting]
+                assert change.result(TIMEOUT_S)["bundle"] == str(other.folder)
+        finally:
+            gates.open_all()
+        assert [image.current.sequence for image in shown] == [feed.sequence - 1, feed.sequence]
+        assert {image.mean_strain for image in shown} == {STRAIN}
+        feed.next()
+        assert feed.image().mean_strain == 2 * STRAIN
 
 
 def test_an_engine_that_hangs_beside_a_loop_that_turns_is_stuck(engine: Engine, source: Source) -> None:
