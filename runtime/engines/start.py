@@ -6,6 +6,8 @@ those windows from the others. Invariant: a start is finite, whatever the estima
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,22 +33,37 @@ def start_of(
     _, windows, bands = START_SHAPE
     length = grid_rows / (SAMPLES_PER_WAVELENGTH * cycles_per_sample)
     down, over = (max(1, size // most) for size, most in zip((rows, lines), _LOOKED_AT, strict=True))
-    along = _members(rows, down, length, windows)
-    across = _members(lines, over, -(-lines // LINE_MULTIPLE) * LINE_MULTIPLE, bands)
+    along = _bounds(rows, down, length, windows)
+    across = _bounds(lines, over, -(-lines // LINE_MULTIPLE) * LINE_MULTIPLE, bands)
     at = slice(down // 2, None, down), slice(over // 2, None, over)
     motion = estimate.displacement[:, *at]
     readable = (estimate.quality[at] >= READABLE_QUALITY) & np.isfinite(motion).all(axis=0)
-    count = along @ readable.astype(np.float64) @ across.T
-    total = along @ np.where(readable, motion, 0).astype(np.float64) @ across.T
+    count = _sums(readable, along, across)
+    total = _sums(np.where(readable, motion, 0), along, across)
     everywhere = total.sum(axis=(1, 2), keepdims=True) / max(count.sum(), 1)
     mean = np.where(count > 0, total / np.maximum(count, 1), everywhere) * scale
     mean[0] *= cycles_per_sample
-    pixels = along.sum(axis=1)[:, None] * across.sum(axis=1)[None]
+    pixels = np.diff(along)[:, None] * np.diff(across)[None]
     return np.concatenate((mean, (count / np.maximum(pixels, 1))[None])).astype(np.float32)
 
 
-def _members(size: int, step: int, length: float, parts: int) -> NDArray[np.float64]:
-    """(parts, pixels): 1 where every `step`-th of `size` pixels lies in a part of `length` pixels."""
+def _bounds(size: int, step: int, length: float, parts: int) -> NDArray[np.intp]:
+    """(parts + 1,): of every `step`-th of `size` pixels, the first in each part of `length` pixels, and their number.
+
+    Those beyond the last part count to it.
+    """
     part = np.minimum((np.arange(step // 2, size, step) + 0.5) * parts / length, parts - 1).astype(np.int64)
-    members: NDArray[np.float64] = (part == np.arange(parts)[:, None]).astype(np.float64)
-    return members
+    bounds = np.searchsorted(part, np.arange(parts + 1))
+    return bounds
+
+
+def _sums(values: NDArray[Any], along: NDArray[np.intp], across: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sums (…, windows, bands) of an image (…, N, M) between bounds.
+
+    No product of matrices: the threads that numpy's library runs one on go on spinning, and take the engine's time.
+    """
+    for axis, bounds in ((-2, along), (-1, across)):
+        first = np.zeros_like(values.take([0], axis), np.float64)
+        running = np.concatenate((first, np.cumsum(values, axis, np.float64)), axis)
+        values = np.diff(running.take(bounds, axis), axis=axis)
+    return values
