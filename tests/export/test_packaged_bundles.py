@@ -68,6 +68,15 @@ def opened(name: str, precision: str | None, which: str = "default") -> Engine:
     )
 
 
+EARLIER = {
+    "max_abs_displacement_samples": 6e-3,
+    "rms_displacement_samples": 1e-3,
+    "max_abs_strain": 1e-4,
+    "max_abs_quality": 6e-3,
+}
+"""How far graphs of the refinement of 46 steps may be from that of 33."""
+
+
 @pytest.mark.parametrize("which", PACKAGED)
 def test_each_has_the_graphs_that_the_default_one_has_and_a_model_card(which: str) -> None:
     manifest = PACKAGED[which].manifest
@@ -82,6 +91,8 @@ def test_each_has_the_graphs_that_the_default_one_has_and_a_model_card(which: st
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_says_what_torch_says(name: str, precision: str, which: str, expected: Outputs) -> None:
     limits = tolerances(precision)
+    if which == "small":  # its graphs hold the refinement that came less near its solution (its model card)
+        limits = {name: max(limit, EARLIER.get(name, limit)) for name, limit in limits.items()}
     with closing(opened(name, precision, which)) as engine:
         for shape in SHAPES:
             got = engine.run(*pair(shape))
