@@ -70,7 +70,7 @@ def trace_onnx(graph: AnyGraph, shape: tuple[int, int] | None, *, loops: bool = 
     """Trace `graph` for frames of `shape` (N, M), or None for any shape, with its parameters inside.
 
     With the front end `baseband` a graph for a shape also has the depth grid of that shape at a `TYPICAL` sampling.
-    With `loops` the steps of the refinement are ONNX loops: a CPU opens such a graph in half of the time and runs it
+    With `loops` the steps of the refinement are ONNX loops: a CPU opens such a graph sooner and runs it a little
     faster, but a GPU cannot capture it as a CUDA graph.
     """
     rows, lines = shape or EXAMPLE_SHAPE
