@@ -1,7 +1,7 @@
 """The cache of compiled engines: `$XDG_CACHE_HOME/usert/engines`, else `~/.cache/usert/engines`.
 
 Nothing is evicted: the folder may be deleted whenever no engine is being opened. Invariant: what was compiled for one
-graph, weights, device and library is not used for another.
+graph, weights, device and library is not used for another, and what one process compiles no other touches.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph
 from usert.errors import EngineError
+
+if sys.platform != "win32":  # where two processes that open one engine at once may both compile it
+    import fcntl
 
 LEAST_FREE_BYTES = 200_000_000
 """Free space that is needed: a compiled engine takes 20 to 60 MB, and a library may write it twice."""
@@ -34,7 +38,7 @@ def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
-        with NamedTemporaryFile(dir=folder) as probe:
+        with NamedTemporaryFile(dir=folder.parent) as probe:
             probe.write(b"usert")
     except OSError as error:
         raise EngineError(
@@ -53,21 +57,34 @@ def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> 
 def intact(folder: Path) -> Iterator[None]:
     """Guarantee that `folder` is unchanged since its last use, by hash, or else empty.
 
-    For libraries that do not check their cache. After an error in the block the content is not used again.
+    For libraries that do not check their cache. After an error in the block the content is not used again. Others that
+    come for the same folder, threads or processes, wait: a server and its spare compile a graph once.
     """
     seal = folder / _SEAL
-    whole = seal.exists() and seal.read_bytes() == _digest(folder)
-    if not whole:
-        shutil.rmtree(folder)
-        folder.mkdir()
-    before = _files(folder)
-    try:
+    with _alone(folder):
+        whole = seal.exists() and seal.read_bytes() == _digest(folder)
+        if not whole:
+            shutil.rmtree(folder)
+            folder.mkdir()
+        before = _files(folder)
+        try:
+            yield
+        except BaseException:
+            seal.unlink(missing_ok=True)
+            raise
+        if not whole or _files(folder) != before:
+            seal.write_bytes(_digest(folder))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    if sys.platform == "win32":
         yield
-    except BaseException:
-        seal.unlink(missing_ok=True)
-        raise
-    if not whole or _files(folder) != before:
-        seal.write_bytes(_digest(folder))
+        return
+    with folder.with_name(f"{folder.name}.lock").open("wb") as lock:
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _root() -> Path:

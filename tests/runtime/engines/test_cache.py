@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from tiny_bundle import tiny_bundle
@@ -117,3 +120,35 @@ def test_what_was_left_by_a_failure_is_not(tmp_path: Path) -> None:
     (tmp_path / "half.blob").write_bytes(b"com")  # as a process leaves it that is killed
     with intact(tmp_path):
         assert (tmp_path / "half.blob").exists() is False
+
+
+def test_who_comes_while_another_compiles_waits_and_finds_it(tmp_path: Path) -> None:
+    """Another process and a thread of this one."""
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    script = (
+        "import sys; from pathlib import Path; from usert.runtime.engines.cache import intact\n"
+        "print('comes', flush=True)\n"
+        "with intact(Path(sys.argv[1])) as _: print(sorted(p.name for p in Path(sys.argv[1]).glob('*.blob')))"
+    )
+    found: list[bool] = []
+
+    def open_it() -> None:
+        with intact(folder):
+            found.append((folder / "engine.blob").exists())
+
+    with intact(folder):
+        (folder / "half.blob").write_bytes(b"com")
+        other = subprocess.Popen(
+            [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == "comes\n"
+        thread = Thread(target=open_it)
+        thread.start()
+        thread.join(0.5)
+        assert found == []
+        (folder / "half.blob").rename(folder / "engine.blob")
+    assert other.communicate(timeout=60)[0] == "['engine.blob']\n"
+    thread.join(60)
+    assert found == [True]
