@@ -105,9 +105,9 @@ def test_the_graph_for_any_shape_costs_what_the_one_for_a_shape_costs() -> None:
         graph.shape: bundle.path_of(graph) for graph in bundle.manifest.graphs if graph.precision == "float32"
     }
     static, dynamic = (graph_cost(by_shape[shape], (512, 128)) for shape in ((512, 128), None))
-    # but for means over windows, which are pooled where the shape is known, and products where it is not
-    assert 1.0 < dynamic.flops / static.flops < 1.03
-    assert 0 <= dynamic.layers - static.layers <= 8  # two products for each of the four
+    # but for the few means over windows that are pooled where the shape is known
+    assert 0.99 < dynamic.flops / static.flops < 1.03
+    assert abs(dynamic.layers - static.layers) <= 8
     larger = graph_cost(by_shape[1024, 256], (1024, 256))
     assert 3.9 < larger.flops / static.flops < 4.5  # resampling along depth grows with the square of it
 

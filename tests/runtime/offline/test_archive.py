@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -116,10 +116,14 @@ def test_the_same_run_gives_the_same_bytes(folder: Path, opener: Opener, tmp_pat
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
 
-def slow_folder(folder: Path) -> Path:
-    """Recordings that take long enough to be killed in."""
+@pytest.fixture(scope="module")
+def slow(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with recordings `in` that take long enough to be killed in, and what comes `out` of them."""
+    folder = tmp_path_factory.mktemp("slow")
     for seed in range(4):
-        write(folder / f"r{seed}.h5", seed, frames=400)
+        write(folder / "in" / f"r{seed}.h5", seed, frames=400)
+    words = ("--bundle", bundle.folder, "--threads", "2", "--at-once", "1")
+    assert usert("run", folder / "in", "--out", folder / "out", *words).returncode == 0
     return folder
 
 
@@ -128,17 +132,14 @@ def slow_folder(folder: Path) -> Path:
     [(signal.SIGKILL, "1"), (signal.SIGKILL, "2"), (signal.SIGTERM, "2"), (signal.SIGINT, "1")],
 )
 def test_killed_in_the_middle_it_goes_on(
-    bundle: Bundle, tmp_path: Path, number: signal.Signals, at_once: str
+    slow: Path, bundle: Bundle, tmp_path: Path, number: signal.Signals, at_once: str
 ) -> None:
-    folder = slow_folder(tmp_path / "in")
-    words = ["--bundle", str(bundle.folder), "--threads", "2"]
-    assert usert("run", folder, "--out", tmp_path / "whole", *words, "--at-once", "1").returncode == 0
-    words += ["--at-once", at_once]
-    out = tmp_path / "out"
+    folder, out = slow / "in", tmp_path / "out"
+    words = ["--bundle", str(bundle.folder), "--threads", "2", "--at-once", at_once]
     command = [sys.executable, "-m", "usert", "run", str(folder), "--out", str(out), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not (out / "r1.h5.part").exists() and process.poll() is None:
-            os.sched_yield()
+            time.sleep(1e-3)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert (out / "r0.h5").exists()
@@ -154,7 +155,7 @@ def test_killed_in_the_middle_it_goes_on(
     again = usert("run", folder, "--out", out, *words)
     assert (again.returncode, again.stderr) == (0, "")
     assert re.search(r": [23] done, [12] kept$", again.stdout.strip())
-    assert hashes(out) == hashes(tmp_path / "whole")
+    assert hashes(out) == hashes(slow / "out")
 
 
 def test_a_result_of_another_origin_is_told_and_left_unless_told_otherwise(
