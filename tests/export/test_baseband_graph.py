@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,13 +9,9 @@ from numpy.typing import NDArray
 
 from usert.export.baseband_graph import BasebandGraph, FollowGraph
 from usert.export.gate import FramePair, by_torch
-from usert.export.onnx_graph import trace_onnx
-from usert.export.onnx_session import open_onnx
 from usert.frame import Scan
 from usert.front_end import START_SHAPE, depth_grid, graph_inputs
-from usert.network.grid_refine import ROUNDS
 from usert.network.liteflownet import LiteFlowNet
-from usert.network.smoothing import Smoothing
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.quality import READABLE_QUALITY, readable_mean
 from usert.runtime.engines.start import start_of
@@ -159,25 +153,6 @@ def test_frames_without_tissue_are_finite_and_not_readable(graph: BasebandGraph,
     assert np.isfinite(displacement).all()
     assert np.isfinite(strain).all()
     assert (quality >= READABLE_QUALITY).mean() < 0.01
-
-
-def test_onnx_with_loops_says_what_torch_says_and_refuses_nothing_it_should_take(
-    graph: BasebandGraph, tmp_path: Path
-) -> None:
-    """One shape; lines that are no multiple of 32 are padded by whoever runs it."""
-    scanner = press(0.02, (330, 50))
-    model = trace_onnx(graph, (330, 50), loops=True)
-    assert [node.op_type for node in model.graph.node].count("Loop") == len(ROUNDS)
-    assert b"Traceback" not in model.SerializeToString()
-    assert str(Path(__file__).parents[2]).encode() not in model.SerializeToString()
-    path = tmp_path / "graph.onnx"
-    path.write_bytes(model.SerializeToString())
-    pair = pair_of(scanner)
-    for got, expected in zip(open_onnx(path)(pair), by_torch(graph, pair), strict=True):
-        assert got.shape == expected.shape
-        assert np.abs(got - expected).max() < 2e-3
-    solvers = [module for module in graph.modules() if isinstance(module, Smoothing)]
-    assert [solver.looped for solver in solvers] == [False] * len(ROUNDS)
 
 
 @pytest.mark.parametrize("motion", [0.7, 1.0, 1.2])

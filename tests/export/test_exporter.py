@@ -83,23 +83,6 @@ def test_the_engine_says_what_torch_says(bundle: Bundle) -> None:
     _against_torch(bundle, SHAPE)
 
 
-@pytest.mark.parametrize("kind", ["cheap", "full"])
-def test_refinement_is_in_the_graph_and_in_the_manifest(kind: str, tmp_path: Path) -> None:
-    default = Bundle.load(default_bundle_path())
-    bundle = export_bundle(
-        default.folder / default.manifest.weights.file,
-        tmp_path / "bundle",
-        ExportConfig(
-            shapes=[SHAPE], any_shape=False, finest=4, strain_window=33, refinement=as_kind(kind, "kind")
-        ),
-    )
-    assert bundle.manifest.refinement == kind
-    assert f"refinement   {kind}" in bundle_card(bundle)
-    _against_torch(bundle, SHAPE)
-    model = onnx.load(bundle.path_of(bundle.manifest.graphs[0]), load_external_data=False)
-    assert not {"Loop", "If", "Scan", "ScatterND", "Einsum"} & {node.op_type for node in model.graph.node}
-
-
 def test_no_copy_of_the_weights_stays_in_the_graph(bundle: Bundle) -> None:
     model = onnx.load(bundle.path_of(bundle.manifest.graphs[0]), load_external_data=False)
     external = [i for i in model.graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
@@ -195,7 +178,7 @@ def test_published_weights_from_the_users_own_file(tmp_path: Path) -> None:
     bundle = export_bundle(
         tmp_path / "network.pytorch",
         tmp_path / "bundle",
-        ExportConfig(shapes=[SHAPE], any_shape=False, finest=4, strain_window=33),
+        ExportConfig(shapes=[SHAPE], any_shape=False, finest=4, strain_window=33, refinement="off"),
     )
     assert bundle.manifest.input.trained_for is None
     assert bundle.manifest.network.normalise_features is False
@@ -274,7 +257,7 @@ def test_graphs_that_follow_are_exported_proven_and_hold_no_weights(
     made = export_bundle(
         ON_GRID,
         tmp_path / "bundle",
-        ExportConfig(shapes=[shape], any_shape=False, follow=True),
+        ExportConfig(shapes=[shape], any_shape=False, refinement="cheap", follow=True),
         report=said.append,
     )
     (graph,) = made.manifest.follow

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,8 @@ import onnx
 import pytest
 import torch
 
-from usert.bundle import Bundle, default_bundle_path, sha256_of
+from usert.bundle import Bundle, default_bundle_path, sha256_of, write_bundle
 from usert.bundle.card import bundle_card
-from usert.bundle.manifest import PRECISIONS
 from usert.cli import main
 from usert.errors import BundleError, OptionError
 from usert.export.exporter import ExportConfig, export_bundle
@@ -40,19 +40,29 @@ def recording(path: Path, frames: int, shape: tuple[int, int] = SHAPE) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Trained weights to level 4, one small shape in each precision."""
-    default = Bundle.load(default_bundle_path())
+    """Trained weights to level 4, one small shape in float32 and float16, refined as the packaged bundles are not."""
     return export_bundle(
-        default.folder / default.manifest.weights.file,
+        default_bundle_path() / "weights.safetensors",
         tmp_path_factory.mktemp("verify") / "bundle",
         ExportConfig(
             shapes=[SHAPE],
             any_shape=False,
-            precisions=PRECISIONS,
+            precisions=("float32", "float16"),
             finest=4,
             strain_window=65,
+            refinement="cheap",
         ),
     )
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The default bundle's graph in int8 of 512 x 128, alone."""
+    default, folder = Bundle.load(default_bundle_path()), tmp_path_factory.mktemp("int8") / "bundle"
+    graphs = [graph for graph in default.manifest.graphs if graph.file == "strain_512x128_int8.onnx"]
+    manifest = replace(default.manifest, graphs=tuple(graphs), follow=())
+    write_bundle(folder, manifest, [default.folder / name for name in manifest.files])
+    return Bundle.load(folder)
 
 
 @pytest.fixture(scope="module")
@@ -71,37 +81,48 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(folder / "weights.safetensors", folder / "bundle", config)
 
 
+@pytest.mark.parametrize("which", ["bundle", "int8"])
 def test_a_good_bundle_is_proven_with_every_engine(
-    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    which: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rf = recording(tmp_path / "rec.h5", 4)
-    monkeypatch.setattr(
-        "sys.argv", ["usert", "export", "--verify", str(bundle.folder), "--recording", str(rf)]
-    )
+    made: Bundle = request.getfixturevalue(which)
+    graphs = made.manifest.graphs
+    assert graphs[0].shape is not None
+    rf = recording(tmp_path / "rec.h5", 4, graphs[0].shape)
+    monkeypatch.setattr("sys.argv", ["usert", "export", "--verify", str(made.folder), "--recording", str(rf)])
     with pytest.raises(SystemExit) as ended:
         main()
     out, err = capsys.readouterr()
     assert ended.value.code in (0, None)
-    for graph in ("strain_256x64.onnx", "strain_256x64_float16.onnx", "strain_256x64_int8.onnx"):
+    for graph in graphs:
         for engine in ("onnxruntime CPUExecutionProvider", "openvino CPU"):
-            assert f"{graph}, {engine}: displacement within" in out
+            assert f"{graph.file}, {engine}: displacement within" in out
     assert out.rstrip().endswith("proven with onnxruntime, openvino")
     assert "onnxruntime-cuda: not here: " in err
     assert "tensorrt-rtx: not here: " in err
 
 
-def test_int8_shares_the_weights_and_is_int8(bundle: Bundle) -> None:
-    graph = next(graph for graph in bundle.manifest.graphs if graph.precision == "int8")
-    model = onnx.load(bundle.path_of(graph), load_external_data=False)
+def test_refinement_is_in_the_manifest(bundle: Bundle) -> None:
+    assert bundle.manifest.refinement == "cheap"
+    assert "refinement   cheap" in bundle_card(bundle)
+
+
+def test_int8_shares_the_weights_and_is_int8(int8: Bundle) -> None:
+    (graph,) = int8.manifest.graphs
+    model = onnx.load(int8.path_of(graph), load_external_data=False)
     external = [i for i in model.graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
-    assert {i.external_data[0].value for i in external} == {bundle.manifest.weights.file}
+    assert {i.external_data[0].value for i in external} == {int8.manifest.weights.file}
     # constants of the coarse map, and no copy of the weights, which in int8 are half as long as in that file
-    weights = bundle.path_of(bundle.manifest.weights).stat().st_size
+    weights = int8.path_of(int8.manifest.weights).stat().st_size
     assert sum(len(i.raw_data) for i in model.graph.initializer) < weights / 8
     made = {output: node for node in model.graph.node for output in node.output}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    int8 = [node for node in convolutions if made.get(node.input[1], node).op_type == "DequantizeLinear"]
-    assert len(int8) > 40
+    whole = [node for node in convolutions if made.get(node.input[1], node).op_type == "DequantizeLinear"]
+    assert len(whole) > 40
 
 
 def test_float16_computes_with_the_stored_weights(bundle: Bundle) -> None:
