@@ -1,0 +1,133 @@
+"""Images a second of bundles side by side, as a live server runs them, in turns in one process.
+
+    python benchmarks/live_rates.py BUNDLE[,AT_ONCE[,follow]] … [--shape 512x128] [--engine openvino] [--precision int8]
+                                    [--threads 2] [--seconds 4] [--rounds 3]
+
+`default` and `small` are bundles of the package. With AT_ONCE 2 two pairs run at once and share the threads; with
+`follow` the frames of the simulated scanner come in sequence as one live session (`usert serve --follow`), else one
+pair again and again. The ratios are to the first. CPU time is of the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from usert.bundle import Bundle
+from usert.machine import cpu_name
+from usert.phantom.scanner import ScannerConfig, SimulatedScanner
+from usert.runtime.bench.live_session import LiveSession
+from usert.runtime.engines import open_engine
+from usert.runtime.engines.following import FollowingEngine
+
+FRAMES = 24
+"""Period of the stream."""
+
+
+@dataclass
+class Variant:
+    """One way to run one bundle, and what was measured of it in each round."""
+
+    name: str
+    at_once: int
+    run: Callable[[], object]
+    session: LiveSession | None
+    rates: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    followed: list[float] = field(default_factory=list)
+
+    def measure(self, seconds: float) -> None:
+        """Run for so long, and note the figures."""
+        if self.session is not None:
+            self.session.followed()
+        begin, cpu = time.perf_counter(), time.process_time()
+        done = [0] * self.at_once
+
+        def work(k: int) -> None:
+            while time.perf_counter() - begin < seconds:
+                self.run()
+                done[k] += 1
+
+        threads = [threading.Thread(target=work, args=(k,)) for k in range(self.at_once)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.rates.append(sum(done) / (time.perf_counter() - begin))
+        self.cpu_ms.append(1e3 * (time.process_time() - cpu) / sum(done))
+        if self.session is not None:
+            self.followed.append(self.session.followed() / sum(done))
+
+
+def opened(words: str, scanner: SimulatedScanner, options: argparse.Namespace, stack: ExitStack) -> Variant:
+    """The variant of BUNDLE[,AT_ONCE[,follow]]. Errors: `SystemExit` for another word than `follow`."""
+    name, at_once, follow = (*words.split(","), "", "")[:3]
+    if follow not in ("", "follow"):
+        raise SystemExit(f"{words}: got {follow!r}, expected follow")
+    count = int(at_once or 1)
+    opening = open_engine(
+        Bundle.load(Path(name)),
+        engine=options.engine,
+        precision=options.precision,
+        threads=options.threads,
+        at_once=count,
+    )
+    engine = stack.enter_context(closing(opening))
+    frames = [scanner.frame(k) for k in range(FRAMES)]
+    if follow:
+        following = FollowingEngine(engine)
+        following.warm_up(frames[0].samples.shape, scanner.scan)
+        session = LiveSession(following, frames)
+        return Variant(words, count, session.run, session)
+    engine.warm_up(frames[0].samples.shape, scanner.scan)
+    pair = frames[3].samples, frames[4].samples, scanner.scan
+    return Variant(words, count, lambda: engine.run(*pair), None)
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("variants", nargs="+", metavar="BUNDLE[,AT_ONCE[,follow]]")
+    parser.add_argument("--shape", default="512x128")
+    parser.add_argument("--engine", default="openvino")
+    parser.add_argument("--precision", default="int8")
+    parser.add_argument("--threads", default=2, type=int)
+    parser.add_argument("--seconds", default=4.0, type=float)
+    parser.add_argument("--rounds", default=3, type=int)
+    options = parser.parse_args()
+    sys.setswitchinterval(5e-4)  # as a live server does
+    rows, lines = (int(side) for side in options.shape.split("x"))
+    scanner = SimulatedScanner(ScannerConfig(shape=(rows, lines)), seed=0)
+    with ExitStack() as stack:
+        variants = [opened(words, scanner, options, stack) for words in options.variants]
+        for _ in range(options.rounds):
+            for variant in variants:
+                variant.measure(options.seconds)
+    print(
+        f"{options.shape}, {options.engine}, {options.precision}, {options.threads} threads, {cpu_name()}\n"
+    )
+    print(
+        "| variant | images/s | of each round | over the first | CPU ms an image | followed |\n"
+        + "|---" * 6
+        + "|"
+    )
+    first = statistics.median(variants[0].rates)
+    for variant in variants:
+        rate = statistics.median(variant.rates)
+        each = ", ".join(f"{rate:.1f}" for rate in variant.rates)
+        share = f"{statistics.mean(variant.followed):.2f}" if variant.followed else ""
+        cpu = statistics.median(variant.cpu_ms)
+        print(f"| {variant.name} | {rate:.2f} | {each} | {rate / first:.2f} | {cpu:.0f} | {share} |")
+
+
+if __name__ == "__main__":
+    main()
