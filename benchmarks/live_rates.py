@@ -67,11 +67,11 @@ class Variant:
 
 
 def opened(words: str, scanner: SimulatedScanner, options: argparse.Namespace, stack: ExitStack) -> Variant:
-    """The variant of BUNDLE[,AT_ONCE[,follow]]. Errors: `SystemExit` for another word than `follow`."""
-    name, at_once, follow = (*words.split(","), "", "")[:3]
-    if follow not in ("", "follow"):
-        raise SystemExit(f"{words}: got {follow!r}, expected follow")
-    count = int(at_once or 1)
+    """The variant of BUNDLE[,AT_ONCE[,follow]]. Errors: `SystemExit` for other words than these."""
+    name, *more = words.split(",")
+    if more[1:] not in ([], ["follow"]) or (more and more[0] not in ("1", "2")):
+        raise SystemExit(f"{words}: got {','.join(more)}, expected 1 or 2, or one of them with follow")
+    count, follow = int((more or ["1"])[0]), len(more) == 2
     opening = open_engine(
         Bundle.load(Path(name)),
         engine=options.engine,

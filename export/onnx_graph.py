@@ -189,7 +189,8 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own internals and of packages that are not needed."""
+    """The exporter warns of its own internals and of packages that are not needed, and reports as an error that it does
+    not classify a loop (`always_classified is unsupported`)."""
     quiet = {"torch.onnx": logging.ERROR, "onnxscript": logging.ERROR, "torch.export": logging.CRITICAL}
     loggers = [logging.getLogger(name) for name in quiet]
     levels = [logger.level for logger in loggers]

@@ -141,7 +141,8 @@ def warped_ncc(
     reaches so far about its centre, and hundredths of a line beyond the outermost one say nothing. `window` as in
     `local_ncc`. Errors: `ValueError` as in `local_ncc` and `usert.warp.warp`.
     """
-    moved, valid = warp(post, _onto_the_border(displacement))
+    onto = _onto_the_border(displacement) if displacement.shape == (2, *post.shape) else displacement
+    moved, valid = warp(post, onto)
     ncc = local_ncc(pre, moved, window, valid)
     ncc[~valid] = 0
     return ncc

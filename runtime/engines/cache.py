@@ -1,19 +1,23 @@
 """The cache of compiled engines: `$XDG_CACHE_HOME/usert/engines`, else `~/.cache/usert/engines`.
 
 Nothing is evicted: the folder may be deleted whenever no engine is being opened. Invariant: what was compiled for one
-graph, weights, device and library is not used for another, and what one process compiles no other touches.
+graph, weights, device and library is not used for another, and, where files can be locked, what one process compiles no
+other touches.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import IO
 
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph
@@ -25,6 +29,9 @@ if sys.platform != "win32":  # where two processes that open one engine at once 
 LEAST_FREE_BYTES = 200_000_000
 """Free space that is needed: a compiled engine takes 20 to 60 MB, and a library may write it twice."""
 _SEAL = "usert.sha256"
+PATIENCE_S = 120.0
+"""Wait for another process that compiles the same graph; a stopped one must not hold up the rest for ever."""
+_log = logging.getLogger(__name__)
 
 
 def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> Path:
@@ -37,7 +44,7 @@ def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> 
     folder = _root() / f"{Path(graph.file).stem}-{key}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
+        free = shutil.disk_usage(folder.parent).free
         with NamedTemporaryFile(dir=folder.parent) as probe:
             probe.write(b"usert")
     except OSError as error:
@@ -58,14 +65,15 @@ def intact(folder: Path) -> Iterator[None]:
     """Guarantee that `folder` is unchanged since its last use, by hash, or else empty.
 
     For libraries that do not check their cache. After an error in the block the content is not used again. Others that
-    come for the same folder, threads or processes, wait: a server and its spare compile a graph once.
+    come for the same folder, threads or processes, wait: a server and its spare compile a graph once. Errors:
+    `EngineError` where the folder is held by another for longer than `PATIENCE_S`.
     """
     seal = folder / _SEAL
     with _alone(folder):
         whole = seal.exists() and seal.read_bytes() == _digest(folder)
-        if not whole:
-            shutil.rmtree(folder)
-            folder.mkdir()
+        if not whole:  # emptied, not removed: another may just have asked for it
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         before = _files(folder)
         try:
             yield
@@ -82,9 +90,30 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     with folder.with_name(f"{folder.name}.lock").open("wb") as lock:
-        with suppress(OSError):  # of a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        begin, told = time.monotonic(), False
+        while not _locked(lock):
+            waited = time.monotonic() - begin
+            if waited > PATIENCE_S:
+                raise EngineError(
+                    f"engine cache {folder}: locked by another process for {waited:.0f} s, expected less; "
+                    "end that process, if it is stopped"
+                )
+            if not told and waited > 1:
+                _log.info("engine cache %s: another process compiles this graph; waiting", folder)
+                told = True
+            time.sleep(0.05)  # and not within the call, which no signal would end
         yield
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether `file` is now locked by this process, or on a file system without locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _root() -> Path:

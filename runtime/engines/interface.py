@@ -44,7 +44,8 @@ class Engine(Protocol):
     """A bundle opened by one library, or a method without one.
 
     Only one thread at a time may call it, but for `run` and `Follower.follow` of a
-    `usert.runtime.engines.concurrency.ConcurrentEngine`.
+    `usert.runtime.engines.concurrency.ConcurrentEngine`, beside which any thread may ask for what does not change
+    (`name`, `at_once`, `grid_rows_at`, `strain_window_at`).
     """
 
     @property

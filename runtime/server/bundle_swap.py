@@ -1,6 +1,7 @@
 """Loading another bundle while a server runs: opened, warmed up and checked in a thread of its own.
 
-All files are hashed before they are opened and again afterwards, since somebody may copy to the folder meanwhile.
+All files are hashed before they are opened and again when the first frames are warm, since somebody may copy to the
+folder meanwhile.
 Invariant: an engine opened here is either taken or closed, whatever goes wrong.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 
 from usert.bundle import Bundle
 from usert.bundle.manifest import Manifest
-from usert.errors import BundleError, EngineError, UsertError
+from usert.errors import BundleError, EngineError, FrameError, UsertError
 
 from ..engines.bundle_engine import first_line
 from ..engines.interface import Engine, FrameFormat
@@ -195,13 +196,18 @@ class BundleSwap:
             _check_wanted(future)
             engine = opener(bundle)
             stack.callback(_close, engine)
+            taken = []
             for each in frames:
                 _check_wanted(future)
-                engine.warm_up(*each)
+                try:
+                    engine.warm_up(*each)
+                    taken.append(each)
+                except FrameError as error:  # of one source, whose pairs fail alike now: not another's
+                    log.warning("bundle %s: %s", folder, error)
             _check_wanted(future)
             check = None
             if trial is None:
-                run_noise(engine, frames[0])
+                run_noise(engine, (*taken, least)[0])
             else:
                 check = check_engine(engine, trial, quality_rule=quality_rule, held_score=self._held_score)
             bundle.verify()

@@ -29,6 +29,7 @@ _FAILED = _KEY_REFUSED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHA
 _TRYING = zmq.EVENT_CONNECTED | zmq.EVENT_CONNECT_DELAYED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
 _UP_OR_DOWN = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
+_UNTRIED = "there is no connection yet"
 _ABSENT = "nobody listens there"
 _MUTE = "what listens there does not answer as ZeroMQ does: another program, or one that stands still"
 _HANGS_UP = "hangs up: it is an endpoint of another kind, asks for keys, or is no ZeroMQ"
@@ -171,7 +172,7 @@ class ConnectedSocket(ManagedSocket[ClientKeys]):
 
     _action = "connect"
     _failures = 0
-    _obstacle = _ABSENT
+    _obstacle = _UNTRIED
 
     @property
     def connected(self) -> bool:
@@ -211,7 +212,7 @@ class ConnectedSocket(ManagedSocket[ClientKeys]):
             self._failures, self._obstacle = 0, ""
         elif event == zmq.EVENT_CLOSED:
             self._obstacle = _ABSENT
-        elif event == zmq.EVENT_CONNECTED and self._obstacle in ("", _ABSENT):
+        elif event == zmq.EVENT_CONNECTED and self._obstacle in ("", _UNTRIED, _ABSENT):
             self._obstacle = _MUTE
         elif event == zmq.EVENT_DISCONNECTED and self._obstacle == _MUTE:
             self._obstacle = f"what listens there {_HANGS_UP}"

@@ -172,6 +172,27 @@ def test_full_refinement_needs_no_finer_level_than_3(monkeypatch: pytest.MonkeyP
     assert asked == [3, 2, 2, 2]
 
 
+def test_graphs_for_cpus_alone_are_traced_with_loops(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    def stop(*_: object, loops: bool = False) -> None:
+        asked.append(loops)
+        raise BundleError("far enough")
+
+    monkeypatch.setattr(exporter, "trace_onnx", stop)
+    monkeypatch.setattr(exporter, "write_onnx", stop)
+    for precision in ("float32", "float16", "int8"):
+        config = ExportConfig(shapes=[(160, 64)], any_shape=False, precisions=[precision])
+        with pytest.raises(BundleError, match="far enough"):
+            export_bundle(ON_GRID, tmp_path / "bundle", config)
+    monkeypatch.setattr(exporter, "_graphs", lambda *_: iter(()))
+    with pytest.raises(BundleError, match="far enough"):
+        export_bundle(
+            ON_GRID, tmp_path / "bundle", ExportConfig(shapes=[(160, 64)], any_shape=False, follow=True)
+        )
+    assert asked == [False, False, True, True]
+
+
 def test_published_weights_from_the_users_own_file(tmp_path: Path) -> None:
     state = {key: 0.02 * value for key, value in published("net").items()}
     torch.save(state, tmp_path / "network.pytorch")

@@ -80,13 +80,22 @@ def test_each_has_the_graphs_that_the_default_one_has_and_a_model_card(which: st
     assert manifest.weights.model_card is not None
 
 
+def operators_of(graph: onnx.GraphProto) -> Iterator[str]:
+    """Of a graph, and of the bodies of its loops."""
+    for node in graph.node:
+        yield node.op_type
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from operators_of(attribute.g)
+
+
 @pytest.mark.parametrize("which", PACKAGED)
 def test_graphs_for_cpus_have_a_loop_a_round_and_those_for_gpus_have_none(which: str) -> None:
     """A GPU captures no graph with a loop, and none of these operators is read by every library."""
     bundle = PACKAGED[which]
     for graph in (*bundle.manifest.graphs, *bundle.manifest.follow):
         model = onnx.load(bundle.path_of(graph), load_external_data=False)
-        operators = [node.op_type for node in model.graph.node]
+        operators = list(operators_of(model.graph))
         for_cpus = graph.precision == "int8" or graph in bundle.manifest.follow
         assert operators.count("Loop") == (len(ROUNDS) if for_cpus else 0), graph.file
         assert not {"If", "Scan", "ScatterND", "Einsum"} & set(operators), graph.file

@@ -48,13 +48,11 @@ def on_the_grid(measured: torch.Tensor, weight: torch.Tensor, steps: int) -> tor
     return found
 
 
-def test_it_comes_nearer_to_the_exact_solution_than_as_many_steps_on_the_grid() -> None:
-    """Where weights span a decade; over two, levelled weights on the grid come nearer."""
+def test_of_weights_that_span_a_decade_twelve_steps_come_near_the_exact_solution() -> None:
+    """Over two decades the levelled steps on the grid come nearer."""
     measured, weight = problem(1.0)
-    exact = solved(measured, weight)
     found = EigenSmoothing(ROWS, COLUMNS, 12)(measured, weight, COST)
-    other = on_the_grid(measured, weight, 12)
-    assert np.abs(found.numpy() - exact).max() < np.abs(other.numpy() - exact).max()
+    assert np.abs(found.numpy() - solved(measured, weight)).max() < 5e-3
 
 
 def test_of_weights_that_are_alike_twelve_steps_find_the_exact_solution() -> None:

@@ -23,7 +23,7 @@ from usert.signals import stop_on_signals
 
 
 def run_archive(folder: Path, out: Path, recipe: Recipe, opener: Opener) -> None:
-    """Process the recordings beneath `folder`, one after another in this process; a signal ends it after the pair in
+    """Process the recordings beneath `folder`, one after another in this process; a signal ends it after the pairs in
     work. Results go to the folder `out`.
 
     Errors: `typer.Exit` where a result is missing, or after a signal.

@@ -87,9 +87,7 @@ def _series(angle: Tensor) -> Tensor:
 
 def power(signal: Tensor) -> Tensor:
     """Squared magnitude (B, 1, …) of a signal (B, 2, …)."""
-    real, imaginary = signal.chunk(
-        2, dim=1
-    )  # as one operator of an exported graph: a sum over channels is another
+    real, imaginary = signal.chunk(2, dim=1)  # libraries fuse this, and a sum over channels not
     return real * real + imaginary * imaginary
 
 

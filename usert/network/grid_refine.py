@@ -30,7 +30,8 @@ GRID_BLOCK = 4
 """Rows of the depth grid of one point: one and a third wavelengths."""
 ROUNDS = ((14, 4), (6, 2), (6, 2), (7, 1))
 """Of each round: steps of conjugate gradients, and how many points of the grid, along depth and across lines, are taken
-together. Wide frames in a hard press need the many of the first round; the last one then has farther to go itself."""
+together. The many of the first round are for lines without echoes, the last one's seventh is for the corner of a mask;
+on presses fewer are as good (`benchmarks/RESULTS.md`, "the refinement levelled")."""
 MIXED, PRESSED = 1.8, 0.02
 """Factor of the axial field's λ_rc in a pair that hardly moves, and the strain of a pair at which half of it is left;
 it falls with the square. How strain changes from line to line is noise in a pair of little strain, and in a hard press

@@ -148,8 +148,8 @@ def _repeated(step: Callable[..., tuple[Tensor, ...]], times: int, state: tuple[
 def _levelled(grid: Grid, weight: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
     """1 / √D (B, 1, K, M) and the damping (B, 1, K, M) of each cosine: the parts of the preconditioner.
 
-    D is what (1 - ℓ_r² ∂²/∂r² - ℓ_c² ∂²/∂c²) makes W, with ℓ⁴ = λ / W the length over which a field is smoothed, and a
-    least level more: the lower it is, the rougher D, and the less do means of λ / D tell.
+    (1 - ℓ_r² ∂²/∂r² - ℓ_c² ∂²/∂c²) D = W, with ℓ⁴ = λ / W the length over which a field is smoothed, and a least level
+    more: the lower it is, the rougher D, and the less do means of λ / D tell.
     """
     known, (along, mixed, across) = _mean(weight), _mean(penalty).chunk(3, dim=1)
     near = 1 / (1 + torch.sqrt(along / known) * grid.depth + torch.sqrt(across / known) * grid.width)

@@ -112,6 +112,20 @@ def test_the_graph_for_any_shape_costs_what_the_one_for_a_shape_costs() -> None:
     assert 3.9 < larger.flops / static.flops < 4.5  # resampling along depth grows with the square of it
 
 
+@pytest.mark.parametrize("shape", [(512, 128), (1024, 256), None])
+def test_steps_in_a_loop_cost_what_they_cost_one_by_one(shape: tuple[int, int] | None) -> None:
+    """The graphs in int8 hold the refinement as loops, those in float32 do not; int8 changes no operation."""
+    bundle = Bundle.load(default_bundle_path(), verify=False)
+    looped, plain = (
+        graph_cost(bundle.path_of(graph), shape or (512, 128))
+        for precision in ("int8", "float32")
+        for graph in bundle.manifest.graphs
+        if (graph.shape, graph.precision) == (shape, precision)
+    )
+    assert looped.flops == plain.flops
+    assert looped.layers == plain.layers
+
+
 def test_the_graph_that_follows_costs_much_less_at_any_shape() -> None:
     bundle = Bundle.load(default_bundle_path(), verify=False)
     follows, whole = (

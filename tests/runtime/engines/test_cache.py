@@ -15,6 +15,7 @@ from tiny_bundle import tiny_bundle
 
 from usert.bundle import Bundle
 from usert.errors import EngineError
+from usert.runtime.engines import cache
 from usert.runtime.engines.cache import LEAST_FREE_BYTES, cache_folder, intact
 
 ON = {"device": "NVIDIA H200 (sm_90)", "library": "onnxruntime 1.31.1"}
@@ -122,33 +123,83 @@ def test_what_was_left_by_a_failure_is_not(tmp_path: Path) -> None:
         assert (tmp_path / "half.blob").exists() is False
 
 
-def test_who_comes_while_another_compiles_waits_and_finds_it(tmp_path: Path) -> None:
+COMES = """
+import sys
+from pathlib import Path
+from usert.bundle import Bundle
+from usert.runtime.engines import cache
+from usert.runtime.engines.cache import cache_folder, intact
+
+bundle = Bundle.load(Path(sys.argv[1]))
+for again in range(int(sys.argv[2])):
+    print("comes", flush=True)
+    sys.stdin.readline()
+    folder = cache_folder(bundle, bundle.manifest.graphs[0], device=f"CPU {again}", library="library")
+    with intact(folder):
+        found = (folder / "engine.blob").exists()
+        if not found:
+            (folder / "engine.blob").write_bytes(b"compiled")
+    print(found, flush=True)
+"""
+
+
+def coming(bundle: Bundle, times: int) -> subprocess.Popen[str]:
+    """A process that asks for the engine of `CPU 0`, then of `CPU 1` …, each time that it is written a line."""
+    words = [sys.executable, "-c", COMES, str(bundle.folder), str(times)]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_who_comes_while_another_compiles_waits_and_finds_it(bundle: Bundle) -> None:
     """Another process and a thread of this one."""
-    folder = tmp_path / "engine"
-    folder.mkdir()
-    script = (
-        "import sys; from pathlib import Path; from usert.runtime.engines.cache import intact\n"
-        "print('comes', flush=True)\n"
-        "with intact(Path(sys.argv[1])) as _: print(sorted(p.name for p in Path(sys.argv[1]).glob('*.blob')))"
-    )
+    folder = cache_folder(bundle, bundle.manifest.graphs[0], device="CPU 0", library="library")
     found: list[bool] = []
 
     def open_it() -> None:
         with intact(folder):
             found.append((folder / "engine.blob").exists())
 
-    with intact(folder):
-        (folder / "half.blob").write_bytes(b"com")
-        other = subprocess.Popen(
-            [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
-        )
-        assert other.stdout is not None
-        assert other.stdout.readline() == "comes\n"
-        thread = Thread(target=open_it)
-        thread.start()
-        thread.join(0.5)
-        assert found == []
-        (folder / "half.blob").rename(folder / "engine.blob")
-    assert other.communicate(timeout=60)[0] == "['engine.blob']\n"
-    thread.join(60)
+    thread = Thread(target=open_it)
+    with coming(bundle, 1) as other:
+        with intact(folder):
+            (folder / "half.blob").write_bytes(b"com")
+            assert said(other) == "comes"
+            go(other)
+            thread.start()
+            thread.join(0.5)
+            assert found == []
+            (folder / "half.blob").rename(folder / "engine.blob")
+        assert said(other) == "True"
+        thread.join(60)
     assert found == [True]
+
+
+def test_of_two_that_come_at_once_one_compiles(bundle: Bundle) -> None:
+    times = 40
+    with coming(bundle, times) as one, coming(bundle, times) as other:
+        for _ in range(times):
+            assert said(one) == said(other) == "comes"
+            go(one)
+            go(other)
+            assert sorted((said(one), said(other))) == ["False", "True"]
+
+
+def test_who_holds_it_too_long_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "PATIENCE_S", 0.1)
+    folder = folder_of(bundle)
+    with (
+        intact(folder),
+        pytest.raises(EngineError, match=r"^engine cache .*: locked by another process"),
+        intact(folder),
+    ):
+        pass

@@ -69,6 +69,18 @@ def test_a_bundle_for_one_shape_is_run_at_that(change: BundleSwap, opener: Opene
     assert line.startswith(f"bundle {fixed.folder}: frame: got 96x32, expected 64x32")
 
 
+def test_a_source_whose_frames_no_engine_takes_stops_no_change(
+    change: BundleSwap, opener: Opener, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = FrameFormat((STRAIN_WINDOW - 1, 16))
+    ready = change.start(bundle.folder, opener=opener, frames=[short], trial=None).result(TIMEOUT_S)
+    assert ready.check is None
+    change.take()
+    both = change.start(bundle.folder, opener=opener, frames=[short, FrameFormat(SHAPE)], trial=None)
+    assert both.result(TIMEOUT_S).fields()["shapes"] == (short.shape, SHAPE)
+    assert sum("the strain window" in record.message for record in caplog.records) == 2
+
+
 def test_one_change_at_a_time(
     change: BundleSwap, opener: Opener, bundle: Bundle, trial: EstimatedPair, tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ class Blocking(Told):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self.calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
 
     def at_once(self, shape: Shape, scan: object = None) -> int:
         return AT_ONCE
@@ -105,7 +105,6 @@ class Beside:
 
     def called(self) -> Call:
         call = self.engine.calls.get(timeout=TIMEOUT_S)
-        assert call is not None
         return call
 
     def end(self, pair: Pair, *, near: float = 1.0, whole: float = 1.0) -> None:
