@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from usert.bundle import Bundle
+from usert.errors import UsertError
 from usert.machine import cpu_name
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.runtime.bench.live_session import LiveSession
@@ -91,13 +92,19 @@ def opened(words: str, scanner: SimulatedScanner, options: argparse.Namespace, s
     return Variant(words, count, lambda: engine.run(*pair), None)
 
 
+def as_shape(text: str) -> tuple[int, int]:
+    """Frame shape (N, M) of a text such as 512x128. Errors: `ValueError`."""
+    rows, lines = text.split("x")
+    return int(rows), int(lines)
+
+
 def main() -> None:
     """Print a table in Markdown."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("variants", nargs="+", metavar="BUNDLE[,AT_ONCE[,follow]]")
-    parser.add_argument("--shape", default="512x128")
+    parser.add_argument("--shape", default=(512, 128), type=as_shape, metavar="NxM")
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--precision", default="int8")
     parser.add_argument("--threads", default=2, type=int)
@@ -105,16 +112,17 @@ def main() -> None:
     parser.add_argument("--rounds", default=3, type=int)
     options = parser.parse_args()
     sys.setswitchinterval(5e-4)  # as a live server does
-    rows, lines = (int(side) for side in options.shape.split("x"))
-    scanner = SimulatedScanner(ScannerConfig(shape=(rows, lines)), seed=0)
     with ExitStack() as stack:
-        variants = [opened(words, scanner, options, stack) for words in options.variants]
+        try:
+            scanner = SimulatedScanner(ScannerConfig(shape=options.shape), seed=0)
+            variants = [opened(words, scanner, options, stack) for words in options.variants]
+        except UsertError as error:
+            raise SystemExit(str(error)) from error
         for _ in range(options.rounds):
             for variant in variants:
                 variant.measure(options.seconds)
-    print(
-        f"{options.shape}, {options.engine}, {options.precision}, {options.threads} threads, {cpu_name()}\n"
-    )
+    shape = "x".join(map(str, options.shape))
+    print(f"{shape}, {options.engine}, {options.precision}, {options.threads} threads, {cpu_name()}\n")
     print(
         "| variant | images/s | of each round | over the first | CPU ms an image | followed |\n"
         + "|---" * 6

@@ -220,8 +220,7 @@ class Benchmark:
         )
 
     def _worker(self, variant: Variant, scene: Scene) -> Worker:
-        frames = scene.to_and_fro if variant.follow else ()  # each process has a copy of what it is sent
-        return Worker(variant, scene.pair, self._opener, scene.scan, frames=frames)
+        return Worker(variant, scene.pair, self._opener, scene.scan, frames=scene.to_and_fro)
 
     def _checked(self, stage: _Stage, check: AccuracyCheck | None, scene: Scene | None) -> _Entry:
         """The entry of an open variant, with an error where its estimate from nothing is wrong."""

@@ -104,9 +104,9 @@ class Worker(PipedProcess):
     ) -> None:
         """`pair`: reference and current frame of `scan` that every run is of, (N, M), or IQ (N, M, 2).
 
-        `frames`: one period of the stream that a variant which follows is measured on.
+        `frames`: one period of the stream that a variant which follows is measured on; others are not sent it.
         """
-        super().__init__(variant, _main, variant, pair, opener, scan, frames)
+        super().__init__(variant, _main, variant, pair, opener, scan, frames if variant.follow else ())
         self.variant = variant
         self.pair = pair
 

@@ -5,10 +5,9 @@ A file is opened when a frame of its shape first comes, and stays open. The cont
 float32 (3, 32, 8); outputs `displacement` (2, N, M), `strain` and `quality` (N, M), float32. Invariant: outputs have
 the shapes of the contract, or an error is raised.
 
-Ownership: `run` and `follow` may be called by as many threads at once, together, as `at_once` allows, what only tells
-(`name`, `at_once`, `grid_rows_at`, `strain_window_at`) by any beside them, all else by one thread at a time; two
-engines share nothing and may run in two threads. Frames are only read, and only until the call returns; returned arrays
-belong to the caller.
+Ownership: `run` and `follow` may be called by as many threads at once, together, as `at_once` allows, `name`, `at_once`
+and what ends in `_at` beside them, all else by one thread at a time; two engines share nothing. Frames are only
+read, and only until the call returns; returned arrays belong to the caller.
 """
 
 from __future__ import annotations

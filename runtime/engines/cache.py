@@ -29,7 +29,7 @@ if sys.platform != "win32":  # where two processes that open one engine at once 
 LEAST_FREE_BYTES = 200_000_000
 """Free space that is needed: a compiled engine takes 20 to 60 MB, and a library may write it twice."""
 _SEAL = "usert.sha256"
-PATIENCE_S = 120.0
+PATIENCE_S = 30.0
 """Wait for another process that compiles the same graph; a stopped one must not hold up the rest for ever."""
 _log = logging.getLogger(__name__)
 
@@ -48,10 +48,7 @@ def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> 
         with NamedTemporaryFile(dir=folder.parent) as probe:
             probe.write(b"usert")
     except OSError as error:
-        raise EngineError(
-            f"engine cache {folder}: cannot write: {error.strerror}; "
-            "free some space, or set XDG_CACHE_HOME to a folder that can be written"
-        ) from error
+        raise _unwritable(folder, error) from error
     if free < LEAST_FREE_BYTES:
         raise EngineError(
             f"engine cache {folder}: got {free / 1e6:.0f} MB of free space, expected "
@@ -66,7 +63,7 @@ def intact(folder: Path) -> Iterator[None]:
 
     For libraries that do not check their cache. After an error in the block the content is not used again. Others that
     come for the same folder, threads or processes, wait: a server and its spare compile a graph once. Errors:
-    `EngineError` where the folder is held by another for longer than `PATIENCE_S`.
+    `EngineError` where the folder is held by another for longer than `PATIENCE_S`, or cannot be written.
     """
     seal = folder / _SEAL
     with _alone(folder):
@@ -89,7 +86,11 @@ def _alone(folder: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    with folder.with_name(f"{folder.name}.lock").open("wb") as lock:
+    try:
+        lock = folder.with_name(f"{folder.name}.lock").open("wb")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with lock:
         begin, told = time.monotonic(), False
         while not _locked(lock):
             waited = time.monotonic() - begin
@@ -98,11 +99,18 @@ def _alone(folder: Path) -> Iterator[None]:
                     f"engine cache {folder}: locked by another process for {waited:.0f} s, expected less; "
                     "end that process, if it is stopped"
                 )
-            if not told and waited > 1:
-                _log.info("engine cache %s: another process compiles this graph; waiting", folder)
+            if not told and waited > 2:
+                _log.warning("engine cache %s: another process compiles this graph; waiting for it", folder)
                 told = True
             time.sleep(0.05)  # and not within the call, which no signal would end
         yield
+
+
+def _unwritable(folder: Path, error: OSError) -> EngineError:
+    return EngineError(
+        f"engine cache {folder}: cannot write: {error.strerror}; "
+        "free some space, or set XDG_CACHE_HOME to a folder that can be written"
+    )
 
 
 def _locked(file: IO[bytes]) -> bool:

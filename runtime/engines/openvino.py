@@ -109,7 +109,7 @@ class OpenVinoEngine(GraphEngine):
                 return self._core.compile_model(path, DEVICE, {**settings, "CACHE_DIR": str(kept)})
         except Exception as error:  # of the cache, or of the graph: then it comes again
             compiled = self._core.compile_model(path, DEVICE, settings)
-            _log.warning("%s: %s is compiled at every start: %s", self.name, graph.file, first_line(error))
+            _log.warning("%s: %s is compiled without the cache: %s", self.name, graph.file, first_line(error))
             return compiled
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ def test_without_a_cache_it_opens_and_warns(
         engine.run(*frames())
         engine.run(*frames())
     (warning,) = caplog.messages
-    assert warning.startswith("openvino CPU: strain.onnx is compiled at every start: engine cache ")
+    assert warning.startswith("openvino CPU: strain.onnx is compiled without the cache: engine cache ")
     assert "\n" not in warning
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,8 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from run_command import SCAN, SHAPE, usert
-from run_command import write as write_recording
+from run_command import SCAN, hashes, usert, write_noise
 
 from usert.bundle import Bundle
 from usert.commands.method import open_method
@@ -27,32 +22,17 @@ from usert.runtime.offline.result_file import ResultReader
 from usert.runtime.offline.run_folder import ArchiveWorker, Opener, find_jobs
 
 
-def write(path: Path, seed: int, frames: int = 4) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    return write_recording(path, rng.integers(-900, 900, (frames, *SHAPE), dtype=np.int16))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three recordings, in folders."""
     for seed, name in enumerate(("b.h5", "a/x.h5", "a/deep/y.h5")):
-        write(tmp_path / "in" / name, seed)
+        write_noise(tmp_path / "in" / name, seed)
     return tmp_path / "in"
 
 
 @pytest.fixture
 def opener(bundle: Bundle) -> Opener:
     return partial(open_method, "usert", bundle.folder, "onnxruntime", 1, None, 1)
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Every file beneath, and the hash of its bytes."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def run_all(opener: Opener, folder: Path, out: Path, **recipe: Any) -> dict[str, tuple[str, str]]:
@@ -88,7 +68,7 @@ def test_every_recording_beneath_gets_a_result_of_its_name(
 
 
 def test_recordings_of_iq_and_of_rf_in_one_folder(opener: Opener, tmp_path: Path) -> None:
-    write(tmp_path / "in" / "rf.h5", 0)
+    write_noise(tmp_path / "in" / "rf.h5", 0)
     with h5py.File(tmp_path / "in" / "iq.h5", "w") as file:
         file["rf"] = np.random.default_rng(1).integers(-900, 900, (3, 32, 24, 2), dtype=np.int16)
         file["rf"][2] = 5  # costs its pair
@@ -116,48 +96,6 @@ def test_the_same_run_gives_the_same_bytes(folder: Path, opener: Opener, tmp_pat
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
 
-@pytest.fixture(scope="module")
-def slow(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with recordings `in` that take long enough to be killed in, and what comes `out` of them."""
-    folder = tmp_path_factory.mktemp("slow")
-    for seed in range(4):
-        write(folder / "in" / f"r{seed}.h5", seed, frames=400)
-    words = ("--bundle", bundle.folder, "--threads", "2", "--at-once", "1")
-    assert usert("run", folder / "in", "--out", folder / "out", *words).returncode == 0
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("number", "at_once"),
-    [(signal.SIGKILL, "1"), (signal.SIGKILL, "2"), (signal.SIGTERM, "2"), (signal.SIGINT, "1")],
-)
-def test_killed_in_the_middle_it_goes_on(
-    slow: Path, bundle: Bundle, tmp_path: Path, number: signal.Signals, at_once: str
-) -> None:
-    folder, out = slow / "in", tmp_path / "out"
-    words = ["--bundle", str(bundle.folder), "--threads", "2", "--at-once", at_once]
-    command = [sys.executable, "-m", "usert", "run", str(folder), "--out", str(out), *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not (out / "r1.h5.part").exists() and process.poll() is None:
-            time.sleep(1e-3)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    assert (out / "r0.h5").exists()
-    assert not (out / "r3.h5").exists()
-    if number == signal.SIGKILL:
-        assert process.returncode == -number
-    else:
-        assert process.returncode == 130
-        assert re.fullmatch(
-            r"usert: stopped after [12] of 4 recordings; the same command goes on from there\n", errors
-        )
-        assert not list(out.glob("*.part"))
-    again = usert("run", folder, "--out", out, *words)
-    assert (again.returncode, again.stderr) == (0, "")
-    assert re.search(r": [23] done, [12] kept$", again.stdout.strip())
-    assert hashes(out) == hashes(slow / "out")
-
-
 def test_a_result_of_another_origin_is_told_and_left_unless_told_otherwise(
     folder: Path, bundle: Bundle, opener: Opener, tmp_path: Path
 ) -> None:
@@ -171,7 +109,7 @@ def test_a_result_of_another_origin_is_told_and_left_unless_told_otherwise(
         in found["b.h5"][1]
     )
     assert hashes(out) == before
-    write(folder / "b.h5", 77)
+    write_noise(folder / "b.h5", 77)
     found = run_all(opener, folder, out)
     assert {name: state for name, (state, _) in found.items()} == {
         "a/deep/y.h5": "kept",
@@ -194,7 +132,7 @@ def test_a_recording_that_fails_is_a_line_and_the_others_go_on(
     folder: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
     (folder / "a" / "broken.h5").write_bytes(b"no HDF5")
-    write(folder / "a" / "single.h5", 1, frames=1)
+    write_noise(folder / "a" / "single.h5", 1, frames=1)
     (folder / "a" / "._x.h5").write_bytes(b"what a Mac leaves")
     done = usert("run", folder, "--out", tmp_path / "out", "--bundle", bundle.folder)
     assert done.returncode == 1
@@ -227,7 +165,7 @@ def test_a_bad_frame_costs_its_pairs_and_is_counted(folder: Path, bundle: Bundle
 
 def test_what_is_no_result_is_never_replaced(folder: Path, opener: Opener, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    precious = write(out / "b.h5", 5)
+    precious = write_noise(out / "b.h5", 5)
     (out / "a").mkdir()
     (out / "a" / "x.h5").write_bytes(b"older")
     before = precious.read_bytes()

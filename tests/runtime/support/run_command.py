@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,13 @@ def write(path: Path, frames: np.ndarray) -> Path:
     return path
 
 
+def write_noise(path: Path, seed: int, frames: int = 4) -> Path:
+    """A recording of noise, in a folder that need not be there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    return write(path, rng.integers(-900, 900, (frames, *SHAPE), dtype=np.int16))
+
+
 def speckle(count: int) -> np.ndarray:
     return np.random.default_rng(2).integers(-900, 900, (count, *SHAPE), dtype=np.int16)
 
@@ -33,3 +41,12 @@ def usert(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Every file beneath, and the hash of its bytes."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
