@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from usert.cli import main
 
 COMMANDS = (
     "bench",
@@ -43,10 +46,14 @@ def test_help_lists_every_command() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
-    done = usert(command, "--help")
-    assert done.returncode == 0
-    assert "Usage" in done.stdout
+def test_every_command_explains_itself(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["usert", command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    assert re.search(rf"Usage: .*\b{command}\b", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("word", ["--version", "--help"])
@@ -119,11 +126,27 @@ def test_version() -> None:
     ],
 )
 def test_an_error_is_one_line_and_leaves_nothing(
-    words: tuple[str, ...], message: str, tmp_path: Path
+    words: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done = usert(*words, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["usert", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capfd.readouterr().err
+    assert ended.value.code == 1
+    assert said.startswith("usert: ")
+    assert said.count("\n") == 1
+    assert message in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_process_ends_with_that_line_and_code(tmp_path: Path) -> None:
+    done = usert("run", "absent.h5", "--out", "out.h5", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("usert: ")
+    assert done.stderr.startswith("usert: absent.h5: ")
     assert done.stderr.count("\n") == 1
-    assert message in done.stderr
     assert not list(tmp_path.iterdir())
