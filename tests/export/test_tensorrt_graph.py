@@ -12,7 +12,9 @@ import onnxruntime
 import openvino
 import pytest
 import tensorrt_rtx
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import grid_sample
 
 from usert.bundle import Bundle, default_bundle_path
 from usert.bundle.manifest import Graph
@@ -71,25 +73,56 @@ def modes(model: onnx.ModelProto) -> set[bytes]:
     return {a.s for node in nodes for a in node.attribute if a.name == "mode"}
 
 
-def test_a_graph_in_opset_18_is_valid_onnx_and_the_same_to_the_bit_in_openvino(tmp_path: Path) -> None:
+def in_opset_20(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy as torch exports it in that opset, as bundles were once."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.opset_import[0].version = 20
+    for node in copy.graph.node:
+        for attribute in node.attribute if node.op_type == "GridSample" else ():
+            if attribute.name == "mode":
+                attribute.s = b"linear"
+    return copy
+
+
+def test_a_graph_in_opset_18_is_valid_onnx_and_says_the_same(tmp_path: Path) -> None:
     """ONNX Runtime has other kernels for it, which round otherwise."""
     graph = ONE_SHAPE[0]
     assert graph.shape is not None
     frames = inputs_of(graph.shape)
     shutil.copy(WEIGHTS, tmp_path)
-    model = as_opset_18(onnx.load(DEFAULT.path_of(graph), load_external_data=False))
-    assert modes(model) == {b"bilinear"}
-    paths = DEFAULT.path_of(graph), tmp_path / "old.onnx"
-    onnx.save_model(model, paths[1])
-    onnx.checker.check_model(paths[1])
-    core = openvino.Core()
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = [core.compile_model(path, "CPU", exact)(frames) for path in paths]
+    shipped = onnx.load(DEFAULT.path_of(graph), load_external_data=False)
+    old = in_opset_20(shipped)
+    new = as_opset_18(old)
+    assert (modes(old), modes(new)) == ({b"linear"}, {b"bilinear"})
+    assert new == shipped
+    paths = tmp_path / "old.onnx", tmp_path / "new.onnx"
+    for model, path in zip((old, new), paths, strict=True):
+        onnx.save_model(model, path)
+        onnx.checker.check_model(path)
     ours = [onnxruntime.InferenceSession(path).run(None, frames) for path in paths]
     limits = tolerances("float32")
     for k, name in enumerate(("displacement_samples", "strain", "quality")):
-        np.testing.assert_array_equal(compiled[0][k], compiled[1][k])
         assert np.abs(ours[0][k] - ours[1][k]).max() < limits[f"max_abs_{name}"] / 10
+
+
+def test_sampling_in_opset_18_is_the_same_to_the_bit_in_openvino(tmp_path: Path) -> None:
+    text = """
+        <ir_version: 8, opset_import: ["" : 20]>
+        sample (float[1, 2, 40, 24] image, float[1, 40, 24, 2] grid) => (float[1, 2, 40, 24] found)
+        { found = GridSample <mode = "linear", padding_mode = "zeros", align_corners = 1> (image, grid) }
+    """
+    old = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((1, 2, 40, 24), np.float32)
+    grid = rng.uniform(-1.2, 1.2, (1, 40, 24, 2)).astype(np.float32)
+    found = []
+    for model, path in ((old, tmp_path / "old.onnx"), (as_opset_18(old), tmp_path / "new.onnx")):
+        onnx.save_model(model, path)
+        found.append(openvino.Core().compile_model(path, "CPU")([image, grid])[0])
+    np.testing.assert_array_equal(found[0], found[1])
+    expected = grid_sample(torch.from_numpy(image), torch.from_numpy(grid), align_corners=True)
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("graph", DEFAULT.manifest.graphs, ids=lambda graph: graph.file)
