@@ -17,6 +17,7 @@ import torch
 
 from usert.bundle import Bundle, default_bundle_path, sha256_of, write_bundle
 from usert.bundle.card import bundle_card
+from usert.bundle.manifest import Graph
 from usert.cli import main
 from usert.errors import BundleError, OptionError
 from usert.export.exporter import ExportConfig, export_bundle
@@ -40,14 +41,14 @@ def recording(path: Path, frames: int, shape: tuple[int, int] = SHAPE) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Trained weights to level 4, one small shape in float32 and float16, refined as the packaged bundles are not."""
+    """Trained weights to level 4, one small shape in float16, refined as the packaged bundles are not."""
     return export_bundle(
         default_bundle_path() / "weights.safetensors",
         tmp_path_factory.mktemp("verify") / "bundle",
         ExportConfig(
             shapes=[SHAPE],
             any_shape=False,
-            precisions=("float32", "float16"),
+            precisions=("float16",),
             finest=4,
             strain_window=65,
             refinement="cheap",
@@ -56,10 +57,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def int8(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The default bundle's graph in int8 of 512 x 128, alone."""
-    default, folder = Bundle.load(default_bundle_path()), tmp_path_factory.mktemp("int8") / "bundle"
-    graphs = [graph for graph in default.manifest.graphs if graph.file == "strain_512x128_int8.onnx"]
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The default bundle's graphs of any shape, in float32 and int8, alone."""
+    default, folder = Bundle.load(default_bundle_path()), tmp_path_factory.mktemp("packaged") / "bundle"
+    graphs = [graph for graph in default.manifest.graphs if graph.shape is None]
     manifest = replace(default.manifest, graphs=tuple(graphs), follow=())
     write_bundle(folder, manifest, [default.folder / name for name in manifest.files])
     return Bundle.load(folder)
@@ -81,7 +82,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(folder / "weights.safetensors", folder / "bundle", config)
 
 
-@pytest.mark.parametrize("which", ["bundle", "int8"])
+@pytest.mark.parametrize("which", ["bundle", "packaged"])
 def test_a_good_bundle_is_proven_with_every_engine(
     which: str,
     request: pytest.FixtureRequest,
@@ -91,8 +92,7 @@ def test_a_good_bundle_is_proven_with_every_engine(
 ) -> None:
     made: Bundle = request.getfixturevalue(which)
     graphs = made.manifest.graphs
-    assert graphs[0].shape is not None
-    rf = recording(tmp_path / "rec.h5", 4, graphs[0].shape)
+    rf = recording(tmp_path / "rec.h5", 2)
     monkeypatch.setattr("sys.argv", ["usert", "export", "--verify", str(made.folder), "--recording", str(rf)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -111,13 +111,17 @@ def test_refinement_is_in_the_manifest(bundle: Bundle) -> None:
     assert "refinement   cheap" in bundle_card(bundle)
 
 
-def test_int8_shares_the_weights_and_is_int8(int8: Bundle) -> None:
-    (graph,) = int8.manifest.graphs
-    model = onnx.load(int8.path_of(graph), load_external_data=False)
+def in_precision(bundle: Bundle, precision: str) -> Graph:
+    (graph,) = [graph for graph in bundle.manifest.graphs if graph.precision == precision]
+    return graph
+
+
+def test_int8_shares_the_weights_and_is_int8(packaged: Bundle) -> None:
+    model = onnx.load(packaged.path_of(in_precision(packaged, "int8")), load_external_data=False)
     external = [i for i in model.graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
-    assert {i.external_data[0].value for i in external} == {int8.manifest.weights.file}
+    assert {i.external_data[0].value for i in external} == {packaged.manifest.weights.file}
     # constants of the coarse map, and no copy of the weights, which in int8 are half as long as in that file
-    weights = int8.path_of(int8.manifest.weights).stat().st_size
+    weights = packaged.path_of(packaged.manifest.weights).stat().st_size
     assert sum(len(i.raw_data) for i in model.graph.initializer) < weights / 8
     made = {output: node for node in model.graph.node for output in node.output}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
@@ -126,8 +130,7 @@ def test_int8_shares_the_weights_and_is_int8(int8: Bundle) -> None:
 
 
 def test_float16_computes_with_the_stored_weights(bundle: Bundle) -> None:
-    graph = next(graph for graph in bundle.manifest.graphs if graph.precision == "float16")
-    model = onnx.load(bundle.path_of(graph), load_external_data=False)
+    model = onnx.load(bundle.path_of(in_precision(bundle, "float16")), load_external_data=False)
     halves = {i.name for i in model.graph.initializer if i.data_type == onnx.TensorProto.FLOAT16}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     assert sum(node.input[1] in halves for node in convolutions) > 40
@@ -154,18 +157,19 @@ def test_a_damaged_plan_is_found_when_the_bundle_is_loaded(planned: Bundle, tmp_
         Bundle.load(folder)
 
 
-def test_all_of_it_in_float16_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+def test_all_of_it_in_float16_is_refused(bundle: Bundle, packaged: Bundle, tmp_path: Path) -> None:
     """As a converter makes it, with displacement, grid and phase in float16, too; also by the limits of float16."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    plain = next(graph for graph in bundle.manifest.graphs if graph.precision == "float32")
+    plain, half = in_precision(packaged, "float32"), in_precision(bundle, "float16")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numbers that float16 does not hold
-        naive = convert_float_to_float16(onnx.load(bundle.path_of(plain)), keep_io_types=True)
+        naive = convert_float_to_float16(onnx.load(packaged.path_of(plain)), keep_io_types=True)
     onnx.save_model(naive, tmp_path / "naive.onnx")
-    half = next(graph for graph in bundle.manifest.graphs if graph.precision == "float16")
-    with pytest.raises(BundleError, match=r"^strain_256x64_float16\.onnx, naive: "):
-        verify_graph(bundle, half, open_onnx(tmp_path / "naive.onnx"), name="naive")
+    with pytest.raises(BundleError, match=r"^strain\.onnx, naive: .* float16 allows "):
+        verify_graph(
+            packaged, replace(plain, precision="float16"), open_onnx(tmp_path / "naive.onnx"), name="naive"
+        )
     verify_graph(bundle, half, open_onnx(bundle.path_of(half)), name="mixed")
 
 
