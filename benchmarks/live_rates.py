@@ -1,11 +1,12 @@
 """Images a second of bundles side by side, as a live server runs them, in turns in one process.
 
-    python benchmarks/live_rates.py BUNDLE[,AT_ONCE[,follow]] … [--shape 512x128] [--engine openvino] [--precision int8]
+    python benchmarks/live_rates.py BUNDLE[,AT_ONCE[,HOW]] … [--shape 512x128] [--engine openvino] [--precision int8]
                                     [--threads 2] [--seconds 4] [--rounds 3]
 
-`default` and `small` are bundles of the package. With AT_ONCE 2 two pairs run at once and share the threads; with
-`follow` the frames of the simulated scanner come in sequence as one live session (`usert serve --follow`), else one
-pair again and again. The ratios are to the first. CPU time is of the whole process.
+`default` and `small` are bundles of the package. With AT_ONCE 2 two pairs run at once and share the threads. HOW is
+`follow`: the frames of the simulated scanner come in sequence as one live session (`usert serve --follow`); else one
+pair comes again and again, with `any` by the graph for any shape as it is, where otherwise it is compiled for the shape
+first. The ratios are to the first. CPU time is of the whole process.
 """
 
 from __future__ import annotations
@@ -68,11 +69,11 @@ class Variant:
 
 
 def opened(words: str, scanner: SimulatedScanner, options: argparse.Namespace, stack: ExitStack) -> Variant:
-    """The variant of BUNDLE[,AT_ONCE[,follow]]. Errors: `SystemExit` for other words than these."""
+    """The variant of BUNDLE[,AT_ONCE[,HOW]]. Errors: `SystemExit` for other words than these."""
     name, *more = words.split(",")
-    if more[1:] not in ([], ["follow"]) or (more and more[0] not in ("1", "2")):
-        raise SystemExit(f"{words}: got {','.join(more)}, expected 1 or 2, or one of them with follow")
-    count, follow = int((more or ["1"])[0]), len(more) == 2
+    if more[1:] not in ([], ["follow"], ["any"]) or (more and more[0] not in ("1", "2")):
+        raise SystemExit(f"{words}: got {','.join(more)}, expected 1 or 2, or one of them with follow or any")
+    count, how = int((more or ["1"])[0]), more[1:]
     opening = open_engine(
         Bundle.load(Path(name)),
         engine=options.engine,
@@ -82,12 +83,13 @@ def opened(words: str, scanner: SimulatedScanner, options: argparse.Namespace, s
     )
     engine = stack.enter_context(closing(opening))
     frames = [scanner.frame(k) for k in range(FRAMES)]
-    if follow:
+    if how == ["follow"]:
         following = FollowingEngine(engine)
         following.warm_up(frames[0].samples.shape, scanner.scan)
         session = LiveSession(following, frames)
         return Variant(words, count, session.run, session)
-    engine.warm_up(frames[0].samples.shape, scanner.scan)
+    if how != ["any"]:
+        engine.warm_up(frames[0].samples.shape, scanner.scan)
     pair = frames[3].samples, frames[4].samples, scanner.scan
     return Variant(words, count, lambda: engine.run(*pair), None)
 
@@ -103,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("variants", nargs="+", metavar="BUNDLE[,AT_ONCE[,follow]]")
+    parser.add_argument("variants", nargs="+", metavar="BUNDLE[,AT_ONCE[,HOW]]")
     parser.add_argument("--shape", default=(512, 128), type=as_shape, metavar="NxM")
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--precision", default="int8")

@@ -18,7 +18,7 @@ from usert.frame import Scan, Shape
 
 from ..imaging.estimate import Estimate
 from .concurrency import pairs_at_once
-from .interface import Engine, Follower
+from .interface import Engine, Follower, warm_up_gradually
 
 Opener = Callable[[], Engine]
 
@@ -59,6 +59,10 @@ class BestEngine:
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         self._first_that_takes_it(lambda engine: engine.warm_up(shape, scan))
+
+    def warm_up_gradually(self, shape: Shape, scan: Scan | None = None) -> None:
+        """As `warm_up`, without what takes long and only makes it faster: that comes in a thread, if they go on."""
+        self._first_that_takes_it(lambda engine: warm_up_gradually(engine, shape, scan))
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         found: list[Estimate] = []

@@ -69,9 +69,8 @@ class BundleEngine(ABC, Generic[Artefact]):
         precision: str | None = None,
         at_once: int | None = 1,
     ) -> None:
-        """`threads`: None for one on each core that this process may use. `precision`: None for `preferred`.
-
-        `at_once`: pairs that run at once and share the threads; None: by the size of the frames.
+        """`threads`: None for one on each core that this process may use. `precision`: None for `preferred`. `at_once`:
+        pairs that run at once and share the threads; None: by the size of the frames.
         """
         expect(
             threads is None or 1 <= threads <= MOST_THREADS,
@@ -126,7 +125,7 @@ class BundleEngine(ABC, Generic[Artefact]):
     def open_one(self) -> None:
         """Open one file, to check that the engine works. Errors: `EngineError`, `BundleError`."""
         shape = self._bundle.manifest.graphs[0].shape or (2 * self._bundle.manifest.strain_window_samples, 64)
-        self._session(self._fit(shape, TYPICAL)[0], shape)
+        self._session(self._fit(shape, TYPICAL)[0], shape, ())
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         pair = noise_pair(shape, scan)
@@ -207,7 +206,7 @@ class BundleEngine(ABC, Generic[Artefact]):
         if start is not None:
             inputs = (*inputs, start)
         whole: Shape = inputs[0].shape[0], inputs[0].shape[1]
-        session = self._session(artefact, shape)
+        session = self._session(artefact, shape, inputs)
         try:
             displacement, strain, quality = session(inputs)
         except Exception as error:  # the libraries have no common base for what they raise
@@ -240,7 +239,8 @@ class BundleEngine(ABC, Generic[Artefact]):
             return *FRAMES, DEPTHS, START
         return (*FRAMES, DEPTHS) if self._front_end == "baseband" else FRAMES
 
-    def _session(self, artefact: Artefact, shape: Shape) -> Session:
+    def _session(self, artefact: Artefact, shape: Shape, inputs: Inputs) -> Session:
+        """The open session of a file for frames of `shape` (N, M); a library may use that of the `inputs`, if any."""
         key = artefact.file, self.at_once(shape)
         with self._opening:
             if key not in self._sessions:

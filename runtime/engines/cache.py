@@ -1,8 +1,9 @@
 """The cache of compiled engines: `$XDG_CACHE_HOME/usert/engines`, else `~/.cache/usert/engines`.
 
-Nothing is evicted: the folder may be deleted whenever no engine is being opened. Invariant: what was compiled for one
-graph, weights, device and library is not used for another, and, where files can be locked, what one process compiles no
-other touches.
+The folder may be deleted whenever no engine is being opened. What was compiled of a graph for single sizes of frames is
+evicted, the longest unused first, when there are more than `MOST_SIZES`; nothing else is. Invariant: what was compiled
+for one graph, weights, device and library is not used for another, and, where files can be locked, what one process
+compiles no other touches.
 """
 
 from __future__ import annotations
@@ -28,22 +29,29 @@ if sys.platform != "win32":  # where two processes that open one engine at once 
 
 LEAST_FREE_BYTES = 200_000_000
 """Free space that is needed: a compiled engine takes 20 to 60 MB, and a library may write it twice."""
+MOST_SIZES = 12
+"""Sizes of frames for which a graph is kept compiled, some 25 MB each."""
 _SEAL = "usert.sha256"
 PATIENCE_S = 30.0
 """Wait for another process that compiles the same graph; a stopped one must not hold up the rest for ever."""
 _log = logging.getLogger(__name__)
 
 
-def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str) -> Path:
+def cache_folder(bundle: Bundle, graph: Graph, *, device: str, library: str, sizes: str = "") -> Path:
     """The folder for what `library` (name and version) compiles of `graph` for `device`; it is writable.
 
-    Errors: `EngineError` where it cannot, or where there is too little space for an engine.
+    `sizes`: those of the inputs, where it is compiled for these alone. Errors: `EngineError` where it cannot be
+    written, or where there is too little space for an engine.
     """
     parts = (bundle.manifest.weights.sha256, graph.sha256, device, library)
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    folder = _root() / f"{Path(graph.file).stem}-{key}"
+    name = f"{Path(graph.file).stem}-{key}"
+    folder = _root() / (f"{name}-{sizes}" if sizes else name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if sizes:
+            os.utime(folder)
+            _evict(list(folder.parent.glob(f"{name}-*/")))
         free = shutil.disk_usage(folder.parent).free
         with NamedTemporaryFile(dir=folder.parent) as probe:
             probe.write(b"usert")
@@ -87,7 +95,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        lock = folder.with_name(f"{folder.name}.lock").open("wb")
+        lock = _lock_of(folder).open("wb")
     except OSError as error:
         raise _unwritable(folder, error) from error
     with lock:
@@ -104,6 +112,18 @@ def _alone(folder: Path) -> Iterator[None]:
                 told = True
             time.sleep(0.05)  # and not within the call, which no signal would end
         yield
+
+
+def _evict(folders: list[Path]) -> None:
+    """Remove the folders that were unused the longest, but for those that a process holds."""
+    for folder in sorted(folders, key=lambda one: one.stat().st_mtime)[:-MOST_SIZES]:
+        with _lock_of(folder).open("wb") as lock:
+            if sys.platform == "win32" or _locked(lock):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def _unwritable(folder: Path, error: OSError) -> EngineError:

@@ -35,7 +35,7 @@ from ..imaging.estimate import Estimate
 from ..imaging.frames import ReceivedFrame
 from .concurrency import pairs_at_once
 from .course import Begun, Course, Image
-from .interface import Engine, Follower, noise_pair
+from .interface import Engine, Follower, noise_pair, warm_up_gradually
 from .start import start_of
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,14 @@ class FollowingEngine:
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
         self.engine.warm_up(shape, scan)
+        self._follow_noise(shape, scan)
+
+    def warm_up_gradually(self, shape: Shape, scan: Scan | None = None) -> None:
+        """As `warm_up`, without what takes long and only makes it faster: that comes in a thread, if they go on."""
+        warm_up_gradually(self.engine, shape, scan)
+        self._follow_noise(shape, scan)
+
+    def _follow_noise(self, shape: Shape, scan: Scan | None) -> None:
         pair = noise_pair(shape, scan)
         for _ in range(self.at_once(shape, scan)):  # each session in turn
             self._followed(*pair, lambda _: np.zeros(START_SHAPE, np.float32))

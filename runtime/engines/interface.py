@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from usert.errors import FrameError
 from usert.frame import Scan, Shape
+from usert.front_end import TYPICAL, grid_rows
 
 from ..imaging.estimate import Estimate
 
@@ -24,12 +26,18 @@ class FrameFormat(NamedTuple):
 
     shape: Shape
     scan: Scan | None = None
-    """The scan of IQ, or of RF for which that of common sampling may not do; None: RF, sampled as is common."""
+    """The scan of IQ, or of RF on another depth grid than that of common sampling; None: RF, sampled as is common."""
 
     @classmethod
     def of(cls, shape: Shape, scan: Scan) -> FrameFormat:
-        """The format of frames of `shape` (N, M) and `scan`."""
-        return cls(shape, scan if scan.kind == "iq" else None)
+        """The format of frames of `shape` (N, M) and `scan`; as sampled is common counts all RF on the same grid."""
+        if scan.kind == "iq":
+            return cls(shape, scan)
+        try:
+            same = grid_rows(shape[0], scan.cycles_per_sample) == grid_rows(shape[0], TYPICAL)
+        except FrameError:  # no grid can be made for such frames, which an engine may refuse
+            same = False
+        return cls(shape, None if same else scan)
 
 
 def noise_pair(shape: Shape, scan: Scan | None = None) -> tuple[NDArray[np.int16], NDArray[np.int16], Scan]:
@@ -56,7 +64,8 @@ class Engine(Protocol):
         """Length of the least-squares fit of the strain in rows of frames of `scan`, which must not be shorter."""
 
     def warm_up(self, shape: tuple[int, int], scan: Scan | None = None) -> None:
-        """Load what frames of `shape` (N, M) need, and run once; without `scan`, at a common sampling frequency."""
+        """Load what frames of `shape` (N, M) run on fastest, and run once; without `scan`, at a common sampling
+        frequency."""
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:
         """Estimate the motion from `reference` to `current`, both int16 or float32, sampled as `scan` states: RF
@@ -68,6 +77,23 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the engine's resources; idempotent."""
+
+
+@runtime_checkable
+class GradualEngine(Engine, Protocol):
+    """An engine that runs frames before what runs them fastest is loaded."""
+
+    def warm_up_gradually(self, shape: Shape, scan: Scan | None = None) -> None:
+        """Load what frames of `shape` (N, M) need at least, and run once; where they go on, the rest is loaded in a
+        thread, and used when it is ready."""
+
+
+def warm_up_gradually(engine: Engine, shape: Shape, scan: Scan | None = None) -> None:
+    """Warm `engine` up for frames of `shape` (N, M) that are already coming, in as short a time as it can."""
+    if isinstance(engine, GradualEngine):
+        engine.warm_up_gradually(shape, scan)
+    else:
+        engine.warm_up(shape, scan)
 
 
 @runtime_checkable

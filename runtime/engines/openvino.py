@@ -1,6 +1,8 @@
 """OpenVINO as an engine, for CPUs.
 
 Runs in float32, whatever the CPU has: in bfloat16 the phase of the refinement is lost (`benchmarks/RESULTS.md`).
+Frames that no graph of one shape takes run by the one for any shape, or twice as fast by the same one compiled for
+theirs: `warm_up` does so at once, `warm_up_gradually` in a thread beside (`specialised.py`).
 Compiled graphs are cached, with which a start takes a quarter to a half of the time; without a cache the engine opens
 all the same, and warns. Invariant: returned arrays are copies, since the library reuses its own; and the library's
 telemetry is off.
@@ -19,12 +21,14 @@ from numpy.typing import NDArray
 from usert.bundle import Bundle
 from usert.bundle.manifest import Graph
 from usert.errors import EngineError
+from usert.frame import Scan, Shape
 from usert.machine import cpu_name
 from usert.silent import import_openvino
 
-from .bundle_engine import FRAMES, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
+from .bundle_engine import DEPTHS, FRAMES, OUTPUTS, GraphEngine, Inputs, Session, check_contract, first_line
 from .cache import cache_folder, intact
 from .concurrency import in_turns
+from .specialised import Sizes, SpecialisedGraphs
 
 openvino = import_openvino()
 
@@ -59,6 +63,7 @@ class OpenVinoEngine(GraphEngine):
         super().__init__(bundle, threads=threads, precision=precision, at_once=at_once)
         self._core: Any = openvino.Core()
         self._precision = PRECISION
+        self._specialised: SpecialisedGraphs[Session] = SpecialisedGraphs(self._open)
         if DEVICE not in self._core.available_devices:
             raise EngineError(
                 f"openvino: got devices {', '.join(self._core.available_devices) or 'none'}, expected {DEVICE}"
@@ -68,10 +73,28 @@ class OpenVinoEngine(GraphEngine):
     def name(self) -> str:
         return f"openvino {DEVICE}"
 
-    def _open(self, graph: Graph, at_once: int) -> Session:
+    def warm_up(self, shape: Shape, scan: Scan | None = None) -> None:
+        with self._specialised.wanted(beside=False):
+            super().warm_up(shape, scan)
+
+    def warm_up_gradually(self, shape: Shape, scan: Scan | None = None) -> None:
+        """Load what frames of `shape` (N, M) need, and run once; where these go on, what runs them faster is loaded in
+        a thread."""
+        with self._specialised.wanted(beside=True):
+            super().warm_up(shape, scan)
+
+    def _session(self, graph: Graph, shape: Shape, inputs: Inputs) -> Session:
+        if graph.shape is None and inputs:
+            depths = inputs[2].shape[0] if self._front_end == "baseband" else None
+            sizes = Sizes((inputs[0].shape[0], inputs[0].shape[1]), depths)
+            if (found := self._specialised.session(graph, self.at_once(shape), sizes)) is not None:
+                return found
+        return super()._session(graph, shape, inputs)
+
+    def _open(self, graph: Graph, at_once: int, sizes: Sizes | None = None) -> Session:
         try:
             with _OPENING:
-                compiled = self._compile(graph, at_once)
+                compiled = self._compile(graph, at_once, sizes)
                 _find_numpy()
         except Exception as error:  # as openvino has it
             raise EngineError(f"{self.name}: cannot open {graph.file}: {first_line(error)}") from error
@@ -91,9 +114,13 @@ class OpenVinoEngine(GraphEngine):
 
         return in_turns([session() for _ in range(at_once)])
 
-    def _compile(self, graph: Graph, at_once: int) -> Any:
-        """The compiled model, from the cache if possible."""
-        path = str(self._bundle.path_of(graph))
+    def _compile(self, graph: Graph, at_once: int, sizes: Sizes | None = None) -> Any:
+        """The compiled model, from the cache if possible; with `sizes` for these alone."""
+        core, model = self._core, str(self._bundle.path_of(graph))
+        if sizes is not None:
+            model = core.read_model(model)
+            depths = {} if sizes.grid_rows is None else {DEPTHS: [sizes.grid_rows]}
+            model.reshape({name: list(sizes.shape) for name in FRAMES} | depths)
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
             "PERFORMANCE_HINT": "LATENCY",
@@ -103,17 +130,22 @@ class OpenVinoEngine(GraphEngine):
         }
         try:
             kept = cache_folder(
-                self._bundle, graph, device=cpu_name(), library=f"openvino {openvino.__version__}"
+                self._bundle,
+                graph,
+                device=cpu_name(),
+                library=f"openvino {openvino.__version__}",
+                sizes="" if sizes is None else f"{sizes}-{sizes.grid_rows or 0}",
             )
             with intact(kept):
-                return self._core.compile_model(path, DEVICE, {**settings, "CACHE_DIR": str(kept)})
+                return core.compile_model(model, DEVICE, {**settings, "CACHE_DIR": str(kept)})
         except Exception as error:  # of the cache, or of the graph: then it comes again
-            compiled = self._core.compile_model(path, DEVICE, settings)
+            compiled = core.compile_model(model, DEVICE, settings)
             _log.warning("%s: %s is compiled without the cache: %s", self.name, graph.file, first_line(error))
             return compiled
 
     def close(self) -> None:
         super().close()
+        self._specialised.close()
         self._core = None
 
 

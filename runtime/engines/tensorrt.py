@@ -58,7 +58,7 @@ class TensorRtEngine(BundleEngine[Plan]):
         return f"{self._module} {self._gpu}"
 
     def open_one(self) -> None:
-        self._session(self._plans[0], self._plans[0].most)
+        self._session(self._plans[0], self._plans[0].most, ())
 
     def _fit(self, shape: Shape, cycles: float | None) -> tuple[Plan, Shape]:
         return choose_plan(self._plans, shape)

@@ -21,7 +21,7 @@ from usert.errors import OptionError, RecordingError, UsertError
 from usert.output_file import check_output_folder
 from usert.recording import Recording
 
-from ..engines.interface import Engine, FrameFormat
+from ..engines.interface import Engine, FrameFormat, noise_pair
 from .outputs import is_current, make_output
 from .pairs import describe_left_out, parse_pairs
 from .provenance import Origin
@@ -136,7 +136,7 @@ class ArchiveWorker:
     def _origin(self, job: Job, source: Recording) -> Origin:
         frames = FrameFormat.of(source.shape, source.scan)
         if frames not in self._names:
-            self._engine.warm_up(*frames)  # says which of the engines takes such frames
+            self._engine.run(*noise_pair(*frames))  # says which of the engines takes such frames
             self._names[frames] = self._engine.name
         return self._recipe.origin(
             source,

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,9 @@ def figures_of(mean_strain: float, share: float, median_quality: float) -> str:
     return f"{strain}{part}, median quality {median_quality:.2f}"
 
 
+WORTH_COMPILING = 2**25
+"""Samples of a recording's pairs, of one frame each, from which compiling a graph for its shape saves more time than it
+takes: 512 pairs of 512 x 128 (`benchmarks/RESULTS.md`)."""
 _Started = tuple[Pair, RFFrame]
 """A pair that the engine runs, and its reference frame."""
 Observer = Callable[[PairReport, RFFrame, Estimate], None]
@@ -115,6 +118,9 @@ def estimate_pairs(
         reports.append(report)
         observe(report, reference, estimate)
 
+    if len(pairs) * recording.shape[0] * recording.shape[1] >= WORTH_COMPILING:
+        with suppress(FrameError):  # which each pair says again
+            engine.warm_up(recording.shape, recording.scan)
     with results, closing(CallsInOrder(keep)) as calls:
         for pair in pairs:
             if stopped():

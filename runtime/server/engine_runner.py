@@ -13,7 +13,7 @@ from usert.frame import RFFrame
 
 from ..engines.concurrency import allowed_at_once
 from ..engines.following import FollowingEngine
-from ..engines.interface import Engine, FrameFormat
+from ..engines.interface import Engine, FrameFormat, warm_up_gradually
 from ..imaging.estimate import Estimate, EstimatedPair
 from ..imaging.frames import ReceivedFrame
 from ..imaging.image_quality import ImageQualityRule
@@ -59,11 +59,11 @@ class EngineRunner:
             return ""
         n, m = frame.shape
         if frames.scan is not None:  # for which `--shape` does not warm up
-            return f"opening the engine for {n} x {m} IQ: some seconds"
+            return f"opening the engine for {n} x {m}{' IQ' if frame.scan.kind == 'iq' else ''}: some seconds"
         return f"opening the engine for {n} x {m}: some seconds (--shape {n}x{m} does it before the start)"
 
     def warm_up(self, frame: RFFrame) -> None:
-        """Load once what frames like `frame` need.
+        """Load once what frames like `frame` need; what only makes them faster is loaded while they run.
 
         What the engine raises is counted: the pairs to come will fail alike.
         """
@@ -71,7 +71,7 @@ class EngineRunner:
         if frames in self._warm:
             return
         try:
-            self.engine.warm_up(frame.shape, frame.scan)
+            warm_up_gradually(self.engine, frame.shape, frame.scan)
             self._warm.add(frames)
         except Exception as error:  # an engine runs foreign code
             self.cold.add(type(error).__name__, str(error))

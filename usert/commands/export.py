@@ -145,7 +145,7 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
     from usert.export.baseband_graph import FollowGraph
     from usert.export.verify import check_fit, only, recorded_pairs, reference_of, verify_graph
     from usert.runtime.engines import ENGINES, open_engine
-    from usert.runtime.engines.interface import Follower
+    from usert.runtime.engines.interface import Follower, noise_pair
 
     bundle = Bundle.load(folder)
     least = bundle.manifest.strain_window_samples
@@ -158,7 +158,7 @@ def _verify(folder: Path, recordings: list[Path]) -> None:
             reference = reference_of(bundle, graph)
             try:
                 opened = open_engine(only(bundle, graph), engine=name)
-                opened.warm_up(graph.shape or (2 * least, 64))
+                opened.run(*noise_pair(graph.shape or (2 * least, 64)))
             except (EngineError, MissingExtraError) as error:
                 absent[f"{name}: not here: {error}"] = None
                 continue

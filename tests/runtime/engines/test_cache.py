@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from tiny_bundle import tiny_bundle
 from usert.bundle import Bundle
 from usert.errors import EngineError
 from usert.runtime.engines import cache
-from usert.runtime.engines.cache import LEAST_FREE_BYTES, cache_folder, intact
+from usert.runtime.engines.cache import LEAST_FREE_BYTES, MOST_SIZES, cache_folder, intact
 
 ON = {"device": "NVIDIA H200 (sm_90)", "library": "onnxruntime 1.31.1"}
 
@@ -203,3 +204,16 @@ def test_who_holds_it_too_long_is_named(bundle: Bundle, monkeypatch: pytest.Monk
         intact(folder),
     ):
         pass
+
+
+def test_of_many_sizes_those_unused_the_longest_are_evicted(bundle: Bundle) -> None:
+    whole = folder_of(bundle)
+    folders = [folder_of(bundle, sizes=f"{rows}x128-64") for rows in range(MOST_SIZES)]
+    assert len(set(folders)) == MOST_SIZES
+    with intact(folders[1]):
+        for second, folder in enumerate(folders):
+            os.utime(folder, (1e9 + second, 1e9 + second))
+        assert folder_of(bundle, sizes="0x128-64") == folders[0]  # used again
+        newest = [folder_of(bundle, sizes=f"{rows}x128-64") for rows in (1000, 1001)]
+    assert {folder.name for folder in folders if not folder.exists()} == {folders[2].name}
+    assert all(folder.exists() for folder in (whole, *newest, folders[1]))

@@ -211,7 +211,9 @@ def test_the_start_of_iq_has_the_windows_of_the_grid_that_the_graph_runs_on(
     monkeypatch.setattr(
         following.engine,
         "_session",
-        lambda graph, shape: lambda inputs: (ran.append(inputs), opened(graph, shape)(inputs))[1],
+        lambda graph, shape, inputs: (
+            lambda inputs: (ran.append(inputs), opened(graph, shape, inputs)(inputs))[1]
+        ),
     )
     first, _ = following.after(*frames[:2])
     _, follows = following.after(*frames[1:])

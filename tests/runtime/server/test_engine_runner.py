@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from live import numbered_frame
 from numpy.typing import NDArray
 
 from usert.runtime.engines.following import FollowingEngine
+from usert.runtime.engines.interface import TYPICAL_SCAN, FrameFormat
+from usert.runtime.failover.handover import frames_words, parse_frames
 from usert.runtime.imaging.estimate import Estimate
 from usert.runtime.imaging.frames import ReceivedFrame
 from usert.runtime.imaging.image_quality import ImageQualityRule
@@ -54,3 +57,14 @@ def test_a_record_tells_which_images_followed_and_a_session_begins_from_nothing(
 
     assert [engine_of(k) for k in range(1, 4)] == ["readable", "readable, following", "readable, following"]
     assert [engine_of(k, session=2) for k in (4, 5)] == ["readable", "readable, following"]
+
+
+def test_frames_on_another_depth_grid_are_warmed_up_for_themselves() -> None:
+    """A graph compiled for the grid of common sampling is not the one that they run on."""
+    common = replace(TYPICAL_SCAN, fs_hz=40.2e6)
+    other, iq = replace(TYPICAL_SCAN, f0_hz=9e6), replace(TYPICAL_SCAN, demodulation_hz=6.5e6)
+    no_grid = replace(TYPICAL_SCAN, f0_hz=19.9e6)
+    assert FrameFormat.of((512, 128), common) == FrameFormat((512, 128))
+    for scan in (other, iq, no_grid):
+        assert FrameFormat.of((512, 128), scan) == FrameFormat((512, 128), scan)
+    assert parse_frames(frames_words(FrameFormat((512, 128), other))) == FrameFormat((512, 128), other)
