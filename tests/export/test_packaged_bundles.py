@@ -106,8 +106,9 @@ def compiles_long(name: str, which: str, shape: tuple[int, int], precision: str)
     """Whether OpenVINO compiles a graph for this alone, a quarter of a minute; ONNX Runtime reads the same graphs."""
     if name != "openvino":
         return False
-    alone = precision == "float32" or shape != SHAPES[1]
-    return shape == SHAPES[2] or (which == "small" and alone)
+    if which == "default":
+        return shape == SHAPES[2] and precision == "float32"
+    return shape != SHAPES[1] or precision == "float32"
 
 
 @pytest.mark.parametrize(
