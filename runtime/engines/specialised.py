@@ -6,8 +6,8 @@ not wait for: it runs on with the graph for any shape until the specialised one,
 ready.
 
 Knows no library. Invariants: a specialised session runs inputs of its own sizes only; one that cannot be made is told
-once, and the graph for any shape runs in its place; sessions of the `MOST_SIZES` sizes wanted last are kept, since each
-holds as much memory as the graph itself.
+once, and the graph for any shape runs in its place; there are sessions of `MOST_SIZES` sizes at most, since each holds
+as much memory as the graph itself. Those unused the longest make room.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from usert.bundle.manifest import Graph
@@ -28,7 +28,10 @@ MOST_SIZES = 2
 """The one that runs, and the one before: a session of 512 x 128 takes some 500 MB with OpenVINO."""
 SETTLED_S = 10.0
 """Time for which frames of one size go on before a graph is compiled beside them: a region of interest that is being
-drawn changes every second, and what is being compiled cannot be stopped."""
+drawn changes every second, and what is being compiled cannot be stopped. For as long others were unused whose place is
+taken by a size that comes again."""
+THREAD = "compile"
+"""Name of the thread that compiles; it outlives the engine where that is closed meanwhile."""
 Session = TypeVar("Session")
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,13 @@ class _Key(NamedTuple):
     sizes: Sizes
 
 
+@dataclass(slots=True)
+class _Wanted:
+    since: float | None
+    """When it was wanted beside what runs; None: before anything runs."""
+    used: float
+
+
 class SpecialisedGraphs(Generic[Session]):
     """The specialised sessions of one engine.
 
@@ -66,8 +76,9 @@ class SpecialisedGraphs(Generic[Session]):
         self._lock = threading.Lock()
         self._sessions: dict[_Key, Session] = {}
         self._failed: set[_Key] = set()
-        self._wanted: OrderedDict[Sizes, float | None] = OrderedDict()
-        """Sizes to specialise for, the newest last, and since when beside others; None: before anything runs."""
+        self._wanted: dict[Sizes, _Wanted] = {}
+        self._made_room: set[Sizes] = set()
+        """Sizes that were wanted once."""
         self._beside: bool | None = None
         """What is to become of the sizes that are met now: whether compiled beside; None: nothing new."""
         self._compiling: threading.Thread | None = None
@@ -84,32 +95,41 @@ class SpecialisedGraphs(Generic[Session]):
 
     def session(self, graph: Graph, at_once: int, sizes: Sizes) -> Session | None:
         """The specialised session of a graph for any shape; None where there is none, or none yet."""
-        key = _Key(graph.file, at_once, sizes)
+        key, now = _Key(graph.file, at_once, sizes), time.monotonic()
         with self._lock:
-            if self._beside is not None:
-                self._want(sizes, beside=self._beside)
+            if self._beside is not None and (sizes not in self._wanted or not self._beside):
+                self._want(sizes, _Wanted(now if self._beside else None, now))
+            elif sizes in self._made_room and now - self._longest_unused().used >= self._settled_s:
+                self._want(sizes, _Wanted(now, now))
+            if (wanted := self._wanted.get(sizes)) is None:
+                return None
+            wanted.used = now
             if (found := self._sessions.get(key)) is not None:
                 return found
-            if sizes not in self._wanted or key in self._failed or self._closed:
+            if key in self._failed or self._closed:
                 return None
-            since = self._wanted[sizes]
-            if since is not None:
-                if self._compiling is None and time.monotonic() - since >= self._settled_s:
+            if wanted.since is not None:
+                if self._compiling is None and now - wanted.since >= self._settled_s:
                     self._compiling = threading.Thread(
-                        target=self._beside_others, args=(graph, key), name="compile"
+                        target=self._beside_others, args=(graph, key), name=THREAD
                     )
                     self._compiling.start()
                 return None
         self._make(graph, key)
         return self._sessions.get(key)
 
-    def _want(self, sizes: Sizes, *, beside: bool) -> None:
-        if sizes not in self._wanted or not beside:
-            self._wanted[sizes] = time.monotonic() if beside else None
-        self._wanted.move_to_end(sizes)
-        while len(self._wanted) > MOST_SIZES:
-            dropped, _ = self._wanted.popitem(last=False)
+    def _longest_unused(self) -> _Wanted:
+        return min(self._wanted.values(), key=lambda one: one.used)
+
+    def _want(self, sizes: Sizes, wanted: _Wanted) -> None:
+        if sizes not in self._wanted and len(self._wanted) == MOST_SIZES:
+            unused = self._longest_unused()
+            (dropped,) = [each for each, one in self._wanted.items() if one is unused]
+            del self._wanted[dropped]
+            self._made_room.add(dropped)
             self._sessions = {key: kept for key, kept in self._sessions.items() if key.sizes != dropped}
+        self._wanted[sizes] = wanted
+        self._made_room.discard(sizes)
 
     def _beside_others(self, graph: Graph, key: _Key) -> None:
         begin = time.monotonic()
@@ -125,6 +145,8 @@ class SpecialisedGraphs(Generic[Session]):
         try:
             made = self._compile(graph, key.at_once, key.sizes)
         except EngineError as error:
+            if self._closed:
+                return
             self._failed.add(key)
             log.warning("%s: not compiled for %s, and slower: %s", key.file, key.sizes, error)
             return

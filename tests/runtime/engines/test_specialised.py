@@ -41,10 +41,16 @@ def graph(tmp_path: Path) -> Graph:
     return tiny_bundle(tmp_path / "described").manifest.graphs[0]
 
 
+@pytest.fixture(autouse=True)
+def _compiled_to_the_end() -> Iterator[None]:
+    yield
+    for thread in threading.enumerate():
+        if thread.name == specialised.THREAD:
+            thread.join()
+
+
 @pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenVinoEngine]:
-    """An engine that compiles for frames as soon as a second pair of them comes."""
-    monkeypatch.setattr(specialised, "SETTLED_S", 0.0)
+def engine(tmp_path: Path) -> Iterator[OpenVinoEngine]:
     with closing(OpenVinoEngine(tiny_bundle(tmp_path / "b"), threads=1)) as opened:
         yield opened
 
@@ -77,16 +83,18 @@ def test_warmed_up_it_is_compiled_for_the_shape_and_others_run_as_before(engine:
         is_right(engine, shape)
 
 
-def test_warmed_up_gradually_it_is_compiled_beside(engine: OpenVinoEngine) -> None:
-    engine.warm_up_gradually(SHAPES[0])
-    assert engine._sessions
+def test_warmed_up_gradually_it_is_compiled_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(specialised, "SETTLED_S", 0.0)
+    with closing(OpenVinoEngine(tiny_bundle(tmp_path / "b"), threads=1)) as engine:
+        engine.warm_up_gradually(SHAPES[0])
+        assert engine._sessions
 
-    def compiled() -> bool:
+        def compiled() -> bool:
+            is_right(engine, SHAPES[0])
+            return compiled_for(engine) == {SHAPES[0]}
+
+        wait_until(compiled)
         is_right(engine, SHAPES[0])
-        return compiled_for(engine) == {SHAPES[0]}
-
-    wait_until(compiled)
-    is_right(engine, SHAPES[0])
 
 
 def test_a_live_server_warms_up_gradually(tmp_path: Path, make_frame: Callable[..., RFFrame]) -> None:
@@ -137,6 +145,23 @@ def test_one_graph_is_compiled_at_a_time_and_that_of_a_shape_that_is_gone_is_not
     wait_until(lambda: graphs.session(graph, 1, sizes[3]) == "43x12")
     assert under_way == [sizes[0], sizes[3]]
     assert set(graphs._sessions.values()) == {"43x12"}
+
+
+def test_a_size_that_comes_again_takes_the_place_of_one_that_is_unused(graph: Graph) -> None:
+    graphs = SpecialisedGraphs(lambda _, __, sizes: str(sizes), settled_s=3600)
+    first, second, third = (Sizes((rows, 12), None) for rows in (40, 41, 42))
+    for one in (first, second, third):
+        with graphs.wanted(beside=False):
+            assert graphs.session(graph, 1, one) == str(one)
+    for _ in range(3):  # three that go on do not take turns
+        assert graphs.session(graph, 1, first) is None
+        for one in (second, third):
+            assert graphs.session(graph, 1, one) == str(one)
+    graphs._settled_s = 0.0
+    wait_until(lambda: graphs.session(graph, 1, first) == str(first))
+    graphs._settled_s = 3600
+    assert graphs.session(graph, 1, third) == str(third)
+    assert graphs.session(graph, 1, second) is None
 
 
 def test_what_cannot_be_compiled_is_told_once_and_runs_on(
