@@ -61,7 +61,7 @@ class BestEngine:
         self._first_that_takes_it(lambda engine: engine.warm_up(shape, scan))
 
     def warm_up_gradually(self, shape: Shape, scan: Scan | None = None) -> None:
-        """As `warm_up`, without what takes long and only makes it faster: that comes in a thread, if they go on."""
+        """Warm up for frames that are already coming; what takes long and only makes them faster comes in a thread."""
         self._first_that_takes_it(lambda engine: warm_up_gradually(engine, shape, scan))
 
     def run(self, reference: NDArray[Any], current: NDArray[Any], scan: Scan | None = None) -> Estimate:

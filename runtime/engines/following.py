@@ -75,7 +75,7 @@ class FollowingEngine:
         self._follow_noise(shape, scan)
 
     def warm_up_gradually(self, shape: Shape, scan: Scan | None = None) -> None:
-        """As `warm_up`, without what takes long and only makes it faster: that comes in a thread, if they go on."""
+        """Warm up for frames that are already coming; what takes long and only makes them faster comes in a thread."""
         warm_up_gradually(self.engine, shape, scan)
         self._follow_noise(shape, scan)
 
