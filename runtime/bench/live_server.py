@@ -154,13 +154,13 @@ class LiveServer(Service):
 
     def _command(self) -> list[str]:
         variant = self.variant
-        ours = ["--rf", _LOOPBACK, "--rf-type", "pull", "--rf-bind"]
-        source = ["--rf", self._rf] if self._rf else ours
+        source = ["--rf", self._rf] if self._rf else ["--rf", _LOOPBACK, "--rf-type", "pull", "--rf-bind"]
         at_once = () if variant.at_once is None else ("--at-once", str(variant.at_once))
+        shape = ("--shape", variant.frames) if variant.shape and not variant.iq else ()
         switches = {"--every-frame": self._every_frame, "--insecure": self._insecure}
         switches["--follow"] = variant.follow
         return [
-            *("serve", *source, "--publish", _LOOPBACK, "--monitor", "127.0.0.1:0", "--lag", "1"),
+            *("serve", *source, *shape, "--publish", _LOOPBACK, "--monitor", "127.0.0.1:0", "--lag", "1"),
             *("--bundle", str(variant.bundle), "--engine", variant.engine, "--precision", variant.precision),
             *("--threads", str(variant.threads), *at_once, *(name for name, on in switches.items() if on)),
         ]

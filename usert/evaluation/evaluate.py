@@ -85,7 +85,7 @@ def _table(
         evaluated.append(replace(planned, strain_window_samples=pair.strain_window))
         measured: dict[str, Measured] = {}
         for method in methods:
-            method.warm_up(pair.pre.shape)
+            method.warm_up((pair.pre.shape[0], pair.pre.shape[1]), pair.scan)
             start = time.process_time()
             d = method.estimate(pair.pre, pair.post, pair.scan)
             elapsed = time.process_time() - start

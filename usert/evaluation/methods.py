@@ -40,8 +40,8 @@ class Method:
     """The estimator: two frames (N, M) and their scan to the displacement (2, N, M), in samples and lines."""
     what: Callable[[], str]
     """Description in words; of an engine it is complete after the first run."""
-    warm_up: Callable[[tuple[int, int]], None] = lambda shape: None
-    """Warm up for frames of `shape` (N, M), so that no figure includes opening."""
+    warm_up: Callable[[tuple[int, int], Scan], None] = lambda shape, scan: None
+    """Warm up for frames of a shape (N, M) and their scan, so that no figure includes opening."""
     made_of: str = ""
     """SHA-256 of the weights; empty for a method without weights."""
 
