@@ -136,7 +136,8 @@ class ArchiveWorker:
     def _origin(self, job: Job, source: Recording) -> Origin:
         frames = FrameFormat.of(source.shape, source.scan)
         if frames not in self._names:
-            self._engine.run(*noise_pair(*frames))  # says which of the engines takes such frames
+            if self._bundle is not None:  # only what ran says which of the engines takes such frames
+                self._engine.run(*noise_pair(*frames))
             self._names[frames] = self._engine.name
         return self._recipe.origin(
             source,
