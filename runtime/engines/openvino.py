@@ -1,8 +1,8 @@
 """OpenVINO as an engine, for CPUs.
 
 Runs in float32, whatever the CPU has: in bfloat16 the phase of the refinement is lost (`benchmarks/RESULTS.md`).
-Frames that no graph of one shape takes run by the one for any shape, or twice as fast by the same one compiled for
-theirs: `warm_up` does so at once, `warm_up_gradually` in a thread beside (`specialised.py`).
+Frames that no graph of one shape takes run by the one for any shape, or 1.5 to 2 times as fast by the same one compiled
+for theirs: `warm_up` does so at once, `warm_up_gradually` in a thread beside (`specialised.py`).
 Compiled graphs are cached, with which a start takes a quarter to a half of the time; without a cache the engine opens
 all the same, and warns. Invariant: returned arrays are copies, since the library reuses its own; and the library's
 telemetry is off.

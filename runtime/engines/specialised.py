@@ -1,9 +1,9 @@
 """Graphs for any shape, specialised: compiled once more for the one shape of frames that goes on.
 
-Where a library knows every size beforehand it plans its memory and its loops by them, and a pair takes about half of
-the time (OpenVINO, `benchmarks/RESULTS.md`). But that takes as long as opening the graph did, which a live server must
-not wait for: it runs on with the graph for any shape until the specialised one, compiled in a thread beside it, is
-ready.
+Where a library knows every size beforehand it plans its memory and its loops by them, and a pair takes half to two
+thirds of the time (OpenVINO, `benchmarks/RESULTS.md`). But that takes as long as opening the graph did, which a live
+server must not wait for: it runs on with the graph for any shape until the specialised one, compiled in a thread beside
+it, is ready.
 
 Knows no library. Invariants: a specialised session runs inputs of its own sizes only; one that cannot be made is told
 once, and the graph for any shape runs in its place; there are sessions of `MOST_SIZES` sizes at most, since each holds
@@ -78,7 +78,7 @@ class SpecialisedGraphs(Generic[Session]):
         self._failed: set[_Key] = set()
         self._wanted: dict[Sizes, _Wanted] = {}
         self._made_room: set[Sizes] = set()
-        """Sizes that were wanted once."""
+        """Sizes that were wanted once, and whose place others took."""
         self._beside: bool | None = None
         """What is to become of the sizes that are met now: whether compiled beside; None: nothing new."""
         self._compiling: threading.Thread | None = None

@@ -49,8 +49,8 @@ BORDER = 0.0125
 border."""
 BORDERS_FROM = 4.5e-3
 """Strain of a pair below which changes of strain are no smaller when they are taken for a border: they are noise. With
-.6 % the simulated scanners have 1 to 5 % more error at .2 to .4 %, with .3 % an arm at rest shows more than it should
-(`benchmarks/RESULTS.md`)."""
+.6 % the simulated scanners have up to 5 % more error at .2 to .4 %; with .3 % an arm at rest shows a tenth to a
+quarter more deviation of strain (`benchmarks/RESULTS.md`)."""
 LEAST_STRAIN = 3e-4
 """Strain taken for that of a pair that hardly moves."""
 SPAN = 9

@@ -186,7 +186,6 @@ CLOSES_MEANWHILE = """
 import sys
 from contextlib import closing
 from usert.bundle import Bundle
-from usert.recording import Recording
 from usert.runtime.engines import specialised
 from usert.runtime.engines.openvino import OpenVinoEngine
 
