@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from usert.bundle import Bundle
@@ -20,7 +21,7 @@ from usert.machine import usable_cores
 from usert.signals import stop_on_signals
 
 from ..engines.following import FollowingEngine
-from ..engines.interface import Engine, FrameFormat
+from ..engines.interface import Engine, FrameFormat, warm_up_gradually
 from ..failover.handover import Handover
 from ..monitor.health import Health
 from ..monitor.http import MonitorServer, monitor_pages
@@ -156,7 +157,7 @@ def warm_up(engine: Engine, site: Site, handover: Handover | None = None) -> tup
             ) from error
     if handover is None:
         return warm
-    seen = handover.wait(engine.warm_up)
+    seen = handover.wait(partial(warm_up_gradually, engine))  # it may have to serve at any time
     return None if seen is None else (*warm, *seen)
 
 
