@@ -61,6 +61,14 @@ class _Wanted:
     used: float
 
 
+def compiling() -> bool:
+    """Whether a graph is being compiled beside what runs, for which the end of the process would wait.
+
+    Also of an engine that is closed.
+    """
+    return any(thread.name == THREAD for thread in threading.enumerate())
+
+
 class SpecialisedGraphs(Generic[Session]):
     """The specialised sessions of one engine.
 

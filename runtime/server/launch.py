@@ -18,7 +18,7 @@ from pathlib import Path
 from usert.bundle import Bundle
 from usert.errors import FrameError, OptionError, expect
 from usert.machine import usable_cores
-from usert.signals import stop_on_signals
+from usert.signals import ended_by_ctrl_c, stop_on_signals
 
 from ..engines.following import FollowingEngine
 from ..engines.interface import Engine, FrameFormat, warm_up_gradually
@@ -121,7 +121,8 @@ def serve(site: Site, *, print_line: PrintLine, handover: Handover | None = None
         print_line(f"serve: {line}")
 
     with closing(site.open(site.bundle)) as engine:
-        warm = warm_up(engine, site, handover)
+        with ended_by_ctrl_c():
+            warm = warm_up(engine, site, handover)
         if warm is None:  # a spare that was never needed
             return
         recorder = site.make_recorder()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from usert.bundle import Bundle
 from usert.errors import BundleError, EngineError, RecordingError
+from usert.signals import ended_by_ctrl_c
 
 from ..engines.interface import Engine, noise_pair
 from ..record.recorder import RESERVE_BYTES
@@ -28,8 +29,9 @@ def check(site: Site, *, print_line: PrintLine) -> None:
     report(describe_keys(site.config))
     report(describe_bundle(site.bundle))
     with closing(site.open(site.bundle)) as engine:
-        warm_up(engine, site)
-        report(try_engine(engine, site.bundle, site.precision))
+        with ended_by_ctrl_c():
+            warm_up(engine, site)
+            report(try_engine(engine, site.bundle, site.precision))
         recorder = site.make_recorder()
         if recorder is not None:
             with recorder:

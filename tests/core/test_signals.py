@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from usert.signals import stop_on_signals
+from usert.signals import ended_by_ctrl_c, stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -56,3 +56,31 @@ def test_who_insists_ends_what_does_not_stop(number: signal.Signals) -> None:
             assert process.returncode == 128 + number
         finally:
             process.kill()
+
+
+AT_WORK = """
+import hashlib
+from usert.signals import ended_by_ctrl_c
+
+with ended_by_ctrl_c():
+    print("runs", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+"""
+
+
+def test_ctrl_c_ends_a_library_at_work() -> None:
+    with subprocess.Popen([sys.executable, "-c", AT_WORK], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "runs\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == -signal.SIGINT
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_is_an_exception_again_afterwards() -> None:
+    old = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyError), ended_by_ctrl_c():
+        raise KeyError
+    assert signal.getsignal(signal.SIGINT) is old

@@ -50,14 +50,18 @@ def serve(
     if check and config is not None:
         typer.echo(f"check: configuration {config}")
 
+    from usert.runtime.engines.specialised import compiling
     from usert.runtime.failover.handover import Handover
     from usert.runtime.server import launch, preflight
+    from usert.signals import leave
 
     site = _site(source, images, engine, access, records, operation)
     if check:
         preflight.check(site, print_line=typer.echo)
     else:
         launch.serve(site, print_line=typer.echo, handover=None if cue is None else Handover(cue))
+        if compiling():  # which cannot be stopped, and nobody waits for any more
+            leave()
 
 
 def _site(

@@ -226,6 +226,33 @@ def test_a_process_ends_while_a_graph_is_compiled(tmp_path: Path) -> None:
         assert ended.stderr == ""
 
 
+COMPILES_ON = """
+import sys
+import time
+from usert import cli
+from usert.runtime.engines.specialised import Sizes, SpecialisedGraphs
+from usert.runtime.server import launch
+
+def serve(site, *, print_line, handover):
+    graphs = SpecialisedGraphs(lambda *_: time.sleep(600), settled_s=0.0)
+    with graphs.wanted(beside=True):
+        for _ in range(2):
+            graphs.session(site.bundle.manifest.graphs[0], 1, Sizes((40, 12), None))
+    graphs.close()
+    print_line("serve: closed")
+
+launch.serve = serve
+sys.argv[:1] = "usert serve --rf tcp://127.0.0.1:5555 --publish tcp://127.0.0.1:5556 --bundle".split()
+cli.main()
+"""
+
+
+def test_a_server_that_has_served_does_not_wait_for_a_graph_that_is_compiled(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", COMPILES_ON, str(tiny_bundle(tmp_path / "b").folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "serve: closed\n"
+
+
 @pytest.mark.parametrize("worth", [False, True])
 def test_a_long_recording_is_run_by_what_is_compiled_for_it(
     worth: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
