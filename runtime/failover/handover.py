@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from typing import Self
@@ -22,6 +23,9 @@ from ..transport.lifecycle import Worker
 SERVE, READY, SERVING, WARM = "serve", "ready", "serving", "warm"
 _CHECK_S = 0.5
 """Time between two looks of a server for new kinds of frames."""
+_AGAIN_S = (15.0, 45.0, 75.0)
+"""Times after the newest kind of frames at which a spare warms up again for all: an engine that warms up gradually then
+loads, beside, what runs them faster."""
 _BYTES = 4096
 
 log = logging.getLogger(__name__)
@@ -80,22 +84,24 @@ class Handover(Worker):
     def wait(self, warm_up: Callable[[Shape, Scan | None], None]) -> tuple[FrameFormat, ...] | None:
         """Wait until it is time to serve; None: the supervisor has ended.
 
-        Meanwhile `warm_up` is called for each kind of frames that the server meets, and those for which it succeeded
-        are returned. An error that it raises is logged.
+        Meanwhile `warm_up` is called for each kind of frames that the server meets, and some times more for all of
+        them when no more come; those for which it succeeded are returned. An error that it raises is logged.
         """
         warm: list[FrameFormat] = []
+        again: list[float] = []
         self._channel.send(READY)
         while (messages := self._channel.receive()) is not None:
             for name, *words in messages:
                 if name == SERVE:
                     return tuple(warm)
                 frames = parse_frames(words)
-                try:
-                    warm_up(*frames)
-                except Exception as error:  # an engine runs foreign code
-                    log.warning("spare does not warm up for %s: %s", words[0], error)
-                else:
+                if _warmed_up(warm_up, frames):
                     warm.append(frames)
+                    again = [time.monotonic() + after for after in _AGAIN_S]
+            if not messages and again and time.monotonic() >= again[0]:
+                del again[0]
+                for frames in warm:
+                    _warmed_up(warm_up, frames)
         return None
 
     def serving(self, warm: Callable[[], Iterable[FrameFormat]], stop: Callable[[], None]) -> Self:
@@ -123,6 +129,15 @@ class Handover(Worker):
         if not self.stopping:
             log.warning("standby: the supervisor has ended, and so does this server")
             self._stop_server()
+
+
+def _warmed_up(warm_up: Callable[[Shape, Scan | None], None], frames: FrameFormat) -> bool:
+    try:
+        warm_up(*frames)
+    except Exception as error:  # an engine runs foreign code
+        log.warning("spare does not warm up for %dx%d: %s", *frames.shape, error)
+        return False
+    return True
 
 
 def frames_words(frames: FrameFormat) -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -129,6 +130,24 @@ def test_a_spare_compiles_nothing_that_it_would_have_to_end_before_it_serves(tmp
         assert not compiled_for(engine)
 
 
+def test_a_spare_compiles_beside_while_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(specialised, "SETTLED_S", 0.0)
+    monkeypatch.setattr("usert.runtime.failover.handover._AGAIN_S", (0.0,))
+    ours, theirs = socket.socketpair()
+    channel, handover = Channel(ours), Handover(theirs.detach())
+    with (
+        closing(OpenVinoEngine(tiny_bundle(tmp_path / "b"), threads=1)) as engine,
+        closing(channel),
+        closing(handover._channel),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waiting = pool.submit(handover.wait, engine.warm_up_gradually)
+        channel.send("warm", "{}x{}".format(*SHAPES[0]))
+        wait_until(lambda: compiled_for(engine) == {SHAPES[0]})
+        channel.send("serve")
+        assert waiting.result(60) == (FrameFormat(SHAPES[0]),)
+
+
 def of_best(engine: Engine) -> BestEngine:
     return BestEngine({"openvino": lambda: engine}, blame="openvino")
 
@@ -206,6 +225,7 @@ def test_what_cannot_be_compiled_is_told_once_and_runs_on(
 
 CLOSES_MEANWHILE = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from usert.bundle import Bundle
 from usert.runtime.engines import open_engine, specialised
