@@ -86,7 +86,10 @@ class Smooth(nn.Module):
         return torch.stack((strain, strain)), strain, strain - current
 
 
-@pytest.mark.parametrize(("shape", "loops"), [((96, 64), True), (None, True), ((96, 64), False)])
+@pytest.mark.parametrize(
+    ("shape", "loops"),
+    [pytest.param((96, 64), True, marks=pytest.mark.slow), (None, True), ((96, 64), False)],
+)
 def test_steps_of_a_solver_are_a_loop_if_asked_and_say_what_torch_says(
     shape: tuple[int, int] | None, loops: bool
 ) -> None:
