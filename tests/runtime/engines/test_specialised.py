@@ -3,12 +3,10 @@ default one."""
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -24,19 +22,16 @@ from usert.errors import EngineError
 from usert.frame import RFFrame, Shape
 from usert.phantom.scanner import ScannerConfig, SimulatedScanner
 from usert.recording import Recording
-from usert.runtime.engines import open_engine, specialised
+from usert.runtime.engines import specialised
 from usert.runtime.engines.best import BestEngine
 from usert.runtime.engines.following import FollowingEngine
-from usert.runtime.engines.interface import Engine, FrameFormat
+from usert.runtime.engines.interface import Engine
 from usert.runtime.engines.openvino import OpenVinoEngine
 from usert.runtime.engines.specialised import MOST_SIZES, Sizes, SpecialisedGraphs
-from usert.runtime.failover.handover import Channel, Handover
 from usert.runtime.imaging.image_quality import ImageQualityRule
 from usert.runtime.offline import run_pairs
 from usert.runtime.offline.recipe import Recipe
-from usert.runtime.server.config import ServerConfig
 from usert.runtime.server.engine_runner import EngineRunner
-from usert.runtime.server.launch import Site, warm_up
 
 SHAPES = ((40, 12), (33, 7), (64, 5))
 
@@ -110,42 +105,6 @@ def test_a_live_server_warms_up_gradually(tmp_path: Path, make_frame: Callable[.
             EngineRunner(wrap(engine), quality_rule=ImageQualityRule()).warm_up(frame)
             assert engine._sessions
             assert not compiled_for(engine)
-
-
-def test_a_spare_compiles_nothing_that_it_would_have_to_end_before_it_serves(tmp_path: Path) -> None:
-    ours, theirs = socket.socketpair()
-    bundle, channel, handover = tiny_bundle(tmp_path / "b"), Channel(ours), Handover(theirs.detach())
-    for n, m in SHAPES:
-        channel.send("warm", f"{n}x{m}")
-    channel.send("serve")
-    config = ServerConfig(rf="tcp://127.0.0.1:0", publish="tcp://127.0.0.1:0")
-    site = Site(config=config, bundle=bundle, open_engine=open_engine, lag="auto")
-    with (
-        closing(OpenVinoEngine(bundle, threads=1)) as engine,
-        closing(channel),
-        closing(handover._channel),
-    ):
-        assert warm_up(engine, site, handover) == tuple(map(FrameFormat, SHAPES))
-        assert engine._sessions
-        assert not compiled_for(engine)
-
-
-def test_a_spare_compiles_beside_while_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(specialised, "SETTLED_S", 0.0)
-    monkeypatch.setattr("usert.runtime.failover.handover._AGAIN_S", (0.0,))
-    ours, theirs = socket.socketpair()
-    channel, handover = Channel(ours), Handover(theirs.detach())
-    with (
-        closing(OpenVinoEngine(tiny_bundle(tmp_path / "b"), threads=1)) as engine,
-        closing(channel),
-        closing(handover._channel),
-        ThreadPoolExecutor(1) as pool,
-    ):
-        waiting = pool.submit(handover.wait, engine.warm_up_gradually)
-        channel.send("warm", "{}x{}".format(*SHAPES[0]))
-        wait_until(lambda: compiled_for(engine) == {SHAPES[0]})
-        channel.send("serve")
-        assert waiting.result(60) == (FrameFormat(SHAPES[0]),)
 
 
 def of_best(engine: Engine) -> BestEngine:
@@ -225,10 +184,9 @@ def test_what_cannot_be_compiled_is_told_once_and_runs_on(
 
 CLOSES_MEANWHILE = """
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from usert.bundle import Bundle
-from usert.runtime.engines import open_engine, specialised
+from usert.runtime.engines import specialised
 from usert.runtime.engines.openvino import OpenVinoEngine
 
 specialised.SETTLED_S = 0.0
